@@ -1,0 +1,132 @@
+"""Anything that judges: the four kinds of question, the verdict, and the `Judge` protocol.
+
+Law 1: a reply that cannot be read is `invalid`: never consistent, never rewarded, always counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from persona_env.persona import Persona
+
+__all__ = [
+    "AnswerVsGold",
+    "Judge",
+    "Label",
+    "LineVsHistory",
+    "LineVsPersona",
+    "LineVsPrevious",
+    "Question",
+    "Verdict",
+    "load_judge",
+]
+
+Label = Literal["consistent", "inconsistent", "invalid"]
+
+
+@dataclass(frozen=True, slots=True)
+class LineVsPersona:
+    """Does the line contradict the persona, given what was just heard? (prompt-to-line)"""
+
+    persona: Persona
+    line: str
+    heard: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LineVsHistory:
+    """Which of the speaker's own earlier lines does the line conflict with? (line-to-line)"""
+
+    role: str
+    line: str
+    earlier: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerVsGold:
+    """Does the answer to the question agree with the gold answer? (question-answer)"""
+
+    role: str
+    question: str
+    gold: str
+    answer: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LineVsPrevious:
+    """Does the line respond to what was just heard, or openly decline to? (relevance)"""
+
+    persona: Persona
+    heard: str
+    line: str
+
+
+Question: TypeAlias = LineVsPersona | LineVsHistory | AnswerVsGold | LineVsPrevious
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says to one question.
+
+    Attributes:
+        label: `consistent` (good: no contradiction, right answer, relevant), `inconsistent` or `invalid`.
+        conflicts: For `LineVsHistory`: indices into `earlier` of the lines in conflict, ascending.
+        reason: Why, in words; may be empty.
+        probability: The judge's probability of `consistent` in [0, 1], where it gives one.
+        raw: The judge's reply as it came.
+    """
+
+    label: Label
+    conflicts: tuple[int, ...] = ()
+    reason: str = ""
+    probability: float | None = None
+    raw: str = ""
+
+    @property
+    def value(self) -> float:
+        """1.0 for consistent, 0.0 for inconsistent, nan for invalid."""
+        return {"consistent": 1.0, "inconsistent": 0.0, "invalid": float("nan")}[self.label]
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Anything that judges."""
+
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        """Returns a verdict for each question, in order; one batched call for all of them."""
+        ...
+
+
+def _oracle(rest: str) -> Judge:
+    from persona_env.judges.oracle import OracleJudge
+
+    return OracleJudge()
+
+
+def _recorded(rest: str) -> Judge:
+    from persona_env.judges.recorded import RecordedJudge
+
+    return RecordedJudge.load(rest)
+
+
+_KINDS: dict[str, Callable[[str], Judge]] = {"oracle": _oracle, "recorded": _recorded}
+
+
+def load_judge(spec: str | Judge) -> Judge:
+    """Returns the judge that a spec names; a judge is returned as it is.
+
+    Args:
+        spec: `oracle` (exact, for the embedded world) or `recorded:<log>` (verdicts from a log file).
+
+    Raises:
+        ValueError: If the spec names no known kind of judge, or what it names cannot be loaded.
+    """
+    if not isinstance(spec, str):
+        return spec
+    kind, colon, rest = spec.partition(":")
+    if kind not in _KINDS or bool(colon) != (kind == "recorded") or (colon and not rest):
+        raise ValueError(f"Expected a judge oracle or recorded:<log>, got {spec!r}: use one of these.")
+    return _KINDS[kind](rest)

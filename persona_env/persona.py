@@ -1,0 +1,159 @@
+"""Who is simulated: a persona, the facts it states, and the questions that check them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["ROLES", "Fact", "Persona", "QAItem", "Role", "role_named"]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One kind of conversation: who is simulated and whom they talk to.
+
+    Attributes:
+        key: The name used in environment keywords and on the command line.
+        simulator: The noun for the learning side.
+        task: The noun for the frozen side.
+        task_prompt: The system prompt of the frozen side.
+    """
+
+    key: str
+    simulator: str
+    task: str
+    task_prompt: str
+
+    @property
+    def env_name(self) -> str:
+        """The CamelCase stem of the environment ids: `Patient` in `persona_env/Patient-v0`."""
+        return "".join(part.capitalize() for part in self.key.split("_"))
+
+
+ROLES: Mapping[str, Role] = {
+    role.key: role
+    for role in (
+        Role(
+            "patient",
+            "patient",
+            "therapist",
+            "You are a therapist. Listen, ask about one thing at a time, and do not give a diagnosis.",
+        ),
+        Role(
+            "student",
+            "student",
+            "teacher",
+            "You are a teacher. Find out what the student knows and how they learn, one question at a time.",
+        ),
+        Role(
+            "chat_partner",
+            "chat partner",
+            "chat partner",
+            "You are chatting with somebody you have just met. Get to know them, one question at a time.",
+        ),
+    )
+}
+
+
+def role_named(key: str) -> Role:
+    """Returns the role of that name.
+
+    Raises:
+        ValueError: If there is no such role.
+
+    >>> role_named("chat_partner").env_name
+    'ChatPartner'
+    """
+    if key not in ROLES:
+        raise ValueError(f"Expected role to be one of {', '.join(ROLES)}, got {key!r}: choose one of these.")
+    return ROLES[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing that is true of a persona, in words and as a key and value.
+
+    Attributes:
+        key: What it is about, such as `sleep`.
+        value: The value, such as `four`.
+        text: The sentence in which the persona's description states it.
+    """
+
+    key: str
+    value: str
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class QAItem:
+    """A question about the persona with its right answer.
+
+    Attributes:
+        gold: The right answer in words.
+        wordings: The question as it is asked in training; at least one.
+        held_out_wordings: The question as it is asked in evaluation; the training wordings if empty.
+        choices: The options of a multiple-choice question, if it is one.
+        key: The fact that it asks for, if there is one.
+    """
+
+    gold: str
+    wordings: tuple[str, ...]
+    held_out_wordings: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.wordings or not all(text.strip() for text in self.wordings):
+            raise ValueError(f"Expected a question with words in it, got {self.wordings!r}: fill it in.")
+        if sum(character.isalnum() for character in self.gold) < 2 and not self.gold.isdigit():
+            raise ValueError(
+                f"Expected a gold answer of at least two letters, got {self.gold!r}: write it out in words."
+            )
+
+    def wording(self, number: int, *, held_out: bool = False) -> str:
+        """Returns the question in one of its wordings, the `number`-th, counted round."""
+        texts = (self.held_out_wordings or self.wordings) if held_out else self.wordings
+        return texts[number % len(texts)]
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """A simulated person.
+
+    Attributes:
+        id: Unique name; splits are made by it.
+        role: Key of a `Role`.
+        name: What the person is called.
+        description: The text that the simulator is given about itself.
+        facts: What the description states, where it is known in structured form.
+        hidden: Keys of facts that one may ask about and that the description does not state.
+        questions: Q&A items.
+        scene: What both sides know about the situation; may be empty.
+
+    >>> ann = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours.")
+    >>> ann.prompt
+    'You are Ann. You sleep four hours.'
+    """
+
+    id: str
+    role: str
+    name: str
+    description: str
+    facts: tuple[Fact, ...] = ()
+    hidden: tuple[str, ...] = ()
+    questions: tuple[QAItem, ...] = field(default=(), repr=False)
+    scene: str = ""
+
+    def __post_init__(self) -> None:
+        role_named(self.role)
+        if not self.description.strip():
+            raise ValueError(f"Expected a description of persona {self.id!r}, got an empty text: write one.")
+
+    @property
+    def prompt(self) -> str:
+        """The simulator's system prompt: the description, and the scene where there is one."""
+        return f"{self.description}\n{self.scene}" if self.scene else self.description
+
+    def value(self, key: str) -> str | None:
+        """Returns the stated value of a fact, or None where the description does not state it."""
+        return next((fact.value for fact in self.facts if fact.key == key), None)

@@ -1,0 +1,61 @@
+"""Anything that talks: simulators and task agents.
+
+In here: the `Speaker` protocol, and `load_speaker`, which turns a spec string into a speaker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from persona_env.conversation import ChatMessage, Seat, View
+
+__all__ = ["ChatMessage", "Seat", "Speaker", "View", "load_speaker"]
+
+
+@runtime_checkable
+class Speaker(Protocol):
+    """Anything that talks."""
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        """Returns the next line for each view, in order; one batched call for all of them."""
+        ...
+
+
+def _scripted(rest: str) -> Speaker:
+    from persona_env.speakers.scripted import ScriptedSpeaker
+
+    return ScriptedSpeaker()
+
+
+def _tiny(rest: str) -> Speaker:
+    from persona_env.speakers.language_model import LanguageModel
+
+    return LanguageModel.load("tiny")
+
+
+def _hugging_face(rest: str) -> Speaker:
+    from persona_env.speakers.language_model import LanguageModel
+
+    return LanguageModel.load(f"hf:{rest}")
+
+
+_KINDS: dict[str, Callable[[str], Speaker]] = {"tiny": _tiny, "scripted": _scripted, "hf": _hugging_face}
+
+
+def load_speaker(spec: str | Speaker) -> Speaker:
+    """Returns the speaker that a spec names; a speaker is returned as it is.
+
+    Args:
+        spec: `tiny` (the embedded language model), `scripted` (the embedded world's grammar) or
+            `hf:<folder or hub id>` (any Hugging Face causal language model with a chat template).
+
+    Raises:
+        ValueError: If the spec names no known kind of speaker, or what it names cannot be loaded.
+    """
+    if not isinstance(spec, str):
+        return spec
+    kind, colon, rest = spec.partition(":")
+    if kind not in _KINDS or bool(colon) != (kind == "hf") or (colon and not rest):
+        raise ValueError(f"Expected a speaker tiny, scripted or hf:<folder or hub id>, got {spec!r}: use one of these.")
+    return _KINDS[kind](rest)

@@ -1,0 +1,1 @@
+"""Rewards that one puts around a dialogue environment, one per drift type."""
