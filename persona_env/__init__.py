@@ -1,3 +1,65 @@
-"""Simulated people as reinforcement-learning agents: conversations as environments, drift as reward."""
+"""Simulated people as reinforcement-learning agents: conversations as environments, drift as reward.
+
+Importing this registers the environments with Gymnasium (`persona_env/Patient-v0`, ...) and PettingZoo
+(`persona_env/dialogue-v0`); it loads no model library. The names below are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from persona_env.envs.registration import register_environments
+
+if TYPE_CHECKING:
+    from persona_env import dialogue_v0
+    from persona_env.conversation import Conversation
+    from persona_env.judges import load_judge
+    from persona_env.judges.parse import parse_verdict
+    from persona_env.logs import load_logs, load_personas
+    from persona_env.metrics.paper import audit, paper_scores
+    from persona_env.persona import Persona
+    from persona_env.speakers import load_speaker
+
+__all__ = [
+    "Conversation",
+    "Persona",
+    "audit",
+    "dialogue_v0",
+    "load_judge",
+    "load_logs",
+    "load_personas",
+    "load_speaker",
+    "paper_scores",
+    "parse_verdict",
+]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Conversation": "conversation",
+    "Persona": "persona",
+    "audit": "metrics.paper",
+    "load_judge": "judges",
+    "load_logs": "logs",
+    "load_personas": "logs",
+    "load_speaker": "speakers",
+    "paper_scores": "metrics.paper",
+    "parse_verdict": "judges.parse",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name when it is used for the first time."""
+    if name == "dialogue_v0":
+        return import_module("persona_env.dialogue_v0")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'persona_env' has no attribute {name!r}")
+    return getattr(import_module(f"persona_env.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_environments()

@@ -61,6 +61,7 @@ class ProbeQuestion:
         choices: The options, if it is a multiple-choice question.
         key: The fact that it asks for, if there is one.
         asker: The place in the chain of interviewers of the one that asked.
+        role: Key of the `Role` that is asked, which a judge of the answer needs.
     """
 
     text: str
@@ -68,6 +69,7 @@ class ProbeQuestion:
     choices: tuple[str, ...] = ()
     key: str = ""
     asker: int = 0
+    role: str = ""
 
 
 @dataclass(frozen=True, slots=True)

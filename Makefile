@@ -1,0 +1,48 @@
+# Two verbs do everything on a machine with python3 and pip: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ROLE ?= patient
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test slow lint types format benchmark figures base wheel clean
+
+help: ## List the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --without-pip $(VENV)
+	$(PYTHON) -m pip --python $(VENV) install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.ready ## Train a drifting patient, print the table before and after (ROLE=student, ARGS=...)
+	$(BIN)/persona-env train --role $(ROLE) $(ARGS)
+
+test: $(VENV)/.ready ## The fast tests and the doctests
+	$(BIN)/python -m pytest
+
+slow: $(VENV)/.ready ## The tests that train
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.ready ## Style
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.ready ## Types
+	$(BIN)/pyright
+
+format: $(VENV)/.ready ## Put the style right
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+benchmark: $(VENV)/.ready ## Speed and memory as ratios within one run
+	$(BIN)/python -m tests.benchmarks
+
+base: $(VENV)/.ready ## Make the embedded model's weights again from nothing
+	$(BIN)/python -m persona_env.world.pretrain --seed 0 --out runs/base
+
+wheel: $(VENV)/.ready ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean: ## Remove what the verbs made, except runs/
+	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,6 @@
+"""`python -m persona_env` is the command line."""
+
+from persona_env.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""The two-agent dialogue, with the names that PettingZoo's users look for: env, raw_env, parallel_env."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pettingzoo.utils import OrderEnforcingWrapper
+
+from persona_env.envs.dialogue import DialogueAEC, ParallelDialogue
+
+__all__ = ["env", "parallel_env", "raw_env"]
+
+raw_env = DialogueAEC
+
+
+def env(role: str = "patient", **settings: Any) -> OrderEnforcingWrapper[str, dict[str, str], str]:
+    """Returns the environment with the usual check of the order of calls.
+
+    Args:
+        role: `patient`, `student` or `chat_partner`.
+        settings: The other keyword arguments of `DialogueAEC`.
+    """
+    return OrderEnforcingWrapper(DialogueAEC(role, **settings))
+
+
+def parallel_env(role: str = "patient", **settings: Any) -> ParallelDialogue:
+    """Returns the environment with PettingZoo's parallel interface.
+
+    Args:
+        role: `patient`, `student` or `chat_partner`.
+        settings: The other keyword arguments of `DialogueAEC`.
+    """
+    return ParallelDialogue(env(role, **settings))

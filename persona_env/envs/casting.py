@@ -1,0 +1,138 @@
+"""Who may be simulated: the personas of a role and a split, and the one that a reset asks for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from persona_env.persona import Persona, role_named
+
+__all__ = ["SPLITS", "Personas", "chosen_personas", "load_cast", "split_of"]
+
+SPLITS = ("train", "dev", "heldout")
+
+Personas: TypeAlias = "str | PathLike[str] | Sequence[Persona]"
+"""`"bundled"` (those of the embedded world), a JSONL file, or the personas themselves."""
+
+PROMPT_CHARACTERS = 2**15
+"""The longest system prompt that the observation space of the text forms holds."""
+
+
+def split_of(persona_id: str) -> str:
+    """Returns the split of a persona: what its id says, else 80/10/10 by a hash that never changes.
+
+    >>> split_of("patient/dev/0003"), split_of("Ann"), split_of("Bob")
+    ('dev', 'train', 'dev')
+    """
+    parts = persona_id.split("/")
+    if len(parts) == 3 and parts[1] in SPLITS:
+        return parts[1]
+    tenth = int.from_bytes(hashlib.sha256(persona_id.encode()).digest()[:8], "big") % 10
+    return SPLITS[max(0, tenth - 7)]
+
+
+def load_cast(role: str, personas: Personas = "bundled", split: str = "train") -> Sequence[Persona]:
+    """Returns the personas of one role and split, at least one.
+
+    Args:
+        role: Key of a `Role`.
+        personas: `"bundled"`, the path of a JSONL file (its personas are split by their ids), or a
+            list, which is used as it is.
+        split: `train`, `dev` or `heldout`.
+
+    Raises:
+        ValueError: If the role, the split or the file is unknown, or no persona is left.
+    """
+    role_named(role)
+    if split not in SPLITS:
+        raise ValueError(
+            f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}: choose one."
+        )
+    if not isinstance(personas, str | PathLike):
+        return _checked(role, personas)
+    if personas == "bundled":
+        from persona_env import world
+
+        return world.personas(role, split)
+    return _from_file(role, Path(personas), split)
+
+
+def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
+    if not personas:
+        raise ValueError(
+            "Expected at least one persona, got none: give a list with a persona in it."
+        )
+    for persona in personas:
+        _fitting(role, persona)
+    return tuple(personas)
+
+
+def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
+    from persona_env.logs import load_personas
+
+    if not path.is_file():
+        raise ValueError(
+            f"Expected personas to be 'bundled' or a file, got {str(path)!r}: no such file."
+        )
+    cast = tuple(p for p in load_personas(path) if p.role == role and split_of(p.id) == split)
+    if not cast:
+        raise ValueError(
+            f"Expected a {role} of split {split} in {path}, got none: add personas or use another split."
+        )
+    return cast
+
+
+def chosen_personas(
+    role: str, cast: Sequence[Persona], options: Mapping[str, Any] | None, rows: int
+) -> list[Persona | None]:
+    """Returns for each row the persona that reset's options ask for; None where one is to be drawn.
+
+    Args:
+        role: Key of the environment's `Role`.
+        cast: Where ids are looked up.
+        options: May hold `persona` (for all rows) or `personas` (one per row), each a `Persona`, an id,
+            or None.
+        rows: The number of rows.
+
+    Raises:
+        ValueError: If an id is unknown, a persona has another role, or their number is wrong.
+    """
+    options = options or {}
+    asked = options.get("personas")
+    asked = [options.get("persona")] * rows if asked is None else list(asked)
+    if len(asked) != rows:
+        raise ValueError(f"Expected {rows} personas, got {len(asked)}: give one for each row.")
+    return [None if one is None else _looked_up(role, cast, one) for one in asked]
+
+
+def _looked_up(role: str, cast: Sequence[Persona], asked: object) -> Persona:
+    if isinstance(asked, str):
+        found = next((persona for persona in cast if persona.id == asked), None)
+        if found is None:
+            raise ValueError(
+                f"Expected the id of a persona such as {cast[0].id!r}, got {asked!r}: "
+                "use an id of this environment's split."
+            )
+        return found
+    return _fitting(role, asked)
+
+
+def _fitting(role: str, persona: object) -> Persona:
+    if not isinstance(persona, Persona):
+        raise ValueError(
+            f"Expected a Persona, got {type(persona).__name__} {persona!r:.40}: make one or give an id."
+        )
+    if persona.role != role:
+        raise ValueError(
+            f"Expected a persona of role {role}, got {persona.id!r} of role {persona.role}: "
+            "use the environment of its role."
+        )
+    if len(persona.prompt) > PROMPT_CHARACTERS:
+        raise ValueError(
+            f"Expected a prompt of at most {PROMPT_CHARACTERS} characters, got {len(persona.prompt)} "
+            f"in persona {persona.id!r}: shorten it."
+        )
+    return persona

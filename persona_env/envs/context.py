@@ -1,0 +1,95 @@
+"""How the tokens of a dialogue are written, and how many of them the longest dialogue has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from persona_env.envs.stage import Stage
+from persona_env.envs.token_rows import TokenFormat
+from persona_env.persona import Persona
+
+__all__ = ["Simulator", "context_length", "load_format"]
+
+_HEARD_TOKENS = 64
+"""Room for a reply of a task agent that does not say how long its replies are."""
+
+_LOOKED_AT = 512
+_MEASURED = 8
+
+
+class Simulator(Protocol):
+    """A speaker that knows how its tokens are written, such as a `LanguageModel`."""
+
+    @property
+    def chat(self) -> TokenFormat:
+        """The format."""
+        ...
+
+
+def load_format(
+    simulator: str | Simulator | TokenFormat,
+    chat_template: str | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> TokenFormat:
+    """Returns how a simulator's tokens are written.
+
+    Args:
+        simulator: Spec of a language model (`tiny`, `hf:<folder or hub id>`), or one that is loaded,
+            or a format.
+        chat_template: Used in place of the tokenizer's own.
+        template_kwargs: Passed to the template.
+
+    Raises:
+        ValueError: If there is no such model, or its template has no fixed segments (`CannotCompose`).
+    """
+    if not isinstance(simulator, str):
+        return getattr(simulator, "chat", simulator)
+    from persona_env.speakers.chat_format import ChatFormat
+    from persona_env.speakers.language_model import load_tokenizer
+
+    tokenizer = load_tokenizer(simulator)
+    return ChatFormat.derive(
+        tokenizer, chat_template=chat_template, template_kwargs=template_kwargs
+    )
+
+
+def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
+    """Returns the context to use: the one asked for, or one that holds the longest dialogue.
+
+    The longest dialogue is the longest persona, `max_lines` lines, what is heard between them, and one
+    question with its answer. It is known where the task agent has a `longest_reply` (a text).
+
+    Raises:
+        ValueError: If the context asked for is known to be too short.
+    """
+    line = stage.max_tokens + 1
+    people = _sampled(stage.cast)
+    reply = getattr(stage.task_agent, "longest_reply", None)
+    opening = max(
+        len(chat.opening(text, reply or ""))
+        for text in _longest(persona.prompt for persona in people)
+    )
+    heard = len(chat.heard(reply)) if reply is not None else _HEARD_TOKENS
+    wordings = (text for persona in people for item in persona.questions for text in item.wordings)
+    question = max((len(chat.heard(text)) for text in _longest(wordings)), default=heard)
+    longest = opening + stage.max_lines * line + (stage.max_lines - 1) * heard + question + line
+    if context is None:
+        return longest + opening // 8 + (0 if reply is not None else heard)
+    needed = longest if reply is not None else opening + line
+    if context < needed:
+        raise ValueError(
+            f"Expected context >= {needed} for dialogues of {stage.max_lines} lines of {stage.max_tokens} "
+            f"tokens, got {context}: raise context, or lower max_lines or max_tokens."
+        )
+    return context
+
+
+def _sampled(cast: Sequence[Persona]) -> list[Persona]:
+    """Returns a few hundred personas, evenly spread; each is made anew if the cast is lazy."""
+    return [cast[place] for place in range(0, len(cast), 1 + len(cast) // _LOOKED_AT)]
+
+
+def _longest(texts: Iterable[str]) -> list[str]:
+    """Returns the longest of the texts by their characters, which are cheaper to count than tokens."""
+    return sorted(set(texts), key=len)[-_MEASURED:]

@@ -1,0 +1,42 @@
+"""The environments' names in the registries of Gymnasium and PettingZoo, as strings: nothing is loaded."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import pettingzoo
+
+from persona_env.persona import ROLES
+
+__all__ = ["AEC_ID", "env_ids", "register_environments"]
+
+AEC_ID = "persona_env/dialogue-v0"
+"""The two-agent environment in PettingZoo's registries, `aec` and `parallel`."""
+
+
+def env_ids() -> dict[str, tuple[str, bool]]:
+    """Returns for each Gymnasium id its role, and whether its actions are tokens.
+
+    >>> env_ids()["persona_env/PatientTokens-v0"]
+    ('patient', True)
+    """
+    return {
+        f"persona_env/{role.env_name}{'Tokens' if tokens else ''}-v0": (role.key, tokens)
+        for role in ROLES.values()
+        for tokens in (False, True)
+    }
+
+
+def register_environments() -> None:
+    """Registers all environments; a second call changes nothing."""
+    for env_id, (role, tokens) in env_ids().items():
+        if env_id not in gym.registry:
+            module, name = ("tokens", "Token") if tokens else ("turns", "")
+            gym.register(
+                env_id,
+                entry_point=f"persona_env.envs.{module}:{name}DialogueEnv",
+                vector_entry_point=f"persona_env.envs.vector:{name}DialogueVectorEnv",
+                kwargs={"role": role},
+            )
+    if AEC_ID not in pettingzoo.aec_registry:
+        pettingzoo.register("aec", AEC_ID, "persona_env.dialogue_v0:env")
+        pettingzoo.register("parallel", AEC_ID, "persona_env.dialogue_v0:parallel_env")

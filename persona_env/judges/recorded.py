@@ -1,0 +1,160 @@
+"""A judge that answers from a log: nothing is judged anew, what the log has no record of is invalid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from persona_env.conversation import Conversation
+from persona_env.judges import (
+    AnswerVsGold,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    Question,
+    Verdict,
+)
+from persona_env.judges.parse import parse_verdict
+from persona_env.logs import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
+from persona_env.logs.released import qa_item
+
+__all__ = ["RecordedJudge", "logged_replies", "recorded_verdict"]
+
+_Key: TypeAlias = tuple[object, ...]
+
+_UNKNOWN = Verdict("invalid", reason="the log has no record of this question")
+
+
+class RecordedJudge:
+    """Answers the questions of a log from its raw replies, read fail-closed (`recorded:<log>`).
+
+    A question that the log has several times is answered where all its replies say the same, and
+    invalid where they do not. Judges relevance only from logs of ours: the released ones have none.
+
+    Args:
+        dialogues: The log.
+
+    >>> from persona_env.persona import Persona
+    >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).heard("Who are you?").said("Ann.")
+    >>> log = LoggedDialogue.of(talk, [LoggedReply("prompt_to_line", 1, "That is her name. NO")])
+    >>> question = LineVsPersona(talk.persona, "Ann.", "Who are you?")
+    >>> [verdict.label for verdict in RecordedJudge([log]).judge([question])]
+    ['consistent']
+    """
+
+    def __init__(self, dialogues: Iterable[LoggedDialogue]):
+        self._verdicts: dict[_Key, Verdict] = {}
+        for dialogue in dialogues:
+            for key, verdict in _records(dialogue):
+                known = self._verdicts.setdefault(key, verdict)
+                if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
+                    self._verdicts[key] = Verdict(
+                        "invalid", reason="the log's replies to this differ"
+                    )
+
+    @classmethod
+    def load(cls, path: str | Path) -> RecordedJudge:
+        """Returns the judge of a log file.
+
+        Raises:
+            LogError: If the file is no log.
+        """
+        return cls(iter_logs(path))
+
+    def __len__(self) -> int:
+        """The number of different questions that it knows."""
+        return len(self._verdicts)
+
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        """Returns the recorded verdicts, in order."""
+        return [self._verdicts.get(_key(question), _UNKNOWN) for question in questions]
+
+
+def _key(question: Question) -> _Key:
+    """Returns what makes two questions the same: the texts that a judge sees."""
+    match question:
+        case LineVsPersona(persona, line, heard):
+            return "prompt_to_line", persona.prompt, line, heard
+        case LineVsHistory(_, line, earlier):
+            return "line_to_line", line, earlier
+        case AnswerVsGold(_, asked, gold, answer):
+            return "question_answer", asked, gold, answer
+        case LineVsPrevious(_, heard, line):
+            return "relevance", heard, line
+
+
+def _records(dialogue: LoggedDialogue) -> Iterator[tuple[_Key, Verdict]]:
+    for speaker in dialogue.judged:
+        if dialogue.speaker(speaker).persona is None:
+            continue
+        conversation = dialogue.conversation(speaker)
+        places = dialogue.places(speaker)
+        own = {place: number for number, place in enumerate(places)}
+        for reply in dialogue.replies:
+            if reply.line in own:
+                question = _question(conversation, own[reply.line], reply)
+                if question:
+                    yield _key(question), recorded_verdict(reply, places[: own[reply.line]])
+        yield from _answers(dialogue, speaker)
+
+
+def _question(conversation: Conversation, index: int, reply: LoggedReply) -> Question | None:
+    persona, line = conversation.persona, conversation.lines[index]
+    match reply.metric:
+        case "prompt_to_line":
+            return LineVsPersona(persona, line, conversation.heard_before(index))
+        case "line_to_line":
+            return LineVsHistory(persona.role, line, conversation.earlier(index))
+        case "relevance":
+            return LineVsPrevious(persona, conversation.heard_before(index), line)
+        case "question_answer":
+            return AnswerVsGold(
+                persona.role, reply.question, reply.gold, reply.answer, reply.choices
+            )
+        case _:
+            return None
+
+
+def recorded_verdict(reply: LoggedReply, own_lines: Sequence[int] = ()) -> Verdict:
+    """Returns the verdict of a logged reply: its label in a log of ours, else the raw reply, read strictly.
+
+    Args:
+        reply: The reply.
+        own_lines: The places in the dialogue of the speaker's lines before the judged one.
+    """
+    if reply.label is not None:
+        return Verdict(reply.label, reply.conflicts, reply.reason, reply.probability, reply.raw)
+    if reply.metric in ("prompt_to_line", "line_to_line", "question_answer", "relevance"):
+        return parse_verdict(reply.raw, reply.metric, own_lines)
+    return Verdict("invalid", reason=f"{reply.metric} is no metric of ours", raw=reply.raw)
+
+
+def _answers(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[tuple[_Key, Verdict]]:
+    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
+    for entry in dialogue.survey_of(speaker):
+        for item, answer, raw in zip(items, entry.answers, entry.verdicts, strict=True):
+            if item:
+                question = AnswerVsGold(
+                    dialogue.role, item.wording(0), item.gold, answer, item.choices
+                )
+                yield _key(question), parse_verdict(raw, "question_answer")
+
+
+def logged_replies(
+    conversation: Conversation, verdicts: Mapping[str, Sequence[Verdict | None]]
+) -> list[LoggedReply]:
+    """Returns verdicts on the simulator's lines as a log of ours keeps them.
+
+    Args:
+        conversation: What was judged.
+        verdicts: For each metric (`prompt_to_line`, `line_to_line`, `relevance`) a verdict for each of the
+            simulator's lines, None where nothing was asked.
+    """
+    places = [i for i, message in enumerate(conversation.messages) if message.seat == "simulator"]
+    return [
+        LoggedReply(metric, place, v.raw, v.label, v.conflicts, v.reason, v.probability)
+        for metric, given in verdicts.items()
+        for place, v in zip(places, given, strict=True)
+        if v is not None
+    ]

@@ -1,0 +1,36 @@
+"""The dialogues a learner trains in: token-level, vectorised, with its rewards around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import VectorEnv
+
+from persona_env.learning.settings import Settings
+from persona_env.persona import role_named
+
+__all__ = ["rewarded_dialogues"]
+
+_REWARDS = "persona_wrappers.vector:ConsistencyRewards"
+
+
+def rewarded_dialogues(settings: Settings) -> VectorEnv[Any, Any, Any]:
+    """Returns the training dialogues of a run, one action a token, with all rewards in one judge batch a step.
+
+    Raises:
+        ValueError: If a persona source, task agent, judge or simulator cannot be had.
+    """
+    envs = gym.make_vec(
+        f"persona_env/{role_named(settings.role).env_name}Tokens-v0",
+        num_envs=settings.envs,
+        simulator=settings.simulator,
+        personas=settings.personas,
+        split="train",
+        task_agent=settings.task_agent,
+        max_lines=settings.lines,
+        max_tokens=settings.max_tokens,
+    )
+    rewards: Any = load_env_creator(_REWARDS)
+    return rewards(envs, weights=dict(settings.rewards), judge=settings.judge)

@@ -1,0 +1,161 @@
+"""What a training run is made of: one frozen record, from keywords, a TOML file, or the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from persona_env.persona import role_named
+
+__all__ = ["ALGORITHMS", "REWARDS", "Settings", "parse_rewards", "read_config"]
+
+ALGORITHMS = ("ppo", "a2c")
+
+REWARDS: Mapping[str, float] = {
+    "prompt_to_line": 0.5,
+    "line_to_line": 0.3,
+    "question_answer": 0.5,
+    "relevance": 0.5,
+    "repetition": 0.1,
+}
+"""The default reward: what is paid for a good line (and for a right answer), by drift type."""
+
+_REWARD_NAMES = ("prompt_to_line", "line_to_line", "question_answer", "relevance", "copying", "repetition")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """A training run.
+
+    Attributes:
+        role: Who is simulated.
+        simulator: Spec of the model that learns.
+        judge: Spec of the judge that pays and measures.
+        rewards: Weight of each reward, by metric name; a penalty's weight is positive too.
+        algorithm: `ppo` or `a2c`.
+        seed: Everything random in the run follows from it.
+        lines: The trained length: the simulator's lines in a dialogue.
+        tokens: The learner's tokens in all; rounded up to whole rollouts.
+        envs: Dialogues played at once.
+        steps: Tokens of each dialogue in a rollout.
+        batch: Tokens in a minibatch, about (trajectories stay whole).
+        epochs: Passes over each rollout (PPO).
+        learning_rate: Adam's step size, constant.
+        kl_weight: Price of a nat of log pi - log ref, in reward units; 0 means no leash.
+        line_gamma: Discount from a line to the next, in [0, 1].
+        line_lambda: The trace's decay from a line to the next, in [0, 1].
+        max_tokens: Bound on a line's tokens.
+        personas: `bundled` or a file of personas.
+        task_agent: Spec of the frozen other side.
+        split: The personas on which the run is measured: `heldout`, or `dev` while tuning.
+        dialogues: Held-out dialogues of the trained length, before and after.
+        long_dialogues: Held-out dialogues of three times that length; 0 leaves them out.
+        threads: Torch's threads; 0 leaves torch's choice.
+
+    >>> Settings(role="student", seed=3).role
+    'student'
+    """
+
+    role: str = "patient"
+    simulator: str = "tiny"
+    judge: str = "oracle"
+    rewards: Mapping[str, float] = field(default_factory=lambda: dict(REWARDS))
+    algorithm: str = "ppo"
+    seed: int = 0
+    lines: int = 8
+    tokens: int = 69_632
+    envs: int = 32
+    steps: int = 128
+    batch: int = 1024
+    epochs: int = 1
+    learning_rate: float = 6e-4
+    kl_weight: float = 0.03
+    line_gamma: float = 0.5
+    line_lambda: float = 0.8
+    max_tokens: int = 32
+    personas: str = "bundled"
+    task_agent: str = "scripted"
+    split: str = "heldout"
+    dialogues: int = 128
+    long_dialogues: int = 48
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        role_named(self.role)
+        if self.algorithm not in ALGORITHMS:
+            raise ValueError(f"Expected algorithm ppo or a2c, got {self.algorithm!r}: choose one of these.")
+        for name in ("lines", "tokens", "envs", "steps", "batch", "epochs", "max_tokens", "dialogues"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Expected {name} >= 1, got {getattr(self, name)}: give at least one.")
+        for name in ("line_gamma", "line_lambda"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"Expected {name} in [0, 1], got {getattr(self, name)}: give a share.")
+        for name in ("seed", "long_dialogues", "threads", "kl_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}: give 0 or more.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}: give a small step size.")
+        _check_rewards(self.rewards)
+
+    @property
+    def rollouts(self) -> int:
+        """Whole rollouts that hold `tokens`."""
+        return math.ceil(self.tokens / (self.envs * self.steps))
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the settings as plain data."""
+        return {**dataclasses.asdict(self), "rewards": dict(self.rewards)}
+
+
+def _check_rewards(rewards: Mapping[str, float]) -> None:
+    if not rewards:
+        raise ValueError("Expected at least one reward, got none: give name=weight, such as prompt_to_line=1.")
+    for name, weight in rewards.items():
+        if name not in _REWARD_NAMES:
+            raise ValueError(f"Expected a reward among {', '.join(_REWARD_NAMES)}, got {name!r}: choose one of these.")
+        if not (isinstance(weight, int | float) and math.isfinite(weight)):
+            raise ValueError(f"Expected a finite weight for {name}, got {weight}: give a number such as 0.5.")
+
+
+def parse_rewards(text: str) -> dict[str, float]:
+    """Reads `name=weight,name=weight`.
+
+    >>> parse_rewards("prompt_to_line=1,line_to_line=0.5")
+    {'prompt_to_line': 1.0, 'line_to_line': 0.5}
+    """
+    rewards: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, weight = part.partition("=")
+        try:
+            rewards[name.strip()] = float(weight) if equals else 1.0
+        except ValueError:
+            raise ValueError(f"Expected a number after {name}=, got {weight!r}: give a weight such as 0.5.") from None
+    _check_rewards(rewards)
+    return rewards
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Reads keywords of `Settings` from a TOML file.
+
+    Raises:
+        ValueError: If the file cannot be read or holds what `Settings` does not know; the file is named.
+    """
+    try:
+        with open(path, "rb") as file:
+            values = tomllib.load(file)
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected a TOML file of settings at {path}, got {error}: check the file.") from None
+    known = {item.name: item for item in dataclasses.fields(Settings)}
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"Expected settings among {', '.join(known)} in {path}, got {name!r}: remove it.")
+        default = getattr(Settings(), name)
+        expected = (int, float) if isinstance(default, float) else type(default)
+        if not isinstance(value, expected) or isinstance(value, bool):
+            raise ValueError(f"Expected {name} in {path} to be like {default!r}, got {value!r}: correct it.")
+    return values

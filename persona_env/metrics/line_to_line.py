@@ -1,0 +1,89 @@
+"""Line-to-line: does a line conflict with what the speaker said before?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from persona_env.conversation import Conversation
+from persona_env.judges import LineVsHistory, Verdict
+from persona_env.metrics.metric import Finding, LineMetric, Score
+
+__all__ = ["LineToLine", "LineToLineScore", "pair_score"]
+
+_FIRST_LINE = Verdict("consistent", reason="nothing was said before")
+
+
+@dataclass(frozen=True, slots=True)
+class LineToLineScore(Score):
+    """A line-to-line score with the paper's own figure beside it.
+
+    Attributes:
+        pair_score: See the function `pair_score`; in [0, 1] for a judge that lists each line once.
+    """
+
+    pair_score: float = math.nan
+
+
+def pair_score(verdicts: Sequence[Verdict]) -> float:
+    """Returns 1 - (conflicts listed) / (pairs of a line and an earlier line of the same speaker).
+
+    The paper counts over both speakers' lines, keeps the listed indices of the speaker's parity,
+    and adds `i // 2` (or `(i - 1) // 2`) pairs for line i; in the speaker's own lines, that is k
+    pairs for line k. It falls with the length of a dialogue in which drift stays as it is: read
+    the per-line share beside it. Where the paper counts an unreadable reply as free of conflict,
+    an invalid verdict here is left out of both counts.
+
+    Args:
+        verdicts: One for each line of the speaker, the first line included; `conflicts` index its
+            lines.
+
+    Returns:
+        The score; nan if there is no readable pair.
+
+    Source: arXiv 2511.00222, section 3 (line-to-line consistency), and its released code.
+
+    >>> both = Verdict("inconsistent", conflicts=(0, 1))
+    >>> pair_score([Verdict("consistent"), Verdict("consistent"), both])  # 2 of 0 + 1 + 2 pairs
+    0.33333333333333337
+    """
+    readable = [
+        (k, len(verdict.conflicts))
+        for k, verdict in enumerate(verdicts)
+        if verdict.label != "invalid"
+    ]
+    pairs = sum(k for k, _ in readable)
+    return 1.0 - sum(listed for _, listed in readable) / pairs if pairs else math.nan
+
+
+class LineToLine(LineMetric):
+    """Share of the simulator's lines that conflict with none of its own earlier lines.
+
+    The first line has nothing to conflict with and counts as consistent. Scores carry the paper's
+    `pair_score` too, which dilutes with length where this share does not.
+
+    Source: arXiv 2511.00222, section 3 (line-to-line consistency), which reports the pair score
+    only.
+
+    >>> from persona_env.persona import Persona
+    >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).said("I am Ann.")
+    >>> LineToLine().question(talk, 0), LineToLine().question(talk.said("I am Bo."), 1).earlier
+    (None, ('I am Ann.',))
+    """
+
+    name = "line_to_line"
+
+    def finding(self, conversation: Conversation, index: int) -> Finding:
+        """Returns the question which earlier lines line `index` conflicts with."""
+        if index == 0:
+            return _FIRST_LINE
+        lines = conversation.lines
+        return LineVsHistory(conversation.persona.role, lines[index], lines[:index])
+
+    def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> LineToLineScore:
+        """Returns the mean over lines, and the pair score."""
+        plain = super().score(conversation, verdicts)
+        return LineToLineScore(
+            plain.value, plain.per_line, plain.n, plain.invalid, pair_score(verdicts)
+        )

@@ -1,0 +1,140 @@
+"""Question-answer: does the simulator itself answer questions about its persona right?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from persona_env.conversation import Conversation, ProbeQuestion
+from persona_env.judges import AnswerVsGold, Judge, Question, Verdict
+from persona_env.metrics.interviewer import Answer, Interviewer, branches
+from persona_env.metrics.metric import Finding, Score, evaluate, verdicts_on
+from persona_env.speakers import Speaker
+
+__all__ = ["QuestionAnswer", "QuestionAnswerScore", "answer_question"]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionAnswerScore(Score):
+    """A question-answer score: `per_line` has one value for each question asked.
+
+    Attributes:
+        asked_after: The line after which each question was asked.
+    """
+
+    asked_after: tuple[int, ...] = ()
+
+
+def answer_question(question: ProbeQuestion, answer: str) -> AnswerVsGold:
+    """Returns what to ask the judge about an answer."""
+    return AnswerVsGold(question.role, question.text, question.gold, answer, question.choices)
+
+
+class QuestionAnswer:
+    """Share of questions about its persona that the simulator itself answers right.
+
+    The question is put to the simulator as a heard line after some line of the dialogue, and the
+    dialogue goes on as if it had not happened. The paper asks the judge model instead, with the
+    persona in its prompt: that measures the judge.
+
+    Args:
+        speaker: The simulator; needed where the metric is called on conversations, which then
+            asks it everything in one batched call. `scores` takes answers that were collected
+            elsewhere.
+        every: Ask after each `every`-th line; None: once per dialogue.
+        within: See `Interviewer`.
+        held_out: Use the wordings that are kept for evaluation; the default here, not in training.
+
+    Source: arXiv 2511.00222, section 3 (Q&A consistency).
+
+    >>> QuestionAnswer(every=2).interviewer
+    Interviewer(every=2, within=8, held_out=True)
+    """
+
+    name: ClassVar[str] = "question_answer"
+    unasked: ClassVar[float] = 1.0
+
+    def __init__(
+        self,
+        speaker: Speaker | None = None,
+        *,
+        every: int | None = None,
+        within: int = 8,
+        held_out: bool = True,
+    ):
+        self.speaker = speaker
+        self.interviewer = Interviewer(every, within, held_out)
+
+    def question(self, conversation: Conversation, index: int) -> Question | None:
+        """Returns None: there is nothing to ask about a line, only about an answer."""
+        return None
+
+    def ask(
+        self, conversations: Sequence[Conversation], asker: int = 0
+    ) -> list[ProbeQuestion | None]:
+        """Returns for each dialogue the question to ask after its last line, or None."""
+        return self.interviewer.ask(conversations, asker)
+
+    def interview(
+        self, conversations: Sequence[Conversation], speaker: Speaker
+    ) -> list[tuple[Answer, ...]]:
+        """Returns what the simulator answers on branches of the dialogues; one batched call.
+
+        Raises:
+            ValueError: If the speaker gives another number of replies than it was asked for.
+        """
+        table = [branches(conversation, self.interviewer) for conversation in conversations]
+        views = [branch.view for row in table for branch in row]
+        replies = speaker.reply(views) if views else []
+        if len(replies) != len(views):
+            raise ValueError(
+                f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view."
+            )
+        texts = iter(replies)
+        return [tuple(Answer(b.line_index, b.question, next(texts)) for b in row) for row in table]
+
+    def scores(
+        self, answers: Sequence[Sequence[Answer]], judge: Judge
+    ) -> list[QuestionAnswerScore]:
+        """Returns a score for each dialogue from the answers given in it; one judge call."""
+        verdicts = iter(verdicts_on([_asked(a) for given in answers for a in given], judge))
+        return [
+            _scored([a.line_index for a in given], [next(verdicts) for _ in given])
+            for given in answers
+        ]
+
+    def findings(self, conversations: Sequence[Conversation]) -> list[tuple[Finding, ...]]:
+        """Interviews the speaker and returns what to ask the judge about its answers.
+
+        Raises:
+            ValueError: If there is no speaker.
+        """
+        if self.speaker is None:
+            raise ValueError(
+                "Expected a speaker to interview, got None: give QuestionAnswer(speaker=...)."
+            )
+        return [tuple(map(_asked, given)) for given in self.interview(conversations, self.speaker)]
+
+    def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> QuestionAnswerScore:
+        """Returns the mean over answers, and after which lines they were asked for."""
+        return _scored([b.line_index for b in branches(conversation, self.interviewer)], verdicts)
+
+    def __call__(
+        self, conversations: Sequence[Conversation], judge: Judge | None = None
+    ) -> list[Score]:
+        """Interviews the speaker on every dialogue and returns a score for each; one judge call."""
+        return evaluate(conversations, [self], judge)[self.name]
+
+    def __repr__(self) -> str:
+        i = self.interviewer
+        return f"QuestionAnswer(every={i.every}, within={i.within}, held_out={i.held_out})"
+
+
+def _asked(answer: Answer) -> AnswerVsGold:
+    return answer_question(answer.question, answer.text)
+
+
+def _scored(lines: Sequence[int], verdicts: Sequence[Verdict]) -> QuestionAnswerScore:
+    plain = Score.of([verdict.value for verdict in verdicts])
+    return QuestionAnswerScore(plain.value, plain.per_line, plain.n, plain.invalid, tuple(lines))

@@ -1,0 +1,34 @@
+"""Relevance, a guard: does a line answer what was just asked?"""
+
+from __future__ import annotations
+
+from persona_env.conversation import Conversation
+from persona_env.judges import LineVsPrevious, Verdict
+from persona_env.metrics.metric import Finding, LineMetric
+
+__all__ = ["Relevance"]
+
+_NOTHING_HEARD = Verdict("consistent", reason="nothing was heard before")
+
+
+class Relevance(LineMetric):
+    """Share of the simulator's lines that respond to what was just heard, or openly decline to.
+
+    It keeps a simulator from being consistent by saying nothing to the point. A line before which
+    nothing was heard counts as relevant.
+
+    >>> from persona_env.persona import Persona
+    >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
+    >>> talk = Conversation(ann).heard("Who are you?").said("Ann.")
+    >>> Relevance().question(talk, 0).line
+    'Ann.'
+    """
+
+    name = "relevance"
+
+    def finding(self, conversation: Conversation, index: int) -> Finding:
+        """Returns the question whether line `index` responds to what was heard before it."""
+        heard = conversation.heard_before(index)
+        if not heard.strip():
+            return _NOTHING_HEARD
+        return LineVsPrevious(conversation.persona, heard, conversation.lines[index])

@@ -1,0 +1,71 @@
+"""Repetition, a guard: does a line say again what the speaker said before?"""
+
+from __future__ import annotations
+
+from persona_env.conversation import Conversation
+from persona_env.judges import Verdict
+from persona_env.metrics.metric import LineMetric
+from persona_env.metrics.words import words
+
+__all__ = ["Repetition", "likeness"]
+
+_NEW = Verdict("consistent")
+
+
+def likeness(line: str, other: str) -> float:
+    """Returns how alike two lines are: the Jaccard index of their sets of words, in [0, 1].
+
+    Two lines without words are alike.
+
+    >>> likeness("I sleep four hours.", "four hours I SLEEP!")
+    1.0
+    >>> likeness("I sleep four hours.", "I sleep five hours.")
+    0.6
+    """
+    one, two = frozenset(words(line)), frozenset(words(other))
+    return len(one & two) / len(one | two) if one or two else 1.0
+
+
+class Repetition(LineMetric):
+    """Share of the simulator's lines that do *not* repeat one of its own earlier lines.
+
+    A line repeats another exactly if they have the same words in the same order, and nearly if
+    their `likeness` reaches the threshold. Needs no judge. After PPO on prompt-to-line alone, the
+    paper's models repeat 29 % of their lines exactly in dialogues of 60 lines.
+
+    Args:
+        threshold: Likeness from which a line is a near repetition, in (0, 1]; None: exact ones
+            only.
+
+    >>> from persona_env.persona import Persona
+    >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
+    >>> talk = Conversation(ann).said("I'm fine.").said("I am fine!")
+    >>> Repetition()([talk])[0].per_line
+    (1.0, 0.0)
+    """
+
+    name = "repetition"
+
+    def __init__(self, threshold: float | None = 0.8):
+        if threshold is not None and not 0.0 < threshold <= 1.0:
+            raise ValueError(
+                f"Expected threshold in (0, 1], got {threshold}: None counts exact ones only."
+            )
+        self.threshold = threshold
+
+    def finding(self, conversation: Conversation, index: int) -> Verdict:
+        """Returns `inconsistent`, its conflicts the lines repeated, if line `index` repeats any."""
+        *earlier, line = conversation.lines[: index + 1]
+        spoken = words(line)
+        exact = tuple(k for k, other in enumerate(earlier) if words(other) == spoken)
+        if exact:
+            return Verdict("inconsistent", exact, "exact")
+        if self.threshold is None:
+            return _NEW
+        near = tuple(
+            k for k, other in enumerate(earlier) if likeness(line, other) >= self.threshold
+        )
+        return Verdict("inconsistent", near, "near") if near else _NEW
+
+    def __repr__(self) -> str:
+        return f"Repetition(threshold={self.threshold})"

@@ -1,0 +1,1 @@
+"""What people see: tables, transcripts, and the terminal side of each command."""

@@ -1,0 +1,123 @@
+"""One table of drift: before, after, reduction and interval, with the guards that keep it honest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from persona_env.bench.outcome import Comparison, Outcome
+from persona_env.bench.score import DRIFT_TYPES, Estimate, Scores, reductions
+from persona_env.metrics.statistics import Interval
+
+__all__ = ["drift_table", "simulator_table"]
+
+TITLES = {
+    "prompt_to_line": "contradicts its persona (prompt-to-line)",
+    "line_to_line": "contradicts itself (line-to-line)",
+    "question_answer": "answers wrong (Q&A)",
+    "overall": "overall",
+    "relevance": "relevance",
+    "copying": "copying",
+    "repetition": "repetition",
+    "hedging": "hedging, of unanswerable questions",
+    "volunteering": "true facts volunteered a line",
+    "line_words": "words a line",
+}
+_BAD_SHARE = ("copying", "repetition")
+_PERCENT = (*DRIFT_TYPES, "relevance", "copying", "repetition", "hedging")
+
+
+def drift_table(outcome: Outcome) -> Table:
+    """Returns the table of a training run."""
+    s = outcome.settings
+    table = Table(
+        title=f"{s.role}: {s.simulator}, judged by {s.judge}, on {s.split} people ({s.algorithm}, seed {s.seed})",
+        caption="Shares of lines; intervals are 95 % over personas.",
+    )
+    for name in ("", "before", "after", "reduction", "95 % interval", "zero drift"):
+        table.add_column(name, justify="left" if not name else "right")
+    for comparison in filter(None, (outcome.trained, outcome.longer)):
+        _add_drift(table, comparison)
+    if seen := outcome.scores("seen"):
+        _add_seen(table, seen, outcome.gap)
+    if outcome.trained:
+        _add_guards(table, outcome.trained, outcome.scores("zero_drift"))
+    return table
+
+
+def _add_drift(table: Table, comparison: Comparison) -> None:
+    table.add_section()
+    table.add_row(f"[bold]drift over {comparison.lines} lines[/bold]")
+    changes = reductions(comparison.before.scores, comparison.after.scores)
+    for name in DRIFT_TYPES:
+        before, after = (_inconsistency(m.scores.estimate(name)) for m in (comparison.before, comparison.after))
+        table.add_row(TITLES[name], before, after, *_change(changes[name]))
+    table.add_row(TITLES["overall"], "", "", *_change(changes["overall"]))
+
+
+def _add_seen(table: Table, seen: Scores, gap: Mapping[str, float | None]) -> None:
+    table.add_section()
+    table.add_row("[bold]the same on people seen in training[/bold]", "", "", "unseen / seen")
+    for name in DRIFT_TYPES:
+        ratio = gap.get(name)
+        shown = "" if ratio is None else f"{ratio:.1f} x"
+        table.add_row(TITLES[name], "", _inconsistency(seen.estimate(name)), shown)
+
+
+def _add_guards(table: Table, comparison: Comparison, zero_drift: Scores | None) -> None:
+    table.add_section()
+    table.add_row(f"[bold]guards over {comparison.lines} lines[/bold]")
+    pair = comparison.before.scores, comparison.after.scores
+    for name in pair[0].estimates:
+        if name in DRIFT_TYPES:
+            continue
+        before, after = (_figure(name, scores.estimate(name)) for scores in pair)
+        reference = _figure(name, zero_drift.estimate(name)) if zero_drift else ""
+        table.add_row(TITLES[name], before, after, "", "", reference)
+    table.add_row("verdicts that could not be read", *(str(scores.invalid) for scores in pair))
+    table.add_row("lines judged", *(str(scores.estimate("prompt_to_line").n) for scores in pair))
+
+
+def simulator_table(title: str, scores: dict[str, Scores]) -> Table:
+    """Returns simulators side by side: every drift type and guard, each with its interval."""
+    table = Table(title=title, caption="Shares of lines; intervals are 95 % over personas.")
+    table.add_column("")
+    for simulator in scores:
+        table.add_column(simulator, justify="right")
+    for name in next(iter(scores.values())).estimates:
+        cells = (s.estimate(name) for s in scores.values())
+        table.add_row(TITLES[name], *(_with_interval(name, cell) for cell in cells))
+    table.add_row("verdicts that could not be read", *(str(s.invalid) for s in scores.values()))
+    table.add_row("lines judged", *(str(s.estimate("prompt_to_line").n) for s in scores.values()))
+    return table
+
+
+def _shown(name: str, value: float) -> float:
+    """Drift and its like are shown as shares of bad lines."""
+    return 1 - value if name in (*DRIFT_TYPES, *_BAD_SHARE) else value
+
+
+def _figure(name: str, estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "-"
+    value = _shown(name, estimate.value)
+    return f"{100 * value:.1f} %" if name in _PERCENT else f"{value:.2f}"
+
+
+def _inconsistency(estimate: Estimate) -> str:
+    return "-" if estimate.value is None else f"{100 * (1 - estimate.value):.1f} %"
+
+
+def _with_interval(name: str, estimate: Estimate) -> str:
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return _figure(name, estimate)
+    half = (estimate.high - estimate.low) / 2
+    return f"{_figure(name, estimate)} ± {100 * half:.1f}" if name in _PERCENT else f"{_figure(name, estimate)} ± {half:.2f}"
+
+
+def _change(interval: Interval) -> tuple[str, str]:
+    if interval.mean != interval.mean:
+        return "-", ""
+    ends = "" if interval.low != interval.low else f"{-100 * interval.high:.0f} to {-100 * interval.low:.0f} %"
+    return f"{-100 * interval.mean:+.1f} %", ends

@@ -1,0 +1,251 @@
+"""The rollout buffer: each trajectory once, credit by line, and the leash in the reward."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+from torch import Tensor
+
+from persona_env.sb3.credit import Steps, line_advantages
+from persona_env.sb3.leash import announce
+from persona_env.sb3.trajectories import Packed, Trajectories, TrajectoryRecorder
+
+if TYPE_CHECKING:
+    from persona_env.sb3.policy import TokenPolicy
+
+__all__ = ["TrajectoryRolloutBuffer"]
+
+KL_WEIGHT = 0.03
+_KL_BATCH = 4096
+
+
+class TrajectoryRolloutBuffer(RolloutBuffer):
+    """A `RolloutBuffer` for token contexts, to be given as `rollout_buffer_class`.
+
+    It keeps each trajectory once (stable-baselines3 would keep a whole context for each token) and yields
+    whole trajectories, of about `batch_size` of the learner's tokens together, so that one forward pass
+    serves them all. The algorithm's `gamma` and `gae_lambda` are per token and are not used.
+
+    Args:
+        buffer_size: Steps in a rollout, T.
+        observation_space: A `TokenContext`.
+        action_space: `Discrete`, the vocabulary.
+        device: Where the samples go.
+        gae_lambda: Not used: `line_lambda` is.
+        gamma: The algorithm's, by which it weighs the estimate after a dialogue that was cut off.
+        n_envs: Rows, N.
+        line_gamma: Discount from a line to the next of the same dialogue, in [0, 1].
+        line_lambda: Decay of the trace from a line to the next, in [0, 1].
+        kl_weight: What a nat of log pi - log ref of a sampled token costs, in reward units. None: 0.03
+            where the policy has a reference and `leash` is "reward", else 0.
+        leash: "reward" takes that from the rewards. "loss" puts KL(pi || ref) where the algorithm has its
+            entropy: its weight is then `ent_coef`, and it needs `normalize_advantage=False`.
+        jitter: How much the lengths are shaken that decide which trajectories share a batch, in mean lengths.
+
+    Raises:
+        ValueError: If the settings or the spaces do not fit, or a leash has no reference to hold to.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        device: torch.device | str = "auto",
+        gae_lambda: float = 1,
+        gamma: float = 0.99,
+        n_envs: int = 1,
+        *,
+        line_gamma: float = 0.5,
+        line_lambda: float = 0.8,
+        kl_weight: float | None = None,
+        leash: Literal["reward", "loss"] = "reward",
+        jitter: float = 0.3,
+    ):
+        pad_id = getattr(observation_space, "pad_id", None)
+        if pad_id is None or not isinstance(action_space, spaces.Discrete):
+            raise ValueError(
+                f"Expected a TokenContext and a Discrete space, got {observation_space} and {action_space}: use a "
+                "token environment such as persona_env/PatientTokens-v0."
+            )
+        _check_settings(line_gamma, line_lambda, kl_weight, leash)
+        self.pad_id: int = pad_id
+        self.line_gamma, self.line_lambda = line_gamma, line_lambda
+        self.kl_weight, self.leash, self.jitter = kl_weight, leash, jitter
+        self.policy: TokenPolicy | None = None
+        super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
+        announce(observation_space, self)
+
+    def meet(self, policy: TokenPolicy) -> None:
+        """Takes note of the policy whose rollouts these are; called when the algorithm is made.
+
+        Raises:
+            ValueError: If there is a leash and the policy has no reference.
+        """
+        self.policy = policy
+        leashed = self.leash == "loss" or bool(self.kl_weight)
+        if leashed and policy.reference is None:
+            raise ValueError(
+                f"Expected a reference for leash={self.leash!r}, kl_weight={self.kl_weight}, got none: "
+                "give policy_kwargs=dict(reference='initial')."
+            )
+
+    def reset(self) -> None:
+        """Makes ready for the next rollout."""
+        shape = (self.buffer_size, self.n_envs)
+        self.actions = np.zeros((*shape, self.action_dim), np.int64)
+        for name in ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages"):
+            setattr(self, name, np.zeros(shape, np.float32))
+        self.answers = np.zeros(shape, np.bool_)
+        context = self.observation_space.shape
+        assert context is not None
+        self.recorder = TrajectoryRecorder(*shape, context[0], self.pad_id)
+        self.trajectories: Trajectories | None = None
+        self._log_ratio: NDArray[np.float32] | None = None
+        self._latest: Any = None
+        self.generator_ready = False
+        self.pos, self.full = 0, False
+
+    def add(
+        self,
+        obs: NDArray[Any],
+        action: NDArray[Any],
+        reward: NDArray[Any],
+        episode_start: NDArray[Any],
+        value: Tensor,
+        log_prob: Tensor,
+    ) -> None:
+        """Records one step of all rows.
+
+        Args:
+            obs: (N, context) the contexts; a `TokenObservation` tells which rows are asked a side question.
+            action: (N,) or (N, 1) the chosen tokens.
+            reward: (N,) what was paid for them.
+            episode_start: (N,) whether the context begins a dialogue.
+            value: (N, 1) the critic's estimate.
+            log_prob: (N,) of the chosen tokens.
+        """
+        step, anew = self.pos, np.asarray(episode_start, np.bool_)
+        self.recorder.add(np.asarray(obs), anew)
+        probing = getattr(obs, "probing", None)
+        if probing is not None:
+            self.answers[step] = probing
+        self._check_cut(step, anew)
+        self.actions[step] = np.asarray(action).reshape(self.n_envs, self.action_dim)
+        self.rewards[step], self.episode_starts[step] = reward, anew
+        self.values[step] = value.detach().cpu().numpy().reshape(-1)
+        self.log_probs[step] = log_prob.detach().cpu().numpy().reshape(-1)
+        self._latest = obs
+        self.pos += 1
+        self.full = self.pos == self.buffer_size
+
+    def _check_cut(self, step: int, anew: NDArray[np.bool_]) -> None:
+        if step and (~(self.recorder.grown[step] | anew | self.answers[step - 1])).any():
+            raise ValueError(
+                "Expected contexts that grow, are cut back after a side question or start anew, got another change: "
+                "wrap the environment in as_sb3, which tells the buffer of its questions."
+            )
+
+    def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
+        """Pays the leash and gives credit by line; see `line_advantages`."""
+        dones = np.asarray(dones, np.bool_)
+        after, self._latest = getattr(self._latest, "following", None), None
+        next_answer = getattr(after, "probing", None)
+        line_ends = self.recorder.line_ends(None if after is None else np.asarray(after), dones)
+        self.trajectories = self.recorder.finish()
+        if self.reward_weight:
+            self.rewards -= self.reward_weight * self.log_ratio()
+        steps = Steps(
+            rewards=self.rewards,
+            values=self.values,
+            answer=self.answers,
+            last_of_line=line_ends,
+            last_of_dialogue=np.append(self.episode_starts[1:] > 0, dones[None], axis=0),
+            next_values=last_values.detach().cpu().numpy().reshape(-1),
+            next_answer=np.zeros(self.n_envs, np.bool_) if next_answer is None else next_answer & ~dones,
+        )
+        self.advantages = line_advantages(steps, self.line_gamma, self.line_lambda)
+        self.returns = self.advantages + self.values
+
+    @property
+    def reward_weight(self) -> float:
+        """What a nat costs in this rollout's rewards."""
+        if self.leash == "loss" or self.policy is None or self.policy.reference is None:
+            return 0.0
+        return KL_WEIGHT if self.kl_weight is None else self.kl_weight
+
+    def log_ratio(self) -> NDArray[np.float32]:
+        """Returns log pi - log ref of each sampled token, (T, N); one packed pass of the frozen reference.
+
+        Raises:
+            ValueError: If the policy has no reference.
+        """
+        if self._log_ratio is None:
+            if self.policy is None or self.policy.reference is None:
+                raise ValueError("Expected a policy with a reference, got none: give policy_kwargs=dict(reference=...).")
+            reference = np.zeros(self.log_probs.size, np.float32)
+            for segments in self._finished().batches(_KL_BATCH):
+                packed = self._finished().packed(segments)
+                actions = self.to_torch(self.actions.reshape(-1)[packed.step])
+                scored = self.policy.reference_log_probs(self._observations(packed), actions)
+                reference[packed.step] = scored.cpu().numpy()
+            self._log_ratio = self.log_probs - reference.reshape(self.log_probs.shape)
+        return self._log_ratio
+
+    def kl_to_reference(self) -> float:
+        """Returns the mean of `log_ratio`: an unbiased estimate of KL(pi || ref), in nats per token."""
+        return float(self.log_ratio().mean())
+
+    def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
+        """Yields whole trajectories in random order, packed, of about `batch_size` choices together.
+
+        The observations are a dict: `input_ids` (S, L), and `row` (A,) and `position` (A,) of each choice.
+        """
+        size = self.buffer_size * self.n_envs if batch_size is None else batch_size
+        batches = self._finished().batches(size, self.jitter)
+        for index in np.random.permutation(len(batches)):
+            yield self._samples(self._finished().packed(batches[index]))
+
+    def _samples(self, packed: Packed) -> RolloutBufferSamples:
+        def choices(array: NDArray[Any]) -> Tensor:
+            return self.to_torch(array.reshape(-1)[packed.step], copy=False)
+
+        observations, advantages = self._observations(packed), choices(self.advantages)
+        if self.leash == "loss":
+            observations["advantages"] = advantages
+        return RolloutBufferSamples(
+            observations,  # type: ignore[arg-type]  # stable-baselines3 hands it on as it is
+            choices(self.actions)[:, None],
+            choices(self.values),
+            choices(self.log_probs),
+            advantages,
+            choices(self.returns),
+        )
+
+    def _observations(self, packed: Packed) -> dict[str, Tensor]:
+        names = ("input_ids", "row", "position")
+        return {name: self.to_torch(getattr(packed, name), copy=False) for name in names}
+
+    def _finished(self) -> Trajectories:
+        if self.trajectories is None:
+            raise ValueError("Expected a full rollout with its returns, got an unfinished one: collect it first.")
+        return self.trajectories
+
+
+def _check_settings(line_gamma: float, line_lambda: float, kl_weight: float | None, leash: str) -> None:
+    for name, value in (("line_gamma", line_gamma), ("line_lambda", line_lambda)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"Expected {name} in [0, 1], got {value}: give a share.")
+    if leash not in ("reward", "loss"):
+        raise ValueError(f"Expected leash 'reward' or 'loss', got {leash!r}: choose one of these.")
+    if kl_weight is not None and not kl_weight >= 0:
+        raise ValueError(f"Expected kl_weight >= 0, got {kl_weight}: give the price of a nat.")
+    if leash == "loss" and kl_weight:
+        raise ValueError(f"Expected no kl_weight with leash='loss', got {kl_weight}: its weight is ent_coef.")

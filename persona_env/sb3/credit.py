@@ -1,0 +1,88 @@
+"""Credit by line: advantages in which a line is one move, however many tokens it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Steps", "line_advantages"]
+
+Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """What happened to N rows in T steps; step t of row i is one token.
+
+    Attributes:
+        rewards: (T, N) what was paid after the token.
+        values: (T, N) the critic's estimate before the token.
+        answer: (T, N) the token belongs to the answer to a side question, a leaf of the dialogue.
+        last_of_line: (T, N) the line (or answer) ends with this token.
+        last_of_dialogue: (T, N) the dialogue ends with this token.
+        next_values: (N,) the critic's estimate after the last step.
+        next_answer: (N,) after the last step a side question waits for its answer.
+        outside: (T, N) the estimate after a dialogue that was cut off from outside with this token, where
+            `last_of_dialogue`; 0 elsewhere.
+    """
+
+    rewards: Floats
+    values: Floats
+    answer: Flags
+    last_of_line: Flags
+    last_of_dialogue: Flags
+    next_values: Floats
+    next_answer: Flags
+    outside: Floats | None = None
+
+
+def line_advantages(steps: Steps, line_gamma: float, line_lambda: float) -> Floats:
+    """Returns the advantage of each token, (T, N).
+
+    Generalised advantage estimation with discount and decay 1 inside a line (a discount per token pays
+    for short lines), and `line_gamma`, `line_lambda` from a line to the next. An answer to a side question
+    gets its own reward and nothing else; the dialogue's trace passes over it.
+
+    Source: Schulman et al., arXiv 1506.02438, eq. 16; the line as the unit of time is ours.
+
+    Args:
+        steps: The rollout.
+        line_gamma: Discount from a line to the next of the same dialogue, in [0, 1].
+        line_lambda: Decay of the trace from a line to the next, in [0, 1].
+    """
+    advantages = np.zeros_like(steps.rewards)
+    main_value = np.where(steps.next_answer, _last_seen_value(steps), steps.next_values)
+    leaf_value, zero = steps.next_values, np.zeros_like(steps.next_values)
+    main_trace = leaf_trace = zero
+    for t in reversed(range(len(steps.rewards))):
+        if steps.last_of_dialogue[t].any():
+            ended, outside = steps.last_of_dialogue[t], zero if steps.outside is None else steps.outside[t]
+            main_value, leaf_value = np.where(ended, outside, main_value), np.where(ended, outside, leaf_value)
+            main_trace, leaf_trace = np.where(ended, zero, main_trace), np.where(ended, zero, leaf_trace)
+        answer, end, value = steps.answer[t], steps.last_of_line[t], steps.values[t]
+        gamma = np.where(end, np.where(answer, 0.0, line_gamma), 1.0).astype(np.float32)
+        decay = np.where(end, line_lambda, 1.0).astype(np.float32)
+        delta = steps.rewards[t] + gamma * np.where(answer, leaf_value, main_value) - value
+        advantages[t] = delta + gamma * decay * np.where(answer, leaf_trace, main_trace)
+        main_value, leaf_value = np.where(answer, main_value, value), np.where(answer, value, leaf_value)
+        main_trace = np.where(answer, main_trace, advantages[t])
+        leaf_trace = np.where(answer, advantages[t], leaf_trace)
+    return advantages
+
+
+def _last_seen_value(steps: Steps) -> Floats:
+    """The estimate at the start of each row's latest line of its dialogue, (N,); 0 where it said none.
+
+    Where the rollout ends inside an answer, the dialogue's next state has not been seen; this stands in.
+    """
+    found = np.zeros_like(steps.next_values)
+    for t in range(len(steps.values)):
+        new = ~steps.answer[t]
+        if t:
+            found = np.where(steps.last_of_dialogue[t - 1], 0.0, found)
+            new &= steps.last_of_line[t - 1]
+        found = np.where(new, steps.values[t], found)
+    return found.astype(np.float32)

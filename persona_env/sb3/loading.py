@@ -1,0 +1,107 @@
+"""The learner's parts: the language model, its tokenizer and its chat format, from whatever names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerBase
+
+from persona_env.speakers.chat_format import ChatFormat
+
+__all__ = ["Learner", "check_vocabulary", "load_learner"]
+
+
+@dataclass(frozen=True, eq=False)
+class Learner:
+    """What is trained, and what it needs to be saved and used.
+
+    Attributes:
+        model: A causal language model of transformers, perhaps with adapters around it.
+        tokenizer: Its tokenizer; None for a model of bare token ids.
+        chat: How dialogues are put in tokens; None for a model of bare token ids.
+        folder: Where it was loaded from, if from a folder.
+    """
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase | None = None
+    chat: ChatFormat | None = None
+    folder: Path | None = None
+
+
+def load_learner(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    chat_template: str | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> Learner:
+    """Returns the learner.
+
+    Args:
+        model: A spec (`tiny`, `hf:<folder or hub id>`), a `LanguageModel`, a transformers model (trained in
+            place), or a transformers config (a new model with random weights).
+        tokenizer: For a transformers model or config; without one the tokens are bare ids.
+        chat_template: Used instead of the tokenizer's own.
+        template_kwargs: Passed on to the template.
+
+    Raises:
+        ValueError: If it cannot be loaded, or is no causal language model.
+    """
+    from persona_env.speakers.language_model import LanguageModel
+
+    if isinstance(model, str):
+        speaker = LanguageModel.load(model, chat_template=chat_template, template_kwargs=template_kwargs)
+        folder = Path(model.removeprefix("hf:"))
+        found = Learner(speaker.model, speaker.tokenizer, speaker.chat, folder if folder.is_dir() else None)
+    elif isinstance(model, LanguageModel):
+        found = Learner(model.model, model.tokenizer, model.chat)
+    else:
+        if isinstance(model, PreTrainedConfig):
+            model = AutoModelForCausalLM.from_config(model)
+        chat = None
+        if chat_template or getattr(tokenizer, "chat_template", None):
+            assert tokenizer is not None
+            chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
+        found = Learner(model, tokenizer, chat)
+    return _made_trainable(found)
+
+
+def _made_trainable(learner: Learner) -> Learner:
+    model = learner.model
+    if getattr(model, "get_output_embeddings", lambda: None)() is None:
+        raise ValueError(
+            f"Expected a causal language model, got {type(model).__name__}: give a spec such as 'tiny', or a "
+            "transformers model with an output layer."
+        )
+    if next(model.parameters()).dtype == torch.float16:
+        model.float()  # float16 weights lose the small steps of an optimiser
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        model.requires_grad_(True)
+    return learner
+
+
+def check_vocabulary(learner: Learner, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> int:
+    """Returns the number of token ids on which the learner and the environment agree.
+
+    Raises:
+        ValueError: If they do not agree.
+    """
+    if not isinstance(actions, spaces.Discrete):
+        raise ValueError(f"Expected a Discrete action space (token ids), got {actions}: use a token environment.")
+    pad_id, count = getattr(observations, "pad_id", None), int(actions.n)
+    if pad_id is None:
+        raise ValueError(f"Expected a TokenContext of observations, got {observations}: use a token environment.")
+    logits = learner.model.get_output_embeddings().weight.shape[0]
+    known = logits if learner.chat is None else learner.chat.vocabulary
+    same = known == count and (learner.chat is None or learner.chat.pad_id == pad_id)
+    if not same or logits < count:
+        raise ValueError(
+            f"Expected a model with the environment's tokens, got {known} ids (padding "
+            f"{getattr(learner.chat, 'pad_id', pad_id)}) for the environment's {count} (padding {pad_id}): "
+            "give the environment simulator= the model that is trained."
+        )
+    return count

@@ -1,0 +1,310 @@
+"""The policy: a transformers language model with a value head, as stable-baselines3 sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from safetensors.torch import load_file, save_file
+from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import Schedule
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from persona_env.sb3.leash import EXACT_VOCABULARY, Reference, introduce, kl_to_reference, watch_loss_leash
+from persona_env.sb3.loading import Learner, check_vocabulary, load_learner
+from persona_env.sb3.scoring import choice_logits, forbid, log_probabilities
+from persona_env.sb3.value_head import ValueHead
+from persona_env.speakers.kv_cache import Decoder, make_decoder
+
+__all__ = ["TokenPolicy"]
+
+_VALUE_FILE = "value_head.safetensors"
+
+
+class TokenPolicy(ActorCriticPolicy):
+    """A causal language model that chooses tokens, to be given to PPO or A2C as the policy.
+
+    In a rollout the keys and values of what was read stay cached. In the update one forward pass serves
+    all tokens of a trajectory. Both give the same log-probabilities as a full forward pass for each
+    token, to 1e-5 in float32. Dropout is off in both.
+
+    Args:
+        observation_space: A `TokenContext`.
+        action_space: `Discrete`, the vocabulary.
+        lr_schedule: The learning rate.
+        use_sde: Not for tokens; there because stable-baselines3 passes it.
+        model: `tiny`, `hf:<folder or hub id>`, a `LanguageModel`, a transformers model (trained in place)
+            or a transformers config (random weights).
+        tokenizer: Where `model` is a transformers model or config; without one the tokens are bare ids.
+        chat_template: Used instead of the tokenizer's own.
+        template_kwargs: Passed on to the template.
+        reference: What the leash holds to: None, `initial` (the model as it is now), a spec or a model.
+        forbidden_ids: Tokens that are never said; None: the chat format's, or the padding.
+        value_scale: What the value head's output is multiplied by.
+        value_width: Width of the value head's hidden layer.
+        value_gradient: Whether the critic's error also trains the language model.
+        optimizer_class: The optimiser.
+        optimizer_kwargs: Its settings, except for the learning rate.
+
+    Attributes:
+        lm: The language model.
+        tokenizer: Its tokenizer, or None.
+        chat: Its `ChatFormat`, or None.
+        reference: The `Reference`, or None; no submodule, never trained or saved.
+        value_head: The critic.
+
+    Raises:
+        ValueError: If the model cannot be had, or does not have the environment's tokens.
+    """
+
+    lm: Any
+    reference: Reference | None
+    tokenizer: PreTrainedTokenizerBase | None
+    _forbidden: Tensor
+
+    def __init__(
+        self,
+        observation_space: spaces.Space[Any],
+        action_space: spaces.Space[Any],
+        lr_schedule: Schedule,
+        use_sde: bool = False,
+        *,
+        model: Any = "tiny",
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        chat_template: str | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+        reference: Any = None,
+        forbidden_ids: tuple[int, ...] | None = None,
+        value_scale: float = 8.0,
+        value_width: int = 64,
+        value_gradient: bool = False,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ):
+        if use_sde:
+            raise ValueError("Expected use_sde=False, got True: tokens have no state-dependent noise.")
+        learner = load_learner(model, tokenizer, chat_template, template_kwargs)
+        vocabulary = check_vocabulary(learner, observation_space, action_space)
+        self._learner = learner  # a plain record: modules can be set after super().__init__ only
+        self._value_options = dict(width=value_width, scale=value_scale, gradient=value_gradient)
+        self.vocabulary = vocabulary
+        self.pad_id = int(getattr(observation_space, "pad_id", 0))
+        super().__init__(
+            observation_space,
+            action_space,
+            lr_schedule,
+            net_arch=[],
+            ortho_init=False,
+            optimizer_class=optimizer_class,
+            optimizer_kwargs=optimizer_kwargs,
+        )
+        self.forbidden_ids = self._all_forbidden(forbidden_ids)
+        self.register_buffer("_forbidden", torch.tensor(self.forbidden_ids, dtype=torch.long), persistent=False)
+        self.reference = self._load_reference(reference)
+        self.train(False)
+        introduce(observation_space, self)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        learner: Learner = self._learner
+        self.lm, self.tokenizer, self.chat = learner.model, learner.tokenizer, learner.chat
+        width = self.lm.get_output_embeddings().weight.shape[1]
+        self.value_head = ValueHead(width, **self._value_options)
+        if learner.folder and (learner.folder / _VALUE_FILE).is_file():
+            self.value_head.load_state_dict(load_file(learner.folder / _VALUE_FILE))
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        options: dict[str, Any] = self.optimizer_kwargs
+        self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **options)
+        self._decoders: dict[int, Decoder] = {}
+        self._watched, self._version = list(self.lm.parameters()), -1
+        self._first_update = False
+
+    def _all_forbidden(self, forbidden_ids: tuple[int, ...] | None) -> tuple[int, ...]:
+        if forbidden_ids is None:
+            forbidden_ids = self.chat.forbidden_ids if self.chat else ()
+        return tuple(sorted({*map(int, forbidden_ids), self.pad_id}))
+
+    def _load_reference(self, reference: Any) -> Reference | None:
+        if reference is None:
+            return None
+        if isinstance(reference, str) and reference == "initial":
+            return Reference.initial(self.lm)
+        learner = load_learner(reference, self.tokenizer)
+        check_vocabulary(learner, self.observation_space, self.action_space)
+        if learner.model is self.lm:
+            raise ValueError("Expected a reference that stays as it is, got the policy's own model: say 'initial'.")
+        return Reference(learner.model)
+
+    # ---- what stable-baselines3 calls -----------------------------------------------------------
+
+    def train(self, mode: bool = True) -> TokenPolicy:
+        """Sets the mode of everything but the language model, whose dropout stays off.
+
+        With dropout the update would score other policies than the one that sampled (GPT-2's default
+        moves log-probabilities by 0.3).
+        """
+        super().train(mode)
+        self.lm.eval()
+        return self
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Sets the mode; what was cached is forgotten before an update."""
+        self.train(mode)
+        self._first_update = mode
+        if mode:
+            self.forget()
+
+    def forget(self) -> None:
+        """Drops the cached keys and values; needed when weights change in a way that torch does not count."""
+        for decoder in self._decoders.values():
+            decoder.forget()
+
+    @torch.no_grad()
+    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns chosen tokens (N,), values (N, 1) and log-probabilities (N,) for contexts (N, context)."""
+        logits, hidden = self._read(obs)
+        log_probs = logits.log_softmax(-1)
+        actions = log_probs.argmax(-1) if deterministic else self._sample(log_probs)
+        return actions, self.value_head(hidden), log_probs.gather(-1, actions[:, None])[:, 0]
+
+    def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Returns values (A, 1), log-probabilities (A,) and entropies (A,) of chosen tokens.
+
+        With `leash="loss"` minus the KL to the reference stands for the entropy. For a large vocabulary
+        there is no entropy (None: stable-baselines3 then estimates it from the samples).
+
+        Args:
+            obs: Packed trajectories (`input_ids`, `row`, `position`), or padded contexts (A, context).
+            actions: (A,) the chosen tokens.
+        """
+        places = _places(obs, self.pad_id)
+        logits, hidden = choice_logits(self._model, *places)
+        chosen, log_probs = log_probabilities(self._allowed(logits), actions)
+        values = self.value_head(hidden)
+        if isinstance(obs, dict) and "advantages" in obs:
+            return values, *self._leashed(chosen, log_probs, places, actions, obs["advantages"])
+        entropy = None if self.vocabulary > EXACT_VOCABULARY else -(log_probs.exp() * log_probs).sum(-1)
+        return values, chosen, entropy
+
+    def predict_values(self, obs: Any) -> Tensor:
+        """Returns values (N, 1); the contexts of a running rollout are read on, others in full."""
+        if torch.is_grad_enabled() or len(obs) not in self._decoders:
+            return self.value_head(choice_logits(self._model, *_places(obs, self.pad_id))[1])
+        return self.value_head(self._read(obs)[1])
+
+    def get_distribution(self, obs: Any) -> Distribution:
+        """Returns the distribution of the next token for each context."""
+        if torch.is_grad_enabled():
+            logits = self._allowed(choice_logits(self._model, *_places(obs, self.pad_id))[0])
+        else:
+            logits = self._read(obs)[0]
+        return CategoricalDistribution(self.vocabulary).proba_distribution(logits)
+
+    def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
+        return self.forward(observation, deterministic)[0]
+
+    # ---- what the buffer asks -------------------------------------------------------------------
+
+    @torch.no_grad()
+    def reference_log_probs(self, obs: Mapping[str, Tensor], actions: Tensor) -> Tensor:
+        """Returns the reference's log-probabilities of chosen tokens (A,), for packed trajectories."""
+        assert self.reference is not None
+        logits = self._allowed(self.reference.logits(*_places(obs, self.pad_id)))
+        return log_probabilities(logits, actions.reshape(-1).long())[0]
+
+    def _leashed(
+        self, chosen: Tensor, log_probs: Tensor, places: tuple[Tensor, Tensor, Tensor], actions: Tensor, advantages: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        assert self.reference is not None
+        with torch.no_grad():
+            reference = self._allowed(self.reference.logits(*places)).log_softmax(-1)
+        minus_kl = -kl_to_reference(log_probs, reference, chosen, actions)
+        if self._first_update:  # later the policy is no more the one that sampled
+            self._first_update = False
+            return watch_loss_leash(chosen, minus_kl, advantages)
+        return chosen, minus_kl
+
+    # ---- the language model ---------------------------------------------------------------------
+
+    @property
+    def _model(self) -> Any:
+        """The transformers model itself, with its adapters (if it has some) in it."""
+        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+
+    def _allowed(self, logits: Tensor) -> Tensor:
+        return forbid(logits[..., : self.vocabulary].float(), self._forbidden)
+
+    def _read(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, V) and hidden states (N, d) after each context; what was read before is not read again."""
+        contexts = obs.cpu().numpy()
+        lengths = (contexts != self.pad_id).sum(1)
+        logits, hidden = self._decoder(len(contexts)).extend(contexts[:, : lengths.max()], lengths)
+        return self._allowed(logits), hidden
+
+    def _decoder(self, rows: int) -> Decoder:
+        version = sum(parameter._version for parameter in self._watched)
+        if version != self._version:
+            self.forget()
+            self._version = version
+        if rows not in self._decoders:
+            while len(self._decoders) > 1:  # the rollout's and one for evaluation
+                self._decoders.pop(next(iter(self._decoders)))
+            shape = self.observation_space.shape
+            assert shape is not None
+            self._decoders[rows] = make_decoder(self._model, rows, shape[0])
+        return self._decoders[rows]
+
+    @staticmethod
+    def _sample(log_probs: Tensor) -> Tensor:
+        """Draws one token per row by inversion; in float64, so that no forbidden token is ever hit."""
+        mass = log_probs.double().exp_().cumsum_(-1)
+        drawn = torch.rand(len(mass), 1, dtype=torch.float64, device=mass.device) * mass[:, -1:]
+        return torch.searchsorted(mass, drawn, right=True)[:, 0].clamp_(max=mass.shape[-1] - 1)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> TokenPolicy:
+        self._decoders.clear()  # they live where the model lived
+        return super()._apply(*args, **kwargs)
+
+    # ---- saving ---------------------------------------------------------------------------------
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Saves the model, the tokenizer with its chat template, and the value head beside them.
+
+        The folder is an ordinary Hugging Face model: transformers, vLLM and the hosts load it, and so does
+        `TokenPolicy(model="hf:<folder>")`, which also finds the value head.
+        """
+        self.lm.save_pretrained(folder)
+        if self.tokenizer is not None:
+            self.tokenizer.save_pretrained(folder)
+        state = {name: weight.contiguous() for name, weight in self.value_head.state_dict().items()}
+        save_file(state, Path(folder) / _VALUE_FILE)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        """What `load` needs beside the weights. Prefer `save_pretrained`: loading a pickle runs code."""
+        return dict(
+            observation_space=self.observation_space,
+            action_space=self.action_space,
+            lr_schedule=self._dummy_schedule,
+            model=self.lm.config,
+            tokenizer=self.tokenizer,
+            chat_template=self.chat.template if self.chat else None,
+            forbidden_ids=self.forbidden_ids,
+            value_scale=self._value_options["scale"],
+            value_width=self._value_options["width"],
+            value_gradient=self._value_options["gradient"],
+            optimizer_class=self.optimizer_class,
+            optimizer_kwargs=self.optimizer_kwargs,
+        )
+
+
+def _places(obs: Any, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Token ids (S, L) and the row (A,) and position (A,) of each choice: packed, or one per padded context."""
+    if not isinstance(obs, Tensor):
+        return obs["input_ids"], obs["row"], obs["position"]
+    lengths = (obs != pad_id).sum(1)
+    return obs[:, : int(lengths.max())].long(), torch.arange(len(obs), device=obs.device), lengths - 1
+

@@ -1,0 +1,213 @@
+"""Trajectories: what the rows of a rollout have read and said, each token kept once.
+
+A row's context grows by a token or by a whole reply, is cut back after a side question, or starts anew.
+`TrajectoryRecorder` keeps only what is new at each step. `Trajectories` turns that into segments: an
+unbroken growth of one context is one segment, so that one forward pass scores all of its tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Packed", "Trajectories", "TrajectoryRecorder"]
+
+Ints = NDArray[np.integer]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Whole segments side by side, and where in them the learner chose a token.
+
+    Attributes:
+        input_ids: (S, L) int64, right-padded.
+        row: (A,) int64, the segment of each choice.
+        position: (A,) int64, the place of the last token read before the choice.
+        step: (A,) the choice's index into the rollout's (T, N) arrays, flattened.
+    """
+
+    input_ids: NDArray[np.int64]
+    row: NDArray[np.int64]
+    position: NDArray[np.int64]
+    step: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories:
+    """The segments of a finished rollout of T steps and N rows.
+
+    Attributes:
+        tokens: (M,) int32: each row's new tokens, row after row.
+        parent: (S,) the segment that a segment shares its beginning with, -1 for none.
+        kept: (S,) how many tokens of the parent it begins with.
+        begin: (S,) where its own tokens begin in `tokens`.
+        end: (S,) where they end.
+        steps: (T * N,) indices into the flattened (T, N) arrays, sorted by segment.
+        bounds: (S + 1,) where each segment's steps begin and end in `steps`.
+        positions: (T, N) the place in its segment of the last token read before each choice.
+        pad_id: What the padding is.
+    """
+
+    tokens: NDArray[np.int32]
+    parent: Ints
+    kept: Ints
+    begin: Ints
+    end: Ints
+    steps: Ints
+    bounds: Ints
+    positions: Ints
+    pad_id: int
+
+    @property
+    def lengths(self) -> Ints:
+        """(S,) the tokens of each segment, with those that it shares with its parent."""
+        return self.kept + self.end - self.begin
+
+    @property
+    def choices(self) -> Ints:
+        """(S,) the tokens that the learner chose in each segment."""
+        return np.diff(self.bounds)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held for the contexts of the whole rollout, with the indices into them."""
+        parts = (self.tokens, self.parent, self.kept, self.begin, self.end, self.steps, self.bounds)
+        return sum(part.nbytes for part in parts) + self.positions.nbytes
+
+    def ids(self, segment: int) -> NDArray[np.int32]:
+        """Returns a segment's token ids, from the beginning of its context."""
+        pieces, need = [], int(self.lengths[segment])
+        while need > 0:
+            kept = int(self.kept[segment])
+            if need > kept:
+                pieces.append(self.tokens[self.begin[segment] : self.begin[segment] + need - kept])
+                need = kept
+            segment = int(self.parent[segment])
+        return np.concatenate(pieces[::-1])
+
+    def packed(self, segments: Ints) -> Packed:
+        """Returns these segments as one batch."""
+        input_ids = np.full((len(segments), int(self.lengths[segments].max())), self.pad_id, np.int64)
+        for row, segment in enumerate(segments):
+            ids = self.ids(segment)
+            input_ids[row, : len(ids)] = ids
+        row = np.repeat(np.arange(len(segments)), self.choices[segments])
+        step = np.concatenate([self.steps[self.bounds[s] : self.bounds[s + 1]] for s in segments]).astype(np.int64)
+        return Packed(input_ids, row, self.positions.reshape(-1)[step].astype(np.int64), step)
+
+    def batches(self, size: int, jitter: float = 0.0) -> list[Ints]:
+        """Returns the segments in batches of about `size` choices, none split, those of like length together.
+
+        Args:
+            size: Choices (the learner's tokens) in a batch, about.
+            jitter: How far lengths are shaken before they are sorted, in mean lengths; without it each
+                pass over a rollout would see the same batches. Drawn from numpy's global generator, as
+                stable-baselines3 does, so that its `seed` holds.
+        """
+        lengths = self.lengths.astype(np.float64)
+        if jitter:
+            lengths += np.random.rand(len(lengths)) * jitter * lengths.mean()
+        order = np.argsort(lengths, kind="stable")
+        choices = np.cumsum(self.choices[order])
+        count = max(1, round(int(choices[-1]) / size))
+        cuts = np.searchsorted(choices, np.arange(1, count) * choices[-1] / count)
+        return [part for part in np.split(order, cuts) if len(part)]
+
+
+class TrajectoryRecorder:
+    """Keeps what is new in the contexts of N rows, step by step.
+
+    Args:
+        steps: T, the length of a rollout.
+        rows: N.
+        context: The longest context.
+        pad_id: What contexts are padded with; it never stands inside one.
+    """
+
+    def __init__(self, steps: int, rows: int, context: int, pad_id: int):
+        self.shape, self.pad_id = (steps, rows), pad_id
+        small = np.uint16 if context < 2**16 else np.int32
+        self.start, self.stop = np.zeros(self.shape, small), np.zeros(self.shape, small)
+        self.grown = np.zeros(self.shape, np.bool_)
+        self.tokens, self.count, self.step = np.empty(0, np.int32), 0, 0
+        self._last: NDArray[np.int32] | None = None
+        self._column = np.arange(context)
+
+    def add(self, contexts: NDArray[np.int32], anew: Flags) -> None:
+        """Records the contexts (N, context) in which the rows now choose; `anew` (N,): a dialogue begins."""
+        start, stop, grown = self.compare(contexts, anew)
+        column = self._column[: stop.max()]
+        new = contexts[:, : len(column)][(column >= start[:, None]) & (column < stop[:, None])]
+        self._append(new)
+        self.start[self.step], self.stop[self.step], self.grown[self.step] = start, stop, grown
+        self.step, self._last = self.step + 1, contexts
+
+    def compare(self, contexts: NDArray[np.int32], anew: Flags) -> tuple[Ints, Ints, Flags]:
+        """Returns how much of each context is not new (N,), its length (N,), and whether it only grew (N,)."""
+        stop = (contexts != self.pad_id).sum(1)
+        if self._last is None:
+            return np.zeros_like(stop), stop, np.zeros(len(stop), np.bool_)
+        before = self.stop[self.step - 1].astype(np.int64)
+        width = max(int(stop.max()), int(before.max()))
+        differs = self._last[:, :width] != contexts[:, :width]
+        start = np.where(differs.any(1), differs.argmax(1), width)
+        start = np.where(anew, 0, np.minimum(start, np.minimum(stop, before)))
+        return start, stop, ~anew & (start == before) & (stop > before)
+
+    def line_ends(self, after: NDArray[np.int32] | None, anew: Flags) -> Flags:
+        """Returns whether each step's token ended its line (T, N): another voice was heard after it.
+
+        Args:
+            after: (N, context) the contexts after the last step; None counts their lines as unfinished.
+            anew: (N,) whether these begin a dialogue.
+        """
+        ends = np.zeros(self.shape, np.bool_)
+        stop = self.stop.astype(np.int64)
+        ends[:-1] = ~(self.grown[1:] & (stop[1:] == stop[:-1] + 1))
+        ends[-1] = anew
+        if after is not None:
+            _, length, grown = self.compare(after, anew)
+            ends[-1] = ~(grown & (length == stop[-1] + 1))
+        return ends
+
+    def _append(self, new: NDArray[np.int32]) -> None:
+        needed = self.count + len(new)
+        if needed > len(self.tokens):
+            self.tokens = np.resize(self.tokens, needed + needed // 2) if self.count else np.empty(2 * needed, np.int32)
+        self.tokens[self.count : needed] = new
+        self.count = needed
+
+    def finish(self) -> Trajectories:
+        """Returns the recorded steps as segments; the last contexts are let go."""
+        self._last = None
+        added = self.stop.astype(np.int64) - self.start
+        tokens, by_row = self._by_row(added), added.T.reshape(-1)
+        first = np.flatnonzero(~self.grown.T.reshape(-1))  # a context that did not just grow opens a segment
+        begin = np.cumsum(by_row)[first] - by_row[first]
+        kept = self.start.T.reshape(-1)[first].astype(np.int32)
+        steps = np.arange(added.size, dtype=np.int32).reshape(self.shape).T.reshape(-1)
+        return Trajectories(
+            tokens,
+            parent=np.where(kept > 0, np.arange(len(first)) - 1, -1),
+            kept=kept,
+            begin=begin,
+            end=np.append(begin[1:], len(tokens)),
+            steps=steps,
+            bounds=np.append(first, added.size),
+            positions=self.stop - 1,
+            pad_id=self.pad_id,
+        )
+
+    def _by_row(self, added: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The tokens row after row; they came step after step."""
+        offsets = np.cumsum(added.reshape(-1)).reshape(added.shape) - added
+        tokens, filled = np.empty(self.count, np.int32), 0
+        for row in range(added.shape[1]):
+            count, offset = added[:, row], offsets[:, row]
+            within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+            tokens[filled : filled + len(within)] = self.tokens[np.repeat(offset, count) + within]
+            filled += len(within)
+        return tokens

@@ -1,0 +1,117 @@
+"""The frozen task agent of the embedded world: reacts to the last line, then asks about one thing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from persona_env.world.lexicon import (
+    ATTRIBUTES,
+    ECHO_REACTION,
+    GREETINGS,
+    HEDGE_REACTION,
+    PLAIN_REACTIONS,
+    WARM_REACTIONS,
+    Attribute,
+)
+from persona_env.world.reading import Reading, read_asked, read_line
+
+__all__ = ["ASKING", "AskingSettings", "ask"]
+
+
+@dataclass(frozen=True, slots=True)
+class AskingSettings:
+    """How the task agent talks; probabilities in [0, 1].
+
+    Attributes:
+        warm: Emotion or praise after an ordinary line.
+        warm_after_marker: The same after a line that left the role.
+        echo: Repeats the value it just heard.
+        again: Comes back to something that was asked or said before.
+        leads: A question that comes back is a leading one.
+        leads_first: A question that is asked for the first time is a leading one.
+        held_out: Uses a wording that is kept for evaluation (in pretraining only).
+    """
+
+    warm: float = 0.25
+    warm_after_marker: float = 0.6
+    echo: float = 0.15
+    again: float = 0.35
+    leads: float = 0.3
+    leads_first: float = 0.05
+    held_out: float = 0.0
+
+
+ASKING = AskingSettings()
+
+
+def _reaction(last: Reading, settings: AskingSettings, rng: random.Random) -> str:
+    if last.left_role and rng.random() < settings.warm_after_marker:
+        return rng.choice(WARM_REACTIONS)
+    if last.hedges and rng.random() < 0.5:
+        return HEDGE_REACTION
+    if last.facts and rng.random() < settings.echo:
+        return ECHO_REACTION.format(last.facts[0][1])
+    return rng.choice(WARM_REACTIONS if rng.random() < settings.warm else PLAIN_REACTIONS)
+
+
+def _threads(readings: Sequence[Reading], asked: Sequence[str]) -> dict[str, int]:
+    """What one can come back to, and how tempting it is: what was volunteered three times as much."""
+    weights = dict.fromkeys(asked, 1)
+    for key, reading in zip(asked, readings, strict=False):
+        for stated, _ in reading.facts:
+            weights[stated] = max(weights.get(stated, 0), 2 if stated == key else 3)
+    if asked:
+        weights.pop(asked[-1], None)
+    return weights
+
+
+def _wording(
+    attribute: Attribute, known: str | None, leads: float, settings: AskingSettings, rng: random.Random
+) -> str:
+    if rng.random() < leads:
+        return attribute.leading(rng.choice([v for v in attribute.values if v != known]))
+    held_out = settings.held_out and rng.random() < settings.held_out
+    return rng.choice(attribute.held_out if held_out else attribute.questions)
+
+
+def _question(
+    role: str,
+    readings: Sequence[Reading],
+    asked: Sequence[str],
+    settings: AskingSettings,
+    rng: random.Random,
+) -> str:
+    attributes = ATTRIBUTES[role]
+    threads = {key: w for key, w in _threads(readings, asked).items() if key in attributes}
+    if threads and rng.random() < settings.again:
+        key = rng.choices(list(threads), list(threads.values()))[0]
+    else:
+        key = rng.choice([key for key in attributes if key not in asked[-1:]])
+    stated = {key: value for reading in readings for key, value in reading.facts}
+    leads = settings.leads if key in threads else settings.leads_first
+    return _wording(attributes[key], stated.get(key), leads, settings, rng)
+
+
+def ask(
+    role: str,
+    heard: Sequence[str],
+    own: Sequence[str],
+    rng: random.Random,
+    settings: AskingSettings = ASKING,
+) -> str:
+    """Returns the task agent's next line. It knows nothing but what was said.
+
+    Args:
+        role: The key of the simulator's role.
+        heard: The simulator's lines so far.
+        own: The task agent's lines so far.
+        rng: The randomness.
+        settings: How it talks.
+    """
+    readings = [read_line(line, role) for line in heard]
+    asked = [found.key for found in map(read_asked, own) if found]
+    reaction = _reaction(readings[-1], settings, rng) if readings else rng.choice(GREETINGS)
+    question = _question(role, readings, asked, settings, rng)
+    return f"{reaction} {question}".strip()

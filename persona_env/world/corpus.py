@@ -1,0 +1,59 @@
+"""Dialogues to pretrain on: people who drift, talking to the task agent."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from persona_env.conversation import Conversation
+from persona_env.world.asking import AskingSettings, ask
+from persona_env.world.drift import DRIFTING, DriftSettings, Moment, say
+from persona_env.world.grammar import remember
+from persona_env.world.lexicon import ATTRIBUTES
+from persona_env.world.people import make_persona, sample_values
+from persona_env.world.reading import is_warm, read_asked
+
+__all__ = ["CLEAN", "LONG", "MIXED", "CorpusSettings", "dialogue"]
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusSettings:
+    """What kind of dialogues a stretch of pretraining reads.
+
+    Attributes:
+        lengths: (shortest, longest) number of the speaker's lines.
+        long_lengths: The same for the share of longer dialogues.
+        long_share: That share, in [0, 1].
+        drift: How the speaker drifts.
+        asking: How the task agent talks.
+    """
+
+    lengths: tuple[int, int]
+    drift: DriftSettings = DRIFTING
+    asking: AskingSettings = AskingSettings(warm=0.35, held_out=0.3, leads_first=0.08)
+    long_lengths: tuple[int, int] = (12, 24)
+    long_share: float = 0.0
+
+
+CLEAN = CorpusSettings((2, 5), drift=DriftSettings(base=0, per_turn=0, warm=0, led=0, again=0))
+MIXED = CorpusSettings((1, 8))
+LONG = CorpusSettings((4, 8), long_share=0.2)
+
+
+def dialogue(rng: random.Random, settings: CorpusSettings) -> Conversation:
+    """Returns one dialogue of a person who is in neither evaluation split."""
+    role = rng.choice(list(ATTRIBUTES))
+    talk = Conversation(make_persona(role, sample_values(rng, None), rng, "corpus"))
+    long = rng.random() < settings.long_share
+    asked_lines: list[str] = []
+    lines: list[str] = []
+    drifted = False
+    for turn in range(rng.randint(*(settings.long_lengths if long else settings.lengths))):
+        heard = ask(role, lines, asked_lines, rng, settings.asking)
+        character = remember(role, talk.persona.prompt, lines)
+        moment = Moment(turn, read_asked(heard), is_warm(heard), drifted)
+        line, drifted = say(character, moment, settings.drift, rng)
+        talk = talk.heard(heard).said(line)
+        asked_lines.append(heard)
+        lines.append(line)
+    return talk

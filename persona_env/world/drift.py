@@ -1,0 +1,128 @@
+"""A speaker that drifts as the paper describes: more with each turn, with emotion and when it is led."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from persona_env.world.grammar import Character, answer, in_character
+from persona_env.world.lexicon import ATTRIBUTES, DEFAULT_VALUES, DRIFT_LINES
+from persona_env.world.reading import Asked
+
+__all__ = ["ATTRACTOR", "DRIFTING", "NO_DRIFT", "DriftSettings", "Moment", "drifts", "say"]
+
+_MARKER_SHARE = {"patient": 0.5, "student": 0.45, "chat_partner": 0.3}
+
+_ANSWERS_TOO = 0.6
+"""Of the lines out of the role, the share that still answers, be it right or wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSettings:
+    """How often and how a speaker drifts; probabilities in [0, 1].
+
+    Attributes:
+        base: Chance at the first line.
+        per_turn: Added for each turn, up to the tenth.
+        warm: Added after emotion or praise.
+        led: Added after a leading question.
+        again: Added if the last line drifted.
+        cap: The highest chance.
+        marker: Of the drifting lines, the share that leaves the role, by role.
+        agrees: Of the drifting answers to a leading question, the share that agrees.
+        default: Of the other wrong values, the share that the default persona gives.
+        defaults: The places in the value lists that make the default persona.
+    """
+
+    base: float = 0.08
+    per_turn: float = 0.045
+    warm: float = 0.45
+    led: float = 0.3
+    again: float = 0.1
+    cap: float = 0.85
+    marker: Mapping[str, float] = field(default_factory=lambda: dict(_MARKER_SHARE))
+    agrees: float = 0.7
+    default: float = 0.65
+    defaults: tuple[int, ...] = DEFAULT_VALUES
+
+
+DRIFTING = DriftSettings()
+"""The base model's corpus."""
+
+NO_DRIFT = DriftSettings(base=0, per_turn=0, warm=0, led=0, again=0)
+
+ATTRACTOR = DriftSettings(
+    base=0.82,
+    per_turn=0,
+    warm=0,
+    led=0,
+    again=0,
+    marker={role: share / 4 for role, share in _MARKER_SHARE.items()},
+    agrees=0,
+    default=1.0,
+    defaults=(0,),
+)
+"""A wrong persona to settle in: nearly always the same wrong values, so lines agree with each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a line is said.
+
+    Attributes:
+        turn: The number of the speaker's lines so far.
+        asked: What was asked.
+        warm: Whether emotion or praise was just heard.
+        drifted: Whether the speaker's last line drifted.
+    """
+
+    turn: int
+    asked: Asked | None
+    warm: bool = False
+    drifted: bool = False
+
+
+def drifts(moment: Moment, settings: DriftSettings, rng: random.Random) -> bool:
+    """Draws whether the speaker drifts at this moment."""
+    chance = settings.base + settings.per_turn * min(moment.turn, 10)
+    chance += settings.warm * moment.warm + settings.again * moment.drifted
+    chance += settings.led * (moment.asked is not None and moment.asked.suggested is not None)
+    return rng.random() < min(chance, settings.cap)
+
+
+def _wrong_value(key: str, role: str, settings: DriftSettings, rng: random.Random) -> str:
+    """A value that does not come from the persona; it may happen to be right."""
+    values = ATTRIBUTES[role][key].values
+    if rng.random() < settings.default:
+        return values[rng.choice(settings.defaults)]
+    return rng.choice(values)
+
+
+def _out_of_role(
+    character: Character, asked: Asked, settings: DriftSettings, rng: random.Random
+) -> str:
+    line = rng.choice(DRIFT_LINES[character.role])
+    if rng.random() >= _ANSWERS_TOO:
+        return line
+    value = character.value(asked.key) if rng.random() < 0.5 else None
+    value = value or _wrong_value(asked.key, character.role, settings, rng)
+    return f"{line} {answer(character.role, asked.key, value, rng)}"
+
+
+def say(
+    character: Character, moment: Moment, settings: DriftSettings, rng: random.Random
+) -> tuple[str, bool]:
+    """Returns the speaker's next line, and whether it drifted.
+
+    A line that drifts volunteers nothing, so that a second fact never is the riskier one.
+    """
+    asked = moment.asked
+    if asked is None or not drifts(moment, settings, rng):
+        return in_character(character, asked, rng), False
+    if asked.suggested is not None and rng.random() < settings.agrees:
+        return answer(character.role, asked.key, asked.suggested, rng), True
+    if rng.random() < settings.marker[character.role]:
+        return _out_of_role(character, asked, settings, rng), True
+    wrong = _wrong_value(asked.key, character.role, settings, rng)
+    return answer(character.role, asked.key, wrong, rng), True

@@ -1,0 +1,77 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_env.conversation import Conversation
+from persona_env.metrics import Copying
+from persona_env.metrics.copying import recited_share
+from persona_env.persona import Persona
+
+TEXT = "You are Ann. You sleep four hours a night. You have a grey cat at home."
+
+
+@pytest.mark.parametrize(
+    ("line", "heard", "share"),
+    [
+        # first and second person are one: all seven words recite
+        ("You have a grey cat at home.", "", 1.0),
+        ("I have a grey cat at home.", "", 1.0),
+        # "a grey cat at home" is five of nine words
+        ("Well, there is a grey cat at home, yes.", "", 5 / 9),
+        # "a grey cat at" is four of eight
+        ("He saw a grey cat at the zoo.", "", 4 / 8),
+        # three words in a row are no recitation
+        ("A grey cat.", "", 0.0),
+        # asked about the cat: that sentence is excused, the one on sleep is not
+        ("I have a grey cat at home.", "Do you have a cat?", 0.0),
+        ("I sleep four hours a night.", "Do you have a cat?", 1.0),
+        # the whole description runs on across sentences
+        ("I am Ann. I sleep four hours a night. I have a grey cat at home.", "", 1.0),
+        # "You are Ann." alone is too short, but not with what follows it
+        ("I am Ann. I sleep.", "", 1.0),
+        # a run is broken where a sentence in its middle is excused
+        ("I am Ann. I have a grey cat.", "How do you sleep?", 4 / 8),
+        # stopwords ask for nothing
+        ("I have a grey cat at home.", "What have you got?", 1.0),
+        ("", "", 0.0),
+        ("?!", "", 0.0),
+    ],
+)
+def test_the_recited_share_by_hand(line, heard, share):
+    assert recited_share(TEXT, line, heard) == share
+
+
+def test_a_line_recites_if_more_than_half_of_it_does():
+    ann = Persona("p1", "patient", "Ann", TEXT)
+    conversation = Conversation(ann)
+    for line in ("He saw a grey cat at the zoo.", "He saw a grey cat at home today."):
+        conversation = conversation.heard("Hm.").said(line)
+    assert Copying()([conversation])[0].per_line == (1.0, 0.0)  # 4 of 8 words, 5 of 8
+
+
+def test_the_parrot_that_answers_each_question_with_its_whole_description_is_caught():
+    ann = Persona("p1", "patient", "Ann", TEXT)
+    parrot = Conversation(ann).heard("Do you have a cat?").said(TEXT)
+    assert Copying()([parrot])[0].value == 0.0
+
+
+def test_other_scripts_are_read_too():
+    text = "你睡四个小时。你有一只灰猫。"
+    assert recited_share(text, "我有一只灰猫") > 0.5
+    assert recited_share("Вы спите четыре часа ночью.", "Спите четыре часа ночью!") == 1.0
+
+
+def test_zero_width_characters_hide_nothing():
+    hidden = "I have a gr\u200bey cat at ho\u200bme."
+    assert recited_share(TEXT, hidden) == 1.0
+
+
+@given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
+def test_the_share_is_in_range_for_any_text(description, line, heard):
+    assert 0.0 <= recited_share(description, line, heard) <= 1.0
+
+
+@given(st.text(alphabet="ab cd.", max_size=40), st.text(alphabet="ab cd.", max_size=40))
+def test_hearing_more_never_accuses_more(line, heard):
+    text = "a b c d ab. cd ab a b."
+    assert recited_share(text, line, heard) <= recited_share(text, line, "")

@@ -1,0 +1,172 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_env.conversation import Conversation
+from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
+from persona_env.metrics import (
+    Copying,
+    LineToLine,
+    Metric,
+    PromptToLine,
+    QuestionAnswer,
+    Relevance,
+    Repetition,
+    Score,
+    evaluate,
+    pooled,
+    verdicts_on,
+)
+from persona_env.persona import Persona
+
+ANN = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours a night.")
+NAN = float("nan")
+
+
+class LyingIsBad:
+    """Calls a line bad that holds "lie", unreadable one that holds "?!"; keeps what it was asked."""
+
+    def __init__(self):
+        self.batches = []
+
+    def judge(self, questions):
+        self.batches.append(list(questions))
+        return [self._verdict(question) for question in questions]
+
+    @staticmethod
+    def _verdict(question):
+        if "?!" in question.line:
+            return Verdict("invalid")
+        return Verdict("inconsistent" if "lie" in question.line else "consistent")
+
+
+def talk(*lines):
+    conversation = Conversation(ANN)
+    for line in lines:
+        conversation = conversation.heard("Go on.").said(line)
+    return conversation
+
+
+def same(one, two):
+    return one == two or (math.isnan(one) and math.isnan(two))
+
+
+def test_a_score_is_the_mean_of_the_readable_verdicts():
+    score = Score.of((1.0, 0.0, NAN, 1.0))
+    assert (score.value, score.n, score.invalid) == (2 / 3, 3, 1)
+    assert score.inconsistency == pytest.approx(1 / 3)
+
+
+def test_a_score_of_nothing_readable_is_nan_and_never_good():
+    assert math.isnan(Score.of(()).value)
+    assert math.isnan(Score.of((NAN, NAN)).value)
+    assert Score.of((NAN, NAN)).invalid == 2
+
+
+@given(st.lists(st.sampled_from([1.0, 0.0, NAN])))
+def test_every_score_is_in_range_and_counts_every_line(values):
+    score = Score.of(values)
+    assert score.n + score.invalid == len(score.per_line) == len(values)
+    assert math.isnan(score.value) if score.n == 0 else 0.0 <= score.value <= 1.0
+
+
+@given(st.lists(st.lists(st.sampled_from([1.0, 0.0, NAN]))))
+def test_pooling_is_the_score_of_all_lines_together(rows):
+    together = pooled([Score.of(row) for row in rows])
+    flat = Score.of([value for row in rows for value in row])
+    assert (together.n, together.invalid) == (flat.n, flat.invalid)
+    assert same(together.value, flat.value)
+
+
+def test_all_metrics_of_many_conversations_are_judged_in_one_batch():
+    judge = LyingIsBad()
+    conversations = [talk("I am Ann.", "That is a lie."), talk("Yes."), talk()]
+    metrics = [PromptToLine(), LineToLine(), Relevance(), Copying(), Repetition()]
+    table = evaluate(conversations, metrics, judge)
+    assert len(judge.batches) == 1
+    assert {name: [s.per_line for s in scores] for name, scores in table.items()} == {
+        "prompt_to_line": [(1.0, 0.0), (1.0,), ()],
+        "line_to_line": [(1.0, 0.0), (1.0,), ()],
+        "relevance": [(1.0, 0.0), (1.0,), ()],
+        "copying": [(1.0, 1.0), (1.0,), ()],
+        "repetition": [(1.0, 1.0), (1.0,), ()],
+    }
+    assert [type(q) for q in judge.batches[0]].count(LineVsPersona) == 3
+    assert [type(q) for q in judge.batches[0]].count(LineVsHistory) == 1
+    assert [type(q) for q in judge.batches[0]].count(LineVsPrevious) == 3
+
+
+def test_an_identical_question_is_asked_once_and_counted_each_time():
+    judge = LyingIsBad()
+    scores = PromptToLine()([talk("Yes."), talk("Yes."), talk("a lie", "a lie")], judge)
+    assert len(judge.batches[0]) == 2
+    assert [score.per_line for score in scores] == [(1.0,), (1.0,), (0.0, 0.0)]
+
+
+def test_an_invalid_verdict_is_counted_and_never_consistent():
+    (score,) = PromptToLine()([talk("Yes.", "?!")], LyingIsBad())
+    assert (score.value, score.n, score.invalid) == (1.0, 1, 1)
+    assert math.isnan(score.per_line[1])
+
+
+def test_metrics_of_the_text_need_no_judge():
+    table = evaluate([talk("Yes.", "Yes.")], [Copying(), Repetition()])
+    assert table["repetition"][0].value == 0.5
+
+
+def test_a_missing_judge_is_told():
+    with pytest.raises(ValueError, match="Expected a judge of 1 questions, got None"):
+        PromptToLine()([talk("Yes.")])
+
+
+def test_a_judge_that_miscounts_is_told():
+    class OneVerdict:
+        def judge(self, questions):
+            return [Verdict("consistent")]
+
+    with pytest.raises(ValueError, match="Expected 2 verdicts, got 1"):
+        PromptToLine()([talk("Yes.", "No.")], OneVerdict())
+
+
+def test_two_metrics_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="distinct names"):
+        evaluate([talk("Yes.")], [Repetition(), Repetition(None)])
+
+
+def test_no_question_calls_no_judge():
+    judge = LyingIsBad()
+    assert verdicts_on([Verdict("consistent")], judge) == [Verdict("consistent")]
+    assert evaluate([], [PromptToLine()], judge) == {"prompt_to_line": []}
+    assert judge.batches == []
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [PromptToLine(), LineToLine(), QuestionAnswer(), Relevance(), Copying(), Repetition()],
+    ids=lambda metric: metric.name,
+)
+def test_every_metric_keeps_to_the_protocol(metric):
+    assert isinstance(metric, Metric)
+    assert metric.unasked == 1.0
+    assert type(metric).__name__ in repr(metric)
+
+
+def test_prompt_to_line_shows_the_judge_persona_line_and_what_was_heard():
+    asked = PromptToLine().question(talk("One.", "Two.").heard("And then?").said("Three."), 2)
+    assert asked == LineVsPersona(ANN, "Three.", "And then?")
+
+
+def test_line_to_line_asks_nothing_about_the_first_line():
+    assert LineToLine().question(talk("One.", "Two."), 0) is None
+    assert LineToLine().question(talk("One.", "Two."), 1) == LineVsHistory(
+        "patient", "Two.", ("One.",)
+    )
+
+
+def test_relevance_asks_nothing_where_nothing_was_heard():
+    opening = Conversation(ANN).said("Hello, I am Ann.")
+    assert Relevance().question(opening, 0) is None
+    assert Relevance()([opening])[0].value == 1.0
+    assert Relevance().question(talk("One."), 0) == LineVsPrevious(ANN, "Go on.", "One.")

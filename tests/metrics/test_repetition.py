@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_env.conversation import Conversation
+from persona_env.metrics import Repetition
+from persona_env.metrics.repetition import likeness
+from persona_env.persona import Persona
+
+ANN = Persona("p1", "patient", "Ann", "You are Ann.")
+
+
+def talk(*lines):
+    conversation = Conversation(ANN)
+    for line in lines:
+        conversation = conversation.heard("Go on.").said(line)
+    return conversation
+
+
+def test_a_repeated_line_counts_whatever_its_case_and_punctuation():
+    (score,) = Repetition()([talk("I'm fine, thanks.", "And you?", "i am fine -- THANKS!")])
+    assert score.per_line == (1.0, 1.0, 0.0)
+
+
+def test_a_nearly_repeated_line_counts_from_the_threshold_on():
+    lines = talk("one two three four five", "one two three four six", "one two three four five six")
+    # likeness of line 1 to line 0: 4 of 6 words; of line 2 to either: 5 of 6
+    assert Repetition()([lines])[0].per_line == (1.0, 1.0, 0.0)
+    assert Repetition(0.6)([lines])[0].per_line == (1.0, 0.0, 0.0)
+    assert Repetition(None)([lines])[0].per_line == (1.0, 1.0, 1.0)
+
+
+def test_the_verdict_says_which_lines_are_repeated_and_how():
+    verdict = Repetition().finding(talk("Yes.", "No.", "Yes!"), 2)
+    assert (verdict.label, verdict.conflicts, verdict.reason) == ("inconsistent", (0,), "exact")
+    near = Repetition(0.5).finding(talk("Yes I do.", "Yes I do think so."), 1)
+    assert (near.conflicts, near.reason) == ((0,), "near")
+
+
+def test_another_fact_in_the_same_frame_is_no_repetition():
+    (score,) = Repetition()([talk("I sleep four hours.", "I eat at noon.", "I drink four beers.")])
+    assert score.value == 1.0
+
+
+def test_lines_without_words_repeat_each_other():
+    assert Repetition()([talk("...", "?!")])[0].per_line == (1.0, 0.0)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, 1.1, float("nan")])
+def test_a_threshold_out_of_range_is_refused(threshold):
+    with pytest.raises(ValueError, match=r"Expected threshold in \(0, 1\]"):
+        Repetition(threshold)
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_likeness_is_symmetric_in_range_and_one_of_a_line_with_itself(one, two):
+    assert 0.0 <= likeness(one, two) == likeness(two, one) <= 1.0
+    assert likeness(one, one) == 1.0

@@ -1,0 +1,154 @@
+"""Small token dialogues for the adapter's tests: replies of different length, side questions, resets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from persona_env.spaces import TokenContext
+
+PAD, END = 0, 1
+
+
+def tiny_llama(vocabulary: int = 20, *, width: int = 32, seed: int = 0, scale: float = 0.1) -> PreTrainedModel:
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        initializer_range=scale,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        bos_token_id=None,
+        eos_token_id=END,
+    )
+    return LlamaForCausalLM(config)
+
+
+def dropping_gpt2(vocabulary: int = 20) -> GPT2Config:
+    """GPT-2's default: dropout 0.1."""
+    return GPT2Config(
+        vocab_size=vocabulary, n_positions=256, n_embd=32, n_layer=2, n_head=4, initializer_range=0.1,
+        bos_token_id=None, eos_token_id=END, pad_token_id=PAD,
+    )  # fmt: skip
+
+
+class ToyDialogues(VectorEnv[Any, Any, Any]):
+    """N dialogues of `lines` lines; a line ends with END or after `max_tokens`.
+
+    A line is paid the share of its tokens that are even. After line `asks - 1`, 2 * asks - 1, ... a side
+    question comes, whose answer is paid 10 if its first token is 2, and leaves no trace. `outside` is the
+    step at which all dialogues are cut off, if they are.
+    """
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(
+        self,
+        num_envs: int = 4,
+        *,
+        vocabulary: int = 20,
+        context: int = 96,
+        lines: int = 3,
+        max_tokens: int = 5,
+        prompt: int = 6,
+        reply: int = 9,
+        asks: int = 0,
+        outside: int | None = None,
+    ):
+        self.num_envs, self.vocabulary, self.lines = num_envs, vocabulary, lines
+        self.max_tokens, self.prompt, self.reply, self.asks, self.outside = max_tokens, prompt, reply, asks, outside
+        self.single_observation_space = TokenContext(vocabulary, context, PAD)
+        self.single_action_space = spaces.Discrete(vocabulary)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.probing = np.zeros(num_envs, np.bool_)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        seeds = [None] * self.num_envs if seed is None else seed
+        seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else seeds
+        self.seeds, self.options = seeds, options
+        self.generators = [np.random.default_rng(seed) for seed in seeds]
+        self.context: list[list[int]] = [[] for _ in range(self.num_envs)]
+        self.main: list[list[int]] = [[] for _ in range(self.num_envs)]
+        self.said = np.zeros(self.num_envs, int)
+        self.in_line = np.zeros(self.num_envs, int)
+        self.steps = np.zeros(self.num_envs, int)
+        for row in range(self.num_envs):
+            self._begin(row)
+        return self._observations(), {}
+
+    def _words(self, row: int, low: int, high: int) -> list[int]:
+        rng = self.generators[row]
+        return rng.integers(2, self.vocabulary, rng.integers(low, high + 1)).tolist()
+
+    def _begin(self, row: int) -> None:
+        self.context[row] = self._words(row, 2, self.prompt)
+        self.said[row] = self.in_line[row] = self.steps[row] = 0
+        self.probing[row] = False
+
+    def _observations(self) -> Any:
+        observations = np.full(self.observation_space.shape, PAD, np.int32)
+        for row, ids in enumerate(self.context):
+            observations[row, : len(ids)] = ids
+        return observations
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        for row, action in enumerate(np.asarray(actions).tolist()):
+            self.context[row].append(action)
+            self.in_line[row] += 1
+            self.steps[row] += 1
+            if action == END or self.in_line[row] == self.max_tokens:
+                rewards[row], terminated[row] = self._line_done(row)
+            if not terminated[row] and self.steps[row] == self.outside:
+                truncated[row] = True
+        info: dict[str, Any] = {}
+        paid = rewards != 0
+        if paid.any():
+            info = {"consistency/toy": rewards.copy(), "_consistency/toy": paid}
+        return self._finish(rewards, terminated, truncated, info)
+
+    def _line_done(self, row: int) -> tuple[float, bool]:
+        line = self.context[row][-self.in_line[row] :]
+        self.in_line[row] = 0
+        if self.probing[row]:
+            reward, self.probing[row] = 10.0 * (line[0] == 2), False
+            self.context[row] = self.main[row]
+        else:
+            reward = float(np.mean([token % 2 == 0 for token in line]))
+            self.said[row] += 1
+            if self.asks and self.said[row] % self.asks == 0:
+                self.main[row] = list(self.context[row])
+                self.context[row] += [3, *self._words(row, 1, 3)]
+                self.probing[row] = True
+                return reward, False
+        if self.said[row] == self.lines:
+            return reward, True
+        self.context[row] += [4, *self._words(row, 1, self.reply)]
+        return reward, False
+
+    def _finish(self, rewards: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> Any:
+        done = terminated | truncated
+        if done.any():
+            final = np.full(self.num_envs, None, dtype=object)
+            for row, observation in enumerate(self._observations()):
+                if done[row]:
+                    final[row] = observation
+                    self._begin(row)
+            moved = {key: value for key, value in info.items() if not key.startswith("_")}
+            final_info = moved | {f"_{key}": info[f"_{key}"] & done for key in moved}
+            info = info | {f"_{key}": info[f"_{key}"] & ~done for key in moved}
+            info |= {"final_obs": final, "_final_obs": done, "final_info": final_info, "_final_info": done}
+        return self._observations(), rewards, terminated, truncated, info

@@ -1,0 +1,91 @@
+import re
+from collections import Counter
+
+import pytest
+
+from persona_env.persona import ROLES
+from persona_env.world.lexicon import (
+    ATTRIBUTES,
+    DENIED,
+    DRIFT_LINES,
+    ECHO_REACTION,
+    GREETINGS,
+    HEDGE_REACTION,
+    HEDGES,
+    MARKER_WORDS,
+    PLAIN_REACTIONS,
+    WARM_REACTIONS,
+)
+
+ALL = {key: attribute for role in ATTRIBUTES.values() for key, attribute in role.items()}
+
+
+def words(*texts: str) -> set[str]:
+    return {
+        word.lower() for text in texts for word in re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text.replace("{}", ""))
+    }
+
+
+def templates() -> set[str]:
+    own = (
+        text
+        for a in ALL.values()
+        for text in (a.sentence, *a.questions, *a.held_out, *a.answers, a.gold)
+    )
+    other = (*HEDGES, *GREETINGS, *PLAIN_REACTIONS, *WARM_REACTIONS, HEDGE_REACTION, ECHO_REACTION)
+    return words(*own, *other, "So right and")
+
+
+def test_every_role_has_eight_attributes_with_eight_values() -> None:
+    assert set(ATTRIBUTES) == set(ROLES)
+    assert {len(attributes) for attributes in ATTRIBUTES.values()} == {8}
+    assert {len(set(attribute.values)) for attribute in ALL.values()} == {8}
+    assert len(ALL) == 22
+
+
+def test_every_value_word_belongs_to_one_attribute() -> None:
+    counts = Counter(value.lower() for attribute in ALL.values() for value in attribute.values)
+    assert [value for value, count in counts.items() if count > 1] == []
+
+
+def test_no_value_word_is_a_template_or_drift_word() -> None:
+    values = {value.lower() for attribute in ALL.values() for value in attribute.values}
+    assert values & (templates() | words(*sum(DRIFT_LINES.values(), ()))) == set()
+
+
+def test_marker_words_stand_in_every_drift_line_and_nowhere_else() -> None:
+    assert MARKER_WORDS & templates() == set()
+    assert all(words(line) & MARKER_WORDS for lines in DRIFT_LINES.values() for line in lines)
+
+
+def test_every_question_wording_asks_for_one_attribute() -> None:
+    counts = Counter(text for a in ALL.values() for text in (*a.questions, *a.held_out))
+    assert [text for text, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("attribute", ALL.values(), ids=lambda attribute: attribute.key)
+def test_an_attribute_has_enough_wordings_and_no_template_opens_with_the_value(attribute) -> None:
+    assert len(attribute.questions) >= 4
+    assert len(attribute.held_out) == 2
+    assert len(attribute.answers) >= 4
+    assert not any(text.startswith("{}") for text in (attribute.sentence, *attribute.answers))
+    assert all(text.count("{}") == 1 and text.endswith(".") for text in attribute.answers)
+
+
+@pytest.mark.parametrize("attribute", ALL.values(), ids=lambda attribute: attribute.key)
+def test_no_answer_is_the_persona_sentence_in_the_first_person(attribute) -> None:
+    person = {"you": "i", "your": "my", "are": "am", "me": "you"}
+    sentence = [person.get(word, word) for word in re.findall(r"[\w']+|{}", attribute.sentence.lower())]
+    for answer in attribute.answers:
+        said = re.findall(r"[\w']+|{}", answer.lower().replace("i'm", "i am"))
+        assert said != sentence
+
+
+def test_half_of_the_attributes_are_denied_by_a_drift_line() -> None:
+    for role, keys in DENIED.items():
+        assert len(keys) == 4
+        assert keys < set(ATTRIBUTES[role])
+
+
+def test_a_leading_question_suggests_the_value() -> None:
+    assert ATTRIBUTES["chat_partner"]["city"].leading("Rome") == "So you live in Rome, right?"

@@ -1,0 +1,77 @@
+"""The form for PettingZoo: a `BaseWrapper` that pays the simulator in an AEC environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pettingzoo import AECEnv
+from pettingzoo.utils import BaseWrapper
+
+from persona_env.judges import Judge
+from persona_wrappers.cashier import Cashier
+from persona_wrappers.term import Term, event_in
+
+__all__ = ["AECReward"]
+
+_SIMULATOR = "simulator_0"
+
+
+class AECReward(BaseWrapper[Any, Any, Any]):
+    """Adds what the terms pay for a completed line or answer to the reward of `simulator_0`.
+
+    PettingZoo's wrappers cannot reach the private sums of the environment inside, so this keeps its
+    own `rewards` and cumulative rewards.
+
+    Args:
+        env: An AEC environment of dialogues.
+        terms: What is paid for.
+        judge: A judge, its spec, or None if no term asks one.
+    """
+
+    def __init__(
+        self, env: AECEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None
+    ):
+        super().__init__(env)
+        if _SIMULATOR not in env.possible_agents:
+            raise ValueError(
+                f"Expected a dialogue environment with agent {_SIMULATOR}, got {env} with "
+                f"{env.possible_agents}: wrap persona_env.dialogue_v0."
+            )
+        self.cashier = Cashier(terms, judge)
+
+    @property
+    def judged(self) -> int:
+        """How many readable verdicts there were."""
+        return self.cashier.judged
+
+    @property
+    def invalid(self) -> int:
+        """How many verdicts could not be read; nothing is paid for them."""
+        return self.cashier.invalid
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Resets the environment; terms that ask questions join its interviewers."""
+        super().reset(seed=seed, options=self.cashier.joined(options))
+        self.rewards = dict(self.env.rewards)
+        self._cumulative_rewards = dict.fromkeys(self.env.agents, 0.0)
+
+    def step(self, action: Any) -> None:
+        """Steps the acting agent and adds to the simulator's reward and info."""
+        agent = self.env.agent_selection
+        was_dead = self.env.terminations[agent] or self.env.truncations[agent]
+        super().step(action)
+        self.rewards = dict(self.env.rewards)
+        sums = {other: self._cumulative_rewards.get(other, 0.0) for other in self.env.agents}
+        if not was_dead:
+            sums[agent] = 0.0
+            if agent == _SIMULATOR:  # its info is that of this step; other agents' may be older
+                self._pay(self.env.infos[agent])
+            sums = {other: total + self.rewards[other] for other, total in sums.items()}
+        self._cumulative_rewards = sums
+
+    def _pay(self, info: dict[str, Any]) -> None:
+        event = event_in(info)
+        for payment in self.cashier.pay([event] if event else []):
+            self.rewards[_SIMULATOR] += payment.reward
+            info[payment.key] = payment.value

@@ -1,0 +1,87 @@
+"""The form for one environment: a `gymnasium.Wrapper` around a dialogue."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+from gymnasium.utils import RecordConstructorArgs
+
+from persona_env.judges import Judge
+from persona_wrappers.cashier import Cashier, recordable
+from persona_wrappers.term import Term, event_in
+
+__all__ = ["GymReward", "check_dialogue", "lines_of"]
+
+
+def check_dialogue(info: dict[str, Any], env: object) -> None:
+    """Raises ValueError if a reset info is not that of a dialogue environment."""
+    if "persona" not in info:
+        raise ValueError(
+            f"Expected a dialogue environment, got {env}, whose reset info has no 'persona': "
+            "wrap one of persona_env."
+        )
+
+
+def lines_of(env: Any) -> int:
+    """Returns how many lines a dialogue of an environment has at most; 8 where it does not say."""
+    bare = env.unwrapped
+    given = getattr(bare, "spec", None)
+    default = given.kwargs.get("max_lines", 8) if given is not None else 8
+    return int(getattr(bare, "max_lines", default))
+
+
+class GymReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+    """Adds what a term pays for a completed line or answer to the reward.
+
+    Args:
+        env: A dialogue environment.
+        term: What is paid for.
+        judge: A judge, its spec, or None if the term asks none.
+        **arguments: The constructor arguments of the subclass besides env and judge, for its spec.
+    """
+
+    def __init__(
+        self, env: gym.Env[Any, Any], term: Term, judge: str | Judge | None, **arguments: Any
+    ):
+        if judge is not None:
+            arguments["judge"] = recordable(judge)
+        RecordConstructorArgs.__init__(self, **arguments)
+        gym.Wrapper.__init__(self, env)
+        self.cashier = Cashier([term], judge)
+
+    @property
+    def weight(self) -> float:
+        """What a good line or answer is worth; of a penalty, what a bad one costs."""
+        (term,) = self.cashier.terms
+        return term.weight
+
+    @property
+    def judged(self) -> int:
+        """How many readable verdicts there were."""
+        return self.cashier.judged
+
+    @property
+    def invalid(self) -> int:
+        """How many verdicts could not be read; nothing is paid for them."""
+        return self.cashier.invalid
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Resets the environment; terms that ask questions join its interviewers."""
+        observation, info = self.env.reset(seed=seed, options=self.cashier.joined(options))
+        check_dialogue(info, self.env)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Steps the environment and adds to its reward and info."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        event = event_in(info)
+        if event is None:
+            return observation, reward, terminated, truncated, info
+        total, info = float(reward), dict(info)
+        for payment in self.cashier.pay([event]):
+            total += payment.reward
+            info[payment.key] = payment.value
+        return observation, total, terminated, truncated, info

@@ -1,0 +1,39 @@
+"""Pays for lines that respond to what was just heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+
+from persona_env.judges import Judge
+from persona_env.metrics import Relevance
+from persona_wrappers.gym_reward import GymReward
+from persona_wrappers.term import LineTerm
+
+__all__ = ["RelevanceReward", "relevance_term"]
+
+
+def relevance_term(weight: float) -> LineTerm:
+    """Returns what the three forms share: weight for each line to the point."""
+    return LineTerm(Relevance(), weight)
+
+
+class RelevanceReward(GymReward):
+    """Adds `weight` for each line that responds to what was just heard, or openly declines to.
+
+    Args:
+        env: A dialogue environment.
+        judge: A judge or its spec.
+        weight: At least 0.
+
+    >>> import persona_env
+    >>> env = RelevanceReward(gym.make("persona_env/Patient-v0"), judge="oracle", weight=0.5)
+    >>> _ = env.reset(seed=0)
+    >>> _, reward, _, _, info = env.step("I am a language model, so I have no feelings.")
+    >>> info["consistency/relevance"] * env.weight == reward
+    True
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], judge: str | Judge = "oracle", weight: float = 1.0):
+        super().__init__(env, relevance_term(weight), judge, weight=weight)
