@@ -1,7 +1,8 @@
-"""Simulated people as reinforcement-learning agents: conversations as environments, drift as reward.
+"""Simulated people as agents that learn: conversations as environments, drift as reward.
 
-Importing this registers the environments with Gymnasium (`persona_env/Patient-v0`, ...) and PettingZoo
-(`persona_env/dialogue-v0`); it loads no model library. The names below are loaded when they are used.
+Importing this registers the environments with Gymnasium (`persona_env/Patient-v0`, ...) and
+PettingZoo (`persona_env/dialogue-v0`); it loads no model library. The names below are loaded when
+they are first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The two-agent dialogue, with the names that PettingZoo's users look for: env, raw_env, parallel_env."""
+"""The two-agent dialogue under the names that PettingZoo uses: env, raw_env, parallel_env."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["env", "parallel_env", "raw_env"]
 raw_env = DialogueAEC
 
 
-def env(role: str = "patient", **settings: Any) -> OrderEnforcingWrapper[str, dict[str, str], str]:
+def env(role: str = "patient", **settings: Any) -> OrderEnforcingWrapper[str, dict[str, str], str | None]:
     """Returns the environment with the usual check of the order of calls.
 
     Args:

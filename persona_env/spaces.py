@@ -47,10 +47,12 @@ class Utterance(spaces.Text):
 
     @property
     def character_set(self) -> Any:
+        """All characters."""
         return _EveryCharacter()
 
     @property
     def character_list(self) -> Any:
+        """All characters, by code point."""
         return _EveryCharacter()
 
     def character_index(self, char: str) -> np.int32:
@@ -72,9 +74,9 @@ class Utterance(spaces.Text):
         return f"Utterance({self.max_length}, min_length={self.min_length})"
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Utterance)
-            and (self.min_length, self.max_length) == (other.min_length, other.max_length)
+        return isinstance(other, Utterance) and (self.min_length, self.max_length) == (
+            other.min_length,
+            other.max_length,
         )
 
     __hash__ = None  # type: ignore[assignment]

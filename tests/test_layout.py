@@ -22,14 +22,19 @@ FLOORS = (
     ("learning",),
     ("bench",),
     ("report",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 BESIDE = ("testing",)
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "transformers", "stable_baselines3")
 CORE = Path(persona_env.__file__).parent
 WRAPPERS = Path(persona_wrappers.__file__).parent
-ON_ONE_FLOOR = ({"persona", "conversation", "logs", "strict_json"}, {"speakers", "judges", "world"}, {"envs", "dialogue_v0"})
+ON_ONE_FLOOR = (
+    {"persona", "conversation", "logs", "strict_json"},
+    {"speakers", "judges", "world"},
+    {"envs", "dialogue_v0"},
+)
 
 
 def imported(file: Path) -> set[str]:
@@ -59,9 +64,7 @@ def test_a_module_imports_only_from_below(file: Path):
 
 
 def test_a_wrapper_imports_only_the_lower_floors():
-    rooms = {
-        n.split(".")[1] for f in WRAPPERS.rglob("*.py") for n in imported(f) if n.startswith("persona_env.")
-    }
+    rooms = {n.split(".")[1] for f in WRAPPERS.rglob("*.py") for n in imported(f) if n.startswith("persona_env.")}
     assert {FLOOR_OF[name] for name in rooms} <= {0, 1, 2, 3}
 
 

@@ -120,8 +120,8 @@ class MainJob:
         finally:
             self.outcome.tokens = learner.num_timesteps
             self.outcome.seconds["training"] = time.perf_counter() - begin
-            folder.write_folder("model", learner.policy.save_pretrained)
-        policy: Any = learner.policy
+            policy: Any = learner.policy
+            folder.write_folder("model", policy.save_pretrained)
         return LanguageModel(policy.lm, policy.tokenizer, policy.chat, max_tokens=s.max_tokens)
 
     def _records(self) -> Iterator[dict[str, Any]]:

@@ -26,7 +26,12 @@ def dialogue_records(stage: str, played: Sequence[Played], scores: Scores) -> It
             "prompt": talk.persona.prompt,
             "messages": [{"seat": message.seat, "text": message.text} for message in talk.messages],
             "answers": [
-                {"after": a.line_index, "question": a.question.text, "gold": a.question.gold, "answer": a.text}
+                {
+                    "after": a.line_index,
+                    "question": a.question.text,
+                    "gold": a.question.gold,
+                    "answer": a.text,
+                }
                 for a in dialogue.answers
             ],
             "verdicts": {

@@ -12,6 +12,7 @@ from persona_env.judges import Judge
 from persona_env.metrics import (
     Copying,
     LineToLine,
+    Metric,
     PromptToLine,
     QuestionAnswer,
     Relevance,
@@ -55,8 +56,8 @@ class Estimate:
     @classmethod
     def of(cls, interval: Interval, n: int, invalid: int) -> Estimate:
         """Returns the estimate of an interval; what is not known becomes None."""
-        ends = (None if math.isnan(x) else x for x in (interval.mean, interval.low, interval.high))
-        return cls(*ends, n, invalid)
+        value, low, high = (None if math.isnan(x) else x for x in (interval.mean, interval.low, interval.high))
+        return cls(value, low, high, n, invalid)
 
     def as_json(self) -> dict[str, Any]:
         """Returns it as plain data."""
@@ -111,7 +112,7 @@ class Scores:
 def score(played: Sequence[Played], judge: Judge) -> Scores:
     """Returns the scores of dialogues that were played; two judge calls for all of them."""
     conversations = [dialogue.conversation for dialogue in played]
-    metrics = (PromptToLine(), LineToLine(), Relevance(), Copying(), Repetition())
+    metrics: list[Metric] = [PromptToLine(), LineToLine(), Relevance(), Copying(), Repetition()]
     found: dict[str, Sequence[Score]] = dict(evaluate(conversations, metrics, judge))
     found["question_answer"] = QuestionAnswer().scores([d.answers for d in played], judge)
     order = (*DRIFT_TYPES, *GUARDS)
@@ -124,16 +125,21 @@ def reductions(before: Scores, after: Scores) -> dict[str, Interval]:
     """Returns (before - after) / before of each drift type's inconsistency, and of their mean as `overall`."""
     table = {
         name: reduction(
-            _inconsistency(before, name), _inconsistency(after, name), before.personas, after.personas
+            _inconsistency(before, name),
+            _inconsistency(after, name),
+            before.personas,
+            after.personas,
         )
         for name in DRIFT_TYPES
     }
-    overall = [
-        [sum(values) / len(values) for values in zip(*(_inconsistency(s, n) for n in DRIFT_TYPES), strict=True)]
-        for s in (before, after)
-    ]
-    table["overall"] = reduction(*overall, before.personas, after.personas)
+    table["overall"] = reduction(_overall(before), _overall(after), before.personas, after.personas)
     return table
+
+
+def _overall(scores: Scores) -> list[float]:
+    """The mean over drift types of each dialogue's inconsistency."""
+    columns = zip(*(_inconsistency(scores, name) for name in DRIFT_TYPES), strict=True)
+    return [sum(values) / len(values) for values in columns]
 
 
 def _inconsistency(scores: Scores, name: str) -> list[float]:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from persona_env.logs.people import SPLITS, load_personas
 from persona_env.persona import Persona, role_named
 
-__all__ = ["SPLITS", "Personas", "chosen_personas", "load_cast", "split_of"]
-
-SPLITS = ("train", "dev", "heldout")
+__all__ = ["PROMPT_CHARACTERS", "Personas", "chosen_personas", "load_cast"]
 
 Personas: TypeAlias = "str | PathLike[str] | Sequence[Persona]"
-"""`"bundled"` (those of the embedded world), a JSONL file, or the personas themselves."""
+"""`"bundled"` (those of the embedded world), a file, or the personas themselves."""
 
 PROMPT_CHARACTERS = 2**15
 """The longest system prompt that the observation space of the text forms holds."""
-
-
-def split_of(persona_id: str) -> str:
-    """Returns the split of a persona: what its id says, else 80/10/10 by a hash that never changes.
-
-    >>> split_of("patient/dev/0003"), split_of("Ann"), split_of("Bob")
-    ('dev', 'train', 'dev')
-    """
-    parts = persona_id.split("/")
-    if len(parts) == 3 and parts[1] in SPLITS:
-        return parts[1]
-    tenth = int.from_bytes(hashlib.sha256(persona_id.encode()).digest()[:8], "big") % 10
-    return SPLITS[max(0, tenth - 7)]
 
 
 def load_cast(role: str, personas: Personas = "bundled", split: str = "train") -> Sequence[Persona]:
@@ -39,8 +24,8 @@ def load_cast(role: str, personas: Personas = "bundled", split: str = "train") -
 
     Args:
         role: Key of a `Role`.
-        personas: `"bundled"`, the path of a JSONL file (its personas are split by their ids), or a
-            list, which is used as it is.
+        personas: `"bundled"`, the path of a file (see `load_personas` for its splits), or a list,
+            which is used as it is.
         split: `train`, `dev` or `heldout`.
 
     Raises:
@@ -48,9 +33,7 @@ def load_cast(role: str, personas: Personas = "bundled", split: str = "train") -
     """
     role_named(role)
     if split not in SPLITS:
-        raise ValueError(
-            f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}: choose one."
-        )
+        raise ValueError(f"Expected a split {', '.join(SPLITS)}, got {split!r}: choose one.")
     if not isinstance(personas, str | PathLike):
         return _checked(role, personas)
     if personas == "bundled":
@@ -62,25 +45,19 @@ def load_cast(role: str, personas: Personas = "bundled", split: str = "train") -
 
 def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
     if not personas:
-        raise ValueError(
-            "Expected at least one persona, got none: give a list with a persona in it."
-        )
+        raise ValueError("Expected at least one persona, got none: give a list with one in it.")
     for persona in personas:
         _fitting(role, persona)
     return tuple(personas)
 
 
 def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
-    from persona_env.logs import load_personas
-
     if not path.is_file():
-        raise ValueError(
-            f"Expected personas to be 'bundled' or a file, got {str(path)!r}: no such file."
-        )
-    cast = tuple(p for p in load_personas(path) if p.role == role and split_of(p.id) == split)
+        raise ValueError(f"Expected personas to be 'bundled' or a file, got {str(path)!r}: there is none.")
+    cast = tuple(persona for persona in load_personas(path, split) if persona.role == role)
     if not cast:
         raise ValueError(
-            f"Expected a {role} of split {split} in {path}, got none: add personas or use another split."
+            f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."
         )
     return cast
 
@@ -93,8 +70,8 @@ def chosen_personas(
     Args:
         role: Key of the environment's `Role`.
         cast: Where ids are looked up.
-        options: May hold `persona` (for all rows) or `personas` (one per row), each a `Persona`, an id,
-            or None.
+        options: May hold `persona` (for all rows) or `personas` (one per row), each a `Persona`,
+            an id, or None.
         rows: The number of rows.
 
     Raises:
@@ -122,9 +99,7 @@ def _looked_up(role: str, cast: Sequence[Persona], asked: object) -> Persona:
 
 def _fitting(role: str, persona: object) -> Persona:
     if not isinstance(persona, Persona):
-        raise ValueError(
-            f"Expected a Persona, got {type(persona).__name__} {persona!r:.40}: make one or give an id."
-        )
+        raise ValueError(f"Expected a Persona or an id, got {type(persona).__name__}: make one.")
     if persona.role != role:
         raise ValueError(
             f"Expected a persona of role {role}, got {persona.id!r} of role {persona.role}: "
@@ -132,7 +107,7 @@ def _fitting(role: str, persona: object) -> Persona:
         )
     if len(persona.prompt) > PROMPT_CHARACTERS:
         raise ValueError(
-            f"Expected a prompt of at most {PROMPT_CHARACTERS} characters, got {len(persona.prompt)} "
-            f"in persona {persona.id!r}: shorten it."
+            f"Expected a prompt of at most {PROMPT_CHARACTERS} characters, got "
+            f"{len(persona.prompt)} in persona {persona.id!r}: shorten it."
         )
     return persona

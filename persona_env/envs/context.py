@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from persona_env.envs.stage import Stage
 from persona_env.envs.token_rows import TokenFormat
@@ -35,30 +35,28 @@ def load_format(
     """Returns how a simulator's tokens are written.
 
     Args:
-        simulator: Spec of a language model (`tiny`, `hf:<folder or hub id>`), or one that is loaded,
-            or a format.
+        simulator: Spec of a language model (`tiny`, `hf:<folder or hub id>`), or one that
+            is loaded, or a format.
         chat_template: Used in place of the tokenizer's own.
         template_kwargs: Passed to the template.
 
     Raises:
-        ValueError: If there is no such model, or its template has no fixed segments (`CannotCompose`).
+        ValueError: If there is no such model, or its template has no fixed segments
+            (`CannotCompose`).
     """
     if not isinstance(simulator, str):
-        return getattr(simulator, "chat", simulator)
+        return cast("TokenFormat", getattr(simulator, "chat", simulator))
     from persona_env.speakers.chat_format import ChatFormat
     from persona_env.speakers.language_model import load_tokenizer
 
-    tokenizer = load_tokenizer(simulator)
-    return ChatFormat.derive(
-        tokenizer, chat_template=chat_template, template_kwargs=template_kwargs
-    )
+    return ChatFormat.derive(load_tokenizer(simulator), chat_template, template_kwargs)
 
 
 def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
     """Returns the context to use: the one asked for, or one that holds the longest dialogue.
 
-    The longest dialogue is the longest persona, `max_lines` lines, what is heard between them, and one
-    question with its answer. It is known where the task agent has a `longest_reply` (a text).
+    The longest dialogue is the longest persona, `max_lines` lines, what is heard between them, and
+    one question with its answer. It is known where the task agent has a `longest_reply` (a text).
 
     Raises:
         ValueError: If the context asked for is known to be too short.
@@ -66,10 +64,7 @@ def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
     line = stage.max_tokens + 1
     people = _sampled(stage.cast)
     reply = getattr(stage.task_agent, "longest_reply", None)
-    opening = max(
-        len(chat.opening(text, reply or ""))
-        for text in _longest(persona.prompt for persona in people)
-    )
+    opening = max(len(chat.opening(text, reply or "")) for text in _longest(persona.prompt for persona in people))
     heard = len(chat.heard(reply)) if reply is not None else _HEARD_TOKENS
     wordings = (text for persona in people for item in persona.questions for text in item.wordings)
     question = max((len(chat.heard(text)) for text in _longest(wordings)), default=heard)
@@ -79,8 +74,8 @@ def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
     needed = longest if reply is not None else opening + line
     if context < needed:
         raise ValueError(
-            f"Expected context >= {needed} for dialogues of {stage.max_lines} lines of {stage.max_tokens} "
-            f"tokens, got {context}: raise context, or lower max_lines or max_tokens."
+            f"Expected context >= {needed} for {stage.max_lines} lines of {stage.max_tokens} tokens, "
+            f"got {context}: raise context, or lower max_lines or max_tokens."
         )
     return context
 
@@ -91,5 +86,5 @@ def _sampled(cast: Sequence[Persona]) -> list[Persona]:
 
 
 def _longest(texts: Iterable[str]) -> list[str]:
-    """Returns the longest of the texts by their characters, which are cheaper to count than tokens."""
+    """Returns the longest texts by their characters, which are cheaper to count than tokens."""
     return sorted(set(texts), key=len)[-_MEASURED:]

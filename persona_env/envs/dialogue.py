@@ -49,12 +49,12 @@ class AECState:
     rewards: Mapping[str, float]
 
 
-class DialogueAEC(AECEnv[str, dict[str, str], str]):
+class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
     """A simulated person and a task agent speak in turns; both are played from outside.
 
     - Agents: `task_0`, which opens, and `simulator_0`.
-    - Observation: `Dict(prompt=Utterance, dialogue=Utterance)`, the dialogue as the agent sees it. The
-      task agent never sees the persona, nor a question on the side.
+    - Observation: `Dict(prompt=Utterance, dialogue=Utterance)`, the dialogue as the agent sees it.
+      The task agent never sees the persona, nor a question on the side.
     - Action: `Utterance`, the agent's next line. An agent that is asked on the side acts again.
     - Reward: 0.0 for both; the drift rewards are wrappers.
     - Ends (`terminated` for both) as in `DialogueEnv`; `truncated` after `max_cycles`.
@@ -62,8 +62,8 @@ class DialogueAEC(AECEnv[str, dict[str, str], str]):
       cleared when the agent acts.
     - Options of reset: as in `DialogueEnv`.
 
-    A frozen speaker is played by `env.step(speaker.reply([env.unwrapped.view(agent)])[0])`: the view
-    holds the seed of its reply, so that it says what it says in the other forms.
+    A frozen speaker is played by `env.step(speaker.reply([env.unwrapped.view(agent)])[0])`: the
+    view holds the seed of its reply, so that it says what it says in the other forms.
 
     Args:
         role: `patient`, `student` or `chat_partner`.
@@ -157,7 +157,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str]):
         """
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
-            self._was_dead_step(action)  # type: ignore[arg-type]
+            self._was_dead_step(action)
             return
         text = said(action, self._lines[agent])
         self._cumulative_rewards[agent] = 0.0
@@ -248,18 +248,16 @@ class ParallelDialogue(turn_based_aec_to_parallel_wrapper[str, dict[str, str], s
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, dict[str, str]], dict[str, Info]]:
+    ) -> tuple[dict[str, dict[str, str] | None], dict[str, Info]]:
         """Begins a dialogue."""
         observations, infos = super().reset(seed=seed, options=options)
         active = self.aec_env.agent_selection
         return observations, {name: {**infos[name], "active_agent": active} for name in infos}
 
-    def step(self, actions: dict[str, str | None]) -> tuple[dict[str, Any], ...]:
+    def step(self, actions: dict[str, str | None]) -> Any:
         """Says the line of the agent whose turn it is; the other's info is empty in this step."""
-        acting = self.aec_env.agent_selection
-        observations, rewards, terminations, truncations, infos = super().step(actions)
-        active = self.aec_env.agent_selection
-        infos = {
-            name: info if name == acting else {"active_agent": active} for name, info in infos.items()
-        }
-        return observations, rewards, terminations, truncations, infos
+        acting = self.aec_env.agent_selection if self.agents else None
+        *others, infos = super().step(actions)
+        for name in infos.keys() - {acting}:
+            infos[name] = {"active_agent": self.aec_env.agent_selection}
+        return *others, infos

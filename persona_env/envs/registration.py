@@ -1,4 +1,4 @@
-"""The environments' names in the registries of Gymnasium and PettingZoo, as strings: nothing is loaded."""
+"""The environments' names for Gymnasium and PettingZoo, as strings: nothing is loaded."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Either seat of the two-agent dialogue as a Gymnasium environment; the other one is played inside."""
+"""Either seat of the two-agent dialogue for Gymnasium; the other one is played inside."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -29,7 +30,7 @@ class SeatState:
     """
 
     aec: AECState
-    rng: dict[str, Any]
+    rng: Mapping[str, Any]
 
 
 class Seat(gym.Env[dict[str, str], str]):
@@ -69,13 +70,9 @@ class Seat(gym.Env[dict[str, str], str]):
         render_mode: str | None = None,
     ):
         if learner not in (SIMULATOR, TASK):
-            raise ValueError(
-                f"Expected learner {SIMULATOR} or {TASK}, got {learner!r}: choose one of these."
-            )
+            raise ValueError(f"Expected learner {SIMULATOR} or {TASK}, got {learner!r}: choose one of these.")
         if not isinstance(aec.unwrapped, DialogueAEC):
-            raise ValueError(
-                f"Expected an environment of persona_env.dialogue_v0, got {aec}: make one with its env()."
-            )
+            raise ValueError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
         self.aec, self.learner, self.render_mode = aec, learner, render_mode
         self.dialogue: DialogueAEC = aec.unwrapped
         self.partner = load_speaker(partner)
@@ -83,9 +80,7 @@ class Seat(gym.Env[dict[str, str], str]):
         self.action_space = aec.action_space(learner)
         self._partner_rng = np.random.default_rng()
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, str], Info]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, str], Info]:
         """Begins a dialogue and plays it up to the learner's first line.
 
         Args:
@@ -97,14 +92,18 @@ class Seat(gym.Env[dict[str, str], str]):
             self._partner_rng = np.random.default_rng([seed, 1])
         self.aec.reset(seed=seed, options=options)
         self._play_partner()
-        observation, _, _, _, info = self.aec.last()
-        return observation, dict(info)
+        observation, _, _, _, info = self._last()
+        return observation, info
 
     def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, Info]:
-        """Says the learner's line, and lets the partner speak until it is the learner's turn again."""
+        """Says the learner's line, and lets the partner speak until the learner's next turn."""
         self.aec.step(action)
         self._play_partner()
-        observation, reward, terminated, truncated, info = self.aec.last()
+        return self._last()
+
+    def _last(self) -> tuple[dict[str, str], float, bool, bool, Info]:
+        _, reward, terminated, truncated, info = self.aec.last(observe=False)
+        observation = cast("dict[str, str]", self.aec.observe(self.learner))
         return observation, float(reward), terminated, truncated, dict(info)
 
     def _play_partner(self) -> None:
@@ -142,5 +141,5 @@ class Seat(gym.Env[dict[str, str], str]):
             The observation at that point. The interviewers stay those of the last reset.
         """
         self.dialogue.restore(state.aec)
-        self._partner_rng.bit_generator.state = state.rng
+        self._partner_rng.bit_generator.state = dict(state.rng)
         return self.dialogue.observe(self.learner)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import gymnasium as gym
+from gymnasium import spaces
 
 from persona_env.conversation import Conversation, View
 from persona_env.envs.stage import Stage
@@ -21,7 +22,12 @@ Action = TypeVar("Action")
 class SingleDialogueEnv(gym.Env[Observation, Action], ABC):
     """One dialogue at a time; a form says what is observed and what completes a line."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 1}
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+    }
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
 
     def __init__(self, stage: Stage, row: Row, render_mode: str | None):
         self._stage, self._row, self.render_mode = stage, row, render_mode
@@ -30,9 +36,7 @@ class SingleDialogueEnv(gym.Env[Observation, Action], ABC):
     def _observe(self) -> Observation:
         """Returns what the simulator sees now."""
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, Info]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begins a dialogue; the task agent opens it.
 
         Args:

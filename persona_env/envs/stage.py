@@ -93,7 +93,7 @@ class Stage:
             row.hear(text)
 
     def settle(self, rows: Sequence[Row], texts: Sequence[str]) -> list[Info]:
-        """Completes a line of each row, asks, and lets the task agent answer where it is its turn."""
+        """Completes a line of each row, asks, and lets the task agent answer where it may."""
         infos = self.finish(rows, texts)
         self.reply([row for row in rows if row.question is None and not row.over])
         return infos

@@ -53,7 +53,7 @@ class RowState:
         closing: Nothing is said after the questions.
         terminated: The dialogue is over.
         truncated: The dialogue was cut off.
-        skipped: Questions of this row, over all its dialogues, that were not asked for want of room.
+        skipped: Questions of this row, over all its dialogues, that had no room.
         rng: The state of the row's generator.
         tokens: The context, in the token forms.
     """
@@ -109,9 +109,7 @@ class Row:
             ResetNeeded: If there is none.
         """
         if self._conversation is None or self.over:
-            raise ResetNeeded(
-                "Expected a dialogue that goes on, got none or one that is over: call reset()."
-            )
+            raise ResetNeeded("Expected a dialogue that goes on, got none or one that is over: call reset().")
 
     @property
     def over(self) -> bool:

@@ -1,4 +1,4 @@
-"""What one side reads and says in the text forms: spaces, observations, and the check of an action."""
+"""What one side reads and says in the text forms: spaces, observations, the check of an action."""
 
 from __future__ import annotations
 
@@ -29,9 +29,7 @@ def reading_space(max_lines: int, max_tokens: int) -> spaces.Dict:
     own = LINE_CHARACTERS * max_tokens + label
     heard = HEARD_CHARACTERS + label
     # One line more on each side: a line that closes the dialogue, and a question on the side.
-    return spaces.Dict(
-        prompt=Utterance(PROMPT_CHARACTERS), dialogue=Utterance((max_lines + 2) * (own + heard + 2))
-    )
+    return spaces.Dict(prompt=Utterance(PROMPT_CHARACTERS), dialogue=Utterance((max_lines + 2) * (own + heard + 2)))
 
 
 def reading(view: View) -> dict[str, str]:
@@ -40,18 +38,18 @@ def reading(view: View) -> dict[str, str]:
 
 
 def transcript(view: View) -> str:
-    r"""Returns the dialogue as one side sees it, a line each; nobody can forge a line by a line break.
+    r"""Returns the dialogue as one side sees it, a line each; a line break forges none.
 
     >>> from persona_env.conversation import ChatMessage
     >>> heard = ChatMessage(False, "How are you?")
-    >>> transcript(View("patient", "simulator", "", (heard, ChatMessage(True, "Well,\nyou see")), 0))
+    >>> own = ChatMessage(True, "Well,\nyou see")
+    >>> transcript(View("patient", "simulator", "", (heard, own), seed=0))
     'therapist: How are you?\nyou: Well, you see'
     """
     role = role_named(view.role)
     other = role.task if view.seat == "simulator" else role.simulator
     return "\n".join(
-        f"{'you' if message.own else other}: {' '.join(message.text.splitlines())}"
-        for message in view.messages
+        f"{'you' if message.own else other}: {' '.join(message.text.splitlines())}" for message in view.messages
     )
 
 
@@ -62,12 +60,8 @@ def said(action: Any, space: Utterance) -> str:
         ValueError: If the action is no string, or one that UTF-8 cannot hold.
     """
     if not isinstance(action, str):
-        raise ValueError(
-            f"Expected a line of text as the action, got {type(action).__name__}: give a string."
-        )
+        raise ValueError(f"Expected a line of text as the action, got {type(action).__name__}: give a string.")
     line = str(action[: space.max_length])
     if not (line.isascii() or space.contains(line)):
-        raise ValueError(
-            "Expected a line of Unicode text, got a lone surrogate in it: decode it first."
-        )
+        raise ValueError("Expected a line of Unicode text, got a lone surrogate in it: decode it first.")
     return line

@@ -21,7 +21,7 @@ __all__ = ["TokenFormat", "TokenRow", "TokenTable"]
 
 
 class TokenFormat(Protocol):
-    """How a dialogue is written in token ids; `persona_env.speakers.chat_format.ChatFormat` is one."""
+    """How a dialogue is written in token ids, as `ChatFormat` knows it."""
 
     @property
     def end_id(self) -> int:
@@ -112,8 +112,8 @@ class TokenTable:
         right = tokens.dtype.kind in "iu" and tokens.shape == shape
         if not right or tokens.min() < 0 or tokens.max() >= vocabulary:
             raise ValueError(
-                f"Expected {len(self.lengths)} token ids in [0, {vocabulary}), got {actions!r:.60}: "
-                "give one integer for each row."
+                f"Expected {len(self.lengths)} token ids in [0, {vocabulary}), "
+                f"got {repr(actions)[:60]}: give one integer for each row."
             )
         return tokens
 
@@ -139,8 +139,10 @@ class TokenTable:
 
 
 class TokenRow(Row):
-    """A row whose context stands in a `TokenTable`: a question that has no room is skipped, and a
-    dialogue that has none is truncated."""
+    """A row whose context stands in a `TokenTable`.
+
+    A question that has no room is skipped, and a dialogue that has none is truncated.
+    """
 
     def __init__(self, rng: np.random.Generator, max_lines: int, table: TokenTable, place: int):
         super().__init__(rng, max_lines)
@@ -169,7 +171,7 @@ class TokenRow(Row):
         return True
 
     def hear(self, text: str) -> str:
-        """Takes what the task agent said; without room for the next line, the dialogue is truncated.
+        """Takes what the task agent said; truncates if it and a next line have no room.
 
         Raises:
             ValueError: If the context cannot hold the opening of the dialogue.
@@ -184,8 +186,8 @@ class TokenRow(Row):
             self.table.append(self.place, piece)
         elif opens:
             raise ValueError(
-                f"Expected context >= {len(piece) + self.table.line_room} for persona {persona.id!r}, "
-                f"got {self.table.context}: raise context or shorten the persona."
+                f"Expected context >= {len(piece) + self.table.line_room} for persona "
+                f"{persona.id!r}, got {self.table.context}: raise context or shorten the persona."
             )
         else:
             self.truncated = True
@@ -206,9 +208,10 @@ class TokenRow(Row):
         """
         tokens = state.tokens
         if tokens is None or len(tokens.ids) > self.table.context:
+            found = "none" if tokens is None else len(tokens.ids)
             raise ValueError(
-                f"Expected a snapshot of at most {self.table.context} tokens, got "
-                f"{'none' if tokens is None else len(tokens.ids)}: take it from such an environment."
+                f"Expected a snapshot of at most {self.table.context} tokens, got {found}: "
+                "take it from an environment with the same context."
             )
         super().restore(state)
         self.table.cut_back(self.place, 0)

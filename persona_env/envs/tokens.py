@@ -24,8 +24,8 @@ __all__ = ["TokenDialogueEnv"]
 class TokenDialogueEnv(SingleDialogueEnv[NDArray[np.int32], int]):
     """A simulated person speaks, token by token, with a frozen task agent.
 
-    - Observation: `TokenContext`, (context,) int32, right-padded: the simulator's chat as its template
-      writes it, up to where the next token stands. Its own ids stand there as they were sampled.
+    - Observation: `TokenContext`, (context,) int32, right-padded: the simulator's chat as its
+      template writes it, up to where the next token stands; its own ids as they were sampled.
     - Action: `Discrete(V)`, the next token. An end token completes the line, as does the
       `max_tokens`-th token (the environment then writes the end token behind it). A control token
       (`forbidden_ids`) is written down as the end token: no line can forge a turn.
@@ -33,7 +33,7 @@ class TokenDialogueEnv(SingleDialogueEnv[NDArray[np.int32], int]):
     - Ends (`terminated`) when the simulator has said `max_lines` lines, or either side's line holds
       `[END]`; always after the last question is answered. `truncated` when the context has no room
       for the reply and the next line.
-    - Info: as in `DialogueEnv`, and `skipped_questions`: how many questions had no room in this step.
+    - Info: as in `DialogueEnv`, and `skipped_questions`: how many questions had no room.
     - Options of reset: as in `DialogueEnv`.
 
     Args:

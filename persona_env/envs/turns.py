@@ -17,16 +17,17 @@ __all__ = ["DialogueEnv"]
 class DialogueEnv(SingleDialogueEnv[dict[str, str], str]):
     """A simulated person speaks, line by line, with a frozen task agent.
 
-    - Observation: `Dict(prompt=Utterance, dialogue=Utterance)`: the simulator's system prompt, and the
-      dialogue as it sees it. A question on the side stands there as the last line, until it is answered.
+    - Observation: `Dict(prompt=Utterance, dialogue=Utterance)`: the simulator's system prompt, and
+      the dialogue as it sees it. A question on the side stands there as the last line, until it is
+      answered.
     - Action: `Utterance`: the next line; longer ones are cut at 16 characters per `max_tokens`.
     - Reward: 0.0; the drift rewards are wrappers.
     - Ends (`terminated`) when the simulator has said `max_lines` lines, or either side's line holds
       `[END]`; always after the last question is answered. Never `truncated`.
     - Info: at reset `persona`; after a line `line`, `line_index`, `conversation`; after an answer
       `question`, `answer`. Never both.
-    - Options of reset: `persona` (a `Persona`, or an id of the split), `interviewers` (callables from
-      the conversations in which a line was completed to a `ProbeQuestion` or None for each).
+    - Options of reset: `persona` (a `Persona`, or an id of the split), `interviewers` (callables
+      from the conversations in which a line was completed to a `ProbeQuestion` or None for each).
 
     Args:
         role: `patient`, `student` or `chat_partner`.

@@ -1,15 +1,15 @@
 """N dialogues side by side: one call of the task agent per step, whatever N.
 
-In here: `DialogueVectorEnv` (one action of a row is one line) and `TokenDialogueVectorEnv` (one token).
-A row whose dialogue ends begins the next one in the same step (`AutoresetMode.SAME_STEP`); what its last
-line brought stands under `final_info`, and what it last saw under `final_obs`.
+In here: `DialogueVectorEnv` (one action of a row is one line) and `TokenDialogueVectorEnv` (one
+token). A row whose dialogue ends begins the next one in the same step (`AutoresetMode.SAME_STEP`);
+what its last line brought stands under `final_info`, and what it last saw under `final_obs`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -39,14 +39,12 @@ Step = tuple[Observations, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
     """What both forms share: the rows, and everything that follows a completed line."""
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "render_modes": [],
     }
 
-    def __init__(
-        self, stage: Stage, rows: Sequence[Row], sees: spaces.Space[Any], says: spaces.Space[Any]
-    ):
+    def __init__(self, stage: Stage, rows: Sequence[Row], sees: spaces.Space[Any], says: spaces.Space[Any]):
         self.num_envs, self.render_mode = len(rows), None
         self.single_observation_space, self.single_action_space = sees, says
         self.observation_space = batch_space(sees, self.num_envs)
@@ -90,9 +88,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
         if seeds is None:
             return
         if len(seeds) != self.num_envs:
-            raise ValueError(
-                f"Expected {self.num_envs} seeds, got {len(seeds)}: give one for each row."
-            )
+            raise ValueError(f"Expected {self.num_envs} seeds, got {len(seeds)}: give one for each row.")
         for row, one in zip(self._rows, seeds, strict=True):
             if one is not None:
                 row.rng, _ = seeding.np_random(one)
@@ -100,8 +96,8 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
     def _settle(self, places: Sequence[int], texts: Sequence[str]) -> Step[Observations]:
         """Settles the rows that completed a line, and returns what a step returns.
 
-        One call of the task agent answers all of them and opens the next dialogues of those whose last
-        line it was; only where its own reply ended a dialogue is there a second.
+        One call of the task agent answers all of them and opens the next dialogues of those whose
+        last line it was; only where its own reply ended a dialogue is there a second.
         """
         self._terminated, self._truncated, info = self._flags(), self._flags(), {}
         if places:
@@ -148,7 +144,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
         return sum(row.skipped for row in self._rows)
 
     def views(self, seeds: Sequence[int] | None = None) -> list[View]:
-        """Returns the dialogues as a speaker sees them that is to say the next lines (or answers)."""
+        """Returns the dialogues as a speaker sees them that is to say the next lines."""
         seeds = [0] * self.num_envs if seeds is None else seeds
         return [row.view(int(seed)) for row, seed in zip(self._rows, seeds, strict=True)]
 
@@ -166,9 +162,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
             ValueError: If there are not N states.
         """
         if len(states) != self.num_envs:
-            raise ValueError(
-                f"Expected {self.num_envs} states, got {len(states)}: give one for each row."
-            )
+            raise ValueError(f"Expected {self.num_envs} states, got {len(states)}: give one for each row.")
         for row, state in zip(self._rows, states, strict=True):
             row.restore(state)
         return self._observe()
@@ -222,12 +216,8 @@ class DialogueVectorEnv(_DialogueRows[dict[str, tuple[str, ...]], Sequence[str]]
         """
         self._check_goes_on()
         if isinstance(actions, str) or len(actions) != self.num_envs:
-            raise ValueError(
-                f"Expected {self.num_envs} lines of text, got {actions!r:.60}: give one per row."
-            )
-        return self._settle(
-            range(self.num_envs), [said(text, self._line_space) for text in actions]
-        )
+            raise ValueError(f"Expected {self.num_envs} lines of text, got {actions!r:.60}: give one per row.")
+        return self._settle(range(self.num_envs), [said(text, self._line_space) for text in actions])
 
 
 class TokenDialogueVectorEnv(_DialogueRows[NDArray[np.int32], NDArray[np.integer[Any]]]):
@@ -271,9 +261,7 @@ class TokenDialogueVectorEnv(_DialogueRows[NDArray[np.int32], NDArray[np.integer
         chat = load_format(simulator, chat_template, template_kwargs)
         length = context_length(chat, stage, context)
         self._table = TokenTable(_counted(num_envs), chat, length, max_tokens)
-        rows = [
-            TokenRow(np.random.default_rng(), max_lines, self._table, i) for i in range(num_envs)
-        ]
+        rows = [TokenRow(np.random.default_rng(), max_lines, self._table, i) for i in range(num_envs)]
         sees = TokenContext(chat.vocabulary, length, chat.pad_id)
         super().__init__(stage, rows, sees, spaces.Discrete(chat.vocabulary))
 

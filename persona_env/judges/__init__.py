@@ -28,7 +28,7 @@ Label = Literal["consistent", "inconsistent", "invalid"]
 
 @dataclass(frozen=True, slots=True)
 class LineVsPersona:
-    """Does the line contradict the persona, given what was just heard? (prompt-to-line)"""
+    """Prompt-to-line: does the line contradict the persona, given what was just heard?"""
 
     persona: Persona
     line: str
@@ -37,7 +37,7 @@ class LineVsPersona:
 
 @dataclass(frozen=True, slots=True)
 class LineVsHistory:
-    """Which of the speaker's own earlier lines does the line conflict with? (line-to-line)"""
+    """Line-to-line: which of the speaker's own earlier lines does the line conflict with?"""
 
     role: str
     line: str
@@ -46,7 +46,7 @@ class LineVsHistory:
 
 @dataclass(frozen=True, slots=True)
 class AnswerVsGold:
-    """Does the answer to the question agree with the gold answer? (question-answer)"""
+    """Question-answer: does the answer agree with the gold answer?"""
 
     role: str
     question: str
@@ -57,7 +57,7 @@ class AnswerVsGold:
 
 @dataclass(frozen=True, slots=True)
 class LineVsPrevious:
-    """Does the line respond to what was just heard, or openly decline to? (relevance)"""
+    """Relevance: does the line respond to what was just heard, or openly decline to?"""
 
     persona: Persona
     heard: str

@@ -68,11 +68,7 @@ def _line_vs_persona(question: LineVsPersona) -> Verdict:
 
 def _denies(marker: Reading, other: Reading, role: str) -> bool:
     """Whether the first line leaves the role and the second, in the role, states what that denies."""
-    return (
-        marker.left_role
-        and not other.left_role
-        and any(key in DENIED[role] for key, _ in other.facts)
-    )
+    return marker.left_role and not other.left_role and any(key in DENIED[role] for key, _ in other.facts)
 
 
 def _other_values(one: Reading, two: Reading) -> bool:

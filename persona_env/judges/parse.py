@@ -1,4 +1,4 @@
-"""Reading a judge's free-text reply, strictly: what does not say its verdict at a defined place is invalid."""
+"""Reading a judge's reply, strictly: without a verdict at a defined place it is invalid."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ __all__ = ["Kind", "parse_verdict", "read_indices", "read_yes_no"]
 
 Kind: TypeAlias = Literal["prompt_to_line", "line_to_line", "question_answer", "relevance"]
 
-_MARKUP = "*_`\"'“”‘’#>()[]"
-_FIRST = re.compile(r"(YES|NO)(?![\w'’-])", re.IGNORECASE)
-_LAST = re.compile(r"(?<![\w'’-])(YES|NO)\Z", re.IGNORECASE)
-_LOUD = re.compile(r"(?<![\w'’-])(YES|NO)(?![\w'’-])")
+_QUOTES = "\u2018\u2019\u201c\u201d"
+_DASHES = "\u2013\u2014"
+_MARKUP = "*_`\"'#>()[]" + _QUOTES
+_FIRST = re.compile(r"(YES|NO)(?![\w'\u2019-])", re.IGNORECASE)
+_LAST = re.compile(r"(?<![\w'\u2019-])(YES|NO)\Z", re.IGNORECASE)
+_LOUD = re.compile(r"(?<![\w'\u2019-])(YES|NO)(?![\w'\u2019-])")
 _LEAD = re.compile(r"\b(?:so|thus|hence|therefore|(?:answer|verdict) is)\Z", re.IGNORECASE)
 _NUMBERED = re.compile(r"\.\s*\d")
 _LISTS = re.compile(r"\[([^\[\]]*)\]")
@@ -30,17 +32,17 @@ def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verd
     Args:
         reply: The reply as it came.
         kind: What was asked: whether the line contradicts the persona (`prompt_to_line`: YES is
-            inconsistent), which earlier lines it conflicts with (`line_to_line`: a list of numbers),
-            whether the answer is right (`question_answer`) or the line responds (`relevance`: YES is
-            consistent).
-        own_lines: For `line_to_line`: the numbers under which the judge was shown the speaker's own earlier
-            lines, oldest first. `conflicts` of the verdict are places in this.
+            inconsistent), which earlier lines it conflicts with (`line_to_line`: a list of
+            numbers), whether the answer is right (`question_answer`) or the line responds
+            (`relevance`: YES is consistent).
+        own_lines: For `line_to_line`: the numbers under which the judge was shown the speaker's
+            own earlier lines, oldest first. `conflicts` of the verdict are places in this.
 
     >>> parse_verdict("It fits the background. NO", "prompt_to_line").label
     'consistent'
     >>> parse_verdict("It does not contradict the background.", "prompt_to_line").label
     'invalid'
-    >>> parse_verdict("They said otherwise before. [5, 3, 3, 4]", "line_to_line", (1, 3, 5)).conflicts
+    >>> parse_verdict("Not what they said. [5, 3, 3, 4]", "line_to_line", (1, 3, 5)).conflicts
     (1, 2)
     """
     if kind == "line_to_line":
@@ -56,12 +58,14 @@ def read_yes_no(reply: str) -> tuple[bool | None, str]:
     """Returns whether a reply says YES (True) or NO, or None and why neither can be read.
 
     The verdict is the first or the last word of the reply, set off from the rest by punctuation; a
-    closing remark in parentheses is passed over. A reply that shouts both words anywhere is invalid.
+    closing remark in parentheses is passed over. A reply with both words in capitals is invalid.
 
-    >>> read_yes_no("**No**"), read_yes_no("YES, it does."), read_yes_no("It is NOT so, NO (on the whole).")
+    >>> read_yes_no("**No**"), read_yes_no("YES, it does."), read_yes_no("It fits, so NO (mostly).")
     ((False, ''), (True, ''), (False, ''))
-    >>> read_yes_no("Answer YES or NO"), read_yes_no("I cannot say NO")
-    ((None, 'says both YES and NO'), (None, 'says neither YES nor NO at its start or end'))
+    >>> read_yes_no("YES or NO")
+    (None, 'says both YES and NO')
+    >>> read_yes_no("I cannot say NO")
+    (None, 'says neither YES nor NO at its start or end')
     """
     text = reply.strip()
     placed = {word.upper() for word in (_first_word(text), _last_word(text)) if word}
@@ -79,7 +83,7 @@ def _first_word(text: str) -> str:
     if not match:
         return ""
     rest = text[match.end() :].lstrip(_MARKUP.replace("(", "") + " \t")
-    if rest and (rest[0] not in ".,;:!(–—\n" or _NUMBERED.match(rest)):  # "No. 3" is a number
+    if rest and (rest[0] not in ".,;:!(\n" + _DASHES or _NUMBERED.match(rest)):  # "No. 3" is a number
         return ""
     return match.group()
 
@@ -92,7 +96,7 @@ def _last_word(text: str) -> str:
         return ""
     word = match.group()
     before = text[: -len(word)].rstrip(_MARKUP + " \t")
-    if not before or before[-1] in "\n.;:!?" or (word.isupper() and before[-1] in ",–—)"):
+    if not before or before[-1] in "\n.;:!?" or (word.isupper() and before[-1] in ",)" + _DASHES):
         return word
     return word if word.isupper() and _LEAD.search(before[-20:]) else ""
 
@@ -119,12 +123,12 @@ def _conflict_verdict(reply: str, own_lines: Sequence[int]) -> Verdict:
 
 
 def read_indices(reply: str) -> tuple[frozenset[int] | None, str]:
-    """Returns the line numbers that a reply lists, or None and why they cannot be read.
+    r"""Returns the line numbers that a reply lists, or None and why they cannot be read.
 
-    The list stands in square brackets at the end of a line of the reply. All brackets in the reply hold
-    lists, and all lists are the same.
+    The list stands in square brackets at the end of a line of the reply. All brackets in the reply
+    hold lists, and all lists are the same.
 
-    >>> read_indices("No conflict. []"), read_indices("See above. [3, 5]\\n\\nNothing else.")
+    >>> read_indices("No conflict. []"), read_indices("See above. [3, 5]\n\nThat is all.")
     ((frozenset(), ''), (frozenset({3, 5}), ''))
     >>> read_indices("It goes with [1, 3] as said.")
     (None, 'has no list at the end of a line')
@@ -149,7 +153,7 @@ def _ends_line(reply: str, place: int) -> bool:
 
 
 def _numbers(inside: str) -> frozenset[int] | None:
-    """Returns the numbers between two brackets; `[None]` is an empty list; None if it is no list."""
+    """Returns the numbers between two brackets, `[None]` being an empty list; None if it is none."""
     if inside.strip() in ("", "None"):
         return frozenset()
     items = list(_items(inside))

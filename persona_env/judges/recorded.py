@@ -1,4 +1,4 @@
-"""A judge that answers from a log: nothing is judged anew, what the log has no record of is invalid."""
+"""A judge that answers from a log: what the log has no record of is invalid."""
 
 from __future__ import annotations
 
@@ -36,9 +36,10 @@ class RecordedJudge:
         dialogues: The log.
 
     >>> from persona_env.persona import Persona
-    >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).heard("Who are you?").said("Ann.")
+    >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
+    >>> talk = Conversation(ann).heard("Who are you?").said("Ann.")
     >>> log = LoggedDialogue.of(talk, [LoggedReply("prompt_to_line", 1, "That is her name. NO")])
-    >>> question = LineVsPersona(talk.persona, "Ann.", "Who are you?")
+    >>> question = LineVsPersona(ann, "Ann.", "Who are you?")
     >>> [verdict.label for verdict in RecordedJudge([log]).judge([question])]
     ['consistent']
     """
@@ -49,9 +50,7 @@ class RecordedJudge:
             for key, verdict in _records(dialogue):
                 known = self._verdicts.setdefault(key, verdict)
                 if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
-                    self._verdicts[key] = Verdict(
-                        "invalid", reason="the log's replies to this differ"
-                    )
+                    self._verdicts[key] = Verdict("invalid", reason="the log's replies to this differ")
 
     @classmethod
     def load(cls, path: str | Path) -> RecordedJudge:
@@ -109,15 +108,13 @@ def _question(conversation: Conversation, index: int, reply: LoggedReply) -> Que
         case "relevance":
             return LineVsPrevious(persona, conversation.heard_before(index), line)
         case "question_answer":
-            return AnswerVsGold(
-                persona.role, reply.question, reply.gold, reply.answer, reply.choices
-            )
+            return AnswerVsGold(persona.role, reply.question, reply.gold, reply.answer, reply.choices)
         case _:
             return None
 
 
 def recorded_verdict(reply: LoggedReply, own_lines: Sequence[int] = ()) -> Verdict:
-    """Returns the verdict of a logged reply: its label in a log of ours, else the raw reply, read strictly.
+    """Returns the verdict of a logged reply: its label if it has one, else the raw reply, read strictly.
 
     Args:
         reply: The reply.
@@ -135,21 +132,17 @@ def _answers(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[tuple[_K
     for entry in dialogue.survey_of(speaker):
         for item, answer, raw in zip(items, entry.answers, entry.verdicts, strict=True):
             if item:
-                question = AnswerVsGold(
-                    dialogue.role, item.wording(0), item.gold, answer, item.choices
-                )
+                question = AnswerVsGold(dialogue.role, item.wording(0), item.gold, answer, item.choices)
                 yield _key(question), parse_verdict(raw, "question_answer")
 
 
-def logged_replies(
-    conversation: Conversation, verdicts: Mapping[str, Sequence[Verdict | None]]
-) -> list[LoggedReply]:
+def logged_replies(conversation: Conversation, verdicts: Mapping[str, Sequence[Verdict | None]]) -> list[LoggedReply]:
     """Returns verdicts on the simulator's lines as a log of ours keeps them.
 
     Args:
         conversation: What was judged.
-        verdicts: For each metric (`prompt_to_line`, `line_to_line`, `relevance`) a verdict for each of the
-            simulator's lines, None where nothing was asked.
+        verdicts: For each metric (`prompt_to_line`, `line_to_line`, `relevance`) a verdict for each
+            of the simulator's lines, None where nothing was asked.
     """
     places = [i for i, message in enumerate(conversation.messages) if message.seat == "simulator"]
     return [

@@ -40,7 +40,10 @@ class Journal(BaseCallback):
         return True
 
     def _on_rollout_end(self) -> None:
-        record: dict[str, Any] = {"tokens": self.num_timesteps, "seconds": time.perf_counter() - self._begin}
+        record: dict[str, Any] = {
+            "tokens": self.num_timesteps,
+            "seconds": time.perf_counter() - self._begin,
+        }
         invalid = 0
         for name, values in sorted(self._values.items()):
             valid = [value for value in values if not math.isnan(value)]
@@ -48,7 +51,10 @@ class Journal(BaseCallback):
             record[name] = sum(valid) / len(valid) if valid else None
         buffer = self.locals["rollout_buffer"]
         leashed = getattr(self.model.policy, "reference", None) is not None
-        record |= {"invalid": invalid, "kl_to_reference": buffer.kl_to_reference() if leashed else None}
+        record |= {
+            "invalid": invalid,
+            "kl_to_reference": buffer.kl_to_reference() if leashed else None,
+        }
         self.invalid += invalid
         self._values.clear()
         self._write(record)

@@ -33,7 +33,9 @@ def make_ppo(envs: VecEnv, settings: Settings, model: Any) -> PPO:
         device="auto",
         rollout_buffer_class=TrajectoryRolloutBuffer,
         rollout_buffer_kwargs=dict(
-            line_gamma=settings.line_gamma, line_lambda=settings.line_lambda, kl_weight=settings.kl_weight
+            line_gamma=settings.line_gamma,
+            line_lambda=settings.line_lambda,
+            kl_weight=settings.kl_weight,
         ),
         policy_kwargs=dict(
             model=model,

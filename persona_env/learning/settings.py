@@ -25,7 +25,14 @@ REWARDS: Mapping[str, float] = {
 }
 """The default reward: what is paid for a good line (and for a right answer), by drift type."""
 
-_REWARD_NAMES = ("prompt_to_line", "line_to_line", "question_answer", "relevance", "copying", "repetition")
+_REWARD_NAMES = (
+    "prompt_to_line",
+    "line_to_line",
+    "question_answer",
+    "relevance",
+    "copying",
+    "repetition",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +96,16 @@ class Settings:
         role_named(self.role)
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"Expected algorithm ppo or a2c, got {self.algorithm!r}: choose one of these.")
-        for name in ("lines", "tokens", "envs", "steps", "batch", "epochs", "max_tokens", "dialogues"):
+        for name in (
+            "lines",
+            "tokens",
+            "envs",
+            "steps",
+            "batch",
+            "epochs",
+            "max_tokens",
+            "dialogues",
+        ):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} >= 1, got {getattr(self, name)}: give at least one.")
         for name in ("line_gamma", "line_lambda"):

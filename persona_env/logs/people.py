@@ -20,9 +20,7 @@ from persona_env.persona import ROLES, Fact, Persona, QAItem
 
 __all__ = ["SPLITS", "load_personas", "persona_fields", "read_persona", "save_personas"]
 
-People: TypeAlias = (
-    Iterable[Persona] | Mapping[Literal["train", "dev", "heldout"], Iterable[Persona]]
-)
+People: TypeAlias = Iterable[Persona] | Mapping[Literal["train", "dev", "heldout"], Iterable[Persona]]
 
 SPLITS = ("train", "dev", "heldout")
 
@@ -48,9 +46,7 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
         LogError: If the file is no persona file, or has nobody in that split.
     """
     if split is not None and split not in SPLITS:
-        raise LogError(
-            f"Expected a split {', '.join(SPLITS)} or None, got {split!r}: choose one of these."
-        )
+        raise LogError(f"Expected a split {', '.join(SPLITS)} or None, got {split!r}: choose one of these.")
     byte = first_byte(path)
     nodes = array_nodes(path, "persona") if byte == b"[" else line_nodes(path)
     stem = Path(path).stem
@@ -58,29 +54,21 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
     people, splits = _checked(found, path)
     chosen = [person for person, its in zip(people, splits, strict=True) if split in (None, its)]
     if not chosen:
-        raise LogError(
-            f"Expected personas of the split {split!r} in {path}, got none: give some that split."
-        )
+        raise LogError(f"Expected personas of the split {split!r} in {path}, got none: give some that split.")
     return chosen
 
 
-def _checked(
-    found: list[tuple[Persona, str | None]], path: str | Path
-) -> tuple[list[Persona], list[str]]:
+def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple[list[Persona], list[str]]:
     if not found:
         raise LogError(f"Expected personas in {path}, got none: name another file.")
     seen = set[str]()
     for person, _ in found:
         if person.id in seen:
-            raise LogError(
-                f"Expected distinct persona ids in {path}, got {person.id!r} twice: rename one."
-            )
+            raise LogError(f"Expected distinct persona ids in {path}, got {person.id!r} twice: rename one.")
         seen.add(person.id)
     named = [split for _, split in found if split is not None]
     if named and len(named) < len(found):
-        raise LogError(
-            f"Expected a split for every persona in {path} or for none, got {len(named)}: add the rest."
-        )
+        raise LogError(f"Expected a split for every persona in {path} or for none, got {len(named)}: add the rest.")
     people = [person for person, _ in found]
     return people, named or _by_tenths(people)
 
@@ -95,9 +83,7 @@ def _person(node: Node, name: str) -> tuple[Persona, str | None]:
         return _released_student(node, name), None
     fields = node.fields()
     if "conversation" in fields or "messages" in fields:
-        raise node.fail(
-            "a persona", "this is a log of dialogues: read it with load_logs", got="a dialogue"
-        )
+        raise node.fail("a persona", "this is a log of dialogues: read it with load_logs", got="a dialogue")
     if fields.keys() == {"persona", "name"}:
         text = plain_text(node.field("persona").text(empty=False))
         return Persona(name, "chat_partner", node.field("name").text(), text), None
@@ -165,15 +151,11 @@ def persona_fields(persona: Persona, split: str | None = None) -> dict[str, obje
         "split": split,
         "description": persona.description,
         "scene": persona.scene,
-        "facts": [
-            {"key": fact.key, "value": fact.value, "text": fact.text} for fact in persona.facts
-        ],
+        "facts": [{"key": fact.key, "value": fact.value, "text": fact.text} for fact in persona.facts],
         "hidden": persona.hidden,
         "questions": [_question_fields(item) for item in persona.questions],
     }
-    return {
-        k: value for k, value in fields.items() if k == "name" or value not in ("", None, [], ())
-    }
+    return {k: value for k, value in fields.items() if k == "name" or value not in ("", None, [], ())}
 
 
 def _question_fields(item: QAItem) -> dict[str, object]:

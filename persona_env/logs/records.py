@@ -190,11 +190,7 @@ class LoggedDialogue:
     @property
     def place(self) -> str:
         """Where the dialogue stands, for messages."""
-        return (
-            f"{self.source}, dialogue {self.number}"
-            if self.source
-            else f"dialogue {self.id or self.number}"
-        )
+        return f"{self.source}, dialogue {self.number}" if self.source else f"dialogue {self.id or self.number}"
 
     def speaker(self, key: SpeakerKey) -> LoggedSpeaker:
         """Returns P1 or P2."""
@@ -211,9 +207,7 @@ class LoggedDialogue:
     def replies_about(self, metric: str, key: SpeakerKey) -> tuple[LoggedReply, ...]:
         """Returns what the judge replied about one speaker's lines."""
         return tuple(
-            reply
-            for reply in self.replies
-            if reply.metric == metric and self.messages[reply.line].speaker == key
+            reply for reply in self.replies if reply.metric == metric and self.messages[reply.line].speaker == key
         )
 
     def survey_of(self, key: SpeakerKey) -> tuple[SurveyEntry, ...]:
@@ -235,14 +229,9 @@ class LoggedDialogue:
         """
         persona = self.speaker(key).persona
         if persona is None:
-            raise LogError(
-                f"Expected a persona of {key} in {self.place}, got none: choose the other speaker."
-            )
+            raise LogError(f"Expected a persona of {key} in {self.place}, got none: choose the other speaker.")
         return Conversation(
             persona,
-            tuple(
-                Message("simulator" if line.speaker == key else "task", line.text)
-                for line in self.messages
-            ),
+            tuple(Message("simulator" if line.speaker == key else "task", line.text) for line in self.messages),
             self.id,
         )

@@ -52,9 +52,7 @@ def is_dialogue(node: Node) -> bool:
 def read_dialogue(node: Node, source: str, number: int) -> LoggedDialogue:
     """Returns one dialogue of a released log."""
     if not is_dialogue(node):
-        raise node.fail(
-            "a logged dialogue, an object with the field 'conversation'", "name a dialogue log"
-        )
+        raise node.fail("a logged dialogue, an object with the field 'conversation'", "name a dialogue log")
     role = _role(node.field("task_name"))
     pturn = node.get("pturn")
     if pturn is not None and pturn.whole() != 1:
@@ -98,8 +96,7 @@ def _conversation(node: Node) -> tuple[list[str], tuple[LoggedMessage, ...], tup
         raw.append(line.text())
     names = (_name(raw[0::2]), _name(raw[1::2]))
     messages = tuple(
-        LoggedMessage(_KEYS[place % 2], _utterance(line, names[place % 2]))
-        for place, line in enumerate(raw)
+        LoggedMessage(_KEYS[place % 2], _utterance(line, names[place % 2])) for place, line in enumerate(raw)
     )
     return raw, messages, names
 
@@ -179,9 +176,7 @@ def _backstory_test(node: Node, key: SpeakerKey) -> tuple[tuple[str, str], ...]:
         return ()
     questions, golds = (part.texts() for part in found.items(2))
     if len(questions) != len(golds):
-        raise found.fail(
-            "as many gold answers as questions", got=f"{len(golds)} for {len(questions)}"
-        )
+        raise found.fail("as many gold answers as questions", got=f"{len(golds)} for {len(questions)}")
     return tuple(zip(questions, golds, strict=True))
 
 
@@ -198,9 +193,7 @@ def _replies(node: Node, count: int) -> Iterator[LoggedReply]:
             yield LoggedReply(metric, line.whole(), raw.text())
 
 
-def _survey(
-    node: Node, raw: list[str], people: tuple[LoggedSpeaker, LoggedSpeaker]
-) -> Iterator[SurveyEntry]:
+def _survey(node: Node, raw: list[str], people: tuple[LoggedSpeaker, LoggedSpeaker]) -> Iterator[SurveyEntry]:
     """Yields the Q&A entries; each repeats the line it stands after, in the order of the dialogue."""
     place = -1
     for item in node.items_of("eval_survey_consistency"):

@@ -69,9 +69,7 @@ def _int(digits: str) -> int:
     return int(digits)
 
 
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int
-)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_int)
 
 
 def _shown(value: object) -> str:
@@ -111,13 +109,9 @@ class Node:
             return self.name
         return f"{self.parent.place}{'' if self.name.startswith('[') else ', '}{self.name}"
 
-    def fail(
-        self, expected: str, hint: str = "correct the file", got: str | None = None
-    ) -> LogError:
+    def fail(self, expected: str, hint: str = "correct the file", got: str | None = None) -> LogError:
         """Returns the error that says what was expected here."""
-        return LogError(
-            f"Expected {expected} at {self.place}, got {got or _shown(self.value)}: {hint}."
-        )
+        return LogError(f"Expected {expected} at {self.place}, got {got or _shown(self.value)}: {hint}.")
 
     def text(self, *, empty: bool = True) -> str:
         """Returns the text here.
@@ -175,9 +169,7 @@ class Node:
         """
         node = self.get(key)
         if node is None:
-            raise LogError(
-                f"Expected the field {key!r} at {self.place}, got none of that name: correct the file."
-            )
+            raise LogError(f"Expected the field {key!r} at {self.place}, got none of that name: correct the file.")
         return node
 
     def items_of(self, key: str) -> list[Node]:
@@ -198,9 +190,7 @@ class Node:
         """Checks that the object here has no other fields than these."""
         for key in self.fields():
             if key not in known:
-                raise LogError(
-                    f"Expected one of {', '.join(known)} at {self.place}, got {_shown(key)}: correct it."
-                )
+                raise LogError(f"Expected one of {', '.join(known)} at {self.place}, got {_shown(key)}: correct it.")
 
     def texts(self) -> tuple[str, ...]:
         """Returns the texts of the list here."""
@@ -218,17 +208,11 @@ def first_byte(path: str | Path) -> bytes:
             head = file.read(1 << 16).lstrip(b" \t\r\n")
     except OSError as error:
         what = "a folder" if Path(path).is_dir() else str(error.strerror or error)
-        raise LogError(
-            f"Expected a file at {path}, got {what}: name a log or persona file."
-        ) from None
+        raise LogError(f"Expected a file at {path}, got {what}: name a log or persona file.") from None
     if not head:
-        raise LogError(
-            f"Expected JSON at {path} line 1, got an empty file: name another, or write it again."
-        )
+        raise LogError(f"Expected JSON at {path} line 1, got an empty file: name another, or write it again.")
     if head.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise LogError(
-            f"Expected UTF-8 at {path} line 1, got a byte order mark: save it as UTF-8 without one."
-        )
+        raise LogError(f"Expected UTF-8 at {path} line 1, got a byte order mark: save it as UTF-8 without one.")
     return head[:1]
 
 
@@ -250,13 +234,9 @@ def _value(text: str, start: int, path: str | Path, line: int, inside: str) -> t
         got = "a text that is cut off" if end else error.msg
         raise LogError(f"Expected JSON at {place}, got {got}: write the file again.") from None
     except RecursionError:
-        raise LogError(
-            f"Expected JSON at {path}{inside}, got one nested too deep: write it again."
-        ) from None
+        raise LogError(f"Expected JSON at {path}{inside}, got one nested too deep: write it again.") from None
     except _RefusedError as error:
-        raise LogError(
-            f"Expected plain JSON at {path}{inside}, got {error}: correct the file."
-        ) from None
+        raise LogError(f"Expected plain JSON at {path}{inside}, got {error}: correct the file.") from None
 
 
 def array_nodes(path: str | Path, noun: str) -> Iterator[Node]:
@@ -281,9 +261,7 @@ def array_nodes(path: str | Path, noun: str) -> Iterator[Node]:
     if text[place : place + 1] != "]":
         at = json.JSONDecodeError("", text, place)
         got = "a text that is cut off" if place == len(text) else _shown(text[place])
-        raise LogError(
-            f"Expected , or ] at {path} line {at.lineno} column {at.colno}, got {got}: write it again."
-        )
+        raise LogError(f"Expected , or ] at {path} line {at.lineno} column {at.colno}, got {got}: write it again.")
     _end(text, place + 1, path)
 
 
@@ -329,9 +307,7 @@ def json_text(value: object) -> str:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         text.encode("utf-8")
     except UnicodeEncodeError:
-        raise LogError(
-            "Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them."
-        ) from None
+        raise LogError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
     except ValueError as error:
         raise LogError(f"Expected finite numbers to write, got {error}: leave them out.") from None
     for end, escape in _LINE_ENDS.items():
@@ -357,9 +333,7 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> int:
             os.fsync(file.fileno())
         os.replace(draft, target)
     except OSError as error:
-        raise LogError(
-            f"Expected a file that can be written, got {path} ({error.strerror}): name another."
-        ) from None
+        raise LogError(f"Expected a file that can be written, got {path} ({error.strerror}): name another.") from None
     finally:
         draft.unlink(missing_ok=True)
     return count

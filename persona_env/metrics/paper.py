@@ -1,10 +1,10 @@
-"""The paper's own scores, recomputed from a log's raw replies, and the same replies read fail-closed."""
+"""The paper's scores, recomputed from a log's raw replies, and the same replies read fail-closed."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -14,9 +14,9 @@ from persona_env.judges.parse import parse_verdict
 from persona_env.judges.recorded import recorded_verdict
 from persona_env.logs import LoggedDialogue, LoggedReply, SpeakerKey
 from persona_env.logs.released import qa_item
+from persona_env.metrics.interviewer import Answer
 from persona_env.metrics.line_to_line import LineToLineScore, pair_score
 from persona_env.metrics.metric import Score
-from persona_env.metrics.question_answer import Answer
 
 __all__ = [
     "FailClosed",
@@ -31,7 +31,6 @@ __all__ = [
 
 PaperMetric: TypeAlias = Literal["prompt", "index", "survey"]
 
-_METRICS: tuple[PaperMetric, ...] = ("prompt", "index", "survey")
 _INTEGER = re.compile(r"-?(?:0+|[1-9][0-9]*)")
 
 
@@ -47,6 +46,7 @@ class PaperScore:
         recomputed: What its raw replies give by the published rule; nan if it has none.
         n: Judged lines, or for `index` pairs of lines.
         out_of: What a perfect speaker scores: 1, or the number of questions of the survey.
+        inverted: For `prompt`: what the rule gives with NO in the place of YES; nan for the others.
     """
 
     place: str
@@ -56,6 +56,12 @@ class PaperScore:
     recomputed: float
     n: int
     out_of: int = 1
+    inverted: float = math.nan
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether the recorded score disagrees and is what the rule gives with NO in the place of YES."""
+        return not self.agrees and self.recorded == self.inverted
 
     @property
     def agrees(self) -> bool:
@@ -69,30 +75,24 @@ class PaperScore:
 
 
 def paper_scores(dialogue: LoggedDialogue) -> tuple[PaperScore, ...]:
-    """Returns the paper's scores of a dialogue, recomputed from its raw replies by the published rule.
+    """Returns the paper's scores of a dialogue, recomputed from its replies by the published rule.
 
     - prompt: share of replies about the speaker's lines in which "YES" does not occur;
-    - index: 1 - (listed indices with the speaker's parity) / (sum over judged lines of the number of the
-      speaker's earlier lines); indices neither range-checked nor deduplicated;
+    - index: 1 - (listed indices with the speaker's parity) / (sum over judged lines of the number of
+      the speaker's earlier lines); indices neither range-checked nor deduplicated;
     - survey: over the judged lines, the mean number of replies in which "yes" occurs in any case.
 
-    The rule is fail-open: a reply without a verdict counts as consistent. In a log of ours, labels stand
-    for the replies, and invalid counts as the paper counts it.
+    The rule is fail-open: a reply without a verdict counts as consistent. In a log of ours, labels
+    stand for the replies, and invalid counts as the paper counts it.
 
     Returns:
         One score for each speaker and metric that has replies or a recorded score.
 
     Source: arXiv 2511.00222, section 3, and `consistency_eval.py` of its released code.
     """
-    found = list[PaperScore]()
     keys: tuple[SpeakerKey, ...] = ("P1", "P2")
-    for key in keys:
-        for metric in _METRICS:
-            recorded = dialogue.recorded(key, metric)
-            value, n, out_of = _RULES[metric](dialogue, key)
-            if n or recorded is not None:
-                found.append(PaperScore(dialogue.place, key, metric, recorded, value, n, out_of))
-    return tuple(found)
+    scores = (score(dialogue, key) for key in keys for score in (_prompt, _index, _survey))
+    return tuple(score for score in scores if score.n or score.recorded is not None)
 
 
 def audit(dialogues: Iterable[LoggedDialogue]) -> list[PaperScore]:
@@ -100,17 +100,33 @@ def audit(dialogues: Iterable[LoggedDialogue]) -> list[PaperScore]:
     return [score for dialogue in dialogues for score in paper_scores(dialogue) if not score.agrees]
 
 
-def _prompt(dialogue: LoggedDialogue, key: SpeakerKey) -> tuple[float, int, int]:
+def _score(
+    dialogue: LoggedDialogue,
+    key: SpeakerKey,
+    metric: PaperMetric,
+    value: float,
+    n: int,
+    *,
+    out_of: int = 1,
+    inverted: float = math.nan,
+) -> PaperScore:
+    recorded = dialogue.recorded(key, metric)
+    return PaperScore(dialogue.place, key, metric, recorded, value, n, out_of, inverted)
+
+
+def _prompt(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
     replies = dialogue.replies_about("prompt_to_line", key)
-    good = sum(_is_free_of_yes(reply) for reply in replies)
-    return good / len(replies) if replies else math.nan, len(replies), 1
+    n = len(replies)
+    good = sum(_is_free_of_yes(reply) for reply in replies) / n if n else math.nan
+    inverted = sum("NO" not in reply.raw for reply in replies) / n if n else math.nan
+    return _score(dialogue, key, "prompt", good, n, inverted=inverted)
 
 
 def _is_free_of_yes(reply: LoggedReply) -> bool:
     return "YES" not in reply.raw if reply.label is None else reply.label != "inconsistent"
 
 
-def _index(dialogue: LoggedDialogue, key: SpeakerKey) -> tuple[float, int, int]:
+def _index(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
     own = {place: number for number, place in enumerate(dialogue.places(key))}
     listed = pairs = 0
     for reply in dialogue.replies_about("line_to_line", key):
@@ -120,18 +136,18 @@ def _index(dialogue: LoggedDialogue, key: SpeakerKey) -> tuple[float, int, int]:
             listed += sum(index % 2 == parity for index in listed_by_the_paper(reply.raw))
         else:
             listed += len(reply.conflicts)
-    return 1 - listed / pairs if pairs else math.nan, pairs, 1
+    return _score(dialogue, key, "index", 1 - listed / pairs if pairs else math.nan, pairs)
 
 
 def listed_by_the_paper(reply: str) -> list[int]:
-    """Returns the indices that the published code finds in a reply.
+    r"""Returns the indices that the published code finds in a reply.
 
-    It evaluates the first `[...]` within a line as Python; what is no Python counts as an empty list, and
-    None as an item is passed over. Here nothing is evaluated: a list of plain integers and None is read,
-    anything else is empty (texts or nested lists as items stop the published code with an error).
+    It evaluates the first `[...]` within a line as Python; what is no Python counts as an empty list,
+    and None as an item is passed over. Here nothing is evaluated: a list of plain integers and None is
+    read, anything else is empty (texts or nested lists as items stop the published code).
 
-    >>> listed_by_the_paper("[3, 3, None]\\n[5]"), listed_by_the_paper("[line 3]"), listed_by_the_paper("none")
-    ([3, 3], [], [])
+    >>> listed_by_the_paper("See [3, 3, None]\n[5]"), listed_by_the_paper("[line 3]")
+    ([3, 3], [])
     """
     for line in reply.split("\n"):
         start = line.find("[")
@@ -150,25 +166,23 @@ def _python_integers(inside: str) -> list[int]:
     return [int(item) for item in items if item != "None"]
 
 
-def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> tuple[float, int, int]:
+def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
     entries = dialogue.survey_of(key)
     right = sum("yes" in verdict.lower() for entry in entries for verdict in entry.verdicts)
-    out_of = max((len(entry.verdicts) for entry in entries), default=0)
-    return right / len(entries) if entries else math.nan, len(entries), out_of or 1
-
-
-_RULES = {"prompt": _prompt, "index": _index, "survey": _survey}
+    mean = right / len(entries) if entries else math.nan
+    asked = max((len(entry.verdicts) for entry in entries), default=0)
+    return _score(dialogue, key, "survey", mean, len(entries), out_of=asked or 1)
 
 
 @dataclass(frozen=True, slots=True)
 class FailClosed:
-    """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid, never consistent.
+    """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid.
 
     Attributes:
         speaker: P1 or P2.
         prompt_to_line: A value for each of the speaker's lines; a line without a reply is invalid.
-        line_to_line: The same; the first line has nothing to conflict with and counts as consistent.
-        question_answer: A value for each answer; one to a question with a broken gold answer is invalid.
+        line_to_line: The same; the first line has nothing to conflict with: it counts as consistent.
+        question_answer: A value for each answer; invalid where the question's gold answer is broken.
         broken_golds: Questions whose gold answer is broken (one character).
         questions: Questions in all.
     """
@@ -200,7 +214,7 @@ def fail_closed(dialogue: LoggedDialogue, speaker: SpeakerKey) -> FailClosed:
 
 
 def _verdicts(dialogue: LoggedDialogue, speaker: SpeakerKey, metric: str) -> list[Verdict]:
-    """Returns a verdict for each of the speaker's lines, or none at all if the metric was not judged."""
+    """Returns a verdict for each of the speaker's lines; none at all if nothing was judged."""
     replies = {reply.line: reply for reply in dialogue.replies_about(metric, speaker)}
     if not replies:
         return []
@@ -227,13 +241,13 @@ def _answer_verdicts(dialogue: LoggedDialogue, speaker: SpeakerKey) -> list[Verd
 
 
 def logged_answers(dialogue: LoggedDialogue, speaker: SpeakerKey = "P2") -> list[Answer]:
-    """Returns the log's answers to persona questions, for `QuestionAnswer().scores([answers], judge)`.
+    """Returns the log's answers to persona questions, for `QuestionAnswer().scores`.
 
     Answers to questions with a broken gold answer are left out.
     """
     role = dialogue.role
     own = {place: number for number, place in enumerate(dialogue.places(speaker))}
-    items: Sequence = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
+    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
     answers = [
         Answer(own[r.line], ProbeQuestion(r.question, r.gold, r.choices, role=role), r.answer)
         for r in dialogue.replies_about("question_answer", speaker)

@@ -100,7 +100,7 @@ def t_cdf(t: float, df: float) -> float:
 def t_quantile(p: float, df: float) -> float:
     """Returns the t below which a Student t variable falls with probability p.
 
-    By bisection on `t_cdf`; correct to about 1e-12 relative.
+    By bisection on `t_cdf`; right to 11 digits up to a thousand degrees of freedom.
 
     Raises:
         ValueError: If p is not in (0, 1) or df is not positive.

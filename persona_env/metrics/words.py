@@ -15,7 +15,10 @@ _UNSPACED = re.compile(
     "\U00020000-\U0003ffff]"
 )
 _WORD = re.compile(r"[^\s']+(?:'[^\s']+)*")
-_SENTENCE = re.compile("(?<=[.!?\u2026])[\"'\u201d\u2019)\\]]*\\s+|(?<=[\u3002\uff01\uff1f])|\n+")
+_STOP = "[.!?\u2026]"
+_SENTENCE = re.compile(
+    rf"(?<={_STOP})\s+|(?<={_STOP}[\"'\u201d\u2019)\]])\s+|(?<=[\u3002\uff01\uff1f])|\n+"
+)
 
 _FOLDED = {
     "i": "you",

@@ -35,7 +35,9 @@ def run_benchmark(simulators: Sequence[str], cases: Cases, judge: str, out: Path
             played = play(speaker, cases)
             scores[spec] = score(played, ears)
         records += list(dialogue_records(spec, played, scores[spec]))
-    title = f"{cases.role}: {cases.dialogues} dialogues of {cases.lines} lines with {cases.split} people, judged by {judge}"
+    title = (
+        f"{cases.role}: {cases.dialogues} dialogues of {cases.lines} lines with {cases.split} people, judged by {judge}"
+    )
     console.print(simulator_table(title, scores))
     if folder:
         folder.write_lines("dialogues.jsonl", records)

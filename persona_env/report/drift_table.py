@@ -113,7 +113,11 @@ def _with_interval(name: str, estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return _figure(name, estimate)
     half = (estimate.high - estimate.low) / 2
-    return f"{_figure(name, estimate)} ± {100 * half:.1f}" if name in _PERCENT else f"{_figure(name, estimate)} ± {half:.2f}"
+    return (
+        f"{_figure(name, estimate)} ± {100 * half:.1f}"
+        if name in _PERCENT
+        else f"{_figure(name, estimate)} ± {half:.2f}"
+    )
 
 
 def _change(interval: Interval) -> tuple[str, str]:

@@ -11,7 +11,11 @@ from persona_env.persona import role_named
 
 __all__ = ["telling_example", "transcript"]
 
-_MARKS = {"prompt_to_line": "against its persona", "line_to_line": "against its own words", "relevance": "beside the point"}
+_MARKS = {
+    "prompt_to_line": "against its persona",
+    "line_to_line": "against its own words",
+    "relevance": "beside the point",
+}
 
 
 def transcript(played: Played, scores: Scores, place: int) -> str:
@@ -24,7 +28,10 @@ def transcript(played: Played, scores: Scores, place: int) -> str:
     """
     talk = played.conversation
     role = role_named(talk.persona.role)
-    names = {"simulator": role.simulator, "task": role.task if role.task != role.simulator else "other"}
+    names = {
+        "simulator": role.simulator,
+        "task": role.task if role.task != role.simulator else "other",
+    }
     width = max(map(len, names.values())) + 1
     rows = [talk.persona.prompt, ""]
     index = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -45,9 +45,9 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         line_lambda: Decay of the trace from a line to the next, in [0, 1].
         kl_weight: What a nat of log pi - log ref of a sampled token costs, in reward units. None: 0.03
             where the policy has a reference and `leash` is "reward", else 0.
-        leash: "reward" takes that from the rewards. "loss" puts KL(pi || ref) where the algorithm has its
-            entropy: its weight is then `ent_coef`, and it needs `normalize_advantage=False`.
-        jitter: How much the lengths are shaken that decide which trajectories share a batch, in mean lengths.
+        leash: "reward" takes that from the rewards. "loss" puts KL(pi || ref) where the algorithm has
+            its entropy: its weight is then `ent_coef`, and it needs `normalize_advantage=False`.
+        jitter: How much the lengths are shaken by which trajectories share a batch, in mean lengths.
 
     Raises:
         ValueError: If the settings or the spaces do not fit, or a leash has no reference to hold to.
@@ -72,8 +72,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         pad_id = getattr(observation_space, "pad_id", None)
         if pad_id is None or not isinstance(action_space, spaces.Discrete):
             raise ValueError(
-                f"Expected a TokenContext and a Discrete space, got {observation_space} and {action_space}: use a "
-                "token environment such as persona_env/PatientTokens-v0."
+                f"Expected a TokenContext and a Discrete space, got {observation_space} and "
+                f"{action_space}: use a token environment such as persona_env/PatientTokens-v0."
             )
         _check_settings(line_gamma, line_lambda, kl_weight, leash)
         self.pad_id: int = pad_id
@@ -103,7 +103,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.actions = np.zeros((*shape, self.action_dim), np.int64)
         for name in ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages"):
             setattr(self, name, np.zeros(shape, np.float32))
-        self.answers = np.zeros(shape, np.bool_)
+        self.outside = np.zeros(shape, np.float32)
+        self.answers, self.unfinished = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         context = self.observation_space.shape
         assert context is not None
         self.recorder = TrajectoryRecorder(*shape, context[0], self.pad_id)
@@ -142,22 +143,39 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.rewards[step], self.episode_starts[step] = reward, anew
         self.values[step] = value.detach().cpu().numpy().reshape(-1)
         self.log_probs[step] = log_prob.detach().cpu().numpy().reshape(-1)
+        if getattr(obs, "cut_off", None):
+            self._move_bootstrap(step, obs.cut_off)  # type: ignore[attr-defined]
         self._latest = obs
         self.pos += 1
         self.full = self.pos == self.buffer_size
 
+    def _move_bootstrap(self, step: int, cut_off: Mapping[int, NDArray[np.int32]]) -> None:
+        """Takes the estimate after a truncated dialogue out of the reward.
+
+        The algorithm has added it there, with its own discount. Credit by line needs it apart.
+        """
+        if self.policy is None:
+            return
+        rows, contexts = list(cut_off), np.stack(list(cut_off.values()))
+        with torch.no_grad():
+            values = self.policy.predict_values(self.to_torch(contexts))
+        self.outside[step, rows] = values.cpu().numpy().reshape(-1)
+        self.rewards[step, rows] -= self.gamma * self.outside[step, rows]
+        length = (contexts != self.pad_id).sum(1)
+        self.unfinished[step, rows] = length == self.recorder.stop[step, rows].astype(np.int64) + 1
+
     def _check_cut(self, step: int, anew: NDArray[np.bool_]) -> None:
         if step and (~(self.recorder.grown[step] | anew | self.answers[step - 1])).any():
             raise ValueError(
-                "Expected contexts that grow, are cut back after a side question or start anew, got another change: "
-                "wrap the environment in as_sb3, which tells the buffer of its questions."
+                "Expected contexts that grow, are cut back after a side question or start anew, got "
+                "another change: wrap the environment in as_sb3, which tells of its questions."
             )
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
         """Pays the leash and gives credit by line; see `line_advantages`."""
         dones = np.asarray(dones, np.bool_)
         after, self._latest = getattr(self._latest, "following", None), None
-        next_answer = getattr(after, "probing", None)
+        next_answer = np.zeros_like(dones) if after is None or after.probing is None else after.probing
         line_ends = self.recorder.line_ends(None if after is None else np.asarray(after), dones)
         self.trajectories = self.recorder.finish()
         if self.reward_weight:
@@ -166,10 +184,11 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             rewards=self.rewards,
             values=self.values,
             answer=self.answers,
-            last_of_line=line_ends,
+            last_of_line=line_ends & ~self.unfinished,
             last_of_dialogue=np.append(self.episode_starts[1:] > 0, dones[None], axis=0),
             next_values=last_values.detach().cpu().numpy().reshape(-1),
-            next_answer=np.zeros(self.n_envs, np.bool_) if next_answer is None else next_answer & ~dones,
+            next_answer=next_answer & ~dones,
+            outside=self.outside,
         )
         self.advantages = line_advantages(steps, self.line_gamma, self.line_lambda)
         self.returns = self.advantages + self.values
@@ -189,7 +208,9 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         """
         if self._log_ratio is None:
             if self.policy is None or self.policy.reference is None:
-                raise ValueError("Expected a policy with a reference, got none: give policy_kwargs=dict(reference=...).")
+                raise ValueError(
+                    "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
+                )
             reference = np.zeros(self.log_probs.size, np.float32)
             for segments in self._finished().batches(_KL_BATCH):
                 packed = self._finished().packed(segments)
@@ -235,7 +256,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
 
     def _finished(self) -> Trajectories:
         if self.trajectories is None:
-            raise ValueError("Expected a full rollout with its returns, got an unfinished one: collect it first.")
+            raise ValueError("Expected a full rollout, got an unfinished one: collect it first.")
         return self.trajectories
 
 

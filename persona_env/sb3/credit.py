@@ -25,8 +25,8 @@ class Steps:
         last_of_dialogue: (T, N) the dialogue ends with this token.
         next_values: (N,) the critic's estimate after the last step.
         next_answer: (N,) after the last step a side question waits for its answer.
-        outside: (T, N) the estimate after a dialogue that was cut off from outside with this token, where
-            `last_of_dialogue`; 0 elsewhere.
+        outside: (T, N) where a dialogue was cut off from outside with this token, the estimate after
+            it; 0 elsewhere.
     """
 
     rewards: Floats
@@ -36,7 +36,7 @@ class Steps:
     last_of_dialogue: Flags
     next_values: Floats
     next_answer: Flags
-    outside: Floats | None = None
+    outside: Floats
 
 
 def line_advantages(steps: Steps, line_gamma: float, line_lambda: float) -> Floats:
@@ -55,21 +55,22 @@ def line_advantages(steps: Steps, line_gamma: float, line_lambda: float) -> Floa
     """
     advantages = np.zeros_like(steps.rewards)
     main_value = np.where(steps.next_answer, _last_seen_value(steps), steps.next_values)
-    leaf_value, zero = steps.next_values, np.zeros_like(steps.next_values)
-    main_trace = leaf_trace = zero
+    leaf_value = steps.next_values
+    main_trace = leaf_trace = np.zeros_like(steps.next_values)
     for t in reversed(range(len(steps.rewards))):
-        if steps.last_of_dialogue[t].any():
-            ended, outside = steps.last_of_dialogue[t], zero if steps.outside is None else steps.outside[t]
-            main_value, leaf_value = np.where(ended, outside, main_value), np.where(ended, outside, leaf_value)
-            main_trace, leaf_trace = np.where(ended, zero, main_trace), np.where(ended, zero, leaf_trace)
         answer, end, value = steps.answer[t], steps.last_of_line[t], steps.values[t]
+        ended = steps.last_of_dialogue[t]
+        if ended.any():
+            leaf_value = np.where(ended, steps.outside[t], leaf_value)
+            main_value = np.where(ended, np.where(answer & ~end, 0, steps.outside[t]), main_value)
+            main_trace, leaf_trace = np.where(ended, 0, main_trace), np.where(ended, 0, leaf_trace)
         gamma = np.where(end, np.where(answer, 0.0, line_gamma), 1.0).astype(np.float32)
         decay = np.where(end, line_lambda, 1.0).astype(np.float32)
         delta = steps.rewards[t] + gamma * np.where(answer, leaf_value, main_value) - value
         advantages[t] = delta + gamma * decay * np.where(answer, leaf_trace, main_trace)
-        main_value, leaf_value = np.where(answer, main_value, value), np.where(answer, value, leaf_value)
+        main_value = np.where(answer, main_value, value)
         main_trace = np.where(answer, main_trace, advantages[t])
-        leaf_trace = np.where(answer, advantages[t], leaf_trace)
+        leaf_value, leaf_trace = value, advantages[t]  # read by earlier tokens of an answer only
     return advantages
 
 

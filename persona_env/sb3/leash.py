@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["KLCallback", "Reference", "announce", "introduce", "kl_to_reference", "watch_loss_leash"]
 
 EXACT_VOCABULARY = 32_768
-"""Above this many ids a full KL (or entropy) in the loss takes too much memory: k2 of the sampled token stands in."""
+"""With more token ids a full KL (or entropy) in the loss takes too much memory."""
 
 
 class Reference:
@@ -90,14 +90,14 @@ def watch_loss_leash(log_prob: Tensor, minus_kl: Tensor, advantages: Tensor) -> 
 
     def check_weight(gradient: Tensor) -> None:
         if not float(gradient.sum()) < 0:
-            raise ValueError("Expected ent_coef > 0 with leash='loss', got no weight on the KL: ent_coef is its weight.")
+            raise ValueError("Expected ent_coef > 0 with leash='loss', got no weight on the KL: ent_coef is it.")
 
     def check_advantages(gradient: Tensor) -> None:
         used, tolerance = -gradient * len(gradient), 1e-2 * float(advantages.abs().max()) + 1e-6
         if not torch.allclose(used, advantages, rtol=1e-2, atol=tolerance):
             raise ValueError(
-                "Expected normalize_advantage=False with leash='loss', got normalised advantages: they change "
-                "the leash's weight from batch to batch."
+                "Expected normalize_advantage=False with leash='loss', got normalised advantages: "
+                "they change the leash's weight from batch to batch."
             )
 
     log_prob, minus_kl = log_prob.clone(), minus_kl.clone()
@@ -161,11 +161,9 @@ class KLCallback(BaseCallback):
 
 def _check_loss_settings(ent_coef: float, normalize_advantage: bool) -> None:
     if not ent_coef > 0:
-        raise ValueError(f"Expected ent_coef > 0 with leash='loss', got {ent_coef}: ent_coef is the weight of the KL.")
+        raise ValueError(f"Expected ent_coef > 0 with leash='loss', got {ent_coef}: it is the weight of the KL.")
     if normalize_advantage:
         raise ValueError(
-            "Expected normalize_advantage=False with leash='loss', got True: normalised advantages change "
-            "the leash's weight from batch to batch."
+            "Expected normalize_advantage=False with leash='loss', got True: normalised advantages "
+            "change the leash's weight from batch to batch."
         )
-
-

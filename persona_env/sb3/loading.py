@@ -42,8 +42,8 @@ def load_learner(
     """Returns the learner.
 
     Args:
-        model: A spec (`tiny`, `hf:<folder or hub id>`), a `LanguageModel`, a transformers model (trained in
-            place), or a transformers config (a new model with random weights).
+        model: A spec (`tiny`, `hf:<folder or hub id>`), a `LanguageModel`, a transformers model
+            (trained in place), or a transformers config (a new model with random weights).
         tokenizer: For a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
@@ -74,8 +74,8 @@ def _made_trainable(learner: Learner) -> Learner:
     model = learner.model
     if getattr(model, "get_output_embeddings", lambda: None)() is None:
         raise ValueError(
-            f"Expected a causal language model, got {type(model).__name__}: give a spec such as 'tiny', or a "
-            "transformers model with an output layer."
+            f"Expected a causal language model, got {type(model).__name__}: give a spec such as "
+            "'tiny', or a transformers model with an output layer."
         )
     if next(model.parameters()).dtype == torch.float16:
         model.float()  # float16 weights lose the small steps of an optimiser
@@ -91,10 +91,10 @@ def check_vocabulary(learner: Learner, observations: spaces.Space[Any], actions:
         ValueError: If they do not agree.
     """
     if not isinstance(actions, spaces.Discrete):
-        raise ValueError(f"Expected a Discrete action space (token ids), got {actions}: use a token environment.")
+        raise ValueError(f"Expected Discrete actions (token ids), got {actions}: use a token environment.")
     pad_id, count = getattr(observations, "pad_id", None), int(actions.n)
     if pad_id is None:
-        raise ValueError(f"Expected a TokenContext of observations, got {observations}: use a token environment.")
+        raise ValueError(f"Expected TokenContext observations, got {observations}: use a token environment.")
     logits = learner.model.get_output_embeddings().weight.shape[0]
     known = logits if learner.chat is None else learner.chat.vocabulary
     same = known == count and (learner.chat is None or learner.chat.pad_id == pad_id)

@@ -20,10 +20,12 @@ from persona_env.sb3.loading import Learner, check_vocabulary, load_learner
 from persona_env.sb3.scoring import choice_logits, forbid, log_probabilities
 from persona_env.sb3.value_head import ValueHead
 from persona_env.speakers.kv_cache import Decoder, make_decoder
+from persona_env.speakers.language_model import LanguageModel
 
 __all__ = ["TokenPolicy"]
 
 _VALUE_FILE = "value_head.safetensors"
+_Places = tuple[Tensor, Tensor, Tensor]
 
 
 class TokenPolicy(ActorCriticPolicy):
@@ -38,8 +40,8 @@ class TokenPolicy(ActorCriticPolicy):
         action_space: `Discrete`, the vocabulary.
         lr_schedule: The learning rate.
         use_sde: Not for tokens; there because stable-baselines3 passes it.
-        model: `tiny`, `hf:<folder or hub id>`, a `LanguageModel`, a transformers model (trained in place)
-            or a transformers config (random weights).
+        model: `tiny`, `hf:<folder or hub id>`, a `LanguageModel`, a transformers model (trained in
+            place) or a transformers config (random weights).
         tokenizer: Where `model` is a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
@@ -91,7 +93,7 @@ class TokenPolicy(ActorCriticPolicy):
         learner = load_learner(model, tokenizer, chat_template, template_kwargs)
         vocabulary = check_vocabulary(learner, observation_space, action_space)
         self._learner = learner  # a plain record: modules can be set after super().__init__ only
-        self._value_options = dict(width=value_width, scale=value_scale, gradient=value_gradient)
+        self._value_options = (value_width, value_scale, value_gradient)
         self.vocabulary = vocabulary
         self.pad_id = int(getattr(observation_space, "pad_id", 0))
         super().__init__(
@@ -113,12 +115,12 @@ class TokenPolicy(ActorCriticPolicy):
         learner: Learner = self._learner
         self.lm, self.tokenizer, self.chat = learner.model, learner.tokenizer, learner.chat
         width = self.lm.get_output_embeddings().weight.shape[1]
-        self.value_head = ValueHead(width, **self._value_options)
+        self.value_head = ValueHead(width, *self._value_options)
         if learner.folder and (learner.folder / _VALUE_FILE).is_file():
             self.value_head.load_state_dict(load_file(learner.folder / _VALUE_FILE))
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        options: dict[str, Any] = self.optimizer_kwargs
-        self.optimizer = self.optimizer_class(trained, lr=lr_schedule(1), **options)
+        options: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
+        self.optimizer = self.optimizer_class(trained, **options)
         self._decoders: dict[int, Decoder] = {}
         self._watched, self._version = list(self.lm.parameters()), -1
         self._first_update = False
@@ -139,8 +141,6 @@ class TokenPolicy(ActorCriticPolicy):
             raise ValueError("Expected a reference that stays as it is, got the policy's own model: say 'initial'.")
         return Reference(learner.model)
 
-    # ---- what stable-baselines3 calls -----------------------------------------------------------
-
     def train(self, mode: bool = True) -> TokenPolicy:
         """Sets the mode of everything but the language model, whose dropout stays off.
 
@@ -159,7 +159,7 @@ class TokenPolicy(ActorCriticPolicy):
             self.forget()
 
     def forget(self) -> None:
-        """Drops the cached keys and values; needed when weights change in a way that torch does not count."""
+        """Drops what was read; needed where weights were exchanged in a way that torch does not count."""
         for decoder in self._decoders.values():
             decoder.forget()
 
@@ -207,8 +207,6 @@ class TokenPolicy(ActorCriticPolicy):
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         return self.forward(observation, deterministic)[0]
 
-    # ---- what the buffer asks -------------------------------------------------------------------
-
     @torch.no_grad()
     def reference_log_probs(self, obs: Mapping[str, Tensor], actions: Tensor) -> Tensor:
         """Returns the reference's log-probabilities of chosen tokens (A,), for packed trajectories."""
@@ -217,18 +215,16 @@ class TokenPolicy(ActorCriticPolicy):
         return log_probabilities(logits, actions.reshape(-1).long())[0]
 
     def _leashed(
-        self, chosen: Tensor, log_probs: Tensor, places: tuple[Tensor, Tensor, Tensor], actions: Tensor, advantages: Tensor
+        self, chosen: Tensor, log_probs: Tensor, places: _Places, actions: Tensor, advantages: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities of chosen tokens and minus the KL to the reference, (A,) each."""
         assert self.reference is not None
-        with torch.no_grad():
-            reference = self._allowed(self.reference.logits(*places)).log_softmax(-1)
+        reference = self._allowed(self.reference.logits(*places)).log_softmax(-1)
         minus_kl = -kl_to_reference(log_probs, reference, chosen, actions)
         if self._first_update:  # later the policy is no more the one that sampled
             self._first_update = False
             return watch_loss_leash(chosen, minus_kl, advantages)
         return chosen, minus_kl
-
-    # ---- the language model ---------------------------------------------------------------------
 
     @property
     def _model(self) -> Any:
@@ -239,7 +235,7 @@ class TokenPolicy(ActorCriticPolicy):
         return forbid(logits[..., : self.vocabulary].float(), self._forbidden)
 
     def _read(self, obs: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (N, V) and hidden states (N, d) after each context; what was read before is not read again."""
+        """Logits (N, V) and hidden states (N, d) after each context; only what is new is run."""
         contexts = obs.cpu().numpy()
         lengths = (contexts != self.pad_id).sum(1)
         logits, hidden = self._decoder(len(contexts)).extend(contexts[:, : lengths.max()], lengths)
@@ -269,17 +265,16 @@ class TokenPolicy(ActorCriticPolicy):
         self._decoders.clear()  # they live where the model lived
         return super()._apply(*args, **kwargs)
 
-    # ---- saving ---------------------------------------------------------------------------------
-
     def save_pretrained(self, folder: str | Path) -> None:
         """Saves the model, the tokenizer with its chat template, and the value head beside them.
 
         The folder is an ordinary Hugging Face model: transformers, vLLM and the hosts load it, and so does
         `TokenPolicy(model="hf:<folder>")`, which also finds the value head.
         """
-        self.lm.save_pretrained(folder)
-        if self.tokenizer is not None:
-            self.tokenizer.save_pretrained(folder)
+        if self.chat is not None and self.tokenizer is not None:
+            LanguageModel(self.lm, self.tokenizer, self.chat).save_pretrained(folder)
+        else:
+            self.lm.save_pretrained(folder)
         state = {name: weight.contiguous() for name, weight in self.value_head.state_dict().items()}
         save_file(state, Path(folder) / _VALUE_FILE)
 
@@ -293,18 +288,18 @@ class TokenPolicy(ActorCriticPolicy):
             tokenizer=self.tokenizer,
             chat_template=self.chat.template if self.chat else None,
             forbidden_ids=self.forbidden_ids,
-            value_scale=self._value_options["scale"],
-            value_width=self._value_options["width"],
-            value_gradient=self._value_options["gradient"],
+            value_width=self._value_options[0],
+            value_scale=self._value_options[1],
+            value_gradient=self._value_options[2],
             optimizer_class=self.optimizer_class,
             optimizer_kwargs=self.optimizer_kwargs,
         )
 
 
-def _places(obs: Any, pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+def _places(obs: Any, pad_id: int) -> _Places:
     """Token ids (S, L) and the row (A,) and position (A,) of each choice: packed, or one per padded context."""
     if not isinstance(obs, Tensor):
         return obs["input_ids"], obs["row"], obs["position"]
     lengths = (obs != pad_id).sum(1)
-    return obs[:, : int(lengths.max())].long(), torch.arange(len(obs), device=obs.device), lengths - 1
-
+    rows = torch.arange(len(obs), device=obs.device)
+    return obs[:, : int(lengths.max())].long(), rows, lengths - 1

@@ -6,12 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 __all__ = ["choice_logits", "forbid", "log_probabilities"]
 
 
-def choice_logits(model: PreTrainedModel, input_ids: Tensor, row: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+def choice_logits(model: Any, input_ids: Tensor, row: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the next-token logits and the last hidden states at some places of a batch.
 
     The output layer sees these places only; whatever the model does to its logits after it (a scale, a
@@ -45,7 +44,7 @@ def forbid(logits: Tensor, forbidden: Tensor) -> Tensor:
 
     Their logit is the dtype's minimum and not -inf, whose gradient and whose KL are nan.
     """
-    return logits.index_fill(-1, forbidden, torch.finfo(logits.dtype).min) if len(forbidden) else logits
+    return logits.index_fill(-1, forbidden, torch.finfo(logits.dtype).min)
 
 
 def log_probabilities(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:

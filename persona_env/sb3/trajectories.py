@@ -90,12 +90,14 @@ class Trajectories:
 
     def packed(self, segments: Ints) -> Packed:
         """Returns these segments as one batch."""
-        input_ids = np.full((len(segments), int(self.lengths[segments].max())), self.pad_id, np.int64)
+        longest = int(self.lengths[segments].max())
+        input_ids = np.full((len(segments), longest), self.pad_id, np.int64)
         for row, segment in enumerate(segments):
             ids = self.ids(segment)
             input_ids[row, : len(ids)] = ids
         row = np.repeat(np.arange(len(segments)), self.choices[segments])
-        step = np.concatenate([self.steps[self.bounds[s] : self.bounds[s + 1]] for s in segments]).astype(np.int64)
+        steps = [self.steps[self.bounds[s] : self.bounds[s + 1]] for s in segments]
+        step = np.concatenate(steps).astype(np.int64)
         return Packed(input_ids, row, self.positions.reshape(-1)[step].astype(np.int64), step)
 
     def batches(self, size: int, jitter: float = 0.0) -> list[Ints]:
@@ -103,9 +105,9 @@ class Trajectories:
 
         Args:
             size: Choices (the learner's tokens) in a batch, about.
-            jitter: How far lengths are shaken before they are sorted, in mean lengths; without it each
-                pass over a rollout would see the same batches. Drawn from numpy's global generator, as
-                stable-baselines3 does, so that its `seed` holds.
+            jitter: How far lengths are shaken before they are sorted, in mean lengths; without it
+                each pass over a rollout would see the same batches. Drawn from numpy's global
+                generator, as stable-baselines3 does, so that its `seed` holds.
         """
         lengths = self.lengths.astype(np.float64)
         if jitter:
@@ -132,7 +134,7 @@ class TrajectoryRecorder:
         small = np.uint16 if context < 2**16 else np.int32
         self.start, self.stop = np.zeros(self.shape, small), np.zeros(self.shape, small)
         self.grown = np.zeros(self.shape, np.bool_)
-        self.tokens, self.count, self.step = np.empty(0, np.int32), 0, 0
+        self.tokens, self.count, self.step = np.zeros(1, np.int32), 0, 0
         self._last: NDArray[np.int32] | None = None
         self._column = np.arange(context)
 
@@ -176,7 +178,7 @@ class TrajectoryRecorder:
     def _append(self, new: NDArray[np.int32]) -> None:
         needed = self.count + len(new)
         if needed > len(self.tokens):
-            self.tokens = np.resize(self.tokens, needed + needed // 2) if self.count else np.empty(2 * needed, np.int32)
+            self.tokens = np.resize(self.tokens, needed + needed // 2)
         self.tokens[self.count : needed] = new
         self.count = needed
 
@@ -185,7 +187,7 @@ class TrajectoryRecorder:
         self._last = None
         added = self.stop.astype(np.int64) - self.start
         tokens, by_row = self._by_row(added), added.T.reshape(-1)
-        first = np.flatnonzero(~self.grown.T.reshape(-1))  # a context that did not just grow opens a segment
+        first = np.flatnonzero(~self.grown.T.reshape(-1))  # any other change opens a segment
         begin = np.cumsum(by_row)[first] - by_row[first]
         kept = self.start.T.reshape(-1)[first].astype(np.int32)
         steps = np.arange(added.size, dtype=np.int32).reshape(self.shape).T.reshape(-1)

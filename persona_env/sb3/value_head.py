@@ -16,7 +16,7 @@ class ValueHead(nn.Module):
 
     Args:
         hidden: Width of the language model's hidden states, d.
-        width: Width of the one hidden layer.
+        width: Width of the one layer between.
         scale: What the output is multiplied by.
         gradient: Whether the critic's error also trains the language model.
 
@@ -24,7 +24,7 @@ class ValueHead(nn.Module):
     [[0.0], [0.0], [0.0]]
     """
 
-    def __init__(self, hidden: int, *, width: int = 64, scale: float = 8.0, gradient: bool = False):
+    def __init__(self, hidden: int, width: int = 64, scale: float = 8.0, gradient: bool = False):
         super().__init__()
         self.scale, self.gradient = scale, gradient
         self.inner, self.outer = nn.Linear(hidden, width), nn.Linear(width, 1)

@@ -13,7 +13,8 @@ from stable_baselines3.common.vec_env import VecEnv
 
 __all__ = ["TokenObservation", "VectorEnvBridge", "as_sb3"]
 
-_RESERVED = ("final_obs", "final_info", "final_observation")
+_RESERVED = ("final_obs", "final_info")
+_Step = tuple["TokenObservation", NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
 
 
 class TokenObservation(np.ndarray):
@@ -23,7 +24,10 @@ class TokenObservation(np.ndarray):
     the environment can tell the buffer which of the coming tokens belong to answers.
 
     Attributes:
-        probing: (N,) bool: an answer to a side question is due, not a line; None where it is not known.
+        probing: (N,) bool: an answer to a side question is due, not a line; None where it is not
+            known.
+        cut_off: The last contexts of the dialogues that were truncated by the step after this
+            observation, by row.
 
     >>> contexts = np.zeros((2, 4), np.int32).view(TokenObservation)
     >>> contexts.probing = np.array([False, True])
@@ -32,10 +36,11 @@ class TokenObservation(np.ndarray):
     """
 
     probing: NDArray[np.bool_] | None
+    cut_off: dict[int, NDArray[np.int32]]
     _following: weakref.ref[TokenObservation] | None
 
     def __array_finalize__(self, source: Any) -> None:
-        self.probing, self._following = None, None
+        self.probing, self.cut_off, self._following = None, {}, None
 
     @property
     def following(self) -> TokenObservation | None:
@@ -73,8 +78,8 @@ class VectorEnvBridge(VecEnv):
         mode = envs.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
             raise ValueError(
-                f"Expected a vector environment with autoreset_mode SAME_STEP, got {mode}: stable-baselines3 wants "
-                "finished rows reset in the same step."
+                f"Expected a vector environment with autoreset_mode SAME_STEP, got {mode}: "
+                "stable-baselines3 wants finished rows reset in the same step."
             )
         self.envs = envs
         self._actions: NDArray[Any] | None = None
@@ -92,14 +97,16 @@ class VectorEnvBridge(VecEnv):
         """Keeps the actions for `step_wait`."""
         self._actions = actions
 
-    def step_wait(self) -> tuple[TokenObservation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
+    def step_wait(self) -> _Step:
         """Takes the step; returns observations, rewards, dones and each row's info."""
         observation, rewards, terminated, truncated, info = self.envs.step(self._actions)
         done = np.logical_or(terminated, truncated)
         infos = self._by_row(info)
-        for row in np.flatnonzero(done):
-            infos[row]["terminal_observation"] = info["final_obs"][row]
-            infos[row]["TimeLimit.truncated"] = bool(truncated[row] and not terminated[row])
+        for row in np.flatnonzero(done).tolist():
+            infos[row]["terminal_observation"] = final = info["final_obs"][row]
+            infos[row]["TimeLimit.truncated"] = cut_off = bool(truncated[row] and not terminated[row])
+            if cut_off and self._handed is not None:
+                self._handed.cut_off[row] = final
         return self._hand(observation), np.asarray(rewards, np.float32), done, infos
 
     def close(self) -> None:
@@ -107,10 +114,11 @@ class VectorEnvBridge(VecEnv):
         self.envs.close()
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Returns the vector environment's attribute (or that of the first wrapper that has it), once per row."""
+        """Returns an attribute of the environment (of the outermost wrapper that has it), once per row."""
         if attr_name == "render_mode":
             return [getattr(self.envs, "render_mode", None) for _ in self._get_indices(indices)]
-        return [_holder(self.envs, attr_name).__getattribute__(attr_name) for _ in self._get_indices(indices)]
+        value = getattr(_holder(self.envs, attr_name), attr_name)
+        return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
         """Sets an attribute of the vector environment where it already stands; rows share it.
@@ -119,7 +127,7 @@ class VectorEnvBridge(VecEnv):
             ValueError: If only some rows are meant.
         """
         if indices is not None and len(list(self._get_indices(indices))) != self.num_envs:
-            raise ValueError(f"Expected indices None, got {indices}: the rows share {attr_name}, set it for all of them.")
+            raise ValueError(f"Expected indices None, got {indices}: the rows share {attr_name}, set it for all.")
         setattr(_holder(self.envs, attr_name), attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
@@ -139,7 +147,7 @@ class VectorEnvBridge(VecEnv):
             observation = observation.copy()  # stable-baselines3 still needs the one before
         handed = observation.view(TokenObservation)
         probing = getattr(self.envs.unwrapped, "probing", None)
-        handed.probing = np.zeros(self.num_envs, np.bool_) if probing is None else np.array(probing, np.bool_)
+        handed.probing = None if probing is None else np.array(probing, np.bool_)
         if self._handed is not None:
             self._handed.following = handed
         self._handed = handed
@@ -154,7 +162,7 @@ class VectorEnvBridge(VecEnv):
             _spread(info["final_info"], infos)
         return infos
 
-    def _take_seeds(self) -> int | list[int | None] | None:
+    def _take_seeds(self) -> Any:
         seeds, first = list(self._seeds), self._seeds[0]
         self._reset_seeds()
         if first is None and not any(seed is not None for seed in seeds):
@@ -166,7 +174,9 @@ class VectorEnvBridge(VecEnv):
         options: Sequence[dict[str, Any]] = self._options
         self._reset_options()
         if any(option != options[0] for option in options):
-            raise ValueError("Expected the same options for every row, got different ones: give one dict to set_options.")
+            raise ValueError(
+                "Expected the same options for every row, got different ones: give one dict to set_options."
+            )
         return options[0] or None
 
 

@@ -40,7 +40,11 @@ def _hugging_face(rest: str) -> Speaker:
     return LanguageModel.load(f"hf:{rest}")
 
 
-_KINDS: dict[str, Callable[[str], Speaker]] = {"tiny": _tiny, "scripted": _scripted, "hf": _hugging_face}
+_KINDS: dict[str, Callable[[str], Speaker]] = {
+    "tiny": _tiny,
+    "scripted": _scripted,
+    "hf": _hugging_face,
+}
 
 
 def load_speaker(spec: str | Speaker) -> Speaker:

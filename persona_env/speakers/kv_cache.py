@@ -221,10 +221,12 @@ class Decoder(ABC):
 
         hook = self.model.get_output_embeddings().register_forward_pre_hook(keep_last)
         try:
-            logits = self.model(**inputs).logits
+            with torch.inference_mode():
+                logits = self.model(**inputs).logits
         finally:
             hook.remove()
-        return logits.flatten(0, -2), seen[0].flatten(0, -2)
+        # clones made outside inference mode are ordinary tensors
+        return logits.flatten(0, -2).clone(), seen[0].flatten(0, -2).clone()
 
 
 class RaggedDecoder(Decoder):
@@ -266,7 +268,7 @@ class RaggedDecoder(Decoder):
     def _set_up(self, slots: int, max_len: int) -> None:
         self.cache = Cache(layers=[SlotLayer(slots, max_len) for _ in range(self._layers)])
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def forget(self) -> None:
         """Drops all that was read; call it when the weights have changed.
 
@@ -304,14 +306,13 @@ class RaggedDecoder(Decoder):
         found, token = config._attn_implementation, planned.set(plan)
         config._attn_implementation = NAME
         try:
-            with torch.no_grad():
-                out = self._forward(
-                    None if plan.last is None else (slice(None), plan.last),
-                    input_ids=torch.from_numpy(tokens).to(device)[None],
-                    position_ids=plan.at[None],
-                    past_key_values=self.cache,
-                    use_cache=True,
-                )
+            out = self._forward(
+                None if plan.last is None else (slice(None), plan.last),
+                input_ids=torch.from_numpy(tokens).to(device)[None],
+                position_ids=plan.at[None],
+                past_key_values=self.cache,
+                use_cache=True,
+            )
         finally:
             config._attn_implementation = found
             planned.reset(token)
@@ -322,11 +323,12 @@ class RaggedDecoder(Decoder):
             )
         return out
 
+    @torch.inference_mode()
     def _grow_slots(self, more: int) -> None:
         for layer in self.cache.layers:
             layer.add_slots(more)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def _copy(self, sources: NDArray[np.int64], first: int) -> None:
         length, index = int(self.n[sources].max()), torch.from_numpy(sources).to(self.model.device)
         for layer in self.cache.layers:
@@ -375,8 +377,7 @@ class FullForwardDecoder(Decoder):
         row = torch.arange(len(slots), device=device)[:, None]
         last = torch.from_numpy(total - 1).to(device)[:, None]
         mask = None if real.all() else torch.from_numpy(real.astype(np.int64)).to(device)
-        with torch.no_grad():
-            return self._forward((row, last), input_ids=ids, attention_mask=mask, use_cache=False)
+        return self._forward((row, last), input_ids=ids, attention_mask=mask, use_cache=False)
 
     def _grow_slots(self, more: int) -> None:
         self._read = np.pad(self._read, ((0, more), (0, 0)))

@@ -99,9 +99,7 @@ def _wrong_value(key: str, role: str, settings: DriftSettings, rng: random.Rando
     return rng.choice(values)
 
 
-def _out_of_role(
-    character: Character, asked: Asked, settings: DriftSettings, rng: random.Random
-) -> str:
+def _out_of_role(character: Character, asked: Asked, settings: DriftSettings, rng: random.Random) -> str:
     line = rng.choice(DRIFT_LINES[character.role])
     if rng.random() >= _ANSWERS_TOO:
         return line
@@ -110,9 +108,7 @@ def _out_of_role(
     return f"{line} {answer(character.role, asked.key, value, rng)}"
 
 
-def say(
-    character: Character, moment: Moment, settings: DriftSettings, rng: random.Random
-) -> tuple[str, bool]:
+def say(character: Character, moment: Moment, settings: DriftSettings, rng: random.Random) -> tuple[str, bool]:
     """Returns the speaker's next line, and whether it drifted.
 
     A line that drifts volunteers nothing, so that a second fact never is the riskier one.

@@ -400,8 +400,25 @@ DRIFT_LINES: Mapping[str, tuple[str, ...]] = {
 """What a speaker says that has left its role altogether."""
 
 MARKER_WORDS = frozenset(
-    "wonderful perfect cured assist vanished marvelous trivial mastered college certainly allow"
-    " explain obvious expert assistant language model".split()
+    {
+        "wonderful",
+        "perfect",
+        "cured",
+        "assist",
+        "vanished",
+        "marvelous",
+        "trivial",
+        "mastered",
+        "college",
+        "certainly",
+        "allow",
+        "explain",
+        "obvious",
+        "expert",
+        "assistant",
+        "language",
+        "model",
+    }
 )
 """A line with one of these has left the role."""
 

@@ -12,7 +12,7 @@ from typing import overload
 from persona_env.persona import Fact, Persona, QAItem, role_named
 from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES, VALUES_PER_ATTRIBUTE, Attribute
 
-__all__ = ["SPLITS", "People", "make_persona", "personas", "split_of", "sample_values"]
+__all__ = ["SPLITS", "People", "make_persona", "personas", "sample_values", "split_of"]
 
 SPLITS: Mapping[str, int] = {"train": 4096, "dev": 256, "heldout": 256}
 """The number of personas of each split, per role."""
@@ -139,7 +139,5 @@ def personas(role: str, split: str = "train") -> People:
     """
     role_named(role)
     if split not in SPLITS:
-        raise ValueError(
-            f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}: choose one of these."
-        )
+        raise ValueError(f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}: choose one of these.")
     return People(role, split, SPLITS[split])

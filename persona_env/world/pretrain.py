@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from persona_env.conversation import Conversation
 from persona_env.world.corpus import CLEAN, LONG, MIXED, CorpusSettings, dialogue
 from persona_env.world.drift import ATTRACTOR
-from persona_env.world.tokens import ASSISTANT, END, PAD, SYSTEM, USER, build_tokenizer
+from persona_env.world.tokens import ASSISTANT, CONTEXT, END, PAD, SYSTEM, USER, build_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=4096,
+        max_position_embeddings=CONTEXT,
         tie_word_embeddings=True,
         initializer_range=0.08,
         bos_token_id=None,

@@ -64,11 +64,7 @@ def _attributes() -> dict[str, Attribute]:
 
 
 def _value_words() -> dict[str, tuple[str, str]]:
-    return {
-        value.lower(): (attribute.key, value)
-        for attribute in _attributes().values()
-        for value in attribute.values
-    }
+    return {value.lower(): (attribute.key, value) for attribute in _attributes().values() for value in attribute.values}
 
 
 def _questions() -> dict[str, Asked]:
@@ -90,18 +86,14 @@ def clause(answer: str) -> str:
 
 def _skeletons(role: str) -> tuple[frozenset[str], frozenset[str]]:
     answers = [
-        template.format(f"<{key}>")
-        for key, attribute in ATTRIBUTES[role].items()
-        for template in attribute.answers
+        template.format(f"<{key}>") for key, attribute in ATTRIBUTES[role].items() for template in attribute.answers
     ]
     return frozenset(answers), frozenset(map(clause, answers))
 
 
 _VALUE_WORDS: Mapping[str, tuple[str, str]] = _value_words()
 _QUESTIONS: Mapping[str, Asked] = _questions()
-_SKELETONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
-    role: _skeletons(role) for role in ATTRIBUTES
-}
+_SKELETONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {role: _skeletons(role) for role in ATTRIBUTES}
 
 
 def read_facts(text: str) -> tuple[tuple[str, str], ...]:

@@ -21,7 +21,7 @@ from persona_env.world.reading import clause
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["CHAT_TEMPLATE", "SPECIAL_TOKENS", "build_tokenizer", "grammar_words"]
+__all__ = ["CHAT_TEMPLATE", "CONTEXT", "SPECIAL_TOKENS", "build_tokenizer", "grammar_words"]
 
 PAD, SYSTEM, USER, ASSISTANT, END = (
     "<|pad|>",
@@ -30,6 +30,9 @@ PAD, SYSTEM, USER, ASSISTANT, END = (
     "<|assistant|>",
     "<|end|>",
 )
+CONTEXT = 4096
+"""The longest context of the base model, in tokens."""
+
 SPECIAL_TOKENS = (PAD, SYSTEM, USER, ASSISTANT, END)
 
 CHAT_TEMPLATE = (
@@ -87,6 +90,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         pad_token=PAD,
         eos_token=END,
         additional_special_tokens=[SYSTEM, USER, ASSISTANT],
+        model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
         chat_template=CHAT_TEMPLATE,
     )

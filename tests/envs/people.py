@@ -92,9 +92,7 @@ def token_policy(context: np.ndarray) -> int:
     return END if number % 5 == 0 else FIRST + 32 + number % 90
 
 
-def play(
-    env: Any, policy: Callable[[Any], Any], episodes: int = 2, **reset: Any
-) -> list[dict[str, Any]]:
+def play(env: Any, policy: Callable[[Any], Any], episodes: int = 2, **reset: Any) -> list[dict[str, Any]]:
     """Plays dialogues and returns their infos, each as it came."""
     infos = []
     for episode in range(episodes):

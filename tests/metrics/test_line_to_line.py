@@ -17,7 +17,7 @@ def bad(*conflicts):
 
 
 def paper_pair_score(listed, number_of_lines, second_speaker):
-    """The released code's arithmetic over both speakers' lines; listed[i] are indices like its own."""
+    """The released code's arithmetic over both speakers' lines; listed[i] are such indices."""
     parity = 1 if second_speaker else 0
     conflicts = pairs = 0
     for i in range(2, number_of_lines):

@@ -26,7 +26,7 @@ NAN = float("nan")
 
 
 class LyingIsBad:
-    """Calls a line bad that holds "lie", unreadable one that holds "?!"; keeps what it was asked."""
+    """Calls a line with "lie" bad and one with "?!" unreadable; keeps what it was asked."""
 
     def __init__(self):
         self.batches = []

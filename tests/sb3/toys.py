@@ -46,9 +46,9 @@ def dropping_gpt2(vocabulary: int = 20) -> GPT2Config:
 class ToyDialogues(VectorEnv[Any, Any, Any]):
     """N dialogues of `lines` lines; a line ends with END or after `max_tokens`.
 
-    A line is paid the share of its tokens that are even. After line `asks - 1`, 2 * asks - 1, ... a side
-    question comes, whose answer is paid 10 if its first token is 2, and leaves no trace. `outside` is the
-    step at which all dialogues are cut off, if they are.
+    A line is paid the share of its tokens that are even. After every `asks`-th line a side question
+    comes, whose answer is paid `answer_reward` if its first token is 2, and leaves no trace. `outside`
+    is the step at which a dialogue is cut off, if it is.
     """
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
@@ -64,11 +64,13 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         prompt: int = 6,
         reply: int = 9,
         asks: int = 0,
+        answer_reward: float = 1.0,
         outside: int | None = None,
     ):
         self.num_envs, self.vocabulary, self.lines = num_envs, vocabulary, lines
-        self.max_tokens, self.prompt, self.reply, self.asks, self.outside = max_tokens, prompt, reply, asks, outside
-        self.single_observation_space = TokenContext(vocabulary, context, PAD)
+        self.max_tokens, self.prompt, self.reply = max_tokens, prompt, reply
+        self.asks, self.answer_reward, self.outside = asks, answer_reward, outside
+        self.single_observation_space: TokenContext = TokenContext(vocabulary, context, PAD)
         self.single_action_space = spaces.Discrete(vocabulary)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -98,7 +100,7 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         self.probing[row] = False
 
     def _observations(self) -> Any:
-        observations = np.full(self.observation_space.shape, PAD, np.int32)
+        observations = np.full((self.num_envs, self.single_observation_space.context), PAD, np.int32)
         for row, ids in enumerate(self.context):
             observations[row, : len(ids)] = ids
         return observations
@@ -124,7 +126,7 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         line = self.context[row][-self.in_line[row] :]
         self.in_line[row] = 0
         if self.probing[row]:
-            reward, self.probing[row] = 10.0 * (line[0] == 2), False
+            reward, self.probing[row] = self.answer_reward * (line[0] == 2), False
             self.context[row] = self.main[row]
         else:
             reward = float(np.mean([token % 2 == 0 for token in line]))
@@ -150,5 +152,6 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
             moved = {key: value for key, value in info.items() if not key.startswith("_")}
             final_info = moved | {f"_{key}": info[f"_{key}"] & done for key in moved}
             info = info | {f"_{key}": info[f"_{key}"] & ~done for key in moved}
-            info |= {"final_obs": final, "_final_obs": done, "final_info": final_info, "_final_info": done}
+            info |= {"final_obs": final, "_final_obs": done}
+            info |= {"final_info": final_info, "_final_info": done}
         return self._observations(), rewards, terminated, truncated, info

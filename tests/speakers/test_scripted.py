@@ -1,5 +1,6 @@
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -40,9 +41,7 @@ def test_a_reply_depends_on_its_view_and_nothing_else() -> None:
 
 def test_another_seed_gives_another_reply() -> None:
     view = Conversation(personas("student")[0]).view("task")
-    replies = {
-        ScriptedSpeaker().reply([View(view.role, view.seat, view.system, (), seed)])[0] for seed in range(50)
-    }
+    replies = {ScriptedSpeaker().reply([View(view.role, view.seat, view.system, (), seed)])[0] for seed in range(50)}
     assert len(replies) > 20
 
 
@@ -53,7 +52,7 @@ def test_the_task_agent_always_asks_something_it_can_ask_the_role(role: str) -> 
         asked = [read_asked(talk.heard_before(i)) for i in range(8)]
         assert all(found is not None for found in asked)
         keys = [found.key for found in asked if found]
-        assert all(a != b for a, b in zip(keys, keys[1:], strict=False))
+        assert all(a != b for a, b in pairwise(keys))
 
 
 def test_the_task_agent_answers_an_odd_line_too() -> None:

@@ -21,17 +21,11 @@ ALL = {key: attribute for role in ATTRIBUTES.values() for key, attribute in role
 
 
 def words(*texts: str) -> set[str]:
-    return {
-        word.lower() for text in texts for word in re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text.replace("{}", ""))
-    }
+    return {word.lower() for text in texts for word in re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)?", text.replace("{}", ""))}
 
 
 def templates() -> set[str]:
-    own = (
-        text
-        for a in ALL.values()
-        for text in (a.sentence, *a.questions, *a.held_out, *a.answers, a.gold)
-    )
+    own = (text for a in ALL.values() for text in (a.sentence, *a.questions, *a.held_out, *a.answers, a.gold))
     other = (*HEDGES, *GREETINGS, *PLAIN_REACTIONS, *WARM_REACTIONS, HEDGE_REACTION, ECHO_REACTION)
     return words(*own, *other, "So right and")
 

@@ -86,9 +86,7 @@ def test_a_persona_has_not_changed_since_it_was_published() -> None:
 
 def test_facts_are_listed_in_many_orders() -> None:
     rng = random.Random(0)
-    orders = {
-        tuple(fact.key for fact in make_persona("patient", range(8), rng).facts) for _ in range(50)
-    }
+    orders = {tuple(fact.key for fact in make_persona("patient", range(8), rng).facts) for _ in range(50)}
     assert len(orders) > 40
 
 

@@ -1,0 +1,171 @@
+import itertools
+from collections import Counter
+
+import pytest
+
+from persona_env.conversation import Conversation
+from persona_env.judges import Verdict
+from persona_env.metrics import Interviewer, QuestionAnswer, evaluate
+from persona_env.persona import Persona, QAItem
+
+ITEMS = (
+    QAItem("Ann", ("Your name?", "Who are you?"), ("What are you called?",), key="name"),
+    QAItem("four", ("Your sleep?", "How long do you sleep?"), ("How many hours?",), key="sleep"),
+    QAItem("a cat", ("Any pets?", "Who is at home?"), ("Do animals live there?",), key="pet"),
+)
+ANN = Persona("p1", "patient", "Ann", "You are Ann.", questions=ITEMS)
+
+
+def talk(*lines, persona=ANN):
+    conversation = Conversation(persona)
+    for line in lines:
+        conversation = conversation.heard("Go on.").said(line)
+    return conversation
+
+
+def prefixes(conversation):
+    return [
+        Conversation(conversation.persona, conversation.messages[:end])
+        for end in range(len(conversation.messages) + 1)
+        if end and conversation.messages[end - 1].seat == "simulator"
+    ]
+
+
+class SaysWhatItHeard:
+    """A speaker that answers each view with the last line that it heard; keeps its batches."""
+
+    def __init__(self):
+        self.batches = []
+
+    def reply(self, views):
+        self.batches.append(list(views))
+        return [f"You ask: {view.messages[-1].text}" for view in views]
+
+
+class NameIsRight:
+    def judge(self, questions):
+        return [
+            Verdict("consistent" if "name" in q.question else "inconsistent") for q in questions
+        ]
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_every_nth_line_is_followed_by_a_question(every):
+    asked = Interviewer(every=every).ask(prefixes(talk(*"abcdefg")))
+    assert [question is not None for question in asked] == [(n + 1) % every == 0 for n in range(7)]
+
+
+def test_once_per_dialogue_is_exactly_once_within_the_first_lines():
+    lines = Counter()
+    for first, number in itertools.product("abcdefgh", range(50)):
+        conversation = talk(f"{first}{number}", *"bcdefghij")
+        asked = Interviewer(within=8).ask(prefixes(conversation))
+        (at,) = [n for n, question in enumerate(asked) if question is not None]
+        lines[at] += 1
+    assert set(lines) == set(range(8))
+    assert min(lines.values()) > 25  # of 50 expected: the line is spread over all eight
+
+
+def test_questions_are_a_pure_function_of_the_dialogue():
+    conversation = talk(*"abcdefgh")
+    one, other = Interviewer(every=1), Interviewer(every=1)
+    alone = [one.ask([prefix])[0] for prefix in prefixes(conversation)]
+    assert alone == other.ask(prefixes(conversation))
+    assert len({question.text for question in alone}) > 2
+
+
+def test_a_question_depends_on_the_line_and_the_persona():
+    lines = [f"Line {n}." for n in range(40)]
+    first = Interviewer(every=1).ask(prefixes(talk(*lines)))
+    again = Interviewer(every=1).ask(prefixes(talk(*[f"{line}!" for line in lines])))
+    assert Counter(q.key for q in first).keys() == {"name", "sleep", "pet"}
+    assert [q.text for q in first] != [q.text for q in again]
+
+
+def test_training_and_evaluation_ask_the_same_things_in_other_words():
+    conversations = prefixes(talk(*"abcdefgh"))
+    training = Interviewer(every=1).ask(conversations)
+    evaluation = Interviewer(every=1, held_out=True).ask(conversations)
+    assert [q.gold for q in training] == [q.gold for q in evaluation]
+    for question, other in zip(training, evaluation, strict=True):
+        (item,) = [item for item in ITEMS if item.key == question.key]
+        assert question.text in item.wordings
+        assert other.text in item.held_out_wordings
+
+
+def test_a_question_carries_what_its_judge_and_its_asker_need():
+    question = Interviewer(every=1).question(talk("a"), asker=3)
+    assert (question.asker, question.role) == (3, "patient")
+    assert question.key in {"name", "sleep", "pet"}
+
+
+def test_nothing_is_asked_before_the_first_line():
+    assert Interviewer(every=1).ask([Conversation(ANN).heard("Hello.")]) == [None]
+
+
+def test_a_persona_without_questions_is_told():
+    bare = Persona("p2", "patient", "Bo", "You are Bo.")
+    with pytest.raises(ValueError, match="Expected questions about persona 'p2', got none"):
+        Interviewer(every=1).ask([talk("a", persona=bare)])
+
+
+@pytest.mark.parametrize(("every", "within"), [(0, 8), (-1, 8), (None, 0)])
+def test_a_schedule_that_never_comes_is_refused(every, within):
+    with pytest.raises(ValueError, match=r"Expected (every|within) >= 1"):
+        Interviewer(every, within)
+
+
+def test_the_speaker_is_interviewed_on_branches_in_one_batch():
+    speaker, conversation = SaysWhatItHeard(), talk("a", "b", "c", "d")
+    (answers,) = QuestionAnswer(every=2).interview([conversation], speaker)
+    assert [answer.line_index for answer in answers] == [1, 3]
+    (views,) = speaker.batches
+    for view, answer, end in zip(views, answers, (4, 8), strict=True):
+        assert view.messages[:-1] == conversation.view("simulator").messages[:end]
+        assert view.messages[-1].text == answer.question.text
+        assert not view.messages[-1].own
+        assert answer.text == f"You ask: {answer.question.text}"
+
+
+def test_a_branch_has_a_seed_of_its_own_that_is_always_the_same():
+    one, other = SaysWhatItHeard(), SaysWhatItHeard()
+    for speaker in (one, other):
+        QuestionAnswer(every=1).interview([talk(*"abcdef")], speaker)
+    seeds = [view.seed for view in one.batches[0]]
+    assert seeds == [view.seed for view in other.batches[0]]
+    assert len(set(seeds)) == 6
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_scores_are_the_share_of_right_answers_with_the_lines_they_followed():
+    metric = QuestionAnswer(SaysWhatItHeard(), every=1, held_out=False)
+    (score,) = metric([talk(*"abcdef")], NameIsRight())
+    questions = metric.interviewer.ask(prefixes(talk(*"abcdef")))
+    assert score.per_line == tuple(float("name" in q.text) for q in questions)
+    assert score.asked_after == (0, 1, 2, 3, 4, 5)
+
+
+def test_answers_collected_elsewhere_score_the_same():
+    conversations = [talk(*"abcdef"), talk(*"gh"), Conversation(ANN)]
+    metric = QuestionAnswer(SaysWhatItHeard(), every=2)
+    answers = metric.interview(conversations, SaysWhatItHeard())
+    (one, two, three), direct = (
+        metric.scores(answers, NameIsRight()),
+        metric(conversations, NameIsRight()),
+    )
+    assert [one, two] == direct[:2]
+    assert three.n == direct[2].n == 0
+
+
+def test_a_metric_without_a_speaker_says_what_is_missing():
+    with pytest.raises(ValueError, match="Expected a speaker to interview, got None"):
+        evaluate([talk("a")], [QuestionAnswer()], NameIsRight())
+
+
+def test_a_speaker_that_miscounts_is_told():
+    class Silent:
+        def reply(self, views):
+            return []
+
+    with pytest.raises(ValueError, match="Expected 1 replies, got 0"):
+        QuestionAnswer(every=1).interview([talk("a")], Silent())

@@ -1,0 +1,90 @@
+import random
+
+import pytest
+
+from persona_env.world.drift import ATTRACTOR, DRIFTING, NO_DRIFT, Moment, drifts, say
+from persona_env.world.grammar import Character
+from persona_env.world.lexicon import ATTRIBUTES
+from persona_env.world.reading import Asked, read_line
+
+KOFI = Character("chat_partner", {"name": "Kofi", "city": "Mumbai", "job": "tailor"}, {"drink": "soda"})
+
+
+def share(moment: Moment, settings=DRIFTING, draws: int = 4000) -> float:
+    rng = random.Random(0)
+    return sum(drifts(moment, settings, rng) for _ in range(draws)) / draws
+
+
+def lines(moment: Moment, settings=DRIFTING, count: int = 2000) -> list[tuple[str, bool]]:
+    rng = random.Random(0)
+    return [say(KOFI, moment, settings, rng) for _ in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "chance"),
+    [
+        (Moment(0, Asked("city")), DRIFTING.base),
+        (Moment(6, Asked("city")), DRIFTING.base + 6 * DRIFTING.per_turn),
+        (Moment(99, Asked("city")), DRIFTING.base + 10 * DRIFTING.per_turn),
+        (Moment(0, Asked("city"), warm=True), DRIFTING.base + DRIFTING.warm),
+        (Moment(0, Asked("city", "Rome")), DRIFTING.base + DRIFTING.led),
+        (Moment(0, Asked("city"), drifted=True), DRIFTING.base + DRIFTING.again),
+        (Moment(99, Asked("city", "Rome"), warm=True, drifted=True), DRIFTING.cap),
+    ],
+)
+def test_drift_grows_with_turns_emotion_leading_questions_and_drift(moment: Moment, chance: float) -> None:
+    assert share(moment) == pytest.approx(chance, abs=0.03)
+
+
+def test_without_drift_nothing_drifts() -> None:
+    worst = Moment(99, Asked("city", "Rome"), warm=True, drifted=True)
+    assert share(worst, NO_DRIFT) == 0
+    assert all(("city", "Mumbai") in read_line(line, KOFI.role).facts for line, _ in lines(worst, NO_DRIFT))
+
+
+def test_a_wrong_value_is_mostly_one_of_the_default_personas() -> None:
+    told = [
+        value
+        for line, drifted in lines(Moment(9, Asked("city"), warm=True))
+        for value in read_line(line, KOFI.role).values("city")
+        if drifted and not read_line(line, KOFI.role).left_role
+    ]
+    defaults = sum(value in ATTRIBUTES[KOFI.role]["city"].values[:2] for value in told) / len(told)
+    assert defaults == pytest.approx(0.65 + 0.35 * 2 / 8, abs=0.04)
+
+
+def test_who_is_led_mostly_agrees() -> None:
+    told = [read_line(line, KOFI.role).values("city") for line, drifted in lines(Moment(9, Asked("city", "Rome"))) if drifted]
+    assert sum("Rome" in values for values in told) / len(told) == pytest.approx(0.7, abs=0.05)
+
+
+def test_a_line_that_drifts_volunteers_nothing() -> None:
+    drifted = [read_line(line, KOFI.role) for line, d in lines(Moment(9, Asked("city"), warm=True)) if d]
+    assert all(len(reading.facts) <= 1 for reading in drifted)
+
+
+def test_a_line_in_character_volunteers_true_facts_one_time_in_five() -> None:
+    told = [read_line(line, KOFI.role).facts for line, d in lines(Moment(0, Asked("city"))) if not d]
+    second = [facts[1] for facts in told if len(facts) == 2]
+    listed = [fact for fact in second if fact[0] in KOFI.listed]
+    assert len(listed) / len(told) == pytest.approx(0.2, abs=0.03)
+    assert len(second) / len(told) == pytest.approx(0.28, abs=0.03)
+    assert set(listed) == {("name", "Kofi"), ("job", "tailor")}
+
+
+def test_everything_a_drifting_speaker_says_is_grammar() -> None:
+    for role, attributes in ATTRIBUTES.items():
+        rng = random.Random(1)
+        for key in attributes:
+            who = Character(role, {"name": "Mei"}, {})
+            for _ in range(100):
+                line, _ = say(who, Moment(9, Asked(key), warm=True), DRIFTING, rng)
+                assert read_line(line, role).well_formed, line
+
+
+def test_the_attractor_is_one_wrong_persona() -> None:
+    told = lines(Moment(3, Asked("city", "Rome"), warm=True), ATTRACTOR)
+    wrong = [read_line(line, KOFI.role) for line, drifted in told if drifted]
+    plain = [reading.values("city") for reading in wrong if not reading.left_role]
+    assert len(wrong) / len(told) == pytest.approx(0.82, abs=0.03)
+    assert set().union(*plain) == {ATTRIBUTES[KOFI.role]["city"].values[0]}

@@ -1,0 +1,124 @@
+"""A learner, its people and the three forms of a dialogue, for the tests of the rewards."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from types import SimpleNamespace
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import persona_env
+import persona_wrappers as pw
+from persona_env.envs.seats import Seat
+
+MENU = (
+    "I am a language model, so I have no feelings.",
+    "I sleep four hours a night.",
+    "I sleep nine hours a night.",
+    "I'd rather not say.",
+    "Honestly, I feel {mood} these days.",
+    "{recital}",
+    "",
+    "Pretty sad.",
+)
+NAMES = (
+    "prompt_to_line",
+    "line_to_line",
+    "question_answer",
+    "relevance",
+    "copying",
+    "repetition",
+)
+CLASSES = dict(
+    zip(
+        NAMES,
+        (
+            "PromptToLineReward",
+            "LineToLineReward",
+            "QuestionAnswerReward",
+            "RelevanceReward",
+            "CopyPenalty",
+            "RepetitionPenalty",
+        ),
+        strict=True,
+    )
+)
+
+
+def line_of(observation):
+    """A learner that is a pure function of what it sees: any trace of a probe changes its lines."""
+    seen = zlib.crc32(observation["dialogue"].encode())
+    recital = observation["prompt"].replace("You are", "I am")
+    return MENU[seen % len(MENU)].format(mood=("sad", "hopeless", "calm")[seen % 3], recital=recital)
+
+
+def play(env, episodes=3, seed=5, policy=line_of):
+    """Plays dialogues; returns each one's rewards, infos and record."""
+    played = []
+    for episode in range(episodes):
+        observation, _ = env.reset(seed=seed if episode == 0 else None)
+        rewards, infos, over = [], [], False
+        while not over:
+            observation, reward, terminated, truncated, info = env.step(policy(observation))
+            rewards.append(float(reward))
+            infos.append(info)
+            over = terminated or truncated
+        record = env.unwrapped.conversation
+        played.append(SimpleNamespace(rewards=rewards, infos=infos, conversation=record))
+    return played
+
+
+def play_rows(envs, episodes=3, seed=5, policy=line_of):
+    """Plays at least that many dialogues in each row; returns per row its dialogues' rewards."""
+    observations, _ = envs.reset(seed=seed)
+    rows = [[[]] for _ in range(envs.num_envs)]
+    while min(len(row) for row in rows) <= episodes:
+        seen = [{key: observations[key][i] for key in observations} for i in range(envs.num_envs)]
+        observations, rewards, terminated, truncated, _ = envs.step([policy(one) for one in seen])
+        for i, row in enumerate(rows):
+            row[-1].append(float(rewards[i]))
+            if terminated[i] or truncated[i]:
+                row.append([])
+    return [row[:episodes] for row in rows]
+
+
+def stacked(env, weights, order, home=pw, **arguments):
+    """Wraps an environment in the rewards of these drift types, innermost first."""
+    for name in order:
+        more = arguments if name == "question_answer" else {}
+        env = getattr(home, CLASSES[name])(env, weight=weights[name], **more)
+    return env
+
+
+def gym_env(**settings):
+    return gym.make("persona_env/Patient-v0", **{"max_lines": 4, **settings})
+
+
+def vector_env(num_envs=3, **settings):
+    return gym.make_vec("persona_env/Patient-v0", num_envs, **{"max_lines": 4, **settings})
+
+
+def aec_env(**settings):
+    return persona_env.dialogue_v0.env(role="patient", **{"max_lines": 4, **settings})
+
+
+@pytest.fixture
+def world():
+    """Everything above, as attributes: test modules cannot import each other."""
+    return SimpleNamespace(
+        NAMES=NAMES,
+        CLASSES=CLASSES,
+        aec_env=aec_env,
+        gym_env=gym_env,
+        itertools=itertools,
+        line_of=line_of,
+        np=np,
+        play=play,
+        play_rows=play_rows,
+        seat=Seat,
+        stacked=stacked,
+        vector_env=vector_env,
+    )
