@@ -15,6 +15,7 @@ from persona_env.bench.score import score
 from persona_env.judges import load_judge
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings
+from persona_env.logs import LoggedDialogue, save_logs
 from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["LONGER", "MainJob", "Progress"]
@@ -64,7 +65,8 @@ class MainJob:
             self._stages(folder, progress)
         except KeyboardInterrupt:
             self.outcome.interrupted = True
-        folder.write_lines("dialogues.jsonl", self._records())
+        if self.outcome.measured:
+            save_logs(folder.path / "dialogues.jsonl", self._records())
         folder.write_json("summary.json", self.outcome.as_json())
         return self.outcome
 
@@ -124,6 +126,6 @@ class MainJob:
             folder.write_folder("model", policy.save_pretrained)
         return LanguageModel(policy.lm, policy.tokenizer, policy.chat, max_tokens=s.max_tokens)
 
-    def _records(self) -> Iterator[dict[str, Any]]:
+    def _records(self) -> Iterator[LoggedDialogue]:
         for stage, measured in self.outcome.measured.items():
             yield from dialogue_records(stage, measured.played, measured.scores)

@@ -1,41 +1,51 @@
-"""The dialogues of a run as plain records, each line with its verdicts."""
+"""The dialogues of a run as our logs hold them: each line with its verdicts, each answer with its own."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 from persona_env.bench.cases import Played
 from persona_env.bench.score import Scores
+from persona_env.judges import Label
+from persona_env.logs import LoggedDialogue, LoggedReply
 
 __all__ = ["dialogue_records"]
 
+_JUDGED = ("prompt_to_line", "line_to_line", "relevance")
 
-def dialogue_records(stage: str, played: Sequence[Played], scores: Scores) -> Iterator[dict[str, Any]]:
-    """Yields one record a dialogue: who, what was said, what was asked on the side, and what was found.
 
-    Verdicts are 1.0 (good), 0.0 or null (the judge's reply could not be read).
-    """
+def dialogue_records(stage: str, played: Sequence[Played], scores: Scores) -> Iterator[LoggedDialogue]:
+    """Yields each dialogue with what was found in it; its id is `<stage>/<persona id>`."""
     for place, dialogue in enumerate(played):
         talk = dialogue.conversation
-        yield {
-            "stage": stage,
-            "persona": talk.persona.id,
-            "role": talk.persona.role,
-            "prompt": talk.persona.prompt,
-            "messages": [{"seat": message.seat, "text": message.text} for message in talk.messages],
-            "answers": [
-                {
-                    "after": a.line_index,
-                    "question": a.question.text,
-                    "gold": a.question.gold,
-                    "answer": a.text,
-                }
-                for a in dialogue.answers
-            ],
-            "verdicts": {
-                name: [None if math.isnan(value) else value for value in rows[place].per_line]
-                for name, rows in scores.dialogues.items()
-            },
-        }
+        lines = [i for i, message in enumerate(talk.messages) if message.seat == "simulator"]
+        replies = [
+            LoggedReply(name, lines[i], label=_label(value))
+            for name in _JUDGED
+            for i, value in enumerate(scores.dialogues[name][place].per_line)
+        ]
+        replies += _answers(dialogue, lines, scores.dialogues["question_answer"][place].per_line)
+        yield LoggedDialogue.of(replace(talk, id=f"{stage}/{talk.persona.id}"), replies)
+
+
+def _answers(dialogue: Played, lines: Sequence[int], values: Sequence[float]) -> list[LoggedReply]:
+    return [
+        LoggedReply(
+            "question_answer",
+            lines[answer.line_index],
+            label=_label(value),
+            question=answer.question.text,
+            gold=answer.question.gold,
+            answer=answer.text,
+            choices=answer.question.choices,
+        )
+        for answer, value in zip(dialogue.answers, values, strict=True)
+    ]
+
+
+def _label(value: float) -> Label:
+    if math.isnan(value):
+        return "invalid"
+    return "consistent" if value else "inconsistent"

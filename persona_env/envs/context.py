@@ -15,7 +15,10 @@ _HEARD_TOKENS = 64
 """Room for a reply of a task agent that does not say how long its replies are."""
 
 _LOOKED_AT = 512
+"""How many personas are looked at, of those that there are."""
+
 _MEASURED = 8
+"""How many of the longest texts are encoded, to find the one with the most tokens."""
 
 
 class Simulator(Protocol):
@@ -65,7 +68,7 @@ def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
     people = _sampled(stage.cast)
     reply = getattr(stage.task_agent, "longest_reply", None)
     opening = max(len(chat.opening(text, reply or "")) for text in _longest(persona.prompt for persona in people))
-    heard = len(chat.heard(reply)) if reply is not None else _HEARD_TOKENS
+    heard = len(chat.heard(reply)) if reply is not None else _guessed(stage.task_agent)
     wordings = (text for persona in people for item in persona.questions for text in item.wordings)
     question = max((len(chat.heard(text)) for text in _longest(wordings)), default=heard)
     longest = opening + stage.max_lines * line + (stage.max_lines - 1) * heard + question + line
@@ -78,6 +81,12 @@ def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
             f"got {context}: raise context, or lower max_lines or max_tokens."
         )
     return context
+
+
+def _guessed(task_agent: object) -> int:
+    """Returns room for a reply and the tokens around it; another model's tokens may be longer."""
+    limit = getattr(task_agent, "max_tokens", None)
+    return 2 * limit if isinstance(limit, int) else _HEARD_TOKENS
 
 
 def _sampled(cast: Sequence[Persona]) -> list[Persona]:

@@ -14,7 +14,7 @@ from pettingzoo.utils.conversions import turn_based_aec_to_parallel_wrapper
 
 from persona_env.conversation import Conversation, View
 from persona_env.envs.casting import Personas
-from persona_env.envs.stage import Stage
+from persona_env.envs.stage import Stage, check_count
 from persona_env.envs.state import HEARD_CHARACTERS, Info, Row, RowState
 from persona_env.envs.text import line_space, reading, reading_space, said, transcript
 from persona_env.spaces import Utterance
@@ -102,8 +102,8 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         render_mode: str | None = None,
     ):
         super().__init__()
-        if max_cycles is not None and max_cycles < 1:
-            raise ValueError(f"Expected max_cycles >= 1, got {max_cycles}: give at least one.")
+        if max_cycles is not None:
+            check_count("max_cycles", max_cycles)
         self._stage = Stage(role, personas, split, None, max_lines, max_tokens)
         self._row = Row(np.random.default_rng(), max_lines)
         self._seed, self._cycles, self._max_cycles = 0, 0, max_cycles
@@ -204,6 +204,11 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
     def transcript(self) -> str:
         """Returns the dialogue as the simulator sees it."""
         return transcript(self._row.view())
+
+    @property
+    def max_lines(self) -> int:
+        """The simulator's lines in one dialogue, at most."""
+        return self._stage.max_lines
 
     @property
     def conversation(self) -> Conversation:

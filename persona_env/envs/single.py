@@ -59,6 +59,11 @@ class SingleDialogueEnv(gym.Env[Observation, Action], ABC):
         return transcript(self.view()) if self.render_mode == "ansi" else None
 
     @property
+    def max_lines(self) -> int:
+        """The simulator's lines in one dialogue, at most."""
+        return self._stage.max_lines
+
+    @property
     def conversation(self) -> Conversation:
         """The dialogue so far."""
         return self._row.conversation

@@ -12,9 +12,19 @@ from persona_env.envs.state import HEARD_CHARACTERS, Info, Row
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["Interviewer", "Stage"]
+__all__ = ["Interviewer", "Stage", "check_count"]
 
 Interviewer: TypeAlias = Callable[[Sequence[Conversation]], Sequence[ProbeQuestion | None]]
+
+
+def check_count(name: str, number: int) -> None:
+    """Checks that a number of things is a whole number, at least one.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"Expected {name} >= 1, got {number!r}: give a whole number from 1 on.")
 
 
 class Stage:
@@ -42,8 +52,7 @@ class Stage:
         max_tokens: int,
     ):
         for name, number in (("max_lines", max_lines), ("max_tokens", max_tokens)):
-            if number < 1:
-                raise ValueError(f"Expected {name} >= 1, got {number}: give at least one.")
+            check_count(name, number)
         self.role, self.max_lines, self.max_tokens = role, max_lines, max_tokens
         self.cast = load_cast(role, personas, split)
         self.task_agent = None if task_agent is None else load_speaker(task_agent)

@@ -28,8 +28,11 @@ def reading_space(max_lines: int, max_tokens: int) -> spaces.Dict:
     label = 2 + max(len(name) for role in ROLES.values() for name in (role.task, role.simulator))
     own = LINE_CHARACTERS * max_tokens + label
     heard = HEARD_CHARACTERS + label
-    # One line more on each side: a line that closes the dialogue, and a question on the side.
-    return spaces.Dict(prompt=Utterance(PROMPT_CHARACTERS), dialogue=Utterance((max_lines + 2) * (own + heard + 2)))
+    # The task agent's own instructions come on top of the scene that a persona's prompt may hold. Two
+    # more lines: one that closes the dialogue, and a question on the side.
+    prompt = PROMPT_CHARACTERS + max(len(role.task_prompt) for role in ROLES.values()) + 1
+    dialogue = (max_lines + 2) * (own + heard + 2)
+    return spaces.Dict(prompt=Utterance(prompt), dialogue=Utterance(dialogue))
 
 
 def reading(view: View) -> dict[str, str]:

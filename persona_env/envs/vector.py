@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from persona_env.conversation import Conversation, View
 from persona_env.envs.casting import Personas
 from persona_env.envs.context import Simulator, context_length, load_format
-from persona_env.envs.stage import Stage
+from persona_env.envs.stage import Stage, check_count
 from persona_env.envs.state import Info, Row, RowState
 from persona_env.envs.text import line_space, reading, reading_space, said
 from persona_env.envs.token_rows import TokenFormat, TokenRow, TokenTable
@@ -129,6 +129,11 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
         self._rows[0].check_goes_on()
 
     @property
+    def max_lines(self) -> int:
+        """The simulator's lines in one dialogue, at most."""
+        return self._stage.max_lines
+
+    @property
     def conversations(self) -> list[Conversation]:
         """The dialogues so far."""
         return [row.conversation for row in self._rows]
@@ -197,7 +202,8 @@ class DialogueVectorEnv(_DialogueRows[dict[str, tuple[str, ...]], Sequence[str]]
     ):
         stage = Stage(role, personas, split, task_agent, max_lines, max_tokens)
         self._line_space = line_space(max_tokens)
-        rows = [Row(np.random.default_rng(), max_lines) for _ in range(_counted(num_envs))]
+        check_count("num_envs", num_envs)
+        rows = [Row(np.random.default_rng(), max_lines) for _ in range(num_envs)]
         super().__init__(stage, rows, reading_space(max_lines, max_tokens), self._line_space)
 
     def _observe_row(self, place: int) -> dict[str, str]:
@@ -260,7 +266,8 @@ class TokenDialogueVectorEnv(_DialogueRows[NDArray[np.int32], NDArray[np.integer
         stage = Stage(role, personas, split, task_agent, max_lines, max_tokens)
         chat = load_format(simulator, chat_template, template_kwargs)
         length = context_length(chat, stage, context)
-        self._table = TokenTable(_counted(num_envs), chat, length, max_tokens)
+        check_count("num_envs", num_envs)
+        self._table = TokenTable(num_envs, chat, length, max_tokens)
         rows = [TokenRow(np.random.default_rng(), max_lines, self._table, i) for i in range(num_envs)]
         sees = TokenContext(chat.vocabulary, length, chat.pad_id)
         super().__init__(stage, rows, sees, spaces.Discrete(chat.vocabulary))
@@ -286,9 +293,3 @@ class TokenDialogueVectorEnv(_DialogueRows[NDArray[np.int32], NDArray[np.integer
         self._check_goes_on()
         places = self._table.push(actions)
         return self._settle(places, [self._table.text(place) for place in places])
-
-
-def _counted(num_envs: int) -> int:
-    if num_envs < 1:
-        raise ValueError(f"Expected num_envs >= 1, got {num_envs}: give at least one row.")
-    return num_envs

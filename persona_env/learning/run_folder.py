@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,6 @@ class RunFolder:
             os.fsync(file.fileno())
         os.replace(draft, target)
         return target
-
-    def write_lines(self, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
-        """Writes a JSONL file whole."""
-        lines = (json.dumps(row, ensure_ascii=True, allow_nan=False) for row in rows)
-        return self.write_text(name, "".join(f"{line}\n" for line in lines))
 
     def append_line(self, name: str, row: Mapping[str, Any]) -> None:
         """Adds one line to a JSONL file; each line is written in one piece."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from persona_env.logs import own, released
+from persona_env.logs.nodes import MAX_TEXT, LogError
 from persona_env.logs.own import save_logs
 from persona_env.logs.people import load_personas, save_personas
 from persona_env.logs.records import (
@@ -21,7 +22,7 @@ from persona_env.logs.records import (
     SpeakerKey,
     SurveyEntry,
 )
-from persona_env.logs.strict_json import MAX_TEXT, LogError, first_byte
+from persona_env.logs.strict_json import first_byte
 
 __all__ = [
     "MAX_TEXT",

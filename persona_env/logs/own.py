@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from persona_env.conversation import Conversation
+from persona_env.logs.nodes import LogError, Node
 from persona_env.logs.people import persona_fields, read_persona
 from persona_env.logs.records import (
     LoggedDialogue,
@@ -17,7 +18,7 @@ from persona_env.logs.records import (
     SpeakerKey,
     SurveyEntry,
 )
-from persona_env.logs.strict_json import LogError, Node, json_text, line_nodes, write_lines
+from persona_env.logs.strict_json import json_text, line_nodes, write_lines
 from persona_env.persona import ROLES
 
 __all__ = ["FORMAT", "read_dialogues", "save_logs"]

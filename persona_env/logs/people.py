@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, TypeAlias
 
+from persona_env.logs.nodes import LogError, Node
 from persona_env.logs.released import plain_text, scene
-from persona_env.logs.strict_json import (
-    LogError,
-    Node,
-    array_nodes,
-    first_byte,
-    json_text,
-    line_nodes,
-    write_lines,
-)
+from persona_env.logs.strict_json import array_nodes, first_byte, json_text, line_nodes, write_lines
 from persona_env.persona import ROLES, Fact, Persona, QAItem
 
 __all__ = ["SPLITS", "load_personas", "persona_fields", "read_persona", "save_personas"]
-
-People: TypeAlias = Iterable[Persona] | Mapping[Literal["train", "dev", "heldout"], Iterable[Persona]]
 
 SPLITS = ("train", "dev", "heldout")
 
@@ -163,21 +153,23 @@ def _question_fields(item: QAItem) -> dict[str, object]:
     return {key: value for key, value in fields.items() if value not in ("", ())}
 
 
-def save_personas(path: str | Path, people: People) -> int:
+def save_personas(path: str | Path, people: Sequence[Persona], splits: Sequence[str] | None = None) -> int:
     """Writes a persona file of ours (JSONL), whole or not at all, and returns how many it holds.
 
     Args:
         path: The file; one of that name is replaced.
-        people: The personas, or the personas of each split.
+        people: The personas.
+        splits: The split of each; None leaves them out.
+
+    Raises:
+        LogError: If there is nobody, the splits do not fit, or the file cannot be written.
     """
-    return write_lines(path, (json_text(fields) for fields in _all_fields(people)))
-
-
-def _all_fields(people: People) -> Iterator[dict[str, object]]:
-    if not isinstance(people, Mapping):
-        yield from (persona_fields(person) for person in people)
-        return
-    for split, members in people.items():
-        if split not in SPLITS:
-            raise LogError(f"Expected splits {', '.join(SPLITS)}, got {split!r}: rename it.")
-        yield from (persona_fields(person, split) for person in members)
+    if not people:
+        raise LogError("Expected personas to write, got none: a file holds at least one.")
+    if splits is not None and (len(splits) != len(people) or not set(splits) <= set(SPLITS)):
+        raise LogError(
+            f"Expected {len(people)} splits out of {', '.join(SPLITS)}, got {splits!r:.60}: name each one's."
+        )
+    of_each = splits or [None] * len(people)
+    rows = (persona_fields(person, split) for person, split in zip(people, of_each, strict=True))
+    return write_lines(path, (json_text(row) for row in rows))

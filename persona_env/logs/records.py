@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from persona_env.conversation import Conversation, Message
-from persona_env.logs.strict_json import LogError
+from persona_env.logs.nodes import LogError
 from persona_env.persona import Persona, role_named
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""The released logs of `abdulhaim/consistent-LLMs`: dialogues with every raw judge reply, and persona files.
+r"""The released logs of `abdulhaim/consistent-LLMs`: dialogues with every raw judge reply, and persona files.
 
 Source: arXiv 2511.00222 and its released code. What the format means is told here by what is checked:
-P1 says the even lines and opens (`pturn` 1); a line is `[number, "Name: text\\n"]` and may hold more colons;
+P1 says the even lines and opens (`pturn` 1); a line is `[number, "Name: text\n"]` and may hold more colons;
 some persona texts are JSON strings within the JSON.
 """
 
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from persona_env.logs.nodes import Node, is_utf8
 from persona_env.logs.records import (
     TASK_NAMES,
     LoggedDialogue,
@@ -23,7 +24,7 @@ from persona_env.logs.records import (
     SpeakerKey,
     SurveyEntry,
 )
-from persona_env.logs.strict_json import Node, array_nodes, is_utf8
+from persona_env.logs.strict_json import array_nodes
 from persona_env.persona import Persona, QAItem
 
 __all__ = ["is_dialogue", "plain_text", "qa_item", "read_dialogue", "read_dialogues", "scene"]
@@ -128,10 +129,10 @@ def _persona(
 
 
 def plain_text(text: str) -> str:
-    """Returns a persona text; one that is a JSON string within the JSON is opened.
+    r"""Returns a persona text; one that is a JSON string within the JSON is opened.
 
-    >>> plain_text('"You are Ann.\\\\nYou sleep \\\\"well\\\\"."')
-    'You are Ann.\\nYou sleep "well".'
+    >>> plain_text(r'"You are Ann.\nYou sleep \"well\"."')
+    'You are Ann.\nYou sleep "well".'
     """
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
@@ -150,11 +151,11 @@ def scene(topic: str, grade: str) -> str:
 
 
 def qa_item(question: str, gold: str) -> QAItem | None:
-    """Returns a recorded question as a Q&A item, or None if it is broken (26 % have a one-character gold).
+    r"""Returns a recorded question as a Q&A item, or None if it is broken (26 % have a one-character gold).
 
-    >>> qa_item("Question: Which pet?\\n\\nA) Cat\\nB) Dog", "Answer: B) Dog").gold
+    >>> qa_item("Question: Which pet?\n\nA) Cat\nB) Dog", "Answer: B) Dog").gold
     'Dog'
-    >>> qa_item("Question: Which pet?\\n\\nA) Cat\\nB) Dog", "g") is None
+    >>> qa_item("Question: Which pet?\n\nA) Cat\nB) Dog", "g") is None
     True
     """
     asked = question.removeprefix("Question:").strip()

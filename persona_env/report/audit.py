@@ -17,7 +17,7 @@ from rich.text import Text
 from persona_env.logs import LoggedDialogue, SpeakerKey, load_logs
 from persona_env.logs.strict_json import write_lines
 from persona_env.metrics.copying import Copying
-from persona_env.metrics.metric import Metric, Score
+from persona_env.metrics.metric import LineMetric, Score
 from persona_env.metrics.paper import (
     FailClosed,
     PaperMetric,
@@ -36,7 +36,7 @@ _METRICS: dict[str, PaperMetric] = {
     "line_to_line": "index",
     "question_answer": "survey",
 }
-_GUARDS: tuple[Metric, ...] = (Repetition(), Copying())
+_GUARDS: tuple[LineMetric, ...] = (Repetition(), Copying())
 _SHOWN = 5
 
 
@@ -144,7 +144,7 @@ def _judged_row(file: str, metric: str, parts: Sequence[_Part]) -> AuditRow:
     )
 
 
-def _guard_row(file: str, metric: Metric, parts: Sequence[_Part]) -> AuditRow:
+def _guard_row(file: str, metric: LineMetric, parts: Sequence[_Part]) -> AuditRow:
     """Returns the row of a guard that the texts alone settle."""
     people = [part for part in parts if part.dialogue.speaker(part.speaker).persona]
     scores = metric([part.dialogue.conversation(part.speaker) for part in people])

@@ -13,6 +13,7 @@ from persona_env.bench.records import dialogue_records
 from persona_env.bench.score import Scores, score
 from persona_env.judges import load_judge
 from persona_env.learning.run_folder import RunFolder
+from persona_env.logs import save_logs
 from persona_env.report.drift_table import simulator_table
 from persona_env.speakers import load_speaker
 
@@ -40,7 +41,7 @@ def run_benchmark(simulators: Sequence[str], cases: Cases, judge: str, out: Path
     )
     console.print(simulator_table(title, scores))
     if folder:
-        folder.write_lines("dialogues.jsonl", records)
+        save_logs(folder.path / "dialogues.jsonl", records)
         folder.write_json("summary.json", {spec: found.as_json() for spec, found in scores.items()})
         console.print(f"Run folder: {folder.path}/", highlight=False)
     return scores

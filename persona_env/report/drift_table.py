@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from persona_env.bench.outcome import Comparison, Outcome
 from persona_env.bench.score import DRIFT_TYPES, Estimate, Scores, reductions
@@ -13,18 +15,21 @@ from persona_env.metrics.statistics import Interval
 __all__ = ["drift_table", "simulator_table"]
 
 TITLES = {
-    "prompt_to_line": "contradicts its persona (prompt-to-line)",
-    "line_to_line": "contradicts itself (line-to-line)",
-    "question_answer": "answers wrong (Q&A)",
+    "prompt_to_line": "against its persona",
+    "line_to_line": "against its own words",
+    "question_answer": "wrong answers (Q&A)",
     "overall": "overall",
     "relevance": "relevance",
     "copying": "copying",
     "repetition": "repetition",
-    "hedging": "hedging, of unanswerable questions",
-    "volunteering": "true facts volunteered a line",
+    "hedging": "hedging, where unlisted",
+    "volunteering": "true facts volunteered",
     "line_words": "words a line",
 }
+"""In the table; the first three are 1 - `prompt_to_line`, `line_to_line` and `question_answer`."""
+
 _BAD_SHARE = ("copying", "repetition")
+CAPTION = "Shares of lines (drift: of bad lines); intervals are 95 % over personas."
 _PERCENT = (*DRIFT_TYPES, "relevance", "copying", "repetition", "hedging")
 
 
@@ -32,11 +37,13 @@ def drift_table(outcome: Outcome) -> Table:
     """Returns the table of a training run."""
     s = outcome.settings
     table = Table(
-        title=f"{s.role}: {s.simulator}, judged by {s.judge}, on {s.split} people ({s.algorithm}, seed {s.seed})",
-        caption="Shares of lines; intervals are 95 % over personas.",
+        title=Text(f"{s.role}: {s.simulator}, judged by {s.judge}, on {s.split} people ({s.algorithm}, seed {s.seed})"),
+        caption=CAPTION,
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
-    for name in ("", "before", "after", "reduction", "95 % interval", "zero drift"):
-        table.add_column(name, justify="left" if not name else "right")
+    for name in ("", "before", "after", "change", "95 %"):
+        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
     for comparison in filter(None, (outcome.trained, outcome.longer)):
         _add_drift(table, comparison)
     if seen := outcome.scores("seen"):
@@ -58,7 +65,7 @@ def _add_drift(table: Table, comparison: Comparison) -> None:
 
 def _add_seen(table: Table, seen: Scores, gap: Mapping[str, float | None]) -> None:
     table.add_section()
-    table.add_row("[bold]the same on people seen in training[/bold]", "", "", "unseen / seen")
+    table.add_row("[bold]people met in training[/bold]", "", "", "unseen / seen")
     for name in DRIFT_TYPES:
         ratio = gap.get(name)
         shown = "" if ratio is None else f"{ratio:.1f} x"
@@ -67,28 +74,28 @@ def _add_seen(table: Table, seen: Scores, gap: Mapping[str, float | None]) -> No
 
 def _add_guards(table: Table, comparison: Comparison, zero_drift: Scores | None) -> None:
     table.add_section()
-    table.add_row(f"[bold]guards over {comparison.lines} lines[/bold]")
+    table.add_row(f"[bold]guards over {comparison.lines} lines[/bold]", "", "", "zero drift" if zero_drift else "")
     pair = comparison.before.scores, comparison.after.scores
     for name in pair[0].estimates:
         if name in DRIFT_TYPES:
             continue
         before, after = (_figure(name, scores.estimate(name)) for scores in pair)
         reference = _figure(name, zero_drift.estimate(name)) if zero_drift else ""
-        table.add_row(TITLES[name], before, after, "", "", reference)
-    table.add_row("verdicts that could not be read", *(str(scores.invalid) for scores in pair))
+        table.add_row(TITLES[name], before, after, reference)
+    table.add_row("unreadable verdicts", *(str(scores.invalid) for scores in pair))
     table.add_row("lines judged", *(str(scores.estimate("prompt_to_line").n) for scores in pair))
 
 
 def simulator_table(title: str, scores: dict[str, Scores]) -> Table:
     """Returns simulators side by side: every drift type and guard, each with its interval."""
-    table = Table(title=title, caption="Shares of lines; intervals are 95 % over personas.")
-    table.add_column("")
+    table = Table(title=Text(title), caption=CAPTION, box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("", no_wrap=True)
     for simulator in scores:
-        table.add_column(simulator, justify="right")
+        table.add_column(Text(simulator), justify="right")
     for name in next(iter(scores.values())).estimates:
         cells = (s.estimate(name) for s in scores.values())
         table.add_row(TITLES[name], *(_with_interval(name, cell) for cell in cells))
-    table.add_row("verdicts that could not be read", *(str(s.invalid) for s in scores.values()))
+    table.add_row("unreadable verdicts", *(str(s.invalid) for s in scores.values()))
     table.add_row("lines judged", *(str(s.estimate("prompt_to_line").n) for s in scores.values()))
     return table
 

@@ -8,14 +8,24 @@ unbroken growth of one context is one segment, so that one forward pass scores a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Packed", "Trajectories", "TrajectoryRecorder"]
+__all__ = ["Packed", "Slice", "Trajectories", "TrajectoryRecorder"]
 
 Ints = NDArray[np.integer]
 Flags = NDArray[np.bool_]
+_LIKE = 0.7  # a row shorter than this share of the longest in its slice begins another
+
+
+class Slice(NamedTuple):
+    """Some neighbouring rows of a batch, as wide as the longest of them, and the choices in them."""
+
+    rows: slice
+    width: int
+    choices: slice
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +37,14 @@ class Packed:
         row: (A,) int64, the segment of each choice.
         position: (A,) int64, the place of the last token read before the choice.
         step: (A,) the choice's index into the rollout's (T, N) arrays, flattened.
+        slices: Rows of like length, to be run one slice after the other.
     """
 
     input_ids: NDArray[np.int64]
     row: NDArray[np.int64]
     position: NDArray[np.int64]
     step: NDArray[np.int64]
+    slices: tuple[Slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,35 +100,49 @@ class Trajectories:
             segment = int(self.parent[segment])
         return np.concatenate(pieces[::-1])
 
-    def packed(self, segments: Ints) -> Packed:
-        """Returns these segments as one batch."""
-        longest = int(self.lengths[segments].max())
-        input_ids = np.full((len(segments), longest), self.pad_id, np.int64)
-        for row, segment in enumerate(segments):
-            ids = self.ids(segment)
-            input_ids[row, : len(ids)] = ids
-        row = np.repeat(np.arange(len(segments)), self.choices[segments])
-        steps = [self.steps[self.bounds[s] : self.bounds[s + 1]] for s in segments]
-        step = np.concatenate(steps).astype(np.int64)
-        return Packed(input_ids, row, self.positions.reshape(-1)[step].astype(np.int64), step)
-
-    def batches(self, size: int, jitter: float = 0.0) -> list[Ints]:
-        """Returns the segments in batches of about `size` choices, none split, those of like length together.
+    def packed(self, segments: Ints, most: int) -> Packed:
+        """Returns these segments as one batch, the longest first.
 
         Args:
-            size: Choices (the learner's tokens) in a batch, about.
-            jitter: How far lengths are shaken before they are sorted, in mean lengths; without it
-                each pass over a rollout would see the same batches. Drawn from numpy's global
-                generator, as stable-baselines3 does, so that its `seed` holds.
+            segments: Their numbers.
+            most: Tokens in a slice, with padding, at most (a longer segment is a slice of its own).
         """
-        lengths = self.lengths.astype(np.float64)
-        if jitter:
-            lengths += np.random.rand(len(lengths)) * jitter * lengths.mean()
-        order = np.argsort(lengths, kind="stable")
+        segments = segments[np.argsort(-self.lengths[segments], kind="stable")]
+        lengths, choices = self.lengths[segments].tolist(), self.choices[segments]
+        input_ids = np.full((len(segments), lengths[0]), self.pad_id, np.int64)
+        for row, segment in enumerate(segments):
+            input_ids[row, : lengths[row]] = self.ids(segment)
+        steps = [self.steps[self.bounds[s] : self.bounds[s + 1]] for s in segments]
+        step = np.concatenate(steps).astype(np.int64)
+        return Packed(
+            input_ids,
+            np.repeat(np.arange(len(segments)), choices),
+            self.positions.reshape(-1)[step].astype(np.int64),
+            step,
+            _slices(lengths, np.append(0, np.cumsum(choices)).tolist(), most),
+        )
+
+    def batches(self, size: int) -> list[Ints]:
+        """Returns the segments, shuffled, in batches of about `size` choices; none is split.
+
+        The order is drawn from numpy's global generator, as stable-baselines3 does: its `seed` holds.
+        """
+        order = np.random.permutation(len(self.parent))
         choices = np.cumsum(self.choices[order])
         count = max(1, round(int(choices[-1]) / size))
         cuts = np.searchsorted(choices, np.arange(1, count) * choices[-1] / count)
         return [part for part in np.split(order, cuts) if len(part)]
+
+
+def _slices(lengths: list[int], offsets: list[int], most: int) -> tuple[Slice, ...]:
+    """Cuts rows, the longest first, where a slice grows too large or its padding too wide."""
+    found, begin = [], 0
+    for row in range(1, len(lengths) + 1):
+        width = lengths[begin]
+        if row == len(lengths) or ((row + 1 - begin) * width > most or lengths[row] < _LIKE * width):
+            found.append(Slice(slice(begin, row), width, slice(offsets[begin], offsets[row])))
+            begin = row
+    return tuple(found)
 
 
 class TrajectoryRecorder:

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from persona_env.conversation import Conversation
 from persona_env.world.asking import AskingSettings, ask
-from persona_env.world.drift import DRIFTING, DriftSettings, Moment, say
+from persona_env.world.drift import DRIFTING, NO_DRIFT, DriftSettings, Moment, say
 from persona_env.world.grammar import remember
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.people import make_persona, sample_values
 from persona_env.world.reading import is_warm, read_asked
 
 __all__ = ["CLEAN", "LONG", "MIXED", "CorpusSettings", "dialogue"]
+
+LEARNING_TO_TALK = AskingSettings(warm=0.35, leads_first=0.08, held_out=0.3)
+"""More of what is rare in the environment, and the wordings that only evaluation uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +33,16 @@ class CorpusSettings:
 
     lengths: tuple[int, int]
     drift: DriftSettings = DRIFTING
-    asking: AskingSettings = AskingSettings(warm=0.35, held_out=0.3, leads_first=0.08)
+    asking: AskingSettings = LEARNING_TO_TALK
     long_lengths: tuple[int, int] = (12, 24)
     long_share: float = 0.0
 
 
-CLEAN = CorpusSettings((2, 5), drift=DriftSettings(base=0, per_turn=0, warm=0, led=0, again=0))
+CLEAN = CorpusSettings(
+    (6, 10),
+    drift=NO_DRIFT,
+    asking=AskingSettings(warm=0.0, leads=0.0, leads_first=0.0, held_out=0.33),
+)
 MIXED = CorpusSettings((1, 8))
 LONG = CorpusSettings((4, 8), long_share=0.2)
 

@@ -58,7 +58,15 @@ def test_the_speaker_that_never_drifts_is_perfect_and_its_guards_say_what_it_is_
     estimates = scores.estimates
     assert 0 < (estimates["hedging"].value or 0) < 1
     assert 0 < (estimates["volunteering"].value or 0) < 1
-    assert set(estimates) == {*DRIFT_TYPES, "relevance", "copying", "repetition", "hedging", "volunteering", "line_words"}
+    assert set(estimates) == {
+        *DRIFT_TYPES,
+        "relevance",
+        "copying",
+        "repetition",
+        "hedging",
+        "volunteering",
+        "line_words",
+    }
 
 
 def made(values: list[float]) -> Scores:
@@ -82,5 +90,9 @@ def test_a_record_keeps_what_was_found_in_each_line():
     conversation = talk("Where do you live?", "I'm from Paris.")
     played = [Played(conversation, ())]
     record = next(dialogue_records("before", played, score(played, ORACLE)))
-    assert record["messages"][1] == {"seat": "simulator", "text": "I'm from Paris."}
-    assert record["verdicts"]["prompt_to_line"] == [0.0]
+    assert (record.id, record.conversation().lines) == ("before/mei", ("I'm from Paris.",))
+    assert [(r.metric, r.line, r.label) for r in record.replies] == [
+        ("prompt_to_line", 1, "inconsistent"),
+        ("line_to_line", 1, "consistent"),
+        ("relevance", 1, "consistent"),
+    ]

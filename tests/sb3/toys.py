@@ -67,10 +67,10 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         answer_reward: float = 1.0,
         outside: int | None = None,
     ):
-        self.num_envs, self.vocabulary, self.lines = num_envs, vocabulary, lines
+        self.num_envs, self.vocabulary, self.lines, self.width = num_envs, vocabulary, lines, context
         self.max_tokens, self.prompt, self.reply = max_tokens, prompt, reply
         self.asks, self.answer_reward, self.outside = asks, answer_reward, outside
-        self.single_observation_space: TokenContext = TokenContext(vocabulary, context, PAD)
+        self.single_observation_space = TokenContext(vocabulary, context, PAD)
         self.single_action_space = spaces.Discrete(vocabulary)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
@@ -100,7 +100,7 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         self.probing[row] = False
 
     def _observations(self) -> Any:
-        observations = np.full((self.num_envs, self.single_observation_space.context), PAD, np.int32)
+        observations = np.full((self.num_envs, self.width), PAD, np.int32)
         for row, ids in enumerate(self.context):
             observations[row, : len(ids)] = ids
         return observations

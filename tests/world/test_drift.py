@@ -54,7 +54,11 @@ def test_a_wrong_value_is_mostly_one_of_the_default_personas() -> None:
 
 
 def test_who_is_led_mostly_agrees() -> None:
-    told = [read_line(line, KOFI.role).values("city") for line, drifted in lines(Moment(9, Asked("city", "Rome"))) if drifted]
+    told = [
+        read_line(line, KOFI.role).values("city")
+        for line, drifted in lines(Moment(9, Asked("city", "Rome")))
+        if drifted
+    ]
     assert sum("Rome" in values for values in told) / len(told) == pytest.approx(0.7, abs=0.05)
 
 

@@ -15,7 +15,9 @@ def answers(who: Character, asked: Asked | None, count: int = 2000) -> list[str]
 
 
 def test_a_character_is_read_from_its_prompt_and_its_own_lines() -> None:
-    who = remember("patient", "You are Mei. You sleep four hours a night.", ["Pretty numb.", "Pretty sad, and about six hours."])
+    who = remember(
+        "patient", "You are Mei. You sleep four hours a night.", ["Pretty numb.", "Pretty sad, and about six hours."]
+    )
     assert who.listed == {"name": "Mei", "sleep": "four"}
     assert who.stated == {"mood": "numb"}  # the first one, and nothing that the prompt lists
     assert (who.value("sleep"), who.value("mood"), who.value("support")) == ("four", "numb", None)

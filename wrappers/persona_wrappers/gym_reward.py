@@ -25,10 +25,7 @@ def check_dialogue(info: dict[str, Any], env: object) -> None:
 
 def lines_of(env: Any) -> int:
     """Returns how many lines a dialogue of an environment has at most; 8 where it does not say."""
-    bare = env.unwrapped
-    given = getattr(bare, "spec", None)
-    default = given.kwargs.get("max_lines", 8) if given is not None else 8
-    return int(getattr(bare, "max_lines", default))
+    return int(getattr(env.unwrapped, "max_lines", 8))
 
 
 class GymReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

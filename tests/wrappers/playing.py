@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from types import SimpleNamespace
 
 import gymnasium as gym
-import numpy as np
-import pytest
 
 import persona_env
 import persona_wrappers as pw
-from persona_env.envs.seats import Seat
 
 MENU = (
     "I am a language model, so I have no feelings.",
@@ -24,28 +20,16 @@ MENU = (
     "",
     "Pretty sad.",
 )
-NAMES = (
-    "prompt_to_line",
-    "line_to_line",
-    "question_answer",
-    "relevance",
-    "copying",
-    "repetition",
-)
-CLASSES = dict(
-    zip(
-        NAMES,
-        (
-            "PromptToLineReward",
-            "LineToLineReward",
-            "QuestionAnswerReward",
-            "RelevanceReward",
-            "CopyPenalty",
-            "RepetitionPenalty",
-        ),
-        strict=True,
-    )
-)
+CLASSES = {
+    "prompt_to_line": "PromptToLineReward",
+    "line_to_line": "LineToLineReward",
+    "question_answer": "QuestionAnswerReward",
+    "relevance": "RelevanceReward",
+    "copying": "CopyPenalty",
+    "repetition": "RepetitionPenalty",
+}
+NAMES = tuple(CLASSES)
+WEIGHTS = dict(zip(NAMES, (0.3, 0.7, 0.1, 1 / 3, 0.5, 0.9), strict=True))
 
 
 def line_of(observation):
@@ -85,7 +69,7 @@ def play_rows(envs, episodes=3, seed=5, policy=line_of):
     return [row[:episodes] for row in rows]
 
 
-def stacked(env, weights, order, home=pw, **arguments):
+def stacked(env, order, weights=WEIGHTS, home=pw, **arguments):
     """Wraps an environment in the rewards of these drift types, innermost first."""
     for name in order:
         more = arguments if name == "question_answer" else {}
@@ -103,22 +87,3 @@ def vector_env(num_envs=3, **settings):
 
 def aec_env(**settings):
     return persona_env.dialogue_v0.env(role="patient", **{"max_lines": 4, **settings})
-
-
-@pytest.fixture
-def world():
-    """Everything above, as attributes: test modules cannot import each other."""
-    return SimpleNamespace(
-        NAMES=NAMES,
-        CLASSES=CLASSES,
-        aec_env=aec_env,
-        gym_env=gym_env,
-        itertools=itertools,
-        line_of=line_of,
-        np=np,
-        play=play,
-        play_rows=play_rows,
-        seat=Seat,
-        stacked=stacked,
-        vector_env=vector_env,
-    )

@@ -1,0 +1,184 @@
+"""The command line: one command does the main job; bad input is one line, exit code 2, nothing half-written."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from persona_env import cli
+from persona_env.learning.settings import Settings
+from persona_env.logs import load_logs
+from persona_env.speakers import load_speaker
+
+SMALL = ["--tokens", "2048", "--dialogues", "8", "--long-dialogues", "4", "--split", "dev"]
+
+
+def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Runs the command line in this process and returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["persona-env", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a very short main job."""
+    out = tmp_path_factory.mktemp("runs") / "short"
+    command = [sys.executable, "-m", "persona_env", "train", "--role", "student", *SMALL, "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+    assert done.returncode == 0, done.stderr
+    assert "against its persona" in done.stdout
+    assert "--- before training ---" in done.stdout
+    assert str(out) in done.stdout.replace("\n", "")
+    return out
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
+def test_a_run_leaves_all_that_it_promises(finished: Path):
+    names = {path.name for path in finished.iterdir()}
+    assert names == {"config.json", "model", "metrics.jsonl", "dialogues.jsonl", "summary.json", "sample.txt"}
+    summary = json.loads((finished / "summary.json").read_text())
+    for key in ("role", "simulator", "judge", "seed", "heldout_personas", "tokens", "seconds"):
+        assert summary[key] is not None
+    for arm in ("before", "after"):
+        for name in ("prompt_to_line", "line_to_line", "question_answer", "relevance", "copying", "repetition"):
+            assert set(summary[arm][name]) == {"value", "low", "high", "n", "invalid"}
+    assert set(summary["reduction"]) == {"prompt_to_line", "line_to_line", "question_answer", "overall"}
+    assert (summary["status"], summary["role"], len(summary["heldout_personas"])) == ("complete", "student", 8)
+    assert Settings(**json.loads((finished / "config.json").read_text())).tokens == 2048
+
+
+def test_training_people_are_not_measured_ones(finished: Path):
+    from persona_env.world import personas
+
+    measured = set(json.loads((finished / "summary.json").read_text())["heldout_personas"])
+    assert not measured & {persona.id for persona in personas("student", "train")}
+
+
+def test_the_trained_model_talks_and_its_dialogues_can_be_read(finished: Path):
+    from persona_env.conversation import Conversation
+    from persona_env.world import personas
+
+    view = Conversation(personas("student", "dev")[0]).heard("Who are you?").view("simulator", seed=1)
+    assert load_speaker(f"hf:{finished / 'model'}").reply([view])[0]
+    logs = load_logs(finished / "dialogues.jsonl")
+    assert len(logs) >= 2 * 8
+
+
+def test_the_same_seed_gives_the_same_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert run(["train", "--role", "student", *SMALL, "--out", tmp_path / "again"], monkeypatch) == 0
+    first, second = (json.loads((f / "summary.json").read_text()) for f in (finished, tmp_path / "again"))
+    for key in ("before", "after", "reduction", "longer", "seen"):
+        assert first[key] == second[key]
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    assert run(["train", *SMALL, "--dry-run", "--out", tmp_path / "run"], monkeypatch) == 0
+    assert "patient: tiny learns by ppo" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_file_is_overruled_by_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    config = tmp_path / "run.toml"
+    config.write_text('role = "student"\nalgorithm = "a2c"\n')
+    assert run(["train", "--config", config, "--role", "chat_partner", "--dry-run"], monkeypatch) == 0
+    assert "chat_partner: tiny learns by a2c" in capsys.readouterr().out
+
+
+BAD = {
+    "an unknown role": ["train", "--role", "pirate"],
+    "an unknown judge": ["train", "--judge", "gut-feeling"],
+    "a recorded judge without a log": ["train", "--judge", "recorded:missing.jsonl"],
+    "an unknown simulator": ["train", "--simulator", "huge"],
+    "a missing model folder": ["train", "--simulator", "hf:./no/such/folder"],
+    "an unknown speaker": ["bench", "parrot"],
+    "no lines": ["train", "--lines", "0"],
+    "a reward that is not a number": ["train", "--rewards", "prompt_to_line=nan"],
+    "an unknown reward": ["train", "--rewards", "kindness=1"],
+    "an unknown split": ["train", "--split", "yesterday"],
+    "a missing config": ["train", "--config", "missing.toml"],
+    "a missing persona file": ["train", "--personas", "missing.jsonl"],
+    "a log that is not there": ["audit", "missing.json"],
+    "an unknown role to play": ["play", "--role", "pirate"],
+}
+
+
+@pytest.mark.parametrize("arguments", BAD.values(), ids=BAD.keys())
+def test_bad_input_is_one_line_and_exit_code_2(arguments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(arguments, monkeypatch) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("persona-env: Expected ")
+    assert "\n" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_files_in_it_is_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    (tmp_path / "mine.txt").write_text("precious")
+    assert run(["train", *SMALL, "--out", tmp_path], monkeypatch) == 2
+    assert "empty folder" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_model_with_weights_that_are_not_numbers_is_refused(tmp_path: Path, monkeypatch, capsys):
+    import torch
+
+    from persona_env.speakers.language_model import LanguageModel
+
+    simulator = LanguageModel.load("tiny")
+    with torch.no_grad():
+        next(simulator.model.parameters())[0, 0] = torch.nan
+    simulator.save_pretrained(tmp_path / "broken")
+    assert run(["train", "--simulator", f"hf:{tmp_path / 'broken'}", "--out", tmp_path / "run"], monkeypatch) == 2
+    assert "Expected finite weights" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_person_can_talk_to_a_simulator(monkeypatch: pytest.MonkeyPatch):
+    command = [sys.executable, "-m", "persona_env", "play", "--simulator", "scripted", "--split", "dev"]
+    said = "What is your name?\nHow is your sleep?\n\n"
+    done = subprocess.run(command, input=said, capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout.count("patient>") == 2
+    assert done.stdout.count("+ persona") == 2
+
+
+def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
+    arguments = ["bench", "tiny", "scripted", "--split", "dev", "--dialogues", "6", "--lines", "3"]
+    assert run([*arguments, "--out", tmp_path / "bench"], monkeypatch) == 0
+    summary = json.loads((tmp_path / "bench" / "summary.json").read_text())
+    assert summary["scripted"]["prompt_to_line"]["value"] == 1.0
+    assert summary["tiny"]["prompt_to_line"]["n"] == 18
+    assert "scripted" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_cleanly_and_leaves_a_readable_folder(tmp_path: Path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "persona_env", "train", "--dialogues", "8", "--long-dialogues", "0", "--out", out]
+    running = subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    )
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.jsonl").exists():
+        assert running.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130, errors
+    assert not errors
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["status"], summary["after"]) == ("interrupted", None)
+    assert summary["before"]["prompt_to_line"]["n"] == 64
+    assert summary["tokens"] > 0
+    assert load_speaker(f"hf:{out / 'model'}")
+    assert not [path.name for path in out.iterdir() if path.name.startswith(".")]

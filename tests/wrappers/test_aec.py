@@ -1,0 +1,110 @@
+import warnings
+
+import pytest
+from pettingzoo import AECEnv
+from pettingzoo.test import api_test, parallel_api_test, seed_test
+
+import persona_wrappers as pw
+from persona_env.envs.dialogue import ParallelDialogue
+from persona_env.envs.seats import Seat
+from tests.wrappers.playing import CLASSES, NAMES, aec_env, stacked
+
+EVERY = {"question_answer": {"every": 1}}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_reward_passes_pettingzoos_own_tests(name, capsys):
+    def make():
+        return getattr(pw.aec, CLASSES[name])(aec_env(), **EVERY.get(name, {}))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that observations are no arrays
+        api_test(make(), num_cycles=20)
+        seed_test(make, num_cycles=20)
+        parallel_api_test(ParallelDialogue(make()), num_cycles=20)
+
+
+def test_only_the_simulator_is_paid_and_only_for_its_own_step():
+    env = pw.aec.RepetitionPenalty(aec_env(), weight=0.5)
+    env.reset(seed=0)
+    log = []
+    for text in ("How are you?", "Hm.", "Really?", "Hm.", "Oh.", "Fine."):
+        agent = env.agent_selection
+        env.step(text)
+        log.append((agent, env.rewards["simulator_0"], env.rewards["task_0"]))
+    assert log == [
+        ("task_0", 0.0, 0.0),
+        ("simulator_0", 0.0, 0.0),
+        ("task_0", 0.0, 0.0),
+        ("simulator_0", -0.5, 0.0),
+        ("task_0", 0.0, 0.0),
+        ("simulator_0", 0.0, 0.0),
+    ]
+
+
+def test_last_gives_what_an_agent_was_paid_since_it_last_acted():
+    env = pw.aec.RepetitionPenalty(pw.aec.PromptToLineReward(aec_env()), weight=0.25)
+    env.reset(seed=0)
+    seen = []
+    for text in ("How are you?", "I'd rather not say.", "Hm?", "I'd rather not say.", "Well?"):
+        seen.append((env.agent_selection, env.last()[1]))
+        env.step(text)
+    seen.append((env.agent_selection, env.last()[1]))
+    assert seen == [
+        ("task_0", 0.0),
+        ("simulator_0", 0.0),
+        ("task_0", 0.0),
+        ("simulator_0", 1.0),
+        ("task_0", 0.0),
+        ("simulator_0", 0.75),
+    ]
+
+
+def test_the_last_line_is_paid_though_both_agents_have_ended():
+    env = pw.aec.PromptToLineReward(aec_env(max_lines=1))
+    env.reset(seed=0)
+    env.step("How are you?")
+    env.step("I'd rather not say.")
+    paid = {}
+    for agent in env.agent_iter():
+        _, reward, terminated, _, _ = env.last()
+        assert terminated
+        paid[agent] = reward
+        env.step(None)
+    assert paid == {"simulator_0": 1.0, "task_0": 0.0}
+
+
+def test_a_simulator_that_is_asked_acts_again_and_is_paid_for_its_answer():
+    env = pw.aec.QuestionAnswerReward(pw.aec.PromptToLineReward(aec_env()), every=1, weight=0.0)
+    env.reset(seed=0)
+    env.step("How are you?")
+    env.step("I'd rather not say.")
+    assert env.agent_selection == "simulator_0"
+    assert env.last()[1] == 1.0
+    env.step("No idea.")
+    assert env.agent_selection == "task_0"
+    assert env.infos["simulator_0"]["consistency/question_answer"] == 0.0
+    assert "consistency/prompt_to_line" not in env.infos["simulator_0"]
+    assert env.rewards["simulator_0"] == 0.0
+
+
+def test_the_task_seat_is_paid_nothing_for_the_simulators_lines():
+    aec = stacked(aec_env(), NAMES, home=pw.aec, every=1)
+    env = Seat(aec, learner="task_0", partner="scripted")
+    env.reset(seed=0)
+    over, rewards = False, []
+    while not over:
+        _, reward, terminated, truncated, _ = env.step("How are you?")
+        rewards.append(reward)
+        over = terminated or truncated
+    assert rewards == [0.0] * len(rewards)
+    assert aec.judged > 0
+
+
+def test_an_environment_of_other_agents_is_refused():
+    class Chess(AECEnv):
+        metadata = {"name": "chess"}  # noqa: RUF012
+        possible_agents = ["white_0", "black_0"]  # noqa: RUF012
+
+    with pytest.raises(ValueError, match="Expected a dialogue environment with agent simulator_0"):
+        pw.aec.CopyPenalty(Chess())

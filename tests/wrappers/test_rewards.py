@@ -1,0 +1,218 @@
+"""What each reward pays, line by line, worked by hand with the exact judge."""
+
+import math
+
+import gymnasium as gym
+import pytest
+
+import persona_wrappers as pw
+from persona_env.judges import Verdict
+from persona_env.persona import Fact, Persona, QAItem
+from tests.wrappers.playing import CLASSES, NAMES, aec_env, gym_env, stacked, vector_env
+
+ANN = Persona(
+    "ann",
+    "patient",
+    "Mei",
+    "You are Mei. You sleep four hours a night. You came because of grief.",
+    facts=(Fact("sleep", "four", "You sleep four hours a night."),),
+    questions=(QAItem("four hours a night", ("How long do you sleep?",)),),
+)
+
+
+class Asks:
+    """A task agent that asks the questions it is given, in turn."""
+
+    def __init__(self, *questions):
+        self.questions = questions
+
+    def reply(self, views):
+        return [self.questions[sum(m.own for m in view.messages) % len(self.questions)] for view in views]
+
+
+class Garbled:
+    """A judge of whose verdicts none can be read."""
+
+    def judge(self, questions):
+        return [Verdict("invalid", raw="Yes and no.") for _ in questions]
+
+
+def paid(wrapped, *lines):
+    """The rewards of saying these lines to somebody who asks about sleep."""
+    wrapped.reset(seed=0, options={"persona": ANN})
+    return [float(wrapped.step(line)[1]) for line in lines]
+
+
+def sleep_env(**settings):
+    settings = {"task_agent": Asks("How long do you sleep?"), "personas": [ANN], **settings}
+    return gym_env(max_lines=6, **settings)
+
+
+def test_a_true_line_is_paid_and_a_contradiction_is_not():
+    env = pw.PromptToLineReward(sleep_env(), weight=0.5)
+    lines = ("I get about four hours.", "I get about nine hours.", "I'd rather not say.", "")
+    assert paid(env, *lines) == [0.5, 0.0, 0.5, 0.0]
+
+
+def test_a_line_that_conflicts_with_an_earlier_one_is_not_paid():
+    env = pw.LineToLineReward(sleep_env(), weight=2.0)
+    lines = ("I get about nine hours.", "I get about nine hours.", "I get about four hours.")
+    assert paid(env, *lines) == [2.0, 2.0, 0.0]
+
+
+def test_a_line_that_misses_the_question_is_not_paid():
+    env = pw.RelevanceReward(sleep_env())
+    assert paid(env, "Pretty sad.", "Lorem ipsum.")[1] == 0.0
+    truth = "I sleep four hours a night."
+    env.reset(seed=0, options={"persona": ANN})
+    _, reward, _, _, info = env.step(truth)
+    assert reward == info["consistency/relevance"]
+
+
+def test_only_the_right_answer_to_a_question_on_the_side_is_paid():
+    env = pw.QuestionAnswerReward(sleep_env(), weight=3.0, every=1)
+    lines = ("Hm.", "I get about four hours.", "Hm.", "I get about nine hours.", "Hm.", "No idea.")
+    assert paid(env, *lines) == [0.0, 3.0, 0.0, 0.0, 0.0, 0.0]
+
+
+def test_a_recital_costs_unless_it_was_asked_for():
+    recital = "I came because of grief."
+    env = pw.CopyPenalty(sleep_env(), weight=0.5)
+    assert paid(env, recital, "Well.") == [-0.5, 0.0]
+    asked = sleep_env(task_agent=Asks("What grief is it?"))
+    assert paid(pw.CopyPenalty(asked, weight=0.5), recital) == [0.0]
+
+
+def test_a_repeated_line_costs_exactly_or_nearly():
+    lines = ("one two three four five six", "One, two; three four five six!", "one two three four five")
+    assert paid(pw.RepetitionPenalty(sleep_env(), weight=0.5), *lines) == [0.0, -0.5, -0.5]
+    exact = pw.RepetitionPenalty(sleep_env(), weight=0.5, threshold=None)
+    assert paid(exact, *lines) == [0.0, -0.5, 0.0]
+
+
+def test_the_value_stands_in_the_info_beside_the_environments_own():
+    env = pw.CopyPenalty(pw.PromptToLineReward(sleep_env(), weight=0.5))
+    env.reset(seed=0, options={"persona": ANN})
+    _, reward, _, _, info = env.step("I am Mei. I get about nine hours.")
+    assert (info["consistency/prompt_to_line"], info["consistency/copying"]) == (0.0, 1.0)
+    assert info["line"] == "I am Mei. I get about nine hours."
+    assert reward == 0.0
+
+
+def test_a_step_of_the_learner_never_changes_the_infos_of_the_environment_inside():
+    inside = gym_env()
+    kept = []
+    step = inside.unwrapped.step
+
+    def keep(action):
+        result = step(action)
+        kept.append((result[4], dict(result[4])))
+        return result
+
+    inside.unwrapped.step = keep
+    env = pw.RepetitionPenalty(inside)
+    env.reset(seed=0)
+    env.step("Hm.")
+    assert all(info == before for info, before in kept)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("copying", "repetition")])
+@pytest.mark.parametrize("form", ["gym", "vector", "aec"])
+def test_an_unreadable_verdict_pays_nothing_and_is_counted(name, form):
+    more = {"every": 1} if name == "question_answer" else {}
+    home = {"gym": pw, "vector": pw.vector, "aec": pw.aec}[form]
+    wrap = getattr(home, CLASSES[name])
+    if form == "gym":
+        env = wrap(gym_env(), judge=Garbled(), **more)
+        env.reset(seed=0)
+        steps = [env.step("Hm.") for _ in range(4)]
+        rewards, infos = [s[1] for s in steps], [s[4] for s in steps]
+    elif form == "vector":
+        env = wrap(vector_env(1), judge=Garbled(), **more)
+        env.reset(seed=0)
+        steps = [env.step(["Hm."]) for _ in range(3)]
+        rewards, infos = [s[1][0] for s in steps], [s[4] for s in steps]
+    else:
+        env = wrap(aec_env(), judge=Garbled(), **more)
+        env.reset(seed=0)
+        rewards, infos = [], []
+        for _ in range(6):
+            agent = env.agent_selection
+            env.step("Hm.")
+            if agent == "simulator_0":
+                rewards.append(env.rewards[agent])
+                infos.append(env.infos[agent])
+    values = [info[f"consistency/{name}"] for info in infos if f"consistency/{name}" in info]
+    unreadable = [value for value in values if math.isnan(float(value if form != "vector" else value[0]))]
+    # nothing is asked about the first line against history; half the steps are answers
+    assert env.invalid == len(unreadable) > 0
+    assert env.judged == len(values) - len(unreadable) == (name == "line_to_line")
+    assert sum(map(float, rewards)) == float(name == "line_to_line")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_a_weight_that_is_none_is_refused(name, weight):
+    with pytest.raises(ValueError, match="Expected weight >= 0"):
+        stacked(gym_env(), [name], {name: weight})
+
+
+def test_an_unknown_judge_is_refused_where_the_wrapper_is_made():
+    with pytest.raises(ValueError, match="oracel"):
+        pw.PromptToLineReward(gym_env(), judge="oracel")
+
+
+def test_an_environment_without_dialogues_is_refused():
+    env = pw.CopyPenalty(gym.make("CartPole-v1"))
+    with pytest.raises(ValueError, match="Expected a dialogue environment"):
+        env.reset(seed=0)
+
+
+def test_a_persona_without_questions_is_told_as_soon_as_one_would_be_asked():
+    bare = Persona("bare", "patient", "Mei", "You are Mei.")
+    env = pw.QuestionAnswerReward(sleep_env(), every=1)
+    env.reset(seed=0, options={"persona": bare})
+    with pytest.raises(ValueError, match="Expected questions about persona 'bare'"):
+        env.step("Hm.")
+
+
+def test_an_interviewer_of_the_callers_own_keeps_its_place():
+    asked = []
+
+    def own(conversations):
+        asked.extend(conversations)
+        return [None] * len(conversations)
+
+    env = pw.QuestionAnswerReward(sleep_env(), every=1)
+    env.reset(seed=0, options={"persona": ANN, "interviewers": (own,)})
+    env.step("Hm.")
+    _, _, _, _, info = env.step("I get about four hours.")
+    assert info["question"].asker == 1
+    assert info["consistency/question_answer"] == 1.0
+    assert len(asked) == 1
+
+
+def test_once_per_dialogue_asks_within_the_environments_longest_dialogue():
+    for seed in range(12):
+        env = pw.QuestionAnswerReward(gym_env(max_lines=3))
+        env.reset(seed=seed)
+        over, answers, step = False, 0, 0
+        while not over:
+            _, _, over, _, info = env.step(f"Hm, {step}.")
+            answers += "answer" in info
+            step += 1
+        assert answers == 1
+
+
+def test_training_and_evaluation_wordings_differ():
+    texts = {}
+    for held_out in (False, True):
+        env = pw.QuestionAnswerReward(gym_env(), every=1, held_out=held_out)
+        _, info = env.reset(seed=0)
+        items = info["persona"].questions
+        env.step("Hm.")
+        question = env.unwrapped.view().messages[-1].text
+        texts[held_out] = question
+        wordings = {text for item in items for text in (item.held_out_wordings if held_out else item.wordings)}
+        assert question in wordings
+    assert texts[False] != texts[True]

@@ -1,0 +1,86 @@
+"""A stack of rewards can be written down, sent elsewhere and made again."""
+
+import copy
+import json
+import pickle
+
+import gymnasium as gym
+import pytest
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.utils.env_checker import check_env
+
+import persona_wrappers as pw
+from persona_env.judges import load_judge
+from tests.wrappers.playing import CLASSES, NAMES, gym_env, play, stacked
+
+
+class Uncopyable:
+    """The exact judge, holding something that cannot be copied, as a model or a connection."""
+
+    def __init__(self):
+        self.inside = load_judge("oracle")
+
+    def judge(self, questions):
+        return self.inside.judge(questions)
+
+    def __deepcopy__(self, memo):
+        raise RuntimeError("a connection is not to be copied")
+
+
+def full_stack():
+    env = stacked(gym_env(), NAMES[:2])
+    env = pw.QuestionAnswerReward(env, weight=0.1, every=2, within=3, held_out=True)
+    return pw.RepetitionPenalty(pw.CopyPenalty(pw.RelevanceReward(env)), weight=0.2, threshold=None)
+
+
+def test_a_stack_survives_its_spec_in_json():
+    env = full_stack()
+    text = env.spec.to_json()
+    again = gym.make(EnvSpec.from_json(json.loads(json.dumps(text))))
+    assert str(again) == str(env)
+    assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
+    assert again.get_wrapper_attr("cashier").terms[0].metric.threshold is None
+
+
+def test_a_stack_survives_its_spec_and_pickling():
+    env = full_stack()
+    again = gym.make(pickle.loads(pickle.dumps(env.spec)))
+    assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_argument_is_recorded(name):
+    env = getattr(pw, CLASSES[name])(gym_env(), weight=0.25)
+    (recorded,) = env.spec.additional_wrappers
+    assert recorded.kwargs["weight"] == 0.25
+    asks_a_judge = name not in ("copying", "repetition")
+    assert recorded.kwargs.get("judge") == ("oracle" if asks_a_judge else None)
+
+
+def test_a_judge_that_cannot_be_copied_is_shared_by_the_specs_copies():
+    judge = Uncopyable()
+    env = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), judge=judge), judge=judge)
+    again = gym.make(copy.deepcopy(env.spec))
+    assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
+    recorded = env.spec.additional_wrappers[0].kwargs["judge"]
+    assert recorded.wrapped is judge
+
+
+def test_wrappers_can_be_registered_with_an_environment():
+    spec = pw.PromptToLineReward.wrapper_spec(weight=0.5)
+    env = gym.make(
+        EnvSpec(
+            "PromptToLine-v0",
+            entry_point="persona_env.envs:DialogueEnv",
+            additional_wrappers=(spec,),
+        )
+    )
+    assert isinstance(env, pw.PromptToLineReward)
+    assert env.weight == 0.5
+
+
+@pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")
+@pytest.mark.parametrize("name", NAMES)
+def test_gymnasiums_own_check_passes_around_every_reward(name):
+    more = {"every": 1} if name == "question_answer" else {}
+    check_env(getattr(pw, CLASSES[name])(gym_env(), **more), skip_render_check=True)

@@ -1,0 +1,132 @@
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+import persona_wrappers as pw
+from persona_env.judges import load_judge
+from tests.wrappers.playing import NAMES, WEIGHTS, gym_env, play_rows, stacked, vector_env
+
+
+class Counting:
+    """The exact judge, keeping the number of questions in each of its batches."""
+
+    def __init__(self):
+        self.inside, self.batches = load_judge("oracle"), []
+
+    def judge(self, questions):
+        self.batches.append(len(questions))
+        return self.inside.judge(questions)
+
+
+def test_all_terms_of_all_rows_are_one_judge_batch_per_step():
+    judge = Counting()
+    envs = pw.vector.ConsistencyRewards(vector_env(3), WEIGHTS, judge=judge, every=1)
+    envs.reset(seed=0)
+    envs.step([f"Hm, {row}." for row in range(3)])  # lines: persona and relevance, each of 3 rows
+    assert judge.batches == [6]
+    envs.step(["No idea."] * 3)  # answers
+    assert len(judge.batches) == 2
+    envs.step([f"Well, {row}." for row in range(3)])  # and history now
+    assert judge.batches[2:] == [9]
+
+
+def test_a_finishing_row_is_paid_once_and_written_under_final_info():
+    envs = pw.vector.RepetitionPenalty(vector_env(2), weight=0.5)
+    envs.reset(seed=0)
+    envs.step(["Hm.", "Hm."])
+    _, rewards, terminated, _, info = envs.step(["Hm.", "Hm. [END]"])
+    assert terminated.tolist() == [False, True]
+    assert rewards.tolist() == [-0.5, -0.5]
+    assert info["consistency/repetition"].tolist()[0] == 0.0
+    assert info["_consistency/repetition"].tolist() == [True, False]
+    assert info["final_info"]["_consistency/repetition"].tolist() == [False, True]
+    assert info["final_info"]["consistency/repetition"][1] == 0.0
+    _, rewards, _, _, info = envs.step(["Hm.", "Hm."])  # row 1: the first line of its next dialogue
+    assert rewards.tolist() == [-0.5, 0.0]
+
+
+def test_a_step_that_completes_nothing_is_passed_on_as_it_is():
+    envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=2, simulator="tiny", max_lines=2)
+    judge = Counting()
+    wrapped = pw.vector.ConsistencyRewards(envs, {"prompt_to_line": 1.0}, judge=judge)
+    wrapped.reset(seed=0)
+    _, rewards, _, _, info = wrapped.step(np.array([300, 301]))
+    assert (rewards == 0).all()
+    assert info == {}
+    assert judge.batches == []
+
+
+def test_an_answer_at_the_end_of_a_dialogue_is_paid_under_final_info():
+    envs = pw.vector.QuestionAnswerReward(vector_env(2, max_lines=1), every=1)
+    envs.reset(seed=0)
+    _, _, terminated, _, info = envs.step(["Hm.", "Hm."])
+    assert not terminated.any()
+    assert "consistency/question_answer" not in info
+    _, _, terminated, _, info = envs.step(["No idea."] * 2)
+    assert terminated.all()
+    assert info["final_info"]["consistency/question_answer"].tolist() == [0.0, 0.0]
+    assert "consistency/question_answer" not in info
+
+
+def test_weights_come_by_name_or_keyword_or_both():
+    envs = pw.vector.ConsistencyRewards(vector_env(1), {"copying": 0.5}, prompt_to_line=1.0)
+    assert envs.weights == {"prompt_to_line": 1.0, "copying": 0.5}
+    assert envs.invalid_by_name == {"prompt_to_line": 0, "copying": 0}
+
+
+def test_a_term_of_weight_zero_is_measured_and_not_paid():
+    envs = pw.vector.ConsistencyRewards(vector_env(1), repetition=0.0)
+    envs.reset(seed=0)
+    envs.step(["Hm."])
+    _, rewards, _, _, info = envs.step(["Hm."])
+    assert rewards.tolist() == [0.0]
+    assert info["consistency/repetition"].tolist() == [0.0]
+
+
+@pytest.mark.parametrize(
+    ("weights", "more", "message"),
+    [
+        ({"prompt_to_lines": 1.0}, {}, "got prompt_to_lines: use these names"),
+        ({}, {"line": 1.0}, "got line: use these names"),
+        ({"copying": 1.0}, {"copying": 1.0}, "got two of copying"),
+        ({}, {}, "Expected at least one weight"),
+        ({"copying": -1.0}, {}, "Expected weight >= 0 for copying"),
+        ({"question_answer": 1.0}, {"every": 0}, "Expected every >= 1"),
+    ],
+)
+def test_wrong_weights_are_told(weights, more, message):
+    with pytest.raises(ValueError, match=message):
+        pw.vector.ConsistencyRewards(vector_env(1), weights, **more)
+
+
+def test_the_rewards_of_the_environment_inside_are_kept_and_not_written_into():
+    inside = vector_env(2)
+    envs = pw.vector.PromptToLineReward(pw.vector.PromptToLineReward(inside, weight=1.0), weight=2.0)
+    envs.reset(seed=0)
+    _, rewards, _, _, _ = envs.step(["I'd rather not say."] * 2)
+    assert rewards.tolist() == [3.0, 3.0]
+    assert rewards.dtype == np.float64
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_gymnasiums_own_vector_of_environments_is_paid_the_same(mode):
+    names = [name for name in NAMES if name != "question_answer"]
+    sync = SyncVectorEnv([gym_env] * 2, autoreset_mode=mode)
+    sync = stacked(sync, names, home=pw.vector)
+    own = stacked(vector_env(2), names, home=pw.vector)
+    for one, other in zip(play_rows(sync, 1), play_rows(own, 1), strict=True):
+        assert one == other
+
+
+def test_it_is_a_vector_wrapper_like_gymnasiums_own():
+    envs = pw.vector.PromptToLineReward(vector_env(2))
+    envs = gym.wrappers.vector.RecordEpisodeStatistics(envs)
+    rows = play_rows(envs, 1)
+    assert len(rows) == 2
+
+
+def test_a_vector_of_something_else_is_refused():
+    envs = pw.vector.CopyPenalty(gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"))
+    with pytest.raises(ValueError, match="Expected a dialogue environment"):
+        envs.reset(seed=0)
