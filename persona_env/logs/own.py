@@ -21,7 +21,7 @@ from persona_env.logs.records import (
 from persona_env.logs.strict_json import json_text, line_nodes, write_lines
 from persona_env.persona import ROLES
 
-__all__ = ["FORMAT", "read_dialogues", "save_logs"]
+__all__ = ["FORMAT", "dialogue_fields", "read_dialogues", "save_logs"]
 
 FORMAT = "persona-env/dialogue-v1"
 
@@ -47,7 +47,7 @@ def save_logs(path: str | Path, dialogues: Iterable[LoggedDialogue | Conversatio
             written.
     """
     records = (LoggedDialogue.of(d) if isinstance(d, Conversation) else d for d in dialogues)
-    return write_lines(path, _at_least_one(json_text(_fields(record)) for record in records))
+    return write_lines(path, _at_least_one(json_text(dialogue_fields(record)) for record in records))
 
 
 def _at_least_one(lines: Iterable[str]) -> Iterator[str]:
@@ -62,7 +62,8 @@ def _without_empty(fields: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in fields.items() if value not in ("", None, [], ())}
 
 
-def _fields(dialogue: LoggedDialogue) -> dict[str, object]:
+def dialogue_fields(dialogue: LoggedDialogue) -> dict[str, object]:
+    """Returns a dialogue as the JSON object that stands on its line; what is empty is left out."""
     return _without_empty(
         {
             "format": FORMAT,

@@ -168,7 +168,7 @@ def save_personas(path: str | Path, people: Sequence[Persona], splits: Sequence[
         raise LogError("Expected personas to write, got none: a file holds at least one.")
     if splits is not None and (len(splits) != len(people) or not set(splits) <= set(SPLITS)):
         raise LogError(
-            f"Expected {len(people)} splits out of {', '.join(SPLITS)}, got {splits!r:.60}: name each one's."
+            f"Expected {len(people)} splits out of {', '.join(SPLITS)}, got {splits!r:.50}: name each one's."
         )
     of_each = splits or [None] * len(people)
     rows = (persona_fields(person, split) for person, split in zip(people, of_each, strict=True))

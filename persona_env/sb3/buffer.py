@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = ["TrajectoryRolloutBuffer"]
 
 KL_WEIGHT = 0.03
 _KL_BATCH = 4096
+_SLICE = {"cpu": 2048, "accelerator": 32_768}  # tokens of a forward pass: what a CPU's cache holds
 
 
 class TrajectoryRolloutBuffer(RolloutBuffer):
@@ -47,7 +48,6 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             where the policy has a reference and `leash` is "reward", else 0.
         leash: "reward" takes that from the rewards. "loss" puts KL(pi || ref) where the algorithm has
             its entropy: its weight is then `ent_coef`, and it needs `normalize_advantage=False`.
-        jitter: How much the lengths are shaken by which trajectories share a batch, in mean lengths.
 
     Raises:
         ValueError: If the settings or the spaces do not fit, or a leash has no reference to hold to.
@@ -67,7 +67,6 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         line_lambda: float = 0.8,
         kl_weight: float | None = None,
         leash: Literal["reward", "loss"] = "reward",
-        jitter: float = 0.3,
     ):
         pad_id = getattr(observation_space, "pad_id", None)
         if pad_id is None or not isinstance(action_space, spaces.Discrete):
@@ -78,7 +77,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         _check_settings(line_gamma, line_lambda, kl_weight, leash)
         self.pad_id: int = pad_id
         self.line_gamma, self.line_lambda = line_gamma, line_lambda
-        self.kl_weight, self.leash, self.jitter = kl_weight, leash, jitter
+        self.kl_weight, self.leash = kl_weight, leash
         self.policy: TokenPolicy | None = None
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
         announce(observation_space, self)
@@ -212,8 +211,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
                     "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
                 )
             reference = np.zeros(self.log_probs.size, np.float32)
-            for segments in self._finished().batches(_KL_BATCH):
-                packed = self._finished().packed(segments)
+            for packed in self._batches(_KL_BATCH):
                 actions = self.to_torch(self.actions.reshape(-1)[packed.step])
                 scored = self.policy.reference_log_probs(self._observations(packed), actions)
                 reference[packed.step] = scored.cpu().numpy()
@@ -227,12 +225,18 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
         """Yields whole trajectories in random order, packed, of about `batch_size` choices together.
 
-        The observations are a dict: `input_ids` (S, L), and `row` (A,) and `position` (A,) of each choice.
+        The observations are a dict: `input_ids` (S, L), `row` (A,) and `position` (A,) of each choice,
+        and `slices`, the rows that are run together.
         """
-        size = self.buffer_size * self.n_envs if batch_size is None else batch_size
-        batches = self._finished().batches(size, self.jitter)
-        for index in np.random.permutation(len(batches)):
-            yield self._samples(self._finished().packed(batches[index]))
+        for packed in self._batches(batch_size or self.buffer_size * self.n_envs):
+            yield self._samples(packed)
+
+    def _batches(self, size: int) -> Iterator[Packed]:
+        if self.trajectories is None:
+            raise ValueError("Expected a full rollout, got an unfinished one: collect it first.")
+        most = _SLICE["cpu" if self.device.type == "cpu" else "accelerator"]
+        for segments in self.trajectories.batches(size):
+            yield self.trajectories.packed(segments, most)
 
     def _samples(self, packed: Packed) -> RolloutBufferSamples:
         def choices(array: NDArray[Any]) -> Tensor:
@@ -250,14 +254,10 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             choices(self.returns),
         )
 
-    def _observations(self, packed: Packed) -> dict[str, Tensor]:
+    def _observations(self, packed: Packed) -> dict[str, Any]:
         names = ("input_ids", "row", "position")
-        return {name: self.to_torch(getattr(packed, name), copy=False) for name in names}
-
-    def _finished(self) -> Trajectories:
-        if self.trajectories is None:
-            raise ValueError("Expected a full rollout, got an unfinished one: collect it first.")
-        return self.trajectories
+        found: dict[str, Any] = {name: self.to_torch(getattr(packed, name), copy=False) for name in names}
+        return found | {"slices": packed.slices}
 
 
 def _check_settings(line_gamma: float, line_lambda: float, kl_weight: float | None, leash: str) -> None:

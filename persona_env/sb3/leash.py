@@ -45,13 +45,13 @@ class Reference:
         return cls(copy.deepcopy(model))
 
     @torch.no_grad()
-    def logits(self, input_ids: Tensor, row: Tensor, position: Tensor) -> Tensor:
-        """Returns the reference's logits (A, V), as `choice_logits` does."""
+    def logits(self, input_ids: Tensor, *places: Any) -> Tensor:
+        """Returns the reference's logits (A, V); the arguments are those of `choice_logits`."""
         model: Any = self.model
         if self.adapters_off:
             with model.disable_adapter():
-                return choice_logits(model.get_base_model(), input_ids, row, position)[0]
-        return choice_logits(model.to(input_ids.device), input_ids, row, position)[0]
+                return choice_logits(model.get_base_model(), input_ids, *places)[0]
+        return choice_logits(model.to(input_ids.device), input_ids, *places)[0]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Reference:
         return self

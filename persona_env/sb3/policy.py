@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from persona_env.sb3.leash import EXACT_VOCABULARY, Reference, introduce, kl_to_reference, watch_loss_leash
 from persona_env.sb3.loading import Learner, check_vocabulary, load_learner
 from persona_env.sb3.scoring import choice_logits, forbid, log_probabilities
+from persona_env.sb3.trajectories import Slice
 from persona_env.sb3.value_head import ValueHead
 from persona_env.speakers.kv_cache import Decoder, make_decoder
 from persona_env.speakers.language_model import LanguageModel
@@ -25,7 +26,7 @@ from persona_env.speakers.language_model import LanguageModel
 __all__ = ["TokenPolicy"]
 
 _VALUE_FILE = "value_head.safetensors"
-_Places = tuple[Tensor, Tensor, Tensor]
+_Places = tuple[Tensor, Tensor, Tensor, Sequence[Slice] | None]
 
 
 class TokenPolicy(ActorCriticPolicy):
@@ -297,9 +298,9 @@ class TokenPolicy(ActorCriticPolicy):
 
 
 def _places(obs: Any, pad_id: int) -> _Places:
-    """Token ids (S, L) and the row (A,) and position (A,) of each choice: packed, or one per padded context."""
+    """The arguments of `choice_logits`, for packed trajectories or for padded contexts (A, context)."""
     if not isinstance(obs, Tensor):
-        return obs["input_ids"], obs["row"], obs["position"]
+        return obs["input_ids"], obs["row"], obs["position"], obs.get("slices")
     lengths = (obs != pad_id).sum(1)
     rows = torch.arange(len(obs), device=obs.device)
-    return obs[:, : int(lengths.max())].long(), rows, lengths - 1
+    return obs[:, : int(lengths.max())].long(), rows, lengths - 1, None

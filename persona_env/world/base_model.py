@@ -55,12 +55,14 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: st
 def value_ids(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:
     """Returns the token ids of the value words."""
     words = {v for role in ATTRIBUTES.values() for a in role.values() for v in a.values}
-    return frozenset(tokenizer.convert_tokens_to_ids([f"Ġ{word}" for word in sorted(words)]))
+    vocabulary = tokenizer.get_vocab()
+    return frozenset(vocabulary[f"Ġ{word}"] for word in words)
 
 
 def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[Conversation], Example]:
     """Returns a function from a dialogue to its example, as the chat template renders it."""
-    system, user, assistant, end = tokenizer.convert_tokens_to_ids([SYSTEM, USER, ASSISTANT, END])
+    vocabulary = tokenizer.get_vocab()
+    system, user, assistant, end = (vocabulary[token] for token in (SYSTEM, USER, ASSISTANT, END))
     backend = tokenizer.backend_tokenizer
 
     @lru_cache(1 << 16)

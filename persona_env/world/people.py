@@ -107,10 +107,10 @@ class People(Sequence[Persona]):
 
     role: str
     split: str
-    count: int
+    size: int
 
     def __len__(self) -> int:
-        return self.count
+        return self.size
 
     @overload
     def __getitem__(self, index: int) -> Persona: ...
@@ -118,11 +118,11 @@ class People(Sequence[Persona]):
     def __getitem__(self, index: slice) -> Sequence[Persona]: ...
     def __getitem__(self, index: int | slice) -> Persona | Sequence[Persona]:
         if isinstance(index, slice):
-            return [self[i] for i in range(self.count)[index]]
-        return _person(self.role, self.split, range(self.count)[index])
+            return [self[i] for i in range(self.size)[index]]
+        return _person(self.role, self.split, range(self.size)[index])
 
     def __iter__(self) -> Iterator[Persona]:
-        return (self[i] for i in range(self.count))
+        return (self[i] for i in range(self.size))
 
 
 def personas(role: str, split: str = "train") -> People:

@@ -12,6 +12,7 @@ import numpy as np
 
 from persona_env.conversation import Conversation, ProbeQuestion, View
 from persona_env.persona import Persona, QAItem
+from persona_env.spaces import Utterance
 
 PAD, END, HEARD, SAY, STOP = 0, 1, 2, 3, 4
 FIRST = 5
@@ -126,10 +127,10 @@ def policies(observations: Any, rows: int) -> Any:
     return np.array(actions) if isinstance(observations, np.ndarray) else actions
 
 
-def say(env: Any, text: str) -> list[Any]:
+def say(env: Any, text: str) -> tuple[Any, ...]:
     """Says a whole line, whatever the actions are; returns what the last step returned."""
-    if env.unwrapped.action_space.__class__.__name__ == "Utterance":
-        return list(env.step(text))
+    if isinstance(env.unwrapped.action_space, Utterance):
+        return env.step(text)
     return [env.step(token) for token in ByteChat().own(text)][-1]
 
 

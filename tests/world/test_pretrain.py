@@ -37,8 +37,8 @@ def test_an_example_is_what_the_chat_template_renders() -> None:
         ids, own = encode(talk)
         assert ids == rendered
         assert len(own) == len(ids)
-        said = "".join(TOKENIZER.decode([i]) for i, is_own in zip(ids, own, strict=True) if is_own)
-        assert said == "".join(f"{line}<|end|>" for line in talk.lines)
+        said = [i for i, is_own in zip(ids, own, strict=True) if is_own]
+        assert TOKENIZER.decode(said) == "".join(f"{line}<|end|>" for line in talk.lines)
 
 
 def test_the_loss_is_that_of_the_own_tokens_alone() -> None:

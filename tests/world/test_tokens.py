@@ -61,4 +61,5 @@ def test_the_chat_template_renders_as_specified() -> None:
     assert text == (
         "<|system|>You are Mei.<|user|>Who are you?<|assistant|>I go by Mei.<|end|><|user|>I see.<|assistant|>"
     )
-    assert TOKENIZER.apply_chat_template(messages[:3], tokenize=False) == text.split("<|user|>I see.")[0]
+    shorter = TOKENIZER.apply_chat_template(messages[:3], tokenize=False)
+    assert f"{shorter}<|user|>I see.<|assistant|>" == text

@@ -1,0 +1,118 @@
+"""The README's figures: the main job for each role, three seeds of learning, three base models.
+
+Run: python -m tests.benchmarks.figures [--out runs/figures] [--jobs 2]
+
+Base 0 ships; bases 1 and 2 are made from nothing first (minutes each). Runs that are there already are
+not repeated. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+ROLES = ("patient", "student", "chat_partner")
+DRIFT = ("prompt_to_line", "line_to_line", "question_answer")
+Summary = Mapping[str, Any]
+
+
+def base_model(folder: Path, number: int) -> str:
+    """Returns the spec of a base model; numbers above 0 are made where they are missing."""
+    if number == 0:
+        return "tiny"
+    path = folder / f"base-{number}"
+    if not (path / "model.safetensors").is_file():
+        command = [sys.executable, "-m", "persona_env.world.pretrain", "--seed", str(number), "--out", str(path)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return f"hf:{path}"
+
+
+def run(folder: Path, role: str, base: tuple[int, str], seed: int, more: Sequence[str]) -> Summary:
+    """Runs the main job, if it was not run before, and returns its summary."""
+    number, spec = base
+    out = folder / f"{role}-base{number}-seed{seed}"
+    if not (out / "summary.json").is_file():
+        command = [sys.executable, "-m", "persona_env", "train", "--role", role, "--simulator", spec]
+        command += ["--seed", str(seed), "--out", str(out), *more]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return json.loads((out / "summary.json").read_text())
+
+
+def spread(values: Iterable[float], unit: str = " %", scale: float = 100) -> str:
+    """Returns the mean, and the smallest and largest, as text."""
+    numbers = [scale * value for value in values]
+    return f"{statistics.mean(numbers):.1f}{unit} ({min(numbers):.1f} to {max(numbers):.1f})"
+
+
+def drift_rows(role: str, runs: Sequence[Summary]) -> list[str]:
+    """Rows of the drift table: reductions at the trained length and at three times that length."""
+    rows = []
+    for name in DRIFT:
+        cells = [role, name.replace("_", "-")]
+        for arm in (lambda s: s, lambda s: s["longer"]):
+            cells.append(spread(1 - arm(s)["before"][name]["value"] for s in runs))
+            cells.append(spread(1 - arm(s)["after"][name]["value"] for s in runs))
+            cells.append(spread(-arm(s)["reduction"][name] for s in runs))
+        cells.append(spread([s["gap"][name] for s in runs if s["gap"][name] is not None] or [float("nan")], " x", 1))
+        rows.append("| " + " | ".join(cells) + " |")
+    return rows
+
+
+def guard_rows(role: str, runs: Sequence[Summary]) -> list[str]:
+    """Rows of the guard table: after training, and against the zero-drift speaker where that is the measure."""
+
+    def after(name: str) -> list[float]:
+        return [s["after"][name]["value"] for s in runs]
+
+    def against(name: str, bad: bool = False) -> list[float]:
+        pairs = ((s["after"][name]["value"], s["zero_drift"][name]["value"]) for s in runs)
+        return [(1 - a) / (1 - z) if bad else a / z for a, z in pairs]
+
+    cells = [
+        role,
+        spread(after("relevance")),
+        spread(1 - value for value in after("copying")),
+        str(sum(s["after"][name]["invalid"] for s in runs for name in s["after"])),
+        spread(against("repetition", bad=True), " x", 1),
+        spread(against("hedging"), " x", 1),
+        spread(against("volunteering"), " x", 1),
+        spread(against("line_words"), " x", 1),
+        spread((s["seconds"] for s in runs), " s", 1),
+    ]
+    return ["| " + " | ".join(cells) + " |"]
+
+
+def main() -> None:
+    """Runs what is missing and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/figures"))
+    parser.add_argument("--jobs", type=int, default=1, help="Runs at the same time, one core each.")
+    parser.add_argument("--roles", nargs="+", default=ROLES)
+    parser.add_argument("--bases", type=int, nargs="+", default=(0, 1, 2))
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
+    options, more = parser.parse_known_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    bases = [(number, base_model(options.out, number)) for number in options.bases]
+    grid = list(itertools.product(options.roles, bases, options.seeds))
+    with ThreadPoolExecutor(options.jobs) as pool:
+        found = list(pool.map(lambda job: run(options.out, *job, more), grid))
+    by_role = {role: [s for (r, _, _), s in zip(grid, found, strict=True) if r == role] for role in options.roles}
+    print(f"{len(found)} runs; mean (smallest to largest).\n")
+    print("| role | drift | before, 8 lines | after | change | before, 24 lines | after | change | unseen / seen |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    print("\n".join(row for role, runs in by_role.items() for row in drift_rows(role, runs)))
+    print("\n| role | relevance | copying | invalid | repetition | hedging | volunteering | words a line | seconds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    print("\n".join(row for role, runs in by_role.items() for row in guard_rows(role, runs)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""How long a context must be."""
+
+import pytest
+
+from persona_env.envs.context import context_length, load_format
+from persona_env.envs.stage import Stage
+from tests.envs.people import CAST, END, PAD, TOKENS, ByteChat, Interview, Therapist, make, make_vec
+
+CHAT = ByteChat()
+
+
+class Silent:
+    """A task agent that does not say how long its replies are."""
+
+    def reply(self, views):
+        return ["" for _ in views]
+
+
+def stage(task_agent, max_lines=2, max_tokens=5):
+    return Stage("patient", CAST, "train", task_agent, max_lines, max_tokens)
+
+
+def longest():
+    """By hand: the opening (longest persona, a reply and 2 control tokens), 2 lines of 5 and an end, 1 reply,
+    a question of 22 letters and its answer."""
+    reply = len(Therapist.longest_reply) + 2
+    return max(len(p.prompt) for p in CAST) + reply + 2 * 6 + reply + (22 + 2) + 6
+
+
+def test_a_context_that_cannot_hold_the_longest_dialogue_is_refused_where_it_is_known():
+    assert context_length(CHAT, stage(Therapist()), longest()) == longest()
+    with pytest.raises(ValueError, match=rf"^Expected context >= {longest()} for 2 lines of 5 tokens, got 9: "):
+        context_length(CHAT, stage(Therapist()), 9)
+    with pytest.raises(ValueError, match=f"got {longest() - 1}"):
+        context_length(CHAT, stage(Therapist()), longest() - 1)
+
+
+def test_where_replies_are_of_unknown_length_only_the_opening_and_a_line_are_asked_for():
+    needed = max(len(p.prompt) for p in CAST) + 2 + 6
+    assert context_length(CHAT, stage(Silent()), needed) == needed
+    with pytest.raises(ValueError, match=f"Expected context >= {needed}"):
+        context_length(CHAT, stage(Silent()), needed - 1)
+
+
+def test_the_computed_context_holds_the_longest_dialogue():
+    assert context_length(CHAT, stage(Therapist()), None) >= longest()
+    assert context_length(CHAT, stage(Silent()), None) > 0
+
+
+def test_the_smallest_context_allowed_holds_every_line_and_question():
+    """The longest persona, full lines, a question after each: nothing is truncated or skipped."""
+    most = dict(max_lines=3, max_tokens=30, task_agent=Wordy(), personas=[max(CAST, key=lambda p: len(p.prompt))])
+    with pytest.raises(ValueError, match="Expected context") as caught:
+        make(TOKENS, context=1, **most)
+    smallest = int(str(caught.value).split()[3])
+    env = make(TOKENS, context=smallest, **most)
+    env.reset(options={"interviewers": (Interview(1),)})
+    steps, ended, fullest = 0, (False, False), 0
+    while not any(ended):
+        observation, _, *ended, _ = env.step(70)
+        steps, fullest = steps + 1, max(fullest, int((observation != PAD).sum()))
+    assert (ended, steps, env.unwrapped.skipped_questions) == ([True, False], 2 * 3 * 30, 0)
+    assert fullest == smallest - 2  # all but the last answer's last token and its end
+
+
+class Wordy:
+    """A task agent that always says the longest thing it can."""
+
+    longest_reply = "And what about this, then?"
+
+    def reply(self, views):
+        return [self.longest_reply for _ in views]
+
+
+def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone():
+    context = make(TOKENS).observation_space.shape[0]
+    long = Interview(1, "How long do you really sleep? " * 20)
+    envs = make_vec(TOKENS, 2, context=context)
+    observation, _ = envs.reset(seed=0, options={"interviewers": (Interview(2), long, long)})
+    skipped = 0
+    for _ in range(9):
+        observation, _, terminated, truncated, info = envs.step([END, END])
+        skipped += int(info.get("final_info", info).get("skipped_questions", [0])[0])
+        assert not truncated.any()
+    # Two dialogues of three lines and an answer, with two long questions after each line; and a line.
+    assert skipped == 2 * 6 + 2
+    assert envs.unwrapped.skipped_questions == 2 * skipped
+
+
+def test_a_format_is_taken_from_a_spec_a_model_or_as_it_is():
+    class Model:
+        chat = CHAT
+
+    assert load_format(CHAT) is load_format(Model()) is CHAT
+    assert load_format("tiny").decode(load_format("tiny").heard("Hi"))
+    with pytest.raises(ValueError, match="Expected"):
+        load_format("huge")
