@@ -82,19 +82,20 @@ def chosen_personas(
     asked = [options.get("persona")] * rows if asked is None else list(asked)
     if len(asked) != rows:
         raise ValueError(f"Expected {rows} personas, got {len(asked)}: give one for each row.")
-    return [None if one is None else _looked_up(role, cast, one) for one in asked]
+    by_id = {persona.id: persona for persona in cast} if any(isinstance(one, str) for one in asked) else {}
+    return [None if one is None else _fitting(role, _found(by_id, one)) for one in asked]
 
 
-def _looked_up(role: str, cast: Sequence[Persona], asked: object) -> Persona:
-    if isinstance(asked, str):
-        found = next((persona for persona in cast if persona.id == asked), None)
-        if found is None:
-            raise ValueError(
-                f"Expected the id of a persona such as {cast[0].id!r}, got {asked!r}: "
-                "use an id of this environment's split."
-            )
-        return found
-    return _fitting(role, asked)
+def _found(by_id: Mapping[str, Persona], asked: object) -> object:
+    """Returns the persona of an id; what is no id is returned as it is."""
+    if not isinstance(asked, str):
+        return asked
+    if asked not in by_id:
+        known = next(iter(by_id))
+        raise ValueError(
+            f"Expected the id of a persona such as {known!r}, got {asked!r}: use an id of this environment's split."
+        )
+    return by_id[asked]
 
 
 def _fitting(role: str, persona: object) -> Persona:

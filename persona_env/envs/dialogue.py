@@ -201,6 +201,9 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         """Returns the dialogue as the simulator sees it, if `render_mode` is `ansi`."""
         return self.transcript() if self.render_mode == "ansi" else None
 
+    def close(self) -> None:
+        """Has nothing to close."""
+
     def transcript(self) -> str:
         """Returns the dialogue as the simulator sees it."""
         return transcript(self._row.view())

@@ -79,6 +79,7 @@ class Row:
     >>> row = Row(np.random.default_rng(0), max_lines=1)
     >>> row.start(Persona("p1", "patient", "Ann", "You are Ann."))
     >>> row.hear("How are you?")
+    'How are you?'
     >>> row.complete("Tired. [END]")["line"], row.closing
     ('Tired.', True)
     """

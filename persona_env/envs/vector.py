@@ -73,13 +73,17 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
 
         Args:
             seed: Row i is seeded with `seed + i`, or with the i-th of a list.
-            options: `persona` (for all rows), `personas` (one per row), `interviewers`.
+            options: `persona` (for all rows), `personas` (one per row), `interviewers`, and
+                Gymnasium's `reset_mask` ((N,) bool, the rows that begin anew; all if left out).
         """
         self._seed(seed)
-        self._stage.prepare(self._rows, options)
-        self._stage.reply(self._rows)
+        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_))
+        places = np.flatnonzero(mask).tolist()
+        rows = [self._rows[place] for place in places]
+        self._stage.prepare(rows, options)
+        self._stage.reply(rows)
         info: dict[str, Any] = {}
-        for place, row in enumerate(self._rows):
+        for place, row in zip(places, rows, strict=True):
             info = self._add_info(info, {"persona": row.conversation.persona}, place)
         return self._observe(), info
 
@@ -124,9 +128,6 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
                 persona = {"persona": row.conversation.persona}
                 info = self._add_info(self._add_info(info, final, place), persona, place)
         return info
-
-    def _check_goes_on(self) -> None:
-        self._rows[0].check_goes_on()
 
     @property
     def max_lines(self) -> int:
@@ -220,7 +221,7 @@ class DialogueVectorEnv(_DialogueRows[dict[str, tuple[str, ...]], Sequence[str]]
             ValueError: If the actions are not N lines of text.
             ResetNeeded: If no dialogue has begun.
         """
-        self._check_goes_on()
+        self._rows[0].check_goes_on()
         if isinstance(actions, str) or len(actions) != self.num_envs:
             raise ValueError(f"Expected {self.num_envs} lines of text, got {actions!r:.60}: give one per row.")
         return self._settle(range(self.num_envs), [said(text, self._line_space) for text in actions])
@@ -290,6 +291,6 @@ class TokenDialogueVectorEnv(_DialogueRows[NDArray[np.int32], NDArray[np.integer
             ValueError: If the actions are not N token ids.
             ResetNeeded: If no dialogue has begun.
         """
-        self._check_goes_on()
+        self._rows[0].check_goes_on()
         places = self._table.push(actions)
         return self._settle(places, [self._table.text(place) for place in places])

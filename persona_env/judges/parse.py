@@ -57,8 +57,9 @@ def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verd
 def read_yes_no(reply: str) -> tuple[bool | None, str]:
     """Returns whether a reply says YES (True) or NO, or None and why neither can be read.
 
-    The verdict is the first or the last word of the reply, set off from the rest by punctuation; a
-    closing remark in parentheses is passed over. A reply with both words in capitals is invalid.
+    The verdict is the first or the last word of the reply, set off from the rest by punctuation, in
+    capitals unless it stands alone; a closing remark in parentheses is passed over. A reply with both
+    words in capitals is invalid.
 
     >>> read_yes_no("**No**"), read_yes_no("YES, it does."), read_yes_no("It fits, so NO (mostly).")
     ((False, ''), (True, ''), (False, ''))
@@ -77,15 +78,20 @@ def read_yes_no(reply: str) -> tuple[bool | None, str]:
 
 
 def _first_word(text: str) -> str:
-    """Returns YES or NO, in any case, if the text opens with it and punctuation follows."""
+    """Returns YES or NO if the text opens with it and punctuation follows; in small letters, alone on its line.
+
+    "No, I cannot judge this." is a refusal; "No. 3" is a number.
+    """
     text = text.lstrip(_MARKUP + " \t\n")
     match = _FIRST.match(text)
     if not match:
         return ""
-    rest = text[match.end() :].lstrip(_MARKUP.replace("(", "") + " \t")
-    if rest and (rest[0] not in ".,;:!(\n" + _DASHES or _NUMBERED.match(rest)):  # "No. 3" is a number
-        return ""
-    return match.group()
+    word, rest = match.group(), text[match.end() :].lstrip(_MARKUP.replace("(", "") + " \t")
+    if word.isupper():
+        is_set_off = not rest or (rest[0] in ".,;:!(\n" + _DASHES and not _NUMBERED.match(rest))
+    else:
+        is_set_off = not rest.partition("\n")[0].strip(_MARKUP + ".,;:! \t\r")
+    return word if is_set_off else ""
 
 
 def _last_word(text: str) -> str:

@@ -158,7 +158,7 @@ def line_nodes(path: str | Path) -> Iterator[Node]:
                 value, end = _value(line, _skip(line, 0), path, number, f" line {number}")
                 if end < len(line):
                     raise LogError(f"Expected one JSON object at {path} line {number}, "
-                                   f"got more at column {end + 1}: give each its own line.")  # fmt: skip
+                                   f"got more at column {_skip(line, end) + 1}: give each its own line.")  # fmt: skip
                 yield Node(value, f"{path} line {number}")
 
 

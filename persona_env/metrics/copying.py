@@ -80,8 +80,4 @@ class Copying(LineMetric):
     def finding(self, conversation: Conversation, index: int) -> Verdict:
         """Returns `inconsistent` if line `index` recites the persona text."""
         heard, line = conversation.heard_before(index), conversation.lines[index]
-        return (
-            _RECITED
-            if recited_share(conversation.persona.description, line, heard) > 0.5
-            else _OWN_WORDS
-        )
+        return _RECITED if recited_share(conversation.persona.description, line, heard) > 0.5 else _OWN_WORDS

@@ -29,10 +29,7 @@ class Answer:
 def number_of(*parts: str | int) -> int:
     """Returns a number in [0, 2**63) that depends on the parts alone, on every machine."""
     text = "\x00".join(map(str, parts))
-    return (
-        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest())
-        >> 1
-    )
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
 
 
 def _opening(conversation: Conversation) -> str:
@@ -94,8 +91,7 @@ class Interviewer:
         persona = conversation.persona
         if not persona.questions:
             raise ValueError(
-                f"Expected questions about persona {persona.id!r}, got none: "
-                "add QAItems, or leave out question-answer."
+                f"Expected questions about persona {persona.id!r}, got none: add QAItems, or leave out question-answer."
             )
         if not self.is_due(conversation):
             return None
@@ -106,9 +102,7 @@ class Interviewer:
         text = item.wording(round_, held_out=self.held_out)
         return ProbeQuestion(text, item.gold, item.choices, item.key, asker, persona.role)
 
-    def ask(
-        self, conversations: Sequence[Conversation], asker: int = 0
-    ) -> list[ProbeQuestion | None]:
+    def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[ProbeQuestion | None]:
         """Returns for each dialogue the question to ask now, or None: what environments call."""
         return [self.question(conversation, asker) for conversation in conversations]
 
@@ -132,9 +126,7 @@ class Branch:
         """What the simulator sees: the dialogue, and the question as the last heard line."""
         parts = (self.so_far.persona.id, self.line_index, self.so_far.lines[-1], self.question.text)
         view = self.so_far.view("simulator", number_of("answer", *parts))
-        return replace(
-            view, messages=(*view.messages, ChatMessage(own=False, text=self.question.text))
-        )
+        return replace(view, messages=(*view.messages, ChatMessage(own=False, text=self.question.text)))
 
 
 def branches(conversation: Conversation, interviewer: Interviewer) -> list[Branch]:

@@ -48,11 +48,7 @@ def pair_score(verdicts: Sequence[Verdict]) -> float:
     >>> pair_score([Verdict("consistent"), Verdict("consistent"), both])  # 2 of 0 + 1 + 2 pairs
     0.33333333333333337
     """
-    readable = [
-        (k, len(verdict.conflicts))
-        for k, verdict in enumerate(verdicts)
-        if verdict.label != "invalid"
-    ]
+    readable = [(k, len(verdict.conflicts)) for k, verdict in enumerate(verdicts) if verdict.label != "invalid"]
     pairs = sum(k for k, _ in readable)
     return 1.0 - sum(listed for _, listed in readable) / pairs if pairs else math.nan
 
@@ -84,6 +80,4 @@ class LineToLine(LineMetric):
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> LineToLineScore:
         """Returns the mean over lines, and the pair score."""
         plain = super().score(conversation, verdicts)
-        return LineToLineScore(
-            plain.value, plain.per_line, plain.n, plain.invalid, pair_score(verdicts)
-        )
+        return LineToLineScore(plain.value, plain.per_line, plain.n, plain.invalid, pair_score(verdicts))

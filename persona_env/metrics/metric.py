@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from persona_env.conversation import Conversation
 from persona_env.judges import Judge, Question, Verdict
@@ -71,8 +71,8 @@ class Metric(Protocol):
         unasked: The value of a line at which `question` finds nothing to judge.
     """
 
-    name: ClassVar[str]
-    unasked: ClassVar[float]
+    name: str
+    unasked: float
 
     def question(self, conversation: Conversation, index: int) -> Question | None:
         """Returns what to ask the judge about the simulator's line `index`, or None."""
@@ -86,9 +86,7 @@ class Metric(Protocol):
         """Returns the score of a conversation from the verdicts on its findings."""
         ...
 
-    def __call__(
-        self, conversations: Sequence[Conversation], judge: Judge | None = None
-    ) -> list[Score]:
+    def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
         """Returns a score for each conversation; asks the judge once, for all of them."""
         ...
 
@@ -96,8 +94,8 @@ class Metric(Protocol):
 class LineMetric(ABC):
     """A metric with one finding for each of the simulator's lines."""
 
-    name: ClassVar[str]
-    unasked: ClassVar[float] = 1.0
+    name: str
+    unasked: float = 1.0
 
     def question(self, conversation: Conversation, index: int) -> Question | None:
         """Returns what to ask the judge about the simulator's line `index`, or None."""
@@ -119,9 +117,7 @@ class LineMetric(ABC):
         """Returns the mean over lines."""
         return Score.of([verdict.value for verdict in verdicts])
 
-    def __call__(
-        self, conversations: Sequence[Conversation], judge: Judge | None = None
-    ) -> list[Score]:
+    def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
         """Returns a score for each conversation; asks the judge once, for all of them."""
         return evaluate(conversations, [self], judge)[self.name]
 
@@ -144,8 +140,7 @@ def verdicts_on(findings: Sequence[Finding], judge: Judge | None) -> list[Verdic
     verdicts = judge.judge(questions)
     if len(verdicts) != len(questions):
         raise ValueError(
-            f"Expected {len(questions)} verdicts, got {len(verdicts)}: "
-            "a judge answers each question, in order."
+            f"Expected {len(questions)} verdicts, got {len(verdicts)}: a judge answers each question, in order."
         )
     answers = dict(zip(questions, verdicts, strict=True))
     return [f if isinstance(f, Verdict) else answers[f] for f in findings]
@@ -166,9 +161,7 @@ def evaluate(
     """
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):
-        raise ValueError(
-            f"Expected metrics with distinct names, got {', '.join(names)}: score them apart."
-        )
+        raise ValueError(f"Expected metrics with distinct names, got {', '.join(names)}: score them apart.")
     table = [metric.findings(conversations) for metric in metrics]
     verdicts = iter(verdicts_on([f for rows in table for row in rows for f in row], judge))
     scores: Mapping[str, list[Score]] = {

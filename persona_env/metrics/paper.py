@@ -128,15 +128,19 @@ def _is_free_of_yes(reply: LoggedReply) -> bool:
 
 def _index(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
     own = {place: number for number, place in enumerate(dialogue.places(key))}
-    listed = pairs = 0
-    for reply in dialogue.replies_about("line_to_line", key):
-        pairs += own[reply.line]  # P1 opens, so this is the code's i // 2, for P2 its (i - 1) // 2
-        if reply.label is None:
-            parity = 0 if key == "P1" else 1
-            listed += sum(index % 2 == parity for index in listed_by_the_paper(reply.raw))
-        else:
-            listed += len(reply.conflicts)
+    replies = dialogue.replies_about("line_to_line", key)
+    if any(reply.label == "inconsistent" and not reply.conflicts for reply in replies):
+        return _score(dialogue, key, "index", math.nan, 0)  # our own log does not say with which lines
+    # P1 opens, so the number of the speaker's earlier lines is the code's i // 2, for P2 its (i - 1) // 2.
+    pairs = sum(own[reply.line] for reply in replies)
+    listed = sum(_listed(reply, parity=0 if key == "P1" else 1) for reply in replies)
     return _score(dialogue, key, "index", 1 - listed / pairs if pairs else math.nan, pairs)
+
+
+def _listed(reply: LoggedReply, parity: int) -> int:
+    if reply.label is not None:
+        return len(reply.conflicts)
+    return sum(index % 2 == parity for index in listed_by_the_paper(reply.raw))
 
 
 def listed_by_the_paper(reply: str) -> list[int]:

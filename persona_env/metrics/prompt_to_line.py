@@ -28,6 +28,4 @@ class PromptToLine(LineMetric):
 
     def finding(self, conversation: Conversation, index: int) -> LineVsPersona:
         """Returns the question whether line `index` contradicts the persona."""
-        return LineVsPersona(
-            conversation.persona, conversation.lines[index], conversation.heard_before(index)
-        )
+        return LineVsPersona(conversation.persona, conversation.lines[index], conversation.heard_before(index))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from persona_env.conversation import Conversation, ProbeQuestion
 from persona_env.judges import AnswerVsGold, Judge, Question, Verdict
@@ -52,8 +51,8 @@ class QuestionAnswer:
     Interviewer(every=2, within=8, held_out=True)
     """
 
-    name: ClassVar[str] = "question_answer"
-    unasked: ClassVar[float] = 1.0
+    name: str = "question_answer"
+    unasked: float = 1.0
 
     def __init__(
         self,
@@ -70,15 +69,11 @@ class QuestionAnswer:
         """Returns None: there is nothing to ask about a line, only about an answer."""
         return None
 
-    def ask(
-        self, conversations: Sequence[Conversation], asker: int = 0
-    ) -> list[ProbeQuestion | None]:
+    def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[ProbeQuestion | None]:
         """Returns for each dialogue the question to ask after its last line, or None."""
         return self.interviewer.ask(conversations, asker)
 
-    def interview(
-        self, conversations: Sequence[Conversation], speaker: Speaker
-    ) -> list[tuple[Answer, ...]]:
+    def interview(self, conversations: Sequence[Conversation], speaker: Speaker) -> list[tuple[Answer, ...]]:
         """Returns what the simulator answers on branches of the dialogues; one batched call.
 
         Raises:
@@ -88,21 +83,14 @@ class QuestionAnswer:
         views = [branch.view for row in table for branch in row]
         replies = speaker.reply(views) if views else []
         if len(replies) != len(views):
-            raise ValueError(
-                f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view."
-            )
+            raise ValueError(f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view.")
         texts = iter(replies)
         return [tuple(Answer(b.line_index, b.question, next(texts)) for b in row) for row in table]
 
-    def scores(
-        self, answers: Sequence[Sequence[Answer]], judge: Judge
-    ) -> list[QuestionAnswerScore]:
+    def scores(self, answers: Sequence[Sequence[Answer]], judge: Judge) -> list[QuestionAnswerScore]:
         """Returns a score for each dialogue from the answers given in it; one judge call."""
         verdicts = iter(verdicts_on([_asked(a) for given in answers for a in given], judge))
-        return [
-            _scored([a.line_index for a in given], [next(verdicts) for _ in given])
-            for given in answers
-        ]
+        return [_scored([a.line_index for a in given], [next(verdicts) for _ in given]) for given in answers]
 
     def findings(self, conversations: Sequence[Conversation]) -> list[tuple[Finding, ...]]:
         """Interviews the speaker and returns what to ask the judge about its answers.
@@ -111,18 +99,14 @@ class QuestionAnswer:
             ValueError: If there is no speaker.
         """
         if self.speaker is None:
-            raise ValueError(
-                "Expected a speaker to interview, got None: give QuestionAnswer(speaker=...)."
-            )
+            raise ValueError("Expected a speaker to interview, got None: give QuestionAnswer(speaker=...).")
         return [tuple(map(_asked, given)) for given in self.interview(conversations, self.speaker)]
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> QuestionAnswerScore:
         """Returns the mean over answers, and after which lines they were asked for."""
         return _scored([b.line_index for b in branches(conversation, self.interviewer)], verdicts)
 
-    def __call__(
-        self, conversations: Sequence[Conversation], judge: Judge | None = None
-    ) -> list[Score]:
+    def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
         """Interviews the speaker on every dialogue and returns a score for each; one judge call."""
         return evaluate(conversations, [self], judge)[self.name]
 

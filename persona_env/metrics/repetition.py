@@ -48,9 +48,7 @@ class Repetition(LineMetric):
 
     def __init__(self, threshold: float | None = 0.8):
         if threshold is not None and not 0.0 < threshold <= 1.0:
-            raise ValueError(
-                f"Expected threshold in (0, 1], got {threshold}: None counts exact ones only."
-            )
+            raise ValueError(f"Expected threshold in (0, 1], got {threshold}: None counts exact ones only.")
         self.threshold = threshold
 
     def finding(self, conversation: Conversation, index: int) -> Verdict:
@@ -62,9 +60,7 @@ class Repetition(LineMetric):
             return Verdict("inconsistent", exact, "exact")
         if self.threshold is None:
             return _NEW
-        near = tuple(
-            k for k, other in enumerate(earlier) if likeness(line, other) >= self.threshold
-        )
+        near = tuple(k for k, other in enumerate(earlier) if likeness(line, other) >= self.threshold)
         return Verdict("inconsistent", near, "near") if near else _NEW
 
     def __repr__(self) -> str:

@@ -75,9 +75,7 @@ def _beta(x: float, a: float, b: float) -> float:
     """
     if x <= 0.0 or x >= 1.0:
         return float(x >= 1.0)
-    log_front = (
-        math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    )
+    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
     front = math.exp(log_front)
     if x < (a + 1) / (a + b + 2):
         return front * _beta_fraction(x, a, b) / a
@@ -109,9 +107,7 @@ def t_quantile(p: float, df: float) -> float:
     2.2281
     """
     if not 0.0 < p < 1.0 or not df > 0.0:
-        raise ValueError(
-            f"Expected p in (0, 1) and df > 0, got {p} and {df}: 0.975 is the usual p."
-        )
+        raise ValueError(f"Expected p in (0, 1) and df > 0, got {p} and {df}: 0.975 is the usual p.")
     if p < 0.5:
         return -t_quantile(1.0 - p, df)
     low, high = 0.0, 1.0
@@ -159,9 +155,7 @@ def cluster_means(values: Sequence[float], clusters: Sequence[Hashable]) -> dict
         ValueError: If there is not one cluster name for each value.
     """
     if len(values) != len(clusters):
-        raise ValueError(
-            f"Expected {len(values)} clusters, one per value, got {len(clusters)}: name each one's."
-        )
+        raise ValueError(f"Expected {len(values)} clusters, one per value, got {len(clusters)}: name each one's.")
     members: dict[Hashable, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         if not math.isnan(value):
@@ -169,9 +163,7 @@ def cluster_means(values: Sequence[float], clusters: Sequence[Hashable]) -> dict
     return {cluster: math.fsum(group) / len(group) for cluster, group in members.items()}
 
 
-def clustered_mean(
-    values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95
-) -> Interval:
+def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95) -> Interval:
     """Returns the mean over clusters (such as personas), all of one weight, with its t interval.
 
     Args:

@@ -11,14 +11,11 @@ __all__ = ["STOPWORDS", "content_words", "sentences", "words"]
 
 # Scripts that write no spaces between words: each of their letters is a word of its own.
 _UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff]"
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
 _WORD = re.compile(r"[^\s']+(?:'[^\s']+)*")
 _STOP = "[.!?\u2026]"
-_SENTENCE = re.compile(
-    rf"(?<={_STOP})\s+|(?<={_STOP}[\"'\u201d\u2019)\]])\s+|(?<=[\u3002\uff01\uff1f])|\n+"
-)
+_SENTENCE = re.compile(rf"(?<={_STOP})\s+|(?<={_STOP}[\"'\u201d\u2019)\]])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 
 _FOLDED = {
     "i": "you",

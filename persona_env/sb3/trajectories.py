@@ -209,7 +209,7 @@ class TrajectoryRecorder:
         self.count = needed
 
     def finish(self) -> Trajectories:
-        """Returns the recorded steps as segments; the last contexts are let go."""
+        """Returns the recorded steps as segments, and lets go of the contexts."""
         self._last = None
         added = self.stop.astype(np.int64) - self.start
         tokens, by_row = self._by_row(added), added.T.reshape(-1)
@@ -232,10 +232,11 @@ class TrajectoryRecorder:
     def _by_row(self, added: NDArray[np.int64]) -> NDArray[np.int32]:
         """The tokens row after row; they came step after step."""
         offsets = np.cumsum(added.reshape(-1)).reshape(added.shape) - added
-        tokens, filled = np.empty(self.count, np.int32), 0
+        tokens, filled, recorded = np.empty(self.count, np.int32), 0, self.tokens
+        self.tokens = np.zeros(1, np.int32)
         for row in range(added.shape[1]):
             count, offset = added[:, row], offsets[:, row]
             within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-            tokens[filled : filled + len(within)] = self.tokens[np.repeat(offset, count) + within]
+            tokens[filled : filled + len(within)] = recorded[np.repeat(offset, count) + within]
             filled += len(within)
         return tokens

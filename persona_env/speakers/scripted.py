@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from persona_env.conversation import View
-from persona_env.world.asking import ask
+from persona_env.world.asking import ask, longest_question
 from persona_env.world.grammar import in_character, remember
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import read_asked
@@ -26,6 +26,11 @@ class ScriptedSpeaker:
     >>> "Mei" in ScriptedSpeaker().reply([view])[0]
     True
     """
+
+    @property
+    def longest_reply(self) -> str:
+        """A line at least as long, in characters, as any that the task agent says: it bounds a context."""
+        return longest_question()
 
     def reply(self, views: Sequence[View]) -> list[str]:
         """Returns the next line for each view, in order.

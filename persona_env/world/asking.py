@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from persona_env.world.lexicon import (
     ATTRIBUTES,
@@ -17,7 +18,7 @@ from persona_env.world.lexicon import (
 )
 from persona_env.world.reading import Reading, read_asked, read_line
 
-__all__ = ["ASKING", "AskingSettings", "ask"]
+__all__ = ["ASKING", "AskingSettings", "ask", "longest_question"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,17 @@ class AskingSettings:
 
 
 ASKING = AskingSettings()
+
+
+@cache
+def longest_question() -> str:
+    """Returns a line at least as long, in characters, as any that the task agent says."""
+    attributes = [a for role in ATTRIBUTES.values() for a in role.values()]
+    questions = [text for a in attributes for text in (*a.questions, *a.held_out)]
+    questions += [a.leading(value) for a in attributes for value in a.values]
+    reactions = [*GREETINGS, *PLAIN_REACTIONS, *WARM_REACTIONS, HEDGE_REACTION]
+    reactions += [ECHO_REACTION.format(value) for a in attributes for value in a.values]
+    return f"{max(reactions, key=len)} {max(questions, key=len)}"
 
 
 def _reaction(last: Reading, settings: AskingSettings, rng: random.Random) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from persona_env.conversation import Conversation
 from persona_env.world.lexicon import ATTRIBUTES
-from persona_env.world.tokens import ASSISTANT, CONTEXT, END, SYSTEM, USER
+from persona_env.world.tokens import ASSISTANT, CONTEXT, END, PAD, SYSTEM, USER
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    vocabulary = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -38,8 +39,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
         tie_word_embeddings=True,
         initializer_range=0.08,  # 0.02 learns to look up its persona much later
         bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=vocabulary[END],
+        pad_token_id=vocabulary[PAD],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -429,7 +429,7 @@ HEDGES = (
     "Let's not talk about that.",
 )
 
-GREETINGS = ("Hello.", "Hi there.", "Good to see you.", "Welcome.")
+GREETINGS = ("", "Hello.", "Hi there.", "Good to see you.", "Welcome.")
 PLAIN_REACTIONS = ("", "", "", "I see.", "Okay.", "Thanks.", "Got it.")
 WARM_REACTIONS = (
     "Oh no, that sounds terrible!",

@@ -157,6 +157,19 @@ def train(
     model.eval()
 
 
+def _load(folder: Path) -> LlamaForCausalLM:
+    from transformers import LlamaForCausalLM
+
+    from persona_env.speakers.language_model import load_model
+
+    model = load_model(f"hf:{folder}")
+    if not isinstance(model, LlamaForCausalLM):
+        raise ValueError(
+            f"Expected a base model in {folder}, got a {type(model).__name__}: make one with this command."
+        )
+    return model.float()
+
+
 def pretrain(out: Path, *, seed: int, init: Path | None = None, plan: Plan = BASE_PLAN) -> None:
     """Makes a base model, or goes on with one, and writes it.
 
@@ -166,11 +179,8 @@ def pretrain(out: Path, *, seed: int, init: Path | None = None, plan: Plan = BAS
         init: The folder of a model to go on with.
         plan: What is read.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
-
     tokenizer = build_tokenizer()
-    model = AutoModelForCausalLM.from_pretrained(init, dtype=torch.float32) if init else build_model(tokenizer, seed)
+    model = _load(init) if init else build_model(tokenizer, seed)
     train(model, tokenizer, plan, seed=seed)
     save(model, tokenizer, out)
 

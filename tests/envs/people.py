@@ -98,11 +98,11 @@ def settings(env_id: str, **more: Any) -> dict[str, Any]:
     return {"personas": CAST, "task_agent": Therapist(), "max_lines": 3, **chat, **more}
 
 
-def make(env_id: str, **more: Any) -> gym.Env[Any, Any]:
+def make(env_id: str, **more: Any) -> Any:
     return gym.make(env_id, **settings(env_id, **more))
 
 
-def make_vec(env_id: str, num_envs: int = 3, **more: Any) -> gym.vector.VectorEnv[Any, Any, Any]:
+def make_vec(env_id: str, num_envs: Any = 3, **more: Any) -> Any:
     return gym.make_vec(env_id, num_envs=num_envs, **settings(env_id, **more))
 
 

@@ -1,5 +1,7 @@
 """The same seed and the same lines give the same dialogue in every form of the environment."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -31,7 +33,7 @@ WAYS = {
 }
 
 
-def aec(**more):
+def aec(**more) -> Any:
     kwargs = settings(LINES, **more)
     del kwargs["task_agent"]
     return dialogue_v0.env(**kwargs)
@@ -126,7 +128,7 @@ def test_a_step_of_any_number_of_rows_is_one_call_of_the_task_agent_and_each_int
     envs = make_vec(form, rows, task_agent=therapist)
     envs.reset(seed=0, options={"interviewers": interviews})
     assert therapist.batches == [rows]
-    answers = 0
+    answers, info = 0, {}
     for line in range(7):
         calls = len(therapist.batches), *(len(one.batches) for one in interviews)
         for token in ByteChat().own("Yes.") if form == TOKENS else ["Yes."]:

@@ -35,7 +35,7 @@ def test_a_file_is_split_by_persona(tmp_path):
 def test_a_file_that_names_splits_keeps_them(tmp_path):
     file = tmp_path / "people.jsonl"
     cast = people("patient", 6)
-    save_personas(file, {"train": cast[:1], "dev": cast[1:3], "heldout": cast[3:]})
+    save_personas(file, cast, ["train", "dev", "dev", "heldout", "heldout", "heldout"])
     assert [p.id for p in load_cast("patient", file, "heldout")] == [p.id for p in cast[3:]]
 
 

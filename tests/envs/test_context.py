@@ -76,10 +76,10 @@ def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone
     context = make(TOKENS).observation_space.shape[0]
     long = Interview(1, "How long do you really sleep? " * 20)
     envs = make_vec(TOKENS, 2, context=context)
-    observation, _ = envs.reset(seed=0, options={"interviewers": (Interview(2), long, long)})
+    envs.reset(seed=0, options={"interviewers": (Interview(2), long, long)})
     skipped = 0
     for _ in range(9):
-        observation, _, terminated, truncated, info = envs.step([END, END])
+        _, _, _, truncated, info = envs.step([END, END])
         skipped += int(info.get("final_info", info).get("skipped_questions", [0])[0])
         assert not truncated.any()
     # Two dialogues of three lines and an answer, with two long questions after each line; and a line.

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.logs.invented import CHATTING, EDUCATION, THERAPY, written
 
 from persona_env.conversation import Conversation, Message
 from persona_env.logs import LogError, LoggedDialogue, LoggedReply, LoggedScore, iter_logs, load_logs, save_logs
 from persona_env.persona import Fact, Persona, QAItem
+from tests.logs.invented import CHATTING, EDUCATION, THERAPY, written
 
 ANN = Persona(
     "patient/1",
@@ -27,7 +27,9 @@ JUDGED = LoggedDialogue.of(
     [
         LoggedReply("prompt_to_line", 1, "NO", "consistent", probability=0.75),
         LoggedReply("line_to_line", 3, "[0]", "inconsistent", (0,), "says otherwise"),
-        LoggedReply("question_answer", 3, "YES", "consistent", question="How?", gold="well", answer="Well", choices=("a",)),
+        LoggedReply(
+            "question_answer", 3, "YES", "consistent", question="How?", gold="well", answer="Well", choices=("a",)
+        ),
     ],
     [LoggedScore("P2", "prompt_to_line", 0.5)],
 )
@@ -119,7 +121,7 @@ def test_dialogues_are_read_one_by_one(tmp_path: Path):
     path.write_text(path.read_text(encoding="utf-8") + "{broken", encoding="utf-8")
     found = iter_logs(path)
     assert [next(found).number for _ in range(3)] == [0, 1, 2]
-    with pytest.raises(LogError, match="log.jsonl line 4 column 2"):
+    with pytest.raises(LogError, match=r"log.jsonl line 4 column 2"):
         next(found)
 
 
@@ -130,7 +132,7 @@ def fields() -> dict:
 
 
 WRONG = {
-    "another format": ({"format": "other"}, "a dialogue with \"format\": \"persona-env/dialogue-v1\" at .*line 2"),
+    "another format": ({"format": "other"}, 'a dialogue with "format": "persona-env/dialogue-v1" at .*line 2'),
     "an unknown field": ({"mood": 1}, "got 'mood'"),
     "an unknown role": ({"role": "pilot"}, "role, got 'pilot'"),
     "a third speaker": ({"messages": [["P3", "hi"]]}, r"P1 or P2 at .*messages\[0\]\[0\], got 'P3'"),
@@ -138,7 +140,10 @@ WRONG = {
     "a strange label": ({"replies": [{"metric": "x", "line": 1, "label": "fine"}]}, "label, got 'fine'"),
     "an unsure probability": ({"replies": [{"metric": "x", "line": 1, "probability": 1.5}]}, "in .0, 1. at"),
     "an unknown field of a reply": ({"replies": [{"metric": "x", "line": 1, "why": ""}]}, "got 'why'"),
-    "a persona without a description": ({"P2": {"persona": {"id": "p", "role": "patient", "name": ""}}}, "'description'"),
+    "a persona without a description": (
+        {"P2": {"persona": {"id": "p", "role": "patient", "name": ""}}},
+        "'description'",
+    ),
     "a persona of blanks": (
         {"P2": {"persona": {"id": "p", "role": "patient", "name": "", "description": " "}}},
         "Expected a text with words in it at .*P2, persona, description",

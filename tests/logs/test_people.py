@@ -2,11 +2,11 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.logs.invented import DATA, THERAPY, needs_data, written
-from tests.logs.test_own import ANN, TALK
 
 from persona_env.logs import LogError, load_personas, save_logs, save_personas
 from persona_env.persona import Persona
+from tests.logs.invented import DATA, THERAPY, needs_data, written
+from tests.logs.test_own import ANN, TALK
 
 
 def people(count: int) -> list[Persona]:
@@ -21,7 +21,13 @@ def test_a_persona_survives_a_file_of_ours(tmp_path: Path):
 
 
 def test_an_array_of_personas_is_read_too(tmp_path: Path):
-    persona = {"id": "p", "role": "student", "name": "Cy", "description": "You are Cy.", "facts": [{"key": "a", "value": "b"}]}
+    persona = {
+        "id": "p",
+        "role": "student",
+        "name": "Cy",
+        "description": "You are Cy.",
+        "facts": [{"key": "a", "value": "b"}],
+    }
     (cy,) = load_personas(written(tmp_path, persona))
     assert (cy.id, cy.role, cy.name, cy.value("a"), cy.questions) == ("p", "student", "Cy", "b", ())
 
@@ -32,7 +38,7 @@ def test_a_named_split_is_kept(tmp_path: Path):
     assert [p.id for p in load_personas(path, "train")] == ["p0", "p2"]
     assert [p.id for p in load_personas(path, "heldout")] == ["p1"]
     assert len(load_personas(path)) == 3
-    with pytest.raises(LogError, match="Expected personas of the split 'dev' in .*, got none"):
+    with pytest.raises(LogError, match=r"Expected personas of the split 'dev' in .*, got none"):
         load_personas(path, "dev")
 
 
@@ -102,7 +108,7 @@ def test_a_log_is_no_persona_file(tmp_path: Path):
 
 
 def test_an_empty_array_is_refused(tmp_path: Path):
-    with pytest.raises(LogError, match="Expected personas in .*, got none"):
+    with pytest.raises(LogError, match=r"Expected personas in .*, got none"):
         load_personas(written(tmp_path))
 
 
@@ -117,7 +123,10 @@ def test_wrong_splits_are_refused(tmp_path: Path):
 
 
 @needs_data
-@pytest.mark.parametrize(("role", "file", "count"), [("chat_partner", "chatting", 200), ("student", "education", 100), ("patient", "therapy", 100)])
+@pytest.mark.parametrize(
+    ("role", "file", "count"),
+    [("chat_partner", "chatting", 200), ("student", "education", 100), ("patient", "therapy", 100)],
+)
 def test_the_real_persona_files_load(tmp_path: Path, role: str, file: str, count: int):
     path = DATA / "personas" / f"config_{file}_personas.json"
     found = load_personas(path)

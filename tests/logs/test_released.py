@@ -2,10 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.logs.invented import CHATTING, DATA, EDUCATION, THERAPY, changed, needs_data, written
 
 from persona_env.logs import LogError, iter_logs, load_logs, save_logs
 from persona_env.logs.released import qa_item
+from tests.logs.invented import CHATTING, DATA, EDUCATION, THERAPY, changed, needs_data, written
 
 
 def test_a_released_dialogue_becomes_a_typed_record(tmp_path: Path):
@@ -60,7 +60,7 @@ def test_a_lesson_is_the_scene_of_a_student(tmp_path: Path):
 
 
 def test_a_speaker_without_a_persona_cannot_be_the_simulator(tmp_path: Path):
-    with pytest.raises(LogError, match="Expected a persona of P1 in .*log.json, dialogue 0, got none"):
+    with pytest.raises(LogError, match=r"Expected a persona of P1 in .*log.json, dialogue 0, got none"):
         load_logs(written(tmp_path, THERAPY))[0].conversation("P1")
 
 
@@ -109,7 +109,10 @@ WRONG = {
     "a raw reply is a number": ({"eval_prompt_consistency": [[1, 1]]}, "Expected a text"),
     "a score in words": ({"P2_prompt_consistency_score": "1.0"}, "Expected a number .*score, got '1.0'"),
     "golds are missing": ({"P2_backstory_test": [["Question: a?"], []]}, "0 for 1"),
-    "a survey of an unsaid line": ({"eval_survey_consistency": [["Patient: Hm.\n", 0, [], []]]}, "a line of the dialogue"),
+    "a survey of an unsaid line": (
+        {"eval_survey_consistency": [["Patient: Hm.\n", 0, [], []]]},
+        "a line of the dialogue",
+    ),
     "too few verdicts": (
         {"eval_survey_consistency": [["Patient: Like a stone.\n", 0, ["a", "b"], ["NO"]]]},
         "2 answers and verdicts .*got 2 and 1",

@@ -4,13 +4,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.logs.invented import CHATTING, THERAPY
 
 from persona_env.conversation import Conversation
 from persona_env.logs import LogError, load_logs, load_personas, save_logs
 from persona_env.logs.nodes import Node
 from persona_env.logs.strict_json import array_nodes, json_text, line_nodes
 from persona_env.persona import Persona
+from tests.logs.invented import CHATTING, THERAPY
 
 RELEASED = json.dumps([THERAPY, CHATTING], indent=1).encode()
 
@@ -91,7 +91,7 @@ def test_a_line_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("persona_env.logs.strict_json.MAX_LINE", 8)
     path = tmp_path / "log.jsonl"
     path.write_bytes(b"[1]\n[1234567]\n")
-    with pytest.raises(LogError, match="at most 8 bytes at .* line 2"):
+    with pytest.raises(LogError, match=r"at most 8 bytes at .* line 2"):
         list(line_nodes(path))
 
 
@@ -107,14 +107,19 @@ def test_blank_lines_and_blanks_around_values_are_passed_over(tmp_path: Path):
     path.write_bytes(b'\r\n  {"a": 1}  \r\n\n[2]')
     assert [node.value for node in line_nodes(path)] == [{"a": 1}, [2]]
     path.write_bytes(b" [ 1 ,\r\n 2 ] \n")
-    assert [(node.value, node.place) for node in array_nodes(path, "item")] == [(1, f"{path}, item 0"), (2, f"{path}, item 1")]
+    assert [(node.value, node.place) for node in array_nodes(path, "item")] == [
+        (1, f"{path}, item 0"),
+        (2, f"{path}, item 1"),
+    ]
 
 
 def test_the_file_is_replaced_whole(tmp_path: Path):
     path = tmp_path / "log.jsonl"
     talk = Conversation(Persona("p", "patient", "Ann", "You are Ann."))
     save_logs(path, [talk] * 5)
-    save_logs(path, [talk])
+    with open(path, encoding="utf-8") as reader:
+        save_logs(path, [talk])
+        assert len(reader.readlines()) == 5, "who reads the old file goes on reading it"
     assert len(load_logs(path)) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["log.jsonl"]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from persona_env.conversation import Conversation
 from persona_env.judges import Verdict
-from persona_env.metrics import LineToLine, pair_score
+from persona_env.metrics import LineToLine, LineToLineScore, pair_score
 from persona_env.persona import Persona
 
 GOOD, INVALID = Verdict("consistent"), Verdict("invalid")
@@ -75,5 +75,6 @@ def test_the_metric_reports_both_figures():
             return [bad(0, 1, 2) if len(q.earlier) == 3 else GOOD for q in questions]
 
     (score,) = LineToLine()([talk(4)], FourthContradictsAll())
+    assert isinstance(score, LineToLineScore)
     assert score.per_line == (1.0, 1.0, 1.0, 0.0)
     assert (score.value, score.pair_score) == (0.75, 0.5)

@@ -160,9 +160,7 @@ def test_prompt_to_line_shows_the_judge_persona_line_and_what_was_heard():
 
 def test_line_to_line_asks_nothing_about_the_first_line():
     assert LineToLine().question(talk("One.", "Two."), 0) is None
-    assert LineToLine().question(talk("One.", "Two."), 1) == LineVsHistory(
-        "patient", "Two.", ("One.",)
-    )
+    assert LineToLine().question(talk("One.", "Two."), 1) == LineVsHistory("patient", "Two.", ("One.",))
 
 
 def test_relevance_asks_nothing_where_nothing_was_heard():

@@ -5,7 +5,7 @@ import pytest
 
 from persona_env.conversation import Conversation
 from persona_env.judges import Verdict
-from persona_env.metrics import Interviewer, QuestionAnswer, evaluate
+from persona_env.metrics import Interviewer, QuestionAnswer, QuestionAnswerScore, evaluate
 from persona_env.persona import Persona, QAItem
 
 ITEMS = (
@@ -31,6 +31,13 @@ def prefixes(conversation):
     ]
 
 
+def asked(interviewer, conversations):
+    """What is asked in these dialogues, where something is asked in each."""
+    questions = [question for question in interviewer.ask(conversations) if question is not None]
+    assert len(questions) == len(conversations)
+    return questions
+
+
 class SaysWhatItHeard:
     """A speaker that answers each view with the last line that it heard; keeps its batches."""
 
@@ -44,9 +51,7 @@ class SaysWhatItHeard:
 
 class NameIsRight:
     def judge(self, questions):
-        return [
-            Verdict("consistent" if "name" in q.question else "inconsistent") for q in questions
-        ]
+        return [Verdict("consistent" if "name" in q.question else "inconsistent") for q in questions]
 
 
 @pytest.mark.parametrize("every", [1, 2, 3])
@@ -69,23 +74,23 @@ def test_once_per_dialogue_is_exactly_once_within_the_first_lines():
 def test_questions_are_a_pure_function_of_the_dialogue():
     conversation = talk(*"abcdefgh")
     one, other = Interviewer(every=1), Interviewer(every=1)
-    alone = [one.ask([prefix])[0] for prefix in prefixes(conversation)]
+    alone = [asked(one, [prefix])[0] for prefix in prefixes(conversation)]
     assert alone == other.ask(prefixes(conversation))
     assert len({question.text for question in alone}) > 2
 
 
 def test_a_question_depends_on_the_line_and_the_persona():
     lines = [f"Line {n}." for n in range(40)]
-    first = Interviewer(every=1).ask(prefixes(talk(*lines)))
-    again = Interviewer(every=1).ask(prefixes(talk(*[f"{line}!" for line in lines])))
+    first = asked(Interviewer(every=1), prefixes(talk(*lines)))
+    again = asked(Interviewer(every=1), prefixes(talk(*[f"{line}!" for line in lines])))
     assert Counter(q.key for q in first).keys() == {"name", "sleep", "pet"}
     assert [q.text for q in first] != [q.text for q in again]
 
 
 def test_training_and_evaluation_ask_the_same_things_in_other_words():
     conversations = prefixes(talk(*"abcdefgh"))
-    training = Interviewer(every=1).ask(conversations)
-    evaluation = Interviewer(every=1, held_out=True).ask(conversations)
+    training = asked(Interviewer(every=1), conversations)
+    evaluation = asked(Interviewer(every=1, held_out=True), conversations)
     assert [q.gold for q in training] == [q.gold for q in evaluation]
     for question, other in zip(training, evaluation, strict=True):
         (item,) = [item for item in ITEMS if item.key == question.key]
@@ -95,6 +100,7 @@ def test_training_and_evaluation_ask_the_same_things_in_other_words():
 
 def test_a_question_carries_what_its_judge_and_its_asker_need():
     question = Interviewer(every=1).question(talk("a"), asker=3)
+    assert question is not None
     assert (question.asker, question.role) == (3, "patient")
     assert question.key in {"name", "sleep", "pet"}
 
@@ -140,7 +146,8 @@ def test_a_branch_has_a_seed_of_its_own_that_is_always_the_same():
 def test_scores_are_the_share_of_right_answers_with_the_lines_they_followed():
     metric = QuestionAnswer(SaysWhatItHeard(), every=1, held_out=False)
     (score,) = metric([talk(*"abcdef")], NameIsRight())
-    questions = metric.interviewer.ask(prefixes(talk(*"abcdef")))
+    questions = asked(metric.interviewer, prefixes(talk(*"abcdef")))
+    assert isinstance(score, QuestionAnswerScore)
     assert score.per_line == tuple(float("name" in q.text) for q in questions)
     assert score.asked_after == (0, 1, 2, 3, 4, 5)
 

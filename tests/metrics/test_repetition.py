@@ -30,6 +30,11 @@ def test_a_nearly_repeated_line_counts_from_the_threshold_on():
     assert Repetition(None)([lines])[0].per_line == (1.0, 1.0, 1.0)
 
 
+def test_the_threshold_itself_counts():
+    (score,) = Repetition(0.6)([talk("I sleep four hours.", "I sleep five hours.")])
+    assert score.per_line == (1.0, 0.0)  # three of five words
+
+
 def test_the_verdict_says_which_lines_are_repeated_and_how():
     verdict = Repetition().finding(talk("Yes.", "No.", "Yes!"), 2)
     assert (verdict.label, verdict.conflicts, verdict.reason) == ("inconsistent", (0,), "exact")

@@ -155,3 +155,66 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
             info |= {"final_obs": final, "_final_obs": done}
             info |= {"final_info": final_info, "_final_info": done}
         return self._observations(), rewards, terminated, truncated, info
+
+
+class Bandit(VectorEnv[Any, Any, Any]):
+    """N dialogues of one token; token i is paid rewards[i]."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(self, rewards: Any, num_envs: int = 64):
+        self.rewards, self.num_envs = np.asarray(rewards, np.float64), num_envs
+        self.single_observation_space = TokenContext(len(self.rewards), 8, PAD)
+        self.single_action_space = spaces.Discrete(len(self.rewards))
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        return self._observations(), {}
+
+    def _observations(self) -> Any:
+        return np.tile(np.array([2, *[PAD] * 7], np.int32), (self.num_envs, 1))
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        done = np.ones(self.num_envs, bool)
+        final = np.full(self.num_envs, None, dtype=object)
+        for row, action in enumerate(np.asarray(actions)):
+            final[row] = np.array([2, action, *[PAD] * 6], np.int32)
+        info = {"final_obs": final, "_final_obs": done}
+        return self._observations(), self.rewards[actions], done, np.zeros_like(done), info
+
+
+class CopyFirst(VectorEnv[Any, Any, Any]):
+    """An identity world: a line of one token, paid 1 where it is the first token heard; 4 lines."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(self, num_envs: int = 32, vocabulary: int = 8):
+        self.num_envs, self.vocabulary = num_envs, vocabulary
+        self.single_observation_space = TokenContext(vocabulary, 16, PAD)
+        self.single_action_space = spaces.Discrete(vocabulary)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.ids = np.full((num_envs, 16), PAD, np.int32)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.rng, self.length = np.random.default_rng(seed), 1
+        self._begin()
+        return self.ids.copy(), {}
+
+    def _begin(self) -> None:
+        self.ids[:] = PAD
+        self.ids[:, 0] = self.rng.integers(2, self.vocabulary, self.num_envs)
+        self.length = 1
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        rewards = (np.asarray(actions) == self.ids[:, 0]).astype(np.float64)
+        self.ids[:, self.length] = actions
+        self.ids[:, self.length + 1] = 1  # what is heard says nothing
+        self.length += 2
+        done = np.full(self.num_envs, self.length == 9)
+        info: dict[str, Any] = {}
+        if done.any():
+            info = {"final_obs": np.array([*self.ids.copy(), None], dtype=object)[:-1], "_final_obs": done}
+            self._begin()
+        return self.ids.copy(), rewards, done, np.zeros_like(done), info

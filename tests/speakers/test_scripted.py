@@ -39,6 +39,13 @@ def test_a_reply_depends_on_its_view_and_nothing_else() -> None:
     assert together[::-1] == ScriptedSpeaker().reply(asked[::-1])
 
 
+def test_no_task_line_is_longer_than_the_longest_reply() -> None:
+    longest = ScriptedSpeaker().longest_reply
+    assert len(longest) < 100
+    talks = [played(seed, 8, role) for role in ROLES for seed in range(30)]
+    assert all(len(talk.heard_before(i)) <= len(longest) for talk in talks for i in range(8))
+
+
 def test_another_seed_gives_another_reply() -> None:
     view = Conversation(personas("student")[0]).view("task")
     replies = {ScriptedSpeaker().reply([View(view.role, view.seat, view.system, (), seed)])[0] for seed in range(50)}

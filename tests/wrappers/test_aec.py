@@ -5,7 +5,7 @@ from pettingzoo import AECEnv
 from pettingzoo.test import api_test, parallel_api_test, seed_test
 
 import persona_wrappers as pw
-from persona_env.envs.dialogue import ParallelDialogue
+from persona_env.envs.dialogue import DialogueAEC, ParallelDialogue
 from persona_env.envs.seats import Seat
 from tests.wrappers.playing import CLASSES, NAMES, aec_env, stacked
 
@@ -99,6 +99,23 @@ def test_the_task_seat_is_paid_nothing_for_the_simulators_lines():
         over = terminated or truncated
     assert rewards == [0.0] * len(rewards)
     assert aec.judged > 0
+
+
+def test_a_line_of_the_task_agent_is_not_the_simulators():
+    class Telling(DialogueAEC):
+        """Tells what the task agent said in the words that are meant for the simulator's lines."""
+
+        def step(self, action):
+            agent = self.agent_selection
+            super().step(action)
+            if agent == "task_0":
+                line = self.conversation.said("Hm.")
+                self.infos[agent] |= {"line": "Hm.", "line_index": 0, "conversation": line}
+
+    env = pw.aec.PromptToLineReward(Telling())
+    env.reset(seed=0)
+    env.step("How are you?")
+    assert env.rewards == {"simulator_0": 0.0, "task_0": 0.0}
 
 
 def test_an_environment_of_other_agents_is_refused():

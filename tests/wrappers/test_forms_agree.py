@@ -146,11 +146,11 @@ def test_tokens_are_paid_when_they_complete_a_line():
     """One action is one token: all tokens of a line but its last earn nothing."""
     envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=4, max_lines=2, max_tokens=6, simulator="tiny")
     envs = pw.vector.ConsistencyRewards(envs, relevance=1.0, repetition=1.0, every=1)
-    rng = np.random.default_rng(0)
+    rng, vocabulary = np.random.default_rng(0), int(getattr(envs.single_action_space, "n"))  # noqa: B009
     envs.reset(seed=0)
     completed = 0
     for _ in range(40):
-        ids = rng.integers(300, envs.single_action_space.n, 4)
+        ids = rng.integers(300, vocabulary, 4)
         _, rewards, _, _, info = envs.step(ids)
         done = np.zeros(4, bool)
         for source in (info, info.get("final_info", {})):

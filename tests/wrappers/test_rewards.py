@@ -211,7 +211,7 @@ def test_training_and_evaluation_wordings_differ():
         _, info = env.reset(seed=0)
         items = info["persona"].questions
         env.step("Hm.")
-        question = env.unwrapped.view().messages[-1].text
+        question = env.get_wrapper_attr("view")().messages[-1].text
         texts[held_out] = question
         wordings = {text for item in items for text in (item.held_out_wordings if held_out else item.wordings)}
         assert question in wordings

@@ -27,6 +27,11 @@ class Uncopyable:
         raise RuntimeError("a connection is not to be copied")
 
 
+def spec_of(env):
+    assert env.spec is not None
+    return env.spec
+
+
 def full_stack():
     env = stacked(gym_env(), NAMES[:2])
     env = pw.QuestionAnswerReward(env, weight=0.1, every=2, within=3, held_out=True)
@@ -35,7 +40,7 @@ def full_stack():
 
 def test_a_stack_survives_its_spec_in_json():
     env = full_stack()
-    text = env.spec.to_json()
+    text = spec_of(env).to_json()
     again = gym.make(EnvSpec.from_json(json.loads(json.dumps(text))))
     assert str(again) == str(env)
     assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
@@ -44,14 +49,14 @@ def test_a_stack_survives_its_spec_in_json():
 
 def test_a_stack_survives_its_spec_and_pickling():
     env = full_stack()
-    again = gym.make(pickle.loads(pickle.dumps(env.spec)))
+    again = gym.make(pickle.loads(pickle.dumps(spec_of(env))))
     assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_argument_is_recorded(name):
     env = getattr(pw, CLASSES[name])(gym_env(), weight=0.25)
-    (recorded,) = env.spec.additional_wrappers
+    (recorded,) = spec_of(env).additional_wrappers
     assert recorded.kwargs["weight"] == 0.25
     asks_a_judge = name not in ("copying", "repetition")
     assert recorded.kwargs.get("judge") == ("oracle" if asks_a_judge else None)
@@ -60,9 +65,9 @@ def test_every_argument_is_recorded(name):
 def test_a_judge_that_cannot_be_copied_is_shared_by_the_specs_copies():
     judge = Uncopyable()
     env = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), judge=judge), judge=judge)
-    again = gym.make(copy.deepcopy(env.spec))
+    again = gym.make(copy.deepcopy(spec_of(env)))
     assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
-    recorded = env.spec.additional_wrappers[0].kwargs["judge"]
+    recorded = spec_of(env).additional_wrappers[0].kwargs["judge"]
     assert recorded.wrapped is judge
 
 

@@ -109,6 +109,26 @@ def test_the_rewards_of_the_environment_inside_are_kept_and_not_written_into():
     assert rewards.dtype == np.float64
 
 
+def test_what_the_environment_inside_returned_stays_as_it_was():
+    inside, kept = vector_env(2), []
+    step = inside.step
+
+    def keep(actions):
+        result = step(actions)
+        final = result[4].get("final_info", {})
+        kept.append((result, result[1].copy(), sorted(result[4]), final, sorted(final)))
+        return result
+
+    inside.step = keep
+    envs = pw.vector.RelevanceReward(inside)
+    envs.reset(seed=0)
+    envs.step(["I'd rather not say.", "Goodbye. [END]"])
+    ((result, rewards, keys, final, final_keys),) = kept
+    assert (result[1] == rewards).all()
+    assert sorted(result[4]) == keys
+    assert sorted(final) == final_keys != []
+
+
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
 def test_gymnasiums_own_vector_of_environments_is_paid_the_same(mode):
     names = [name for name in NAMES if name != "question_answer"]

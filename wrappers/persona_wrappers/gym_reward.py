@@ -18,8 +18,7 @@ def check_dialogue(info: dict[str, Any], env: object) -> None:
     """Raises ValueError if a reset info is not that of a dialogue environment."""
     if "persona" not in info:
         raise ValueError(
-            f"Expected a dialogue environment, got {env}, whose reset info has no 'persona': "
-            "wrap one of persona_env."
+            f"Expected a dialogue environment, got {env}, whose reset info has no 'persona': wrap one of persona_env."
         )
 
 
@@ -38,9 +37,7 @@ class GymReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         **arguments: The constructor arguments of the subclass besides env and judge, for its spec.
     """
 
-    def __init__(
-        self, env: gym.Env[Any, Any], term: Term, judge: str | Judge | None, **arguments: Any
-    ):
+    def __init__(self, env: gym.Env[Any, Any], term: Term, judge: str | Judge | None, **arguments: Any):
         if judge is not None:
             arguments["judge"] = recordable(judge)
         RecordConstructorArgs.__init__(self, **arguments)
@@ -63,9 +60,7 @@ class GymReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         """How many verdicts could not be read; nothing is paid for them."""
         return self.cashier.invalid
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the environment; terms that ask questions join its interviewers."""
         observation, info = self.env.reset(seed=seed, options=self.cashier.joined(options))
         check_dialogue(info, self.env)

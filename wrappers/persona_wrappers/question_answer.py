@@ -58,6 +58,4 @@ class QuestionAnswerReward(GymReward):
         held_out: bool = False,
     ):
         term = question_answer_term(weight, env, every=every, within=within, held_out=held_out)
-        super().__init__(
-            env, term, judge, weight=weight, every=every, within=within, held_out=held_out
-        )
+        super().__init__(env, term, judge, weight=weight, every=every, within=within, held_out=held_out)

@@ -37,6 +37,4 @@ class RepetitionPenalty(GymReward):
     """
 
     def __init__(self, env: gym.Env[Any, Any], weight: float = 1.0, threshold: float | None = 0.8):
-        super().__init__(
-            env, repetition_term(weight, threshold), None, weight=weight, threshold=threshold
-        )
+        super().__init__(env, repetition_term(weight, threshold), None, weight=weight, threshold=threshold)

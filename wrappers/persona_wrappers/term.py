@@ -56,9 +56,7 @@ class Term(ABC):
 
     def __init__(self, name: str, weight: float, *, penalty: bool = False):
         if not (math.isfinite(weight) and weight >= 0.0):
-            raise ValueError(
-                f"Expected weight >= 0 for {name}, got {weight}: a penalty has its sign already."
-            )
+            raise ValueError(f"Expected weight >= 0 for {name}, got {weight}: a penalty has its sign already.")
         self.name, self.weight, self.penalty = name, float(weight), penalty
         self.judged = self.invalid = 0
 

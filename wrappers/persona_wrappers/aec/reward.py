@@ -29,9 +29,7 @@ class AECReward(BaseWrapper[Any, Any, Any]):
         judge: A judge, its spec, or None if no term asks one.
     """
 
-    def __init__(
-        self, env: AECEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None
-    ):
+    def __init__(self, env: AECEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None):
         super().__init__(env)
         if _SIMULATOR not in env.possible_agents:
             raise ValueError(

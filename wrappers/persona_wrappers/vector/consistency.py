@@ -79,15 +79,11 @@ class ConsistencyRewards(VectorReward):
         return {term.name: term.invalid for term in self.cashier.terms}
 
 
-def _merged(
-    weights: Mapping[str, float], more: Mapping[str, float], known: list[str]
-) -> dict[str, float]:
+def _merged(weights: Mapping[str, float], more: Mapping[str, float], known: list[str]) -> dict[str, float]:
     """Returns all weights by name, in the order of `known`."""
     unknown = sorted((weights.keys() | more.keys()) - set(known))
     if unknown:
-        raise ValueError(
-            f"Expected weights of {', '.join(known)}, got {', '.join(unknown)}: use these names."
-        )
+        raise ValueError(f"Expected weights of {', '.join(known)}, got {', '.join(unknown)}: use these names.")
     twice = sorted(weights.keys() & more.keys())
     if twice:
         raise ValueError(f"Expected one weight each, got two of {', '.join(twice)}: give one.")

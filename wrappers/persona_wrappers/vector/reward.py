@@ -51,9 +51,7 @@ class VectorReward(VectorWrapper[Any, Any, Any, Any, Any]):
         judge: A judge, its spec, or None if no term asks one.
     """
 
-    def __init__(
-        self, env: VectorEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None
-    ):
+    def __init__(self, env: VectorEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None):
         super().__init__(env)
         self.cashier = Cashier(terms, judge)
 
@@ -67,9 +65,7 @@ class VectorReward(VectorWrapper[Any, Any, Any, Any, Any]):
         """How many verdicts could not be read; nothing is paid for them."""
         return self.cashier.invalid
 
-    def reset(
-        self, *, seed: Any = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the environments; terms that ask questions join their interviewers."""
         observations, info = self.env.reset(seed=seed, options=self.cashier.joined(options))
         check_dialogue(info, self.env)

@@ -1,0 +1,162 @@
+"""What a chat template puts around lines, found by difference.
+
+Sentinels are rendered in one long conversation; what stands between them are the segments. Every
+context in which the learner speaks must then be a prefix of the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jinja2 import TemplateError
+from transformers import PreTrainedTokenizerBase
+
+__all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments"]
+
+RENDER_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, LookupError)
+"""What a template raises: its own refusals, and what happens where it is given the wrong thing."""
+
+_SYSTEM = "Qsys0Q"
+_LINES = ("Quser0Q", "Qown0Q", "Quser1Q", "Qown1Q", "Quser2Q", "Qown2Q", "Quser3Q")
+_FROZEN_CLOCK = "{%- macro strftime_now(form) -%}01 Jan 2000{%- endmacro %}"
+
+
+class Misfit(Exception):  # noqa: N818 - never leaves this package
+    """One way of rendering does not compose; `depth` tells how far it came."""
+
+    def __init__(self, depth: int, what: str):
+        super().__init__(what)
+        self.depth = depth
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """One way of asking a template for text.
+
+    Attributes:
+        tokenizer: The tokenizer that renders.
+        template: The template, in Jinja.
+        kwargs: What else the template is given.
+        fold: The system text is folded into the first heard line.
+        parts: A message's content is a list of parts.
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    template: str
+    kwargs: Mapping[str, Any]
+    fold: bool = False
+    parts: bool = False
+
+    def text(self, system: str, lines: Sequence[str], *, prompt: bool = True, own_first: bool = False) -> str:
+        """Renders lines that alternate between heard and own, the date frozen."""
+        roles = ("assistant", "user") if own_first else ("user", "assistant")
+        texts = list(lines)
+        if self.fold:
+            texts[0] = f"{system}\n\n{lines[0]}"
+        pairs = [(roles[i % 2], text) for i, text in enumerate(texts)]
+        pairs = pairs if self.fold else [("system", system), *pairs]
+        messages = [{"role": role, "content": [{"type": "text", "text": x}] if self.parts else x} for role, x in pairs]
+        return str(
+            self.tokenizer.apply_chat_template(
+                messages,
+                tokenize=False,
+                add_generation_prompt=prompt,
+                chat_template=_FROZEN_CLOCK + self.template,
+                **{"enable_thinking": False, **self.kwargs},
+            )
+        )
+
+    def closing(self) -> str:
+        """Returns what follows the last own line of a dialogue that is over; "" if nothing can."""
+        try:
+            return self.text(_SYSTEM, _LINES[:2], prompt=False).partition(_LINES[1])[2]
+        except RENDER_ERRORS:
+            return ""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """The texts between the texts.
+
+    Attributes:
+        head: Before the system text.
+        between: From there to the first heard line.
+        say: From a heard line to where the learner speaks.
+        lead: White space with which the learner's line begins, in generation as in history.
+        after: From an own line to the next heard one; begins with the end token.
+        open_say: From the system text to where the learner speaks; None where it cannot open.
+    """
+
+    head: str
+    between: str
+    say: str
+    lead: str
+    after: str
+    open_say: str | None = None
+
+    def join(self, system: str, lines: Sequence[str]) -> str:
+        """Composes lines that alternate between heard and own; the learner speaks next."""
+        text = self.head + system + self.between + lines[0] + self.say
+        for i, line in enumerate(lines[1:]):
+            text += line + self.say if i % 2 else self.lead + line + self.after
+        return text
+
+
+def find_segments(rendering: Rendering) -> Segments:
+    """Finds the segments of a template.
+
+    Raises:
+        Misfit: If it has no fixed ones; says what the template does.
+    """
+    whole, marks = rendering.text(_SYSTEM, _LINES), (_SYSTEM, *_LINES)
+    at = [whole.find(mark) for mark in marks]
+    if -1 in at:
+        raise Misfit(1, "drops the system message" if at[0] == -1 else "drops a line")
+    if any(whole.count(mark) != 1 for mark in marks):
+        raise Misfit(2, "renders a text twice")
+    if at != sorted(at):
+        raise Misfit(3, "moves a text: the system message does not come first")
+    gaps = [whole[a + len(m) : b] for a, m, b in zip(at, marks, [*at[1:], None], strict=True)]
+    if len({gaps[1], gaps[3], gaps[5]}) > 1 or len({gaps[2], gaps[4], gaps[6]}) > 1:
+        raise Misfit(4, "rewrites history: what surrounds a line depends on its place")
+    say, lead = _find_prompt(gaps[-1], gaps[1])
+    for turn in range(3):
+        if not whole.startswith(rendering.text(_SYSTEM, _LINES[: 2 * turn + 1])):
+            raise Misfit(6, f"rewrites history: the context of line {turn + 1} is no prefix of the next")
+    segments = Segments(whole[: at[0]], gaps[0], say, lead, gaps[2])
+    return replace(segments, open_say=_find_open_say(rendering, segments))
+
+
+def _find_prompt(asked: str, shown: str) -> tuple[str, str]:
+    """Splits what stands before an own line into what is said for the learner and its white lead."""
+    if not shown.startswith(asked):
+        raise Misfit(
+            5,
+            f"rewrites history: it asks for a line with {asked[-24:]!r} and later shows {shown[-24:]!r} before it",
+        )
+    lead = shown.removeprefix(asked)
+    if lead.strip():  # the prompt leaves open what history shows (a channel): say it for the learner
+        return shown, ""
+    return asked, lead
+
+
+def _find_open_say(rendering: Rendering, segments: Segments) -> str | None:
+    """Returns what leads from the system text to a first own line, None where there is no way."""
+    if rendering.fold:
+        return None
+    try:
+        asked = rendering.text(_SYSTEM, ())
+        whole = rendering.text(_SYSTEM, _LINES[1:3], own_first=True)
+    except RENDER_ERRORS:
+        return None
+    head = segments.head + _SYSTEM
+    before, own, rest = whole.partition(_LINES[1])
+    if not (own and asked.startswith(head) and before.startswith(asked)):
+        return None
+    if not (segments.after + _LINES[2] + segments.say).startswith(rest):
+        return None
+    if not before.endswith(segments.lead):
+        return None
+    return before.removeprefix(head).removesuffix(segments.lead)

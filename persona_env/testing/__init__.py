@@ -1,0 +1,22 @@
+"""Conformance kits: what every speaker, judge, metric and reward wrapper must do.
+
+Each kit is a plain function that raises `AssertionError` with the name of the clause that does not hold:
+`speaker.batching: ...`. The project's own tests use them on everything it registers; plugin authors can
+use them on theirs, from any test runner. They need no network and take less than a second with fast parts.
+"""
+
+from persona_env.testing.judge_kit import check_judge
+from persona_env.testing.metric_kit import check_metric
+from persona_env.testing.reward_kit import check_reward_wrapper
+from persona_env.testing.samples import sample_conversations, sample_questions, sample_views
+from persona_env.testing.speaker_kit import check_speaker
+
+__all__ = [
+    "check_judge",
+    "check_metric",
+    "check_reward_wrapper",
+    "check_speaker",
+    "sample_conversations",
+    "sample_questions",
+    "sample_views",
+]

@@ -1,0 +1,102 @@
+"""What every metric must do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from persona_env.conversation import Conversation
+from persona_env.judges import Label, Question, Verdict
+from persona_env.metrics import Metric, Score
+from persona_env.testing.clauses import require
+from persona_env.testing.samples import sample_conversations
+
+__all__ = ["check_metric"]
+
+
+@dataclass
+class Always:
+    """A judge that gives one label to everything, and keeps the sizes of its batches."""
+
+    label: Label
+    short_by: int = 0
+    batches: list[int] = field(default_factory=list)
+
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        self.batches.append(len(questions))
+        return [Verdict(self.label)] * (len(questions) - self.short_by)
+
+
+def check_metric(metric: Metric, *, conversations: Sequence[Conversation] | None = None) -> None:
+    """Checks that a metric is a pure function in [0, 1], 1 is good, that counts and fails closed.
+
+    Args:
+        metric: What to check.
+        conversations: What it is to score; `sample_conversations` if not given.
+
+    Raises:
+        AssertionError: Naming the clause that does not hold.
+
+    >>> from persona_env.metrics import PromptToLine
+    >>> check_metric(PromptToLine())
+    """
+    talks = list(sample_conversations() if conversations is None else conversations)
+    require(isinstance(metric, Metric), "metric.protocol", f"{metric!r} is no persona_env.metrics.Metric")
+    require(metric.name.isidentifier(), "metric.name", f"Expected a word, got {metric.name!r}")
+    require(metric.unasked in (0.0, 1.0), "metric.unasked", f"Expected 0.0 or 1.0, got {metric.unasked}")
+    idle = Always("consistent")
+    require(metric([], idle) == [] and not idle.batches, "metric.no_conversations", "asks about nothing")
+    good, bad = Always("consistent"), Always("inconsistent")
+    best, worst = metric(talks, good), metric(talks, bad)
+    for scores in (best, worst):
+        require(len(scores) == len(talks), "metric.one_score_each", f"{len(talks)} dialogues, {len(scores)} scores")
+        for score in scores:
+            _check_score(score)
+    require(len(good.batches) <= 1, "metric.one_judge_call", f"it called the judge {len(good.batches)} times")
+    require(
+        all(not b.value < w.value for b, w in zip(best, worst, strict=True)),
+        "metric.one_is_good",
+        "good verdicts score lower than bad ones",
+    )
+    _check_pure(metric, talks, best)
+    _check_fails_closed(metric, talks)
+
+
+def _check_score(score: Score) -> None:
+    readable = [value for value in score.per_line if not math.isnan(value)]
+    require(set(readable) <= {0.0, 1.0}, "metric.range", f"Expected 0.0, 1.0 or nan per line, got {score.per_line}")
+    require(
+        (score.n, score.n + score.invalid) == (len(readable), len(score.per_line)),
+        "metric.counts",
+        f"Expected n readable and the rest invalid, got n={score.n}, invalid={score.invalid} of {score.per_line}",
+    )
+    mean = sum(readable) / len(readable) if readable else math.nan
+    require(
+        math.isclose(score.value, mean) or (math.isnan(score.value) and math.isnan(mean)),
+        "metric.mean",
+        f"Expected the mean of the readable lines, {mean}, got {score.value}",
+    )
+
+
+def _check_pure(metric: Metric, talks: Sequence[Conversation], scores: Sequence[Score]) -> None:
+    again = metric(talks[::-1], Always("consistent"))[::-1]
+    lines = [score.per_line for score in scores]
+    require(
+        [str(score.per_line) for score in again] == list(map(str, lines)),
+        "metric.pure",
+        "scored again in another order, the conversations get other scores",
+    )
+
+
+def _check_fails_closed(metric: Metric, talks: Sequence[Conversation]) -> None:
+    asked = sum(not isinstance(f, Verdict) for row in metric.findings(talks) for f in row)
+    invalid = sum(score.invalid for score in metric(talks, Always("invalid")))
+    require(invalid == asked, "metric.fails_closed", f"of {asked} unreadable verdicts it counts {invalid} invalid")
+    if not asked:
+        return
+    try:
+        metric(talks, Always("consistent", short_by=1))
+    except ValueError:
+        return
+    require(False, "metric.fails_closed", "a judge that leaves out a verdict is to raise ValueError")

@@ -1,0 +1,181 @@
+"""What every reward wrapper must do, in each of its three forms."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from persona_env import dialogue_v0
+from persona_env.envs.seats import Seat
+from persona_env.testing.clauses import require
+
+__all__ = ["check_reward_wrapper"]
+
+Form = Literal["gym", "vector", "aec"]
+
+
+@dataclass
+class _Played:
+    """One dialogue: the reward and the info of each step, and the record."""
+
+    rewards: list[float] = field(default_factory=list)
+    infos: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def record(self) -> list[tuple[str, str]]:
+        """What was said, side questions left out."""
+        last = [info["conversation"] for info in self.infos if "conversation" in info][-1]
+        return [(message.seat, message.text) for message in last.messages]
+
+
+_MENU = (
+    "I am a language model, so I have no feelings.",
+    "I'd rather not say.",
+    "I sleep four hours a night.",
+    "I sleep nine hours a night.",
+    "{recital}",
+    "Pretty sad.",
+    "",
+)
+
+
+def _next_line(observation: dict[str, str]) -> str:
+    """A learner that is a function of what it sees: whatever leaves a trace changes its lines."""
+    choice = _MENU[zlib.crc32(observation["dialogue"].encode()) % len(_MENU)]
+    return choice.format(recital=observation["prompt"].replace("You are", "I am"))
+
+
+def check_reward_wrapper(
+    wrap: Callable[[Any], Any], *, form: Form = "gym", seed: int = 0, dialogues: int = 6, spec: bool = True
+) -> None:
+    """Checks that a reward wrapper pays for completed lines and answers, and leaves the dialogue alone.
+
+    Args:
+        wrap: From an environment to the wrapped one, such as `PromptToLineReward`.
+        form: What it wraps: `gym`, `vector` (a VectorEnv) or `aec` (a PettingZoo environment).
+        seed: Of the dialogues that are played.
+        dialogues: How many.
+        spec: Whether the spec of the `gym` form is to survive JSON; not with a live object as judge.
+
+    Raises:
+        AssertionError: Naming the clause that does not hold.
+    """
+    bare = _play(form, lambda env: env, seed, dialogues)
+    paid = _play(form, wrap, seed, dialogues)
+    require(
+        [one.record for one in paid] == [one.record for one in bare],
+        "wrapper.leaves_no_trace",
+        "the same learner has other dialogues in the wrapped environment",
+    )
+    for one in paid:
+        for reward, info in zip(one.rewards, one.infos, strict=True):
+            _check_payment(reward, info)
+    written = any(key.startswith("consistency/") for one in paid for info in one.infos for key in info)
+    require(written, "wrapper.writes_info", 'no info["consistency/<name>"] in any step')
+    again = _play(form, wrap, seed, dialogues)
+    require(_rewards(again) == _rewards(paid), "wrapper.same_again", "the same dialogues are paid otherwise")
+    _check_adds(paid, _play(form, lambda env: wrap(wrap(env)), seed, dialogues))
+    if form == "gym" and spec:
+        _check_spec(wrap, paid, seed)
+
+
+def _rewards(played: Sequence[_Played]) -> list[list[float]]:
+    return [one.rewards for one in played]
+
+
+def _check_adds(paid: Sequence[_Played], twice: Sequence[_Played]) -> None:
+    for one, other in zip(paid, twice, strict=True):
+        require(
+            math.isclose(2 * sum(one.rewards), sum(other.rewards), abs_tol=1e-9),
+            "wrapper.adds",
+            f"once it pays {sum(one.rewards)}, stacked on itself {sum(other.rewards)}",
+        )
+
+
+def _check_payment(reward: float, info: dict[str, Any]) -> None:
+    values = [value for key, value in info.items() if key.startswith("consistency/")]
+    require(math.isfinite(reward), "wrapper.finite", f"a reward of {reward}")
+    require(
+        all(math.isnan(value) or value in (0.0, 1.0) for value in values),
+        "wrapper.values",
+        f"Expected 1.0, 0.0 or nan in the info, got {values}",
+    )
+    require(
+        reward == 0.0 or any(not math.isnan(value) for value in values),
+        "wrapper.pays_only_what_it_judged",
+        f"a reward of {reward} in a step with {sorted(info)}",
+    )
+    require(
+        not values or ("line" in info) != ("answer" in info),
+        "wrapper.pays_only_completed_lines",
+        f"it judged a step with {sorted(info)}",
+    )
+
+
+def _check_spec(wrap: Callable[[Any], Any], paid: Sequence[_Played], seed: int) -> None:
+    try:
+        again = gym.make(EnvSpec.from_json(wrap(_make("gym")).spec.to_json()))
+    except (TypeError, ValueError, AttributeError, gym.error.Error) as error:
+        raise AssertionError(f"wrapper.spec: it cannot be made again from its spec in JSON: {error}") from error
+    require(
+        _rewards(_play_one(again, seed, len(paid))) == _rewards(paid),
+        "wrapper.spec",
+        "made again from its spec in JSON, it pays otherwise",
+    )
+
+
+def _make(form: Form) -> Any:
+    if form == "gym":
+        return gym.make("persona_env/Patient-v0", max_lines=3)
+    if form == "vector":
+        return gym.make_vec("persona_env/Patient-v0", num_envs=2, max_lines=3)
+    return dialogue_v0.env(role="patient", max_lines=3)
+
+
+def _play(form: Form, wrap: Callable[[Any], Any], seed: int, dialogues: int) -> list[_Played]:
+    """Returns dialogues of the learner in a wrapped environment."""
+    env = wrap(_make(form))
+    if form == "vector":
+        return _play_rows(env, seed, dialogues)
+    return _play_one(Seat(env) if form == "aec" else env, seed, dialogues)
+
+
+def _play_one(env: Any, seed: int, dialogues: int) -> list[_Played]:
+    ended: list[_Played] = []
+    for number in range(dialogues):
+        observation, _ = env.reset(seed=seed if number == 0 else None)
+        played, over = _Played(), False
+        while not over:
+            observation, reward, terminated, truncated, info = env.step(_next_line(observation))
+            played.rewards.append(float(reward))
+            played.infos.append(info)
+            over = terminated or truncated
+        ended.append(played)
+    return ended
+
+
+def _play_rows(envs: Any, seed: int, dialogues: int) -> list[_Played]:
+    """Returns dialogues row by row; a finishing row's info is that under `final_info`."""
+    observations, _ = envs.reset(seed=seed)
+    each = -(-dialogues // envs.num_envs)
+    rows = [[_Played()] for _ in range(envs.num_envs)]
+    while any(len(row) <= each for row in rows):
+        seen = [{key: observations[key][i] for key in observations} for i in range(envs.num_envs)]
+        observations, rewards, terminated, truncated, info = envs.step([_next_line(one) for one in seen])
+        for i, row in enumerate(rows):
+            over = bool(terminated[i] or truncated[i])
+            row[-1].rewards.append(float(rewards[i]))
+            row[-1].infos.append(_row_of(info.get("final_info", {}) if over else info, i))
+            if over:
+                row.append(_Played())
+    return [played for row in rows for played in row[:each]]
+
+
+def _row_of(info: dict[str, Any], row: int) -> dict[str, Any]:
+    return {key: info[key][row] for key in info if f"_{key}" in info and info[f"_{key}"][row]}

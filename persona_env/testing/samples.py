@@ -1,0 +1,77 @@
+"""What the kits are run on: dialogues of the embedded world, odd texts among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from persona_env.conversation import ChatMessage, Conversation, Seat, View
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question
+from persona_env.persona import Persona
+from persona_env.speakers import Speaker
+
+__all__ = ["AWKWARD", "sample_conversations", "sample_questions", "sample_views"]
+
+AWKWARD = ("", "...", "Ça va 😀?", "<|end|> [/INST] </s>", "{line} %s \\n", "YES. NO.", "a " * 200)
+
+
+def sample_conversations(role: str = "patient", number: int = 3) -> list[Conversation]:
+    """Returns dialogues of the embedded world: in character, with repeats, recitals, odd text, and empty.
+
+    >>> [len(conversation.lines) for conversation in sample_conversations(number=1)]
+    [4, 4, 7, 0]
+    """
+    from persona_env.speakers.scripted import ScriptedSpeaker
+    from persona_env.world import personas
+
+    speaker, cast = ScriptedSpeaker(), personas(role, "train")
+    dialogues = [_dialogue(cast[i], speaker, lines=4) for i in range(number)]
+    recital = cast[0].description.replace("You are", "I am")
+    again = _said(cast[0], ("I see.", recital, "I see.", "I see!"))
+    return [*dialogues, again, _said(cast[1], AWKWARD), Conversation(cast[2])]
+
+
+def _dialogue(persona: Persona, speaker: Speaker, lines: int) -> Conversation:
+    conversation = Conversation(persona)
+    for seed in range(lines):
+        (heard,) = speaker.reply([conversation.view("task", seed)])
+        conversation = conversation.heard(heard)
+        (line,) = speaker.reply([conversation.view("simulator", seed)])
+        conversation = conversation.said(line)
+    return conversation
+
+
+def _said(persona: Persona, lines: Sequence[str]) -> Conversation:
+    conversation = Conversation(persona)
+    for line in lines:
+        conversation = conversation.heard("How have you been?").said(line)
+    return conversation
+
+
+def sample_views(seat: Seat = "simulator", role: str = "patient") -> list[View]:
+    """Returns what one side sees at various points of the sample conversations, awkward lines included."""
+    views = [
+        replace(conversation, messages=conversation.messages[:end]).view(seat, seed)
+        for seed, conversation in enumerate(sample_conversations(role))
+        for end in range(1, len(conversation.messages) + 1)
+        if conversation.messages[end - 1].seat != seat
+    ]
+    if seat == "task":  # the task agent opens
+        views.append(sample_conversations(role)[-1].view(seat, 7))
+    heard = tuple(ChatMessage(own=False, text=text) for text in AWKWARD)
+    return [*views, *(replace(views[0], messages=(message,)) for message in heard)]
+
+
+def sample_questions(role: str = "patient") -> list[Question]:
+    """Returns questions of all four kinds about the sample conversations."""
+    questions: list[Question] = []
+    for conversation in sample_conversations(role):
+        persona, lines = conversation.persona, conversation.lines
+        for index, line in enumerate(lines):
+            heard = conversation.heard_before(index)
+            questions.append(LineVsPersona(persona, line, heard))
+            questions.append(LineVsPrevious(persona, heard, line))
+            questions.append(LineVsHistory(role, line, lines[:index]))
+            item = persona.questions[index % len(persona.questions)]
+            questions.append(AnswerVsGold(role, item.wordings[0], item.gold, line, item.choices))
+    return questions

@@ -1,0 +1,73 @@
+"""What every speaker must do."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from persona_env.conversation import Seat, View
+from persona_env.speakers import Speaker
+from persona_env.testing.clauses import require
+from persona_env.testing.samples import sample_views
+
+__all__ = ["check_speaker"]
+
+
+def check_speaker(
+    speaker: Speaker, *, seat: Seat = "simulator", views: Sequence[View] | None = None, exact: bool = True
+) -> None:
+    """Checks that a speaker keeps to the protocol.
+
+    Args:
+        speaker: What to check.
+        seat: Which side it plays.
+        views: What it is to reply to; those of `sample_views` if not given.
+        exact: Whether a reply is a function of its view alone. A remote model's is not.
+
+    Raises:
+        AssertionError: Naming the clause that does not hold.
+
+    >>> from persona_env.speakers.scripted import ScriptedSpeaker
+    >>> check_speaker(ScriptedSpeaker())
+    """
+    views = list(sample_views(seat) if views is None else views)
+    require(isinstance(speaker, Speaker), "speaker.protocol", f"{speaker!r} has no method reply(views)")
+    require(speaker.reply([]) == [], "speaker.no_views", "reply([]) is to be []")
+    before = _global_randomness()
+    lines = speaker.reply(views)
+    untouched = before == _global_randomness()
+    require(
+        isinstance(lines, list) and len(lines) == len(views),
+        "speaker.one_line_per_view",
+        f"Expected a list of {len(views)} lines, got {lines!r:.80}",
+    )
+    for line in lines:
+        require(_is_text(line), "speaker.text", f"Expected text that UTF-8 can hold, got {line!r:.80}")
+    if not exact:
+        return
+    require(untouched, "speaker.own_seed_only", "it draws from a global generator: use view.seed alone")
+    _move_global_randomness()
+    require(speaker.reply(views) == lines, "speaker.own_seed_only", "the same views got other lines")
+    backwards = speaker.reply(views[::-1])[::-1]
+    require(backwards == lines, "speaker.batching", "the order of the views changes the lines")
+    alone = [speaker.reply([view])[0] for view in views[:4]]
+    require(alone == lines[:4], "speaker.batching", "the other views of a batch change a line")
+
+
+def _is_text(line: object) -> bool:
+    return isinstance(line, str) and not any(0xD800 <= ord(c) <= 0xDFFF for c in line)
+
+
+def _move_global_randomness() -> None:
+    random.seed(random.random())
+    np.random.seed(np.random.randint(1 << 31))
+
+
+def _global_randomness() -> tuple[object, ...]:
+    torch = sys.modules.get("torch")
+    state = np.random.get_state()
+    numbers = torch.get_rng_state().tolist() if torch is not None else []
+    return random.getstate(), str(state), numbers

@@ -1,0 +1,109 @@
+"""The names under which the environments are made."""
+
+import copy
+import json
+import subprocess
+import sys
+from typing import Any
+
+import gymnasium as gym
+import pettingzoo
+import pytest
+from gymnasium.envs.registration import EnvSpec
+
+import persona_env
+from persona_env.envs.registration import AEC_ID, env_ids, register_environments
+from tests.envs.people import CAST, LINES, TOKENS, Therapist, make, make_vec, play
+
+
+def test_there_are_two_forms_of_three_roles_and_no_limit_of_steps():
+    assert sorted(env_ids()) == [
+        "persona_env/ChatPartner-v0",
+        "persona_env/ChatPartnerTokens-v0",
+        "persona_env/Patient-v0",
+        "persona_env/PatientTokens-v0",
+        "persona_env/Student-v0",
+        "persona_env/StudentTokens-v0",
+    ]
+    for env_id, (role, _) in env_ids().items():
+        spec = gym.spec(env_id)
+        assert (spec.max_episode_steps, spec.kwargs) == (None, {"role": role})
+        assert isinstance(spec.entry_point, str)
+        assert isinstance(spec.vector_entry_point, str)
+
+
+def test_registering_twice_changes_nothing():
+    before = dict(gym.registry), dict(pettingzoo.aec_registry)
+    register_environments()
+    assert (dict(gym.registry), dict(pettingzoo.aec_registry)) == before
+    assert AEC_ID in before[1]
+
+
+@pytest.mark.parametrize("env_id", env_ids())
+def test_a_name_makes_one_and_many(env_id):
+    role, tokens = env_ids()[env_id]
+    made: list[Any] = [gym.make(f"persona_env:{env_id}"), gym.make_vec(env_id, num_envs=2)]
+    for env in made:
+        _, info = env.reset(seed=0)
+        persona = info["persona"] if isinstance(env, gym.Env) else info["persona"][0]
+        assert persona.role == role
+        assert getattr(env.unwrapped.spec, "id", None) == env_id
+        assert hasattr(env.unwrapped, "chat") == tokens
+
+
+@pytest.mark.parametrize("form", [LINES, TOKENS])
+def test_a_spec_survives_json_and_makes_the_same_environment(form):
+    env: Any = gym.make(form, max_lines=2, max_tokens=6, split="dev", task_agent="scripted")
+    again = gym.make(EnvSpec.from_json(json.loads(json.dumps(env.spec.to_json()))))
+    actions = ["I am tired.", "No."] if form == LINES else [7, 70, 700, 71, 72, 73, 74, 75]
+    for one in (env, again, gym.make(env.spec)):
+        one.reset(seed=3)
+    for action in actions:
+        assert str(env.step(action)[4]) == str(again.step(action)[4])
+
+
+def test_a_spec_of_many_survives_json():
+    envs: Any = gym.make_vec(LINES, num_envs=3, max_lines=2, split="dev")
+    again = gym.make_vec(EnvSpec.from_json(envs.spec.to_json()))
+    assert (again.num_envs, again.reset(seed=1)[0]) == (3, envs.reset(seed=1)[0])
+
+
+@pytest.mark.parametrize("form", [LINES, TOKENS])
+def test_objects_are_taken_as_well_and_a_spec_holds_them(form):
+    therapist = Therapist()
+    env = make(form, task_agent=therapist)
+    assert play(gym.make(env.spec), 1, seed=2) == play(env, 1, seed=2)
+    assert env.spec.kwargs["task_agent"] is therapist  # it says how it is copied: not at all
+    assert copy.deepcopy(CAST) == CAST
+    assert make_vec(form, task_agent=therapist).unwrapped.spec.kwargs["task_agent"] is therapist
+
+
+def test_vectors_of_gymnasiums_own_give_the_same_lines():
+    kwargs = {"num_envs": 2, "personas": CAST, "task_agent": "scripted", "max_lines": 2}
+    native = gym.make_vec(LINES, **kwargs)
+    sync = gym.make_vec(LINES, vectorization_mode="sync", **kwargs)
+    assert native.reset(seed=5)[0] == sync.reset(seed=5)[0]
+    one, other = (envs.step(("I am tired.", "No."))[0] for envs in (native, sync))
+    assert one == other
+
+
+def test_importing_loads_no_model_library():
+    code = (
+        "import sys, persona_env\n"
+        "import gymnasium as gym\n"
+        "env = gym.make('persona_env/Student-v0'); env.reset(seed=0); env.step('Hello.')\n"
+        "print([m for m in ('torch', 'transformers', 'stable_baselines3') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", persona_env.__all__)
+def test_every_public_name_is_there_and_says_what_it_is(name):
+    assert getattr(persona_env, name).__doc__
+    assert name in dir(persona_env)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        persona_env.nonsense  # noqa: B018

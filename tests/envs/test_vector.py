@@ -1,0 +1,136 @@
+"""N dialogues side by side."""
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from tests.envs.people import CAST, END, FIRST, LINES, PAD, TOKENS, Interview, make, make_vec, policies, unbatched
+
+
+@pytest.mark.parametrize("form", [LINES, TOKENS])
+def test_observations_are_in_the_space_and_actions_of_the_space_are_taken(form):
+    envs = make_vec(form)
+    observation, _ = envs.reset(seed=0)
+    envs.action_space.seed(0)
+    for _ in range(6):
+        assert envs.observation_space.contains(observation)
+        observation, rewards, *_ = envs.step(envs.action_space.sample())
+        assert rewards.shape == (3,)
+
+
+def test_a_row_that_ends_starts_anew_in_the_same_step():
+    envs = make_vec(LINES, max_lines=1)
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    envs.reset(seed=0)
+    observation, _, terminated, _, info = envs.step(["One.", "Two.", "Three."])
+    assert terminated.all()
+    assert "line" not in info
+    assert info["final_info"]["line"].tolist() == ["One.", "Two.", "Three."]
+    assert info["final_obs"][1]["dialogue"].endswith("you: Two.")
+    assert "you:" not in "".join(observation["dialogue"])
+    assert all(persona in CAST for persona in info["persona"])
+
+
+def test_what_a_row_did_stands_under_final_info_only_if_it_ended():
+    envs = make_vec(TOKENS, 2, max_lines=2)
+    envs.reset(seed=0)
+    envs.step([END, FIRST + 97])
+    _, _, terminated, _, info = envs.step([END, END])
+    assert terminated.tolist() == [True, False]
+    assert (info["_line"].tolist(), info["line"][1]) == ([False, True], "a")
+    assert info["final_info"]["_line"].tolist() == [True, False]
+    assert (info["final_obs"][0] != PAD).sum() > 2
+    assert info["final_obs"][1] is None
+
+
+def test_observations_and_flags_belong_to_the_caller():
+    envs = make_vec(TOKENS, max_lines=1)
+    first, _ = envs.reset(seed=0)
+    kept = first.copy()
+    _, rewards, terminated, *_ = envs.step(np.full(3, END))
+    envs.step(np.full(3, FIRST + 97))
+    assert np.array_equal(first, kept)
+    assert terminated.all()
+    assert not rewards.any()
+
+
+def test_an_answer_is_due_where_a_question_was_put():
+    envs = make_vec(TOKENS, 2)
+    envs.reset(seed=0, options={"interviewers": (Interview(1),)})
+    envs.step([END, FIRST + 97])
+    assert envs.unwrapped.probing.tolist() == [True, False]
+    assert envs.unwrapped.views([3, 4])[0].messages[-1].text == "How long do you sleep?"
+    assert [view.seed for view in envs.unwrapped.views([3, 4])] == [3, 4]
+
+
+def test_seeds_may_be_given_row_by_row_and_go_on_without():
+    one, other = make_vec(LINES), make_vec(LINES)
+    assert one.reset(seed=[5, 6, 7])[0] == other.reset(seed=5)[0]
+    assert one.reset()[0] == other.reset()[0]
+    kept = one.reset(seed=[None, 6, None])[0]["dialogue"]
+    assert kept[1] == make(LINES).reset(seed=6)[0]["dialogue"]
+
+
+@pytest.mark.parametrize(
+    ("form", "actions", "message"),
+    [
+        (LINES, ["One."], "Expected 3 lines of text"),
+        (LINES, "abc", "Expected 3 lines of text"),
+        (LINES, ["One.", 2, "Three."], "Expected a line of text as the action, got int"),
+        (TOKENS, [1, 2], "Expected 3 token ids"),
+        (TOKENS, np.zeros((3, 1), int), "Expected 3 token ids"),
+        (TOKENS, np.ones(3), "Expected 3 token ids"),
+    ],
+)
+def test_wrong_actions_are_refused_and_change_nothing(form, actions, message):
+    envs = make_vec(form)
+    envs.reset(seed=0)
+    before = envs.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=f"^{message}"):
+        envs.step(actions)
+    assert envs.unwrapped.snapshot() == before
+
+
+def test_wrong_numbers_of_rows_and_seeds_are_refused():
+    for count in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=r"^Expected num_envs >= 1"):
+            make_vec(LINES, count)
+    with pytest.raises(ValueError, match=r"^Expected 3 seeds, got 2"):
+        make_vec(LINES).reset(seed=[1, 2])
+    with pytest.raises(ResetNeeded):
+        make_vec(LINES).step(["a"] * 3)
+
+
+def test_gymnasiums_vector_wrappers_work():
+    envs = RecordEpisodeStatistics(make_vec(TOKENS))
+    observation, _ = envs.reset(seed=0)
+    lengths = []
+    for _ in range(60):
+        observation, _, terminated, truncated, info = envs.step(policies(observation, 3))
+        lengths += [int(info["episode"]["l"][row]) for row in np.flatnonzero(terminated | truncated)]
+    assert len(lengths) >= 3
+    assert min(lengths) >= 3
+
+
+def test_infos_are_in_gymnasiums_vector_layout():
+    envs = make_vec(LINES)
+    _, info = envs.reset(seed=0)
+    assert set(info) == {"persona", "_persona"}
+    _, _, _, _, info = envs.step(["One.", "Two.", "Three."])
+    assert set(info) == {f"{mask}{key}" for mask in ("", "_") for key in ("line", "line_index", "conversation")}
+    assert unbatched(info, 1)["conversation"].lines == ("Two.",)
+    assert info["line_index"].dtype == int
+
+
+def test_a_reset_mask_begins_some_rows_anew_and_leaves_the_others():
+    envs = make_vec(LINES)
+    envs.reset(seed=0)
+    envs.step(["One.", "Two.", "Three."])
+    before = envs.unwrapped.conversations
+    observation, info = envs.reset(options={"reset_mask": np.array([False, True, False]), "personas": ["p2"]})
+    assert info["_persona"].tolist() == [False, True, False]
+    assert "you:" not in observation["dialogue"][1]
+    assert envs.unwrapped.conversations[1].persona == CAST[2]
+    assert envs.unwrapped.conversations[::2] == before[::2]

@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+
+from persona_env.conversation import Conversation
+from persona_env.judges import (
+    AnswerVsGold,
+    Judge,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    Verdict,
+    load_judge,
+)
+from persona_env.judges.recorded import RecordedJudge, logged_replies
+from persona_env.logs import LogError, LoggedDialogue, LoggedReply, load_logs, save_logs
+from persona_env.metrics.line_to_line import LineToLine
+from persona_env.metrics.paper import fail_closed, logged_answers
+from persona_env.metrics.prompt_to_line import PromptToLine
+from persona_env.metrics.question_answer import QuestionAnswer
+from persona_env.metrics.relevance import Relevance
+from persona_env.persona import Persona
+from tests.logs.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
+
+ANN = Persona("p", "patient", "Ann", "You are Ann.")
+TALK = Conversation(ANN).heard("Hello.").said("I am Ann.").heard("Who?").said("I am Bo.")
+
+
+def test_a_spec_names_a_log(tmp_path: Path):
+    judge = load_judge(f"recorded:{written(tmp_path, THERAPY)}")
+    assert isinstance(judge, RecordedJudge)
+    assert isinstance(judge, Judge)
+    with pytest.raises(LogError, match="No such file"):
+        load_judge("recorded:nothing.json")
+
+
+def test_our_metrics_read_a_released_log_through_it(tmp_path: Path):
+    path = written(tmp_path, THERAPY)
+    judge, (dialogue,) = RecordedJudge.load(path), load_logs(path)
+    talk = [dialogue.conversation()]
+    (prompt,), (line,) = PromptToLine()(talk, judge), LineToLine()(talk, judge)
+    assert (prompt.value, prompt.n, prompt.invalid) == (0.5, 2, 1)
+    assert (line.value, line.n, line.invalid) == (1 / 3, 3, 0)
+    (answers,) = QuestionAnswer().scores([logged_answers(dialogue)], judge)
+    assert (answers.value, answers.n, answers.invalid) == (2 / 3, 3, 0)
+
+
+def test_what_the_log_has_no_record_of_is_invalid_and_says_so(tmp_path: Path):
+    path = written(tmp_path, THERAPY)
+    judge, (dialogue,) = RecordedJudge.load(path), load_logs(path)
+    persona = dialogue.conversation().persona
+    questions = [
+        LineVsPersona(persona, "I fly.", "How do you sleep?"),
+        LineVsPersona(persona, "Like a stone.", "And now?"),
+        LineVsPersona(ANN, "Like a stone.", "How do you sleep?"),
+        LineVsHistory("patient", "Like a stone.", ()),
+        AnswerVsGold("patient", "Who?", "Bo", "Bo"),
+        LineVsPrevious(persona, "How do you sleep?", "Like a stone."),
+    ]
+    for verdict in judge.judge(questions):
+        assert (verdict.label, verdict.reason) == ("invalid", "the log has no record of this question")
+    known = LineVsPersona(persona, "Like a stone.", "How do you sleep?")
+    assert judge.judge([known])[0].label == "inconsistent"
+
+
+def test_conflicts_are_places_among_the_speakers_own_lines(tmp_path: Path):
+    path = written(tmp_path, CHATTING)
+    question = LineVsHistory("chat_partner", "Tea?", ("Tea?",))
+    (verdict,) = RecordedJudge.load(path).judge([question])
+    assert (verdict.label, verdict.conflicts, verdict.raw) == ("inconsistent", (0,), "[0]")
+
+
+def test_replies_that_differ_on_the_same_question_are_invalid(tmp_path: Path):
+    other = changed(THERAPY, eval_prompt_consistency=[[1, "YES"], [3, "YES"], [5, "NO"]])
+    path = written(tmp_path, THERAPY, other)
+    talk = load_logs(path)[0].conversation()
+    (score,) = PromptToLine()([talk], RecordedJudge.load(path))
+    assert score.per_line[1] == 0.0
+    assert (score.n, score.invalid) == (1, 2)
+
+
+def test_verdicts_of_ours_come_back_from_a_log(tmp_path: Path):
+    verdicts = {
+        "prompt_to_line": [Verdict("consistent"), Verdict("inconsistent", reason="other name", probability=0.1)],
+        "line_to_line": [None, Verdict("inconsistent", (0,))],
+        "relevance": [Verdict("invalid", reason="unread"), Verdict("consistent", raw="YES")],
+    }
+    save_logs(tmp_path / "log.jsonl", [LoggedDialogue.of(TALK, logged_replies(TALK, verdicts))])
+    judge = RecordedJudge.load(tmp_path / "log.jsonl")
+    questions = [
+        LineVsPersona(ANN, "I am Ann.", "Hello."),
+        LineVsPersona(ANN, "I am Bo.", "Who?"),
+        LineVsHistory("patient", "I am Bo.", ("I am Ann.",)),
+        LineVsPrevious(ANN, "Hello.", "I am Ann."),
+        LineVsPrevious(ANN, "Who?", "I am Bo."),
+    ]
+    assert judge.judge(questions) == [v for given in verdicts.values() for v in given if v]
+    assert len(judge) == 5
+    assert [score.value for score in Relevance()([TALK], judge)] == [1.0]
+
+
+def test_an_answer_of_ours_comes_back_from_a_log():
+    reply = LoggedReply("question_answer", 1, label="consistent", question="Name?", gold="Ann", answer="I am Ann.")
+    dialogue = LoggedDialogue.of(TALK, [reply])
+    judge = RecordedJudge([dialogue])
+    answers = logged_answers(dialogue)
+    (score,) = QuestionAnswer().scores([answers], judge)
+    assert (score.value, score.n, answers[0].line_index) == (1.0, 1, 0)
+
+
+def test_a_reply_about_no_metric_of_ours_is_passed_over():
+    assert len(RecordedJudge([LoggedDialogue.of(TALK, [LoggedReply("mood", 1, "YES")])])) == 0
+
+
+@needs_data
+def test_the_real_logs_judge_their_own_conversations():
+    for path in sorted(DATA.glob("[cet]*/*.json")):
+        dialogues = load_logs(path)
+        judge = RecordedJudge(dialogues)
+        for dialogue in dialogues:
+            for speaker in dialogue.judged:
+                (score,) = PromptToLine()([dialogue.conversation(speaker)], judge)
+                direct = fail_closed(dialogue, speaker).prompt_to_line
+                differ = [(a, b) for a, b in zip(score.per_line, direct.per_line, strict=True) if a != b and a == a]
+                assert not differ, "a readable verdict of the judge is the log's own"

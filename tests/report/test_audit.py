@@ -1,0 +1,103 @@
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from persona_env.conversation import Conversation
+from persona_env.judges import Verdict
+from persona_env.judges.recorded import logged_replies
+from persona_env.logs import LogError, LoggedDialogue, save_logs
+from persona_env.persona import Persona
+from persona_env.report.audit import audit_log, audit_rows, audit_table, print_audit
+from tests.logs.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
+
+WRONG = changed(THERAPY, P2_prompt_consistency_score=0.25, P2="You are Cy. [bold]You[/] never sleep.")
+
+
+def shown(*paths: Path, width: int = 80) -> str:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(audit_table(paths))
+    return capture.get()
+
+
+def test_the_rows_by_hand(tmp_path: Path):
+    path = written(tmp_path, THERAPY, WRONG)
+    rows = {row.metric: row for row in audit_log(path).rows}
+    assert list(rows) == ["prompt_to_line", "line_to_line", "question_answer", "repetition", "copying"]
+    prompt = rows["prompt_to_line"]
+    assert (prompt.dialogues, prompt.people, prompt.n, prompt.invalid, prompt.disagreements) == (2, 2, 4, 2, 1)
+    assert prompt.recorded == pytest.approx((2 / 3 + 0.25) / 2)
+    assert prompt.recomputed == pytest.approx(2 / 3)
+    assert (prompt.fail_closed, prompt.low, prompt.high) == (0.5, 0.5, 0.5)
+    survey = rows["question_answer"]
+    assert survey.recorded == survey.recomputed == 0.5  # one of two questions
+    assert (survey.fail_closed, survey.broken_golds, survey.questions) == (pytest.approx(2 / 3), 2, 4)
+    assert rows["repetition"].fail_closed == 1.0
+
+
+def test_the_table_shows_what_is_recorded_beside_what_is_recomputed_and_read(tmp_path: Path):
+    text = shown(written(tmp_path, THERAPY, WRONG))
+    cells = next(line for line in text.splitlines() if "prompt_to_line" in line).split()
+    assert cells == ["prompt_to_line", "2", "4", "2", "0.458", "0.667", "1", "0.500", "±", "0.000"]
+    assert "P2 prompt recorded 0.25, its replies give 0.666" in " ".join(text.split())
+    assert "2 of 4 questions have a broken gold answer" in " ".join(text.split())
+
+
+def test_each_log_has_its_rows(tmp_path: Path):
+    paths = [written(tmp_path, THERAPY, name="a.json"), written(tmp_path, CHATTING, name="b.json")]
+    rows = audit_rows(paths)
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    assert [row["file"] for row in rows] == [str(paths[0])] * 5 + [str(paths[1])] * 4
+    assert "a.json" in shown(*paths)
+    assert "b.json" in shown(*paths)
+
+
+def test_a_file_name_like_markup_breaks_nothing(tmp_path: Path):
+    text = shown(written(tmp_path, WRONG, name="[red]x[bold].json"), width=200)
+    assert f"{tmp_path.name}/[red]x[bold].json" in text.partition("Shares in")[0]
+
+
+def test_a_repeating_speaker_is_seen_beside_its_consistency(tmp_path: Path):
+    lines = [[i, f"{'Therapist' if i % 2 == 0 else 'Patient'}: The same.\n"] for i in range(6)]
+    parrot = {k: v for k, v in changed(THERAPY, conversation=lines).items() if "survey" not in k}
+    rows = {row.metric: row for row in audit_log(written(tmp_path, parrot)).rows}
+    assert rows["repetition"].fail_closed == pytest.approx(1 / 3)
+
+
+def test_a_log_of_ours_is_audited_too(tmp_path: Path):
+    talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).heard("Who?").said("I am Ann.").said("Bo.")
+    verdicts = {"prompt_to_line": [Verdict("consistent"), Verdict("invalid", reason="unread")]}
+    path = tmp_path / "ours.jsonl"
+    save_logs(path, [LoggedDialogue.of(talk, logged_replies(talk, verdicts)), talk])
+    rows = {row.metric: row for row in audit_log(path).rows}
+    prompt = rows["prompt_to_line"]
+    assert (prompt.dialogues, prompt.n, prompt.invalid, prompt.recorded, prompt.fail_closed) == (1, 1, 1, None, 1.0)
+    assert rows["repetition"].dialogues == 2
+    assert "ours.jsonl" in shown(path)
+
+
+def test_the_figures_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "audit.json"
+    print_audit([written(tmp_path, THERAPY, WRONG)], out)
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert [row["metric"] for row in found["rows"]][:2] == ["prompt_to_line", "line_to_line"]
+    assert [(s["recorded"], s["is_inverted"]) for s in found["disagreements"]] == [(0.25, False)]
+    assert "prompt_to_line" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_log_is_an_error(tmp_path: Path):
+    with pytest.raises(LogError, match="got a folder"):
+        audit_table([tmp_path])
+
+
+@needs_data
+def test_the_inverted_scores_of_the_real_logs_are_found():
+    rows = audit_rows(sorted(DATA.glob("[cet]*/*.json")))
+    wrong = {Path(row["file"]).stem: row for row in rows if row["disagreements"]}
+    assert list(wrong) == ["mistral-instruct_0_261"]
+    row = wrong["mistral-instruct_0_261"]
+    assert (row["metric"], row["disagreements"], row["dialogues"]) == ("prompt_to_line", 35, 39)
+    assert row["recorded"] > 0.6 > 0.4 > row["recomputed"]

@@ -1,0 +1,225 @@
+"""The buffer: whole trajectories, each token once; credit and leash over real rollouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import A2C
+
+from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer
+from persona_env.sb3.credit import Steps, line_advantages
+from persona_env.spaces import TokenContext
+from tests.sb3.rollouts import collect, make, random_values
+from tests.sb3.toys import PAD, Bandit, ToyDialogues, tiny_llama
+
+SPACES = (TokenContext(20, 12, PAD), spaces.Discrete(20))
+
+
+def observed(rows: list[list[int]], probing: list[bool] | None = None) -> TokenObservation:
+    found = np.stack([SPACES[0].padded(row) for row in rows]).view(TokenObservation)
+    found.probing = None if probing is None else np.array(probing)
+    return found
+
+
+def filled(steps: list[tuple[list[list[int]], list[bool], list[float], list[bool]]], **options: Any) -> Any:
+    """A buffer with steps of (contexts, probing, rewards, episode starts); values are 0."""
+    rows = len(steps[0][0])
+    buffer = TrajectoryRolloutBuffer(len(steps), *SPACES, "cpu", n_envs=rows, **options)
+    observations = [observed(contexts, probing) for contexts, probing, _, _ in steps]
+    nothing = torch.zeros(rows)
+    for step, (observation, (_, _, rewards, starts)) in enumerate(zip(observations, steps, strict=True)):
+        if step + 1 < len(steps):
+            observation.following = observations[step + 1]
+        actions = np.full((rows, 1), step)
+        buffer.add(observation, actions, np.array(rewards), np.array(starts), nothing, nothing)
+    return buffer
+
+
+def test_every_token_comes_once_with_its_own_figures() -> None:
+    algorithm = make(ToyDialogues(4, asks=1), tiny_llama())
+    random_values(algorithm)
+    collect(algorithm)
+    buffer = algorithm.rollout_buffer
+    for size in (32, None):
+        samples = list(buffer.get(size))
+        assert len(samples) == (4 if size else 1)
+        for name in ("actions", "log_probs", "values", "advantages", "returns"):
+            field = {"log_probs": "old_log_prob", "values": "old_values"}.get(name, name)
+            got = torch.cat([getattr(sample, field).flatten() for sample in samples]).sort().values
+            want = torch.from_numpy(np.sort(getattr(buffer, name).flatten()))
+            assert torch.allclose(got.double(), want.double()), name
+
+
+def test_a_trajectory_is_never_split() -> None:
+    algorithm = make(ToyDialogues(4, asks=2), tiny_llama(), n_steps=64)
+    collect(algorithm)
+    buffer = algorithm.rollout_buffer
+    seen = np.concatenate([segments for segments in buffer.trajectories.batches(32)])
+    assert sorted(seen) == list(range(len(buffer.trajectories.parent)))
+    assert len(buffer.trajectories.batches(32)) == 8
+
+
+def test_batches_are_about_as_large_as_asked_for() -> None:
+    algorithm = make(ToyDialogues(8), tiny_llama(), n_steps=64)
+    collect(algorithm)
+    sizes = [len(sample.actions) for sample in algorithm.rollout_buffer.get(64)]
+    assert sum(sizes) == 512
+    assert max(sizes) < 64 + 16  # a dialogue of this toy has at most 15 tokens of the learner
+
+
+def test_golden_credit_through_the_buffer() -> None:
+    """Row 0: lines of 2 tokens and 1, paid 1 and 2, then the end; row 1: a line, an answer paid 3, a line.
+
+    line_gamma .5, line_lambda 1, values 0: row 0: 1 + .5*2 = 2, 2, 2, then a new dialogue: 0.
+    Row 1: 1 + .5*4 = 3; answer 3, 3; then 4.
+    """
+    buffer = filled(
+        [
+            ([[5], [5]], [False, False], [0, 1], [True, True]),
+            ([[5, 6], [5, 6, 3]], [False, True], [1, 0], [False, False]),
+            ([[5, 6, 7, 8], [5, 6, 3, 7]], [False, True], [2, 3], [False, False]),
+            ([[9], [5, 6, 8]], [False, False], [0, 4], [True, False]),
+        ],
+        line_gamma=0.5,
+        line_lambda=1.0,
+    )
+    buffer.compute_returns_and_advantage(torch.zeros(2, 1), np.array([False, True]))
+    assert buffer.advantages.tolist() == [[2, 3], [2, 3], [2, 3], [0, 4]]
+    assert buffer.returns.tolist() == buffer.advantages.tolist()
+
+
+@pytest.mark.parametrize("outside", [None, 6])
+def test_advantages_are_those_of_a_careful_bookkeeper(outside: int | None) -> None:
+    """The environment's own account of lines, answers and ends, against what the buffer found out."""
+    envs = ToyDialogues(4, asks=2, outside=outside)
+    algorithm = make(envs, tiny_llama(), n_steps=48)
+    random_values(algorithm)
+    account: list[Any] = []
+    step = envs.step
+
+    def accounted(actions: Any) -> Any:
+        answer, said = envs.probing.copy(), envs.in_line.copy()
+        out = step(actions)
+        done, truncated = out[2] | out[3], out[3]
+        ended = (np.asarray(actions) == 1) | (said + 1 == envs.max_tokens)
+        last = [None if final is None else final.copy() for final in out[4].get("final_obs", [None] * 4)]
+        account.append((answer, ended, done, out[1].copy(), truncated.copy(), last, envs.probing.copy()))
+        return out
+
+    envs.step = accounted
+    collect(algorithm)
+    buffer = algorithm.rollout_buffer
+    answer, ended, done, rewards, truncated, last, _ = (np.array(part, object) for part in zip(*account, strict=True))
+    values = np.zeros(done.shape, np.float32)
+    for t, row in zip(*np.nonzero(truncated), strict=True):
+        context = torch.from_numpy(last[t][row])[None]
+        values[t, row] = algorithm.policy.predict_values(context).item()
+    with torch.no_grad():
+        after = algorithm.policy.predict_values(torch.tensor(algorithm._last_obs))
+    want = line_advantages(
+        Steps(
+            rewards.astype(np.float32), buffer.values, answer.astype(bool), ended.astype(bool), done.astype(bool),
+            after.flatten().numpy(), account[-1][-1] & ~account[-1][2], values,
+        ),
+        0.5, 0.8,
+    )  # fmt: skip
+    assert bool(truncated.any()) == (outside is not None)
+    assert np.allclose(buffer.advantages, want, atol=1e-5)
+
+
+def test_a_context_that_changes_without_a_question_is_refused() -> None:
+    steps = [([[5, 6, 7]], [False], [0.0], [True]), ([[5, 8]], [False], [0.0], [False])]
+    with pytest.raises(ValueError, match="wrap the environment in as_sb3"):
+        filled(steps)
+
+
+def test_nothing_is_yielded_before_the_rollout_is_full() -> None:
+    buffer = TrajectoryRolloutBuffer(4, *SPACES, "cpu", n_envs=1)
+    with pytest.raises(ValueError, match="unfinished"):
+        next(buffer.get(4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(line_gamma=1.5), "line_gamma in"),
+        (dict(line_lambda=-0.1), "line_lambda in"),
+        (dict(kl_weight=-1.0), "kl_weight >= 0"),
+        (dict(kl_weight=float("nan")), "kl_weight >= 0"),
+        (dict(leash="tight"), "leash 'reward' or 'loss'"),
+        (dict(leash="loss", kl_weight=0.1), "its weight is ent_coef"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrajectoryRolloutBuffer(4, *SPACES, **options)
+
+
+def test_other_spaces_are_refused() -> None:
+    with pytest.raises(ValueError, match="use a token environment"):
+        TrajectoryRolloutBuffer(4, spaces.Box(0, 1, (3,)), SPACES[1])
+
+
+@pytest.mark.parametrize("options", [dict(kl_weight=0.1), dict(leash="loss")])
+def test_a_leash_without_a_reference_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="Expected a reference"):
+        make(Bandit(np.zeros(6)), tiny_llama(6), rollout_buffer_kwargs=options)
+
+
+def test_a_reference_alone_is_a_leash_in_the_reward() -> None:
+    held = make(Bandit(np.zeros(6)), tiny_llama(6), policy_kwargs=dict(reference="initial"))
+    free = make(
+        Bandit(np.zeros(6)),
+        tiny_llama(6),
+        policy_kwargs=dict(reference="initial"),
+        rollout_buffer_kwargs=dict(kl_weight=0.0),
+    )
+    assert (held.rollout_buffer.reward_weight, free.rollout_buffer.reward_weight) == (0.03, 0.0)
+
+
+def test_two_learners_in_one_environment_keep_their_own_references() -> None:
+    """Both are made with the same observation space, on which the buffer and its policy meet."""
+    from persona_env.sb3 import as_sb3
+
+    envs = as_sb3(ToyDialogues(4))
+    first = make(envs, tiny_llama(), policy_kwargs=dict(reference="initial"))
+    second = make(envs, tiny_llama(seed=1), policy_kwargs=dict(reference="initial"))
+    assert first.rollout_buffer.policy is first.policy
+    assert second.rollout_buffer.policy is second.policy
+
+
+def test_the_leash_takes_the_log_ratio_of_each_token_from_its_reward() -> None:
+    algorithm = make(
+        ToyDialogues(4, asks=1),
+        tiny_llama(),
+        policy_kwargs=dict(reference=tiny_llama(seed=1)),
+        rollout_buffer_kwargs=dict(kl_weight=0.25),
+    )
+    paid: list[np.ndarray] = []
+    add = algorithm.rollout_buffer.add
+    algorithm.rollout_buffer.add = lambda *a: (paid.append(a[2].copy()), add(*a))[1]
+    contexts = collect(algorithm)
+    buffer = algorithm.rollout_buffer
+    everything = torch.from_numpy(np.stack(contexts).reshape(-1, contexts[0].shape[1]))
+    actions = torch.from_numpy(buffer.actions.reshape(-1))
+    with torch.no_grad():
+        reference = algorithm.policy.reference_log_probs(everything, actions).numpy().reshape(32, 4)
+    assert np.allclose(buffer.rewards, np.stack(paid) - 0.25 * (buffer.log_probs - reference), atol=1e-5)
+    assert buffer.kl_to_reference() == pytest.approx(float((buffer.log_probs - reference).mean()), abs=1e-5)
+    assert abs(buffer.kl_to_reference()) > 1e-3
+
+
+def test_the_reference_itself_is_no_distance_away() -> None:
+    algorithm = make(ToyDialogues(4), tiny_llama(), policy_kwargs=dict(reference="initial"))
+    collect(algorithm)
+    assert np.abs(algorithm.rollout_buffer.log_ratio()).max() < 1e-5
+
+
+def test_a2c_takes_all_of_it_at_once() -> None:
+    algorithm = make(ToyDialogues(4, asks=2), tiny_llama(), A2C)
+    algorithm.learn(256)
+    assert algorithm._n_updates == 2

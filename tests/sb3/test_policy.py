@@ -1,0 +1,242 @@
+"""The policy: one distribution, however it is computed; masks, dropout, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+
+from persona_env.sb3 import TokenPolicy, as_sb3
+from persona_env.spaces import TokenContext
+from tests.sb3.rollouts import collect, make, random_values
+from tests.sb3.toys import END, PAD, ToyDialogues, dropping_gpt2, tiny_llama
+
+TEMPLATE = (
+    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}"
+    "{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """Every byte is a token; control tokens for the chat format."""
+    specials = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
+    symbols = specials + sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(symbols)}, []))
+    words.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(r"\s?\w+|\W"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )  # fmt: skip
+    words.decoder = decoders.ByteLevel()
+    words.add_special_tokens(specials)
+    found = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<|pad|>", eos_token="<|end|>")
+    found.chat_template = TEMPLATE
+    return found
+
+
+def padded_like(contexts: list[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(contexts).reshape(-1, contexts[0].shape[1]))
+
+
+def compared(algorithm: Any) -> dict[str, float]:
+    """The largest distances between the rollout's, the packed and the naive figures."""
+    random_values(algorithm)
+    contexts, worst = collect(algorithm), dict.fromkeys(("packed", "naive", "value", "naive_value"), 0.0)
+    everything = padded_like(contexts)
+    for packed in algorithm.rollout_buffer._batches(32):
+        sample = algorithm.rollout_buffer._samples(packed)
+        actions = sample.actions.long().flatten()
+        with torch.no_grad():
+            values, log_prob, _ = algorithm.policy.evaluate_actions(sample.observations, actions)
+            naive_values, naive, _ = algorithm.policy.evaluate_actions(everything[packed.step], actions)
+        for name, difference in (
+            ("packed", log_prob - sample.old_log_prob),
+            ("naive", naive - log_prob),
+            ("value", values.flatten() - sample.old_values),
+            ("naive_value", naive_values - values),
+        ):
+            worst[name] = max(worst[name], float(difference.abs().max()))
+    return worst
+
+
+@pytest.mark.parametrize("asks", [0, 1, 2])
+@pytest.mark.parametrize("outside", [None, 7])
+def test_rollout_update_and_full_forward_give_the_same_log_probabilities_and_values(
+    asks: int, outside: int | None
+) -> None:
+    envs = ToyDialogues(4, asks=asks, outside=outside, reply=12)
+    worst = compared(make(envs, tiny_llama(), n_steps=48))
+    assert max(worst.values()) < 1e-5, worst
+
+
+def test_a_second_rollout_after_an_update_sees_the_new_weights() -> None:
+    algorithm = make(ToyDialogues(4, asks=1), tiny_llama(), learning_rate=1e-2)
+    collect(algorithm)
+    algorithm.train()
+    assert compared(algorithm)["packed"] < 1e-5
+
+
+def test_weights_that_are_set_by_hand_are_noticed() -> None:
+    algorithm = make(ToyDialogues(4), tiny_llama())
+    collect(algorithm)
+    with torch.no_grad():
+        algorithm.policy.lm.get_output_embeddings().weight.mul_(1.5)
+    context = torch.tensor(algorithm._last_obs)
+    got = algorithm.policy.get_distribution(context).distribution.logits
+    with torch.enable_grad():
+        want = algorithm.policy.get_distribution(context).distribution.logits
+    assert torch.allclose(got, want, atol=1e-5)
+
+
+def test_dropout_changes_nothing() -> None:
+    """GPT-2's default dropout is 0.1, and stable-baselines3 switches to training mode for the update."""
+    algorithm = make(ToyDialogues(4, asks=1), dropping_gpt2())
+    collect(algorithm)
+    algorithm.policy.set_training_mode(True)
+    assert algorithm.policy.training
+    assert not any(module.training for module in algorithm.policy.lm.modules())
+    for sample in algorithm.rollout_buffer.get(32):
+        _, log_prob, _ = algorithm.policy.evaluate_actions(sample.observations, sample.actions.flatten())
+        assert (log_prob - sample.old_log_prob).abs().max() < 1e-5
+
+
+def test_forbidden_tokens_are_never_said_and_nothing_is_nan() -> None:
+    forbidden = tuple(range(5, 20))
+    algorithm = make(
+        ToyDialogues(4, asks=1),
+        tiny_llama(scale=1.0),
+        policy_kwargs=dict(forbidden_ids=forbidden, reference="initial"),
+        ent_coef=0.1,
+    )
+    algorithm.learn(128)
+    said = set(algorithm.rollout_buffer.actions.flatten().tolist())
+    assert said <= {1, 2, 3, 4}
+    assert len(said) > 1
+    assert all(parameter.isfinite().all() for parameter in algorithm.policy.parameters())
+    assert np.isfinite(algorithm.rollout_buffer.returns).all()
+
+
+def test_the_padding_is_always_forbidden() -> None:
+    algorithm = make(ToyDialogues(2), tiny_llama(), policy_kwargs=dict(forbidden_ids=()))
+    assert algorithm.policy.forbidden_ids == (PAD,)
+
+
+def test_tokens_are_drawn_with_their_probabilities() -> None:
+    torch.manual_seed(0)
+    probabilities = torch.tensor([0.0, 0.5, 0.2, 0.0, 0.25, 0.05, 0.0])
+    log_probs = probabilities.clamp(min=1e-45).log().masked_fill(probabilities == 0, torch.finfo().min)
+    drawn = TokenPolicy._sample(log_probs.expand(20_000, -1)).bincount(minlength=7) / 20_000
+    assert (drawn[probabilities == 0] == 0).all()
+    assert torch.allclose(drawn, probabilities, atol=0.015)
+
+
+def test_the_same_seed_gives_the_same_tokens() -> None:
+    first = make(ToyDialogues(4), tiny_llama())
+    collect(first)
+    second = make(ToyDialogues(4), tiny_llama())
+    collect(second)
+    assert (first.rollout_buffer.actions == second.rollout_buffer.actions).all()
+
+
+def test_the_likeliest_token_is_said_when_asked_for() -> None:
+    algorithm = make(ToyDialogues(4), tiny_llama())
+    context = algorithm.env.reset()
+    actions, _ = algorithm.predict(context, deterministic=True)
+    logits = algorithm.policy.get_distribution(torch.tensor(context)).distribution.logits
+    assert (actions == logits.argmax(-1).numpy()).all()
+    assert algorithm.predict(context[0], deterministic=True)[0] == actions[0]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [(19, "got 20 ids"), (21, "got 20 ids")],
+)
+def test_a_model_with_other_tokens_than_the_environment_is_refused(vocabulary: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(ToyDialogues(2, vocabulary=vocabulary), tiny_llama(20))
+
+
+def test_a_model_without_an_output_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="causal language model"):
+        make(ToyDialogues(2), tiny_llama().base_model)
+
+
+def test_other_spaces_are_refused() -> None:
+    box, tokens = spaces.Box(0, 19, (8,), np.int32), TokenContext(20, 8, PAD)
+    for observations, actions in ((box, spaces.Discrete(20)), (tokens, box)):
+        with pytest.raises(ValueError, match="use a token environment"):
+            TokenPolicy(observations, actions, lambda _: 1e-3, model=tiny_llama())
+
+
+def test_noise_for_continuous_actions_is_refused() -> None:
+    with pytest.raises(ValueError, match="use_sde=False"):
+        TokenPolicy(TokenContext(20, 8, PAD), spaces.Discrete(20), lambda _: 1e-3, True, model=tiny_llama())
+
+
+def test_the_reference_is_no_part_of_the_policy() -> None:
+    algorithm = make(ToyDialogues(2), tiny_llama(), policy_kwargs=dict(reference="initial"))
+    policy = algorithm.policy
+    assert not [name for name in policy.state_dict() if "reference" in name]
+    assert not any(parameter.requires_grad for parameter in policy.reference.model.parameters())
+    before = [parameter.clone() for parameter in policy.reference.model.parameters()]
+    algorithm.learn(64)
+    after = list(policy.reference.model.parameters())
+    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert not torch.equal(next(iter(policy.lm.parameters())), after[0])
+
+
+def test_the_policys_own_model_is_no_reference() -> None:
+    model = tiny_llama()
+    with pytest.raises(ValueError, match="say 'initial'"):
+        make(ToyDialogues(2), model, policy_kwargs=dict(reference=model))
+
+
+def test_a_saved_model_is_an_ordinary_one_and_comes_back_with_its_value_head(tmp_path: Path) -> None:
+    tokenizer = word_tokenizer()
+    size = len(tokenizer)
+    model = tiny_llama(size)
+    algorithm = make(ToyDialogues(2, vocabulary=size), model, policy_kwargs=dict(tokenizer=tokenizer))
+    assert algorithm.policy.chat.end_id == END
+    assert set(algorithm.policy.forbidden_ids) == {0, 2, 3, 4}
+    random_values(algorithm)
+    algorithm.learn(64)
+    algorithm.policy.save_pretrained(tmp_path)
+    assert {"model.safetensors", "tokenizer.json", "value_head.safetensors"} <= {p.name for p in tmp_path.iterdir()}
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == TEMPLATE
+    for old, new in zip(algorithm.policy.lm.parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(old, new)
+    again = make(ToyDialogues(2, vocabulary=size), f"hf:{tmp_path}")
+    context = torch.tensor(algorithm._last_obs)
+    with torch.no_grad():
+        assert torch.allclose(algorithm.policy.predict_values(context), again.policy.predict_values(context))
+
+
+def test_stable_baselines_own_saving_still_works(tmp_path: Path) -> None:
+    envs = as_sb3(ToyDialogues(2))
+    algorithm = make(envs, tiny_llama(), policy_kwargs=dict(reference="initial"))
+    random_values(algorithm)
+    algorithm.learn(64)
+    context = torch.tensor(algorithm._last_obs)
+    algorithm.policy.save(str(tmp_path / "policy.pt"))
+    algorithm.save(tmp_path / "all.zip")
+    for policy in (
+        TokenPolicy.load(str(tmp_path / "policy.pt")),
+        PPO.load(tmp_path / "all.zip", env=envs, device="cpu").policy,
+    ):
+        assert isinstance(policy, TokenPolicy)
+        for name, weight in algorithm.policy.state_dict().items():
+            assert torch.equal(weight, policy.state_dict()[name]), name
+        want = algorithm.policy.get_distribution(context).distribution.logits
+        assert torch.allclose(policy.get_distribution(context).distribution.logits, want, atol=1e-5)
+
+
+def test_half_precision_weights_are_trained_in_single_precision() -> None:
+    algorithm = make(ToyDialogues(2), tiny_llama().half())
+    assert algorithm.policy.lm.dtype == torch.float32
