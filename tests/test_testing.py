@@ -6,28 +6,33 @@
 import itertools
 import random
 from functools import partial
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
+import persona_env.metrics
 import persona_wrappers as pw
 from persona_env.judges import LineVsHistory, Verdict, load_judge
-from persona_env.metrics import Copying, LineToLine, PromptToLine, QuestionAnswer, Relevance, Repetition, Score
+from persona_env.metrics import LineMetric, PromptToLine, QuestionAnswer, Repetition, Score
 from persona_env.speakers import load_speaker
 from persona_env.speakers.scripted import ScriptedSpeaker
 from persona_env.testing import check_judge, check_metric, check_reward_wrapper, check_speaker, sample_views
 
+LINE_METRICS = [
+    made
+    for name in persona_env.metrics.__all__
+    if isinstance(made := getattr(persona_env.metrics, name), type) and issubclass(made, LineMetric)
+]
 METRICS = (
-    PromptToLine(),
-    LineToLine(),
-    Relevance(),
-    Copying(),
-    Repetition(),
+    *(made() for made in LINE_METRICS if made is not LineMetric),
+    Repetition(None),
     QuestionAnswer(ScriptedSpeaker()),
     QuestionAnswer(ScriptedSpeaker(), every=1, held_out=False),
 )
-REWARDS = ("PromptToLineReward", "LineToLineReward", "RelevanceReward", "CopyPenalty", "RepetitionPenalty")
+REWARDS = [name for name in pw.__all__ if isinstance(getattr(pw, name), type)]
+HOMES = {"gym": pw, "vector": pw.vector, "aec": pw.aec}
 JOINT = partial(
     pw.vector.ConsistencyRewards,
     weights={"prompt_to_line": 1.0, "line_to_line": 0.5, "question_answer": 0.1, "copying": 0.2},
@@ -53,16 +58,27 @@ def test_every_metric_passes(metric):
     check_metric(metric)
 
 
-@pytest.mark.parametrize(("name", "form"), list(itertools.product(REWARDS, ["gym", "vector", "aec"])))
+@pytest.mark.parametrize(("name", "form"), list(itertools.product(REWARDS, HOMES)))
 def test_every_reward_passes_in_every_form(name, form):
-    home = {"gym": pw, "vector": pw.vector, "aec": pw.aec}[form]
-    check_reward_wrapper(getattr(home, name), form=form)
+    check_reward_wrapper(getattr(HOMES[form], name), form=form)
 
 
-@pytest.mark.parametrize(("every", "form"), list(itertools.product([1, 2, None], ["gym", "vector", "aec"])))
+@pytest.mark.parametrize(("every", "form"), list(itertools.product([1, 2, None], HOMES)))
 def test_the_reward_for_answers_passes_with_every_schedule(every, form):
-    home = {"gym": pw, "vector": pw.vector, "aec": pw.aec}[form]
-    check_reward_wrapper(partial(home.QuestionAnswerReward, every=every), form=form)
+    check_reward_wrapper(partial(HOMES[form].QuestionAnswerReward, every=every), form=form)
+
+
+def test_every_line_metric_and_every_reward_is_among_them():
+    assert len(METRICS) == 5 + 3
+    assert len(REWARDS) == 6
+    for home in HOMES.values():
+        assert set(REWARDS) <= set(home.__all__)
+
+
+def test_a_drift_type_has_the_same_file_name_as_metric_and_as_reward():
+    for metric in METRICS:
+        for package in (persona_env.metrics, pw):
+            assert (Path(next(iter(package.__path__))) / f"{metric.name}.py").is_file()
 
 
 def test_the_joint_rewards_pass():

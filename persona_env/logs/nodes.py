@@ -87,18 +87,20 @@ class Node:
 
     def items(self, count: int | None = None) -> list[Node]:
         """Returns the items of the list here, which has `count` of them where that is given."""
-        if not isinstance(self.value, list):
+        found = self.value
+        if not isinstance(found, list):
             raise self.fail("a list")
-        values = cast(list[object], self.value)
+        values = cast(list[object], found)
         if count is not None and len(values) != count:
             raise self.fail(f"a list of {count}", got=f"{len(values)} items")
         return [Node(value, f"[{place}]", self) for place, value in enumerate(values)]
 
     def fields(self) -> Mapping[str, object]:
         """Returns the object here."""
-        if not isinstance(self.value, dict):
+        found = self.value
+        if not isinstance(found, dict):
             raise self.fail("an object")
-        return cast(dict[str, object], self.value)
+        return cast(dict[str, object], found)
 
     def get(self, key: str) -> Node | None:
         """Returns a field of the object here, or None where there is none of that name."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
 
 from persona_env.conversation import Conversation
 from persona_env.logs.nodes import LogError, Node
@@ -131,7 +130,7 @@ def _dialogue(node: Node, source: str, number: int) -> LoggedDialogue:
 def _key(node: Node) -> SpeakerKey:
     if node.value not in ("P1", "P2"):
         raise node.fail("P1 or P2")
-    return cast(SpeakerKey, node.value)
+    return node.value
 
 
 def _message(node: Node) -> LoggedMessage:

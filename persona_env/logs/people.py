@@ -74,10 +74,10 @@ def _person(node: Node, name: str) -> tuple[Persona, str | None]:
     fields = node.fields()
     if "conversation" in fields or "messages" in fields:
         raise node.fail("a persona", "this is a log of dialogues: read it with load_logs", got="a dialogue")
-    if fields.keys() == {"persona", "name"}:
+    if set(fields) == {"persona", "name"}:
         text = plain_text(node.field("persona").text(empty=False))
         return Persona(name, "chat_partner", node.field("name").text(), text), None
-    if fields.keys() == {"description", "strategy"}:
+    if set(fields) == {"description", "strategy"}:
         texts = (node.field(key).text(empty=False).strip() for key in ("description", "strategy"))
         return Persona(name, "patient", "", "\n\n".join(texts)), None
     split = node.get("split")

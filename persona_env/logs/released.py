@@ -47,7 +47,7 @@ def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
 
 def is_dialogue(node: Node) -> bool:
     """Returns whether this looks like a dialogue of the released logs."""
-    return isinstance(node.value, dict) and "conversation" in node.value
+    return isinstance(node.value, dict) and "conversation" in node.fields()
 
 
 def read_dialogue(node: Node, source: str, number: int) -> LoggedDialogue:

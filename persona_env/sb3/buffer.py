@@ -97,7 +97,12 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             )
 
     def reset(self) -> None:
-        """Makes ready for the next rollout."""
+        """Makes ready for the next rollout; the critic takes up the level of the last one's returns.
+
+        That waits until here, so that the update sees the estimates that the rollout had.
+        """
+        if self.policy is not None and getattr(self, "trajectories", None) is not None:
+            self.policy.value_head.follow(float((self.returns - self.values).mean()))
         shape = (self.buffer_size, self.n_envs)
         self.actions = np.zeros((*shape, self.action_dim), np.int64)
         for name in ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages"):

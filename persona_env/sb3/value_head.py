@@ -11,18 +11,23 @@ __all__ = ["ValueHead"]
 class ValueHead(nn.Module):
     """Estimates what is still to come from the last hidden state.
 
-    The estimate begins at 0. It is multiplied by `scale`, so that it follows the returns although the
-    optimiser takes the small steps that suit the language model (stable-baselines3 has one rate for all).
+    stable-baselines3 has one learning rate, and it suits the language model: too small for a critic that
+    must find the level of the returns first. So the level is not learned but followed (`follow`), and the
+    learned part, which begins at 0, is multiplied by `scale`.
 
     Args:
         hidden: Width of the language model's hidden states, d.
         width: Width of the one layer between.
-        scale: What the output is multiplied by.
+        scale: What the learned part is multiplied by.
         gradient: Whether the critic's error also trains the language model.
 
-    >>> ValueHead(8)(torch.ones(3, 8)).tolist()
-    [[0.0], [0.0], [0.0]]
+    >>> head = ValueHead(8)
+    >>> head.follow(1.5)
+    >>> head(torch.ones(3, 8)).tolist()
+    [[1.5], [1.5], [1.5]]
     """
+
+    level: Tensor
 
     def __init__(self, hidden: int, width: int = 64, scale: float = 8.0, gradient: bool = False):
         super().__init__()
@@ -30,8 +35,13 @@ class ValueHead(nn.Module):
         self.inner, self.outer = nn.Linear(hidden, width), nn.Linear(width, 1)
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
+        self.register_buffer("level", torch.zeros(()))
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Returns values (A, 1) in float32 for hidden states (A, d)."""
         hidden = hidden if self.gradient else hidden.detach()
-        return self.outer(torch.tanh(self.inner(hidden.float()))) * self.scale
+        return self.outer(torch.tanh(self.inner(hidden.float()))) * self.scale + self.level
+
+    def follow(self, error: float) -> None:
+        """Moves the level by a rollout's mean error, return less estimate."""
+        self.level += error

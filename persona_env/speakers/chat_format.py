@@ -71,15 +71,16 @@ class ChatFormat:
 
     def __init__(self, rendering: Rendering, segments: Segments):
         self.tokenizer, self.template = rendering.tokenizer, rendering.template
-        self._special: Any = self.tokenizer  # its special ids are typed more widely than they are
+        self._tokenizer: Any = self.tokenizer  # typed more widely than it is
         self._segments = segments
         self._remembered: dict[str, tuple[int, ...]] = {}
         controls = _control_tokens(rendering)
         self._control_ids = frozenset(i for i in controls.values() if i is not None)
-        self._controls = re.compile("|".join(map(re.escape, sorted(controls, key=len)[::-1])) or r"(?!)")
+        longest_first = sorted(controls, key=len, reverse=True)
+        self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self.end_id, self._end = self._find_end()
-        closing = self._encode(rendering.closing())[:1]
-        ends = {self.end_id, self._special.eos_token_id, *(i for i in closing if i in self._control_ids)}
+        closing = self._control_ids & set(self._encode(rendering.closing())[:1])
+        ends = {self.end_id, self._tokenizer.eos_token_id, *closing}
         self.end_ids = frozenset(int(i) for i in ends if i is not None)
         ids = set(self.tokenizer.get_vocab().values())
         self.vocabulary = max(ids) + 1
@@ -167,7 +168,7 @@ class ChatFormat:
         backend: Any = getattr(self.tokenizer, "backend_tokenizer", None)
         if backend is not None:
             return str(backend.decode(kept, skip_special_tokens=True)).strip()
-        text = self.tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        text = self._tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text).strip()
 
     def _encode(self, text: str) -> list[int]:
@@ -184,7 +185,7 @@ class ChatFormat:
 
     def _find_end(self) -> tuple[int, str]:
         after = self._segments.after
-        added = self.tokenizer.get_added_vocab()
+        added: dict[str, int] = self._tokenizer.get_added_vocab()
         token = max((x for x in added if x and after.startswith(x)), key=len, default="")
         if not token or self._encode(after)[:1] != [added[token]]:
             raise Misfit(7, f"has no end token right after an own line, only {after[:20]!r}")
@@ -196,8 +197,8 @@ class ChatFormat:
         # Texts are cleaned of control tokens: one that no segment holds never stands in a context.
         vocabulary = self.tokenizer.get_vocab()
         rest = (*sorted(self._control_ids), *(vocabulary.get(byte) for byte in _IMPOSSIBLE_BYTES))
-        for i in (self._special.pad_token_id, *rest):
-            if i is not None and i not in used and i != self._special.unk_token_id:
+        for i in (self._tokenizer.pad_token_id, *rest):
+            if i is not None and i not in used and i != self._tokenizer.unk_token_id:
                 return int(i)
         raise Misfit(8, "leaves no token for padding (add a pad token to the tokenizer)")
 
@@ -214,7 +215,7 @@ class ChatFormat:
                 ids += self.heard(line) if i % 2 else self.own(line)
             exact = exact and ids == self._encode(composed)
         back = self.decode(self.own(_PLAIN))
-        if not {self._special.unk_token_id} & set(self.own(_PLAIN)) and back != _PLAIN:
+        if not {self._tokenizer.unk_token_id} & set(self.own(_PLAIN)) and back != _PLAIN:
             raise Misfit(10, f"gives {back!r} back for {_PLAIN!r} (use another tokenizer)")
         return exact
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import numpy as np
 import torch
+from huggingface_hub import constants
 from huggingface_hub import utils as hub
 from numpy.typing import NDArray
 from torch import Tensor
@@ -243,7 +247,7 @@ def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
     """
     source = _source(spec)
     with _quiet(), _explained(spec, source):
-        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(source, local_files_only=_is_out_of_reach(source), trust_remote_code=False)
 
 
 def load_model(spec: str) -> PreTrainedModel:
@@ -263,6 +267,7 @@ def load_model(spec: str) -> PreTrainedModel:
             source,
             dtype="auto" if on_gpu else torch.float32,
             use_safetensors=True,
+            local_files_only=_is_out_of_reach(source),
             trust_remote_code=False,
             output_loading_info=True,
         )
@@ -329,6 +334,25 @@ def _explained(spec: str, source: str) -> Iterator[None]:
     try:
         yield
     except _LOADING_ERRORS as error:
-        why = " ".join(str(error).split())[:160] or type(error).__name__
-        what = "a folder with a whole model" if Path(source).is_dir() else "a folder or hub id in reach"
-        raise ValueError(f"Expected {what}, got {spec} ({why}): check the name and the files.") from error
+        if Path(source).is_dir():
+            why = " ".join(str(error).split())[:160] or type(error).__name__
+            raise ValueError(f"Expected a whole model in {spec}, got an error ({why}): check its files.") from error
+        raise ValueError(
+            f"Expected a model's folder or hub id, got {spec}, which is no folder here, and the hub "
+            "cannot be reached or does not give it: check the name."
+        ) from error
+
+
+def _is_out_of_reach(source: str) -> bool:
+    """Whether only what was downloaded before can be loaded; the hub's own retries take a minute."""
+    if Path(source).is_dir() or constants.HF_HUB_OFFLINE:
+        return True
+    if getproxies():
+        return False
+    hub_url = urlsplit(constants.ENDPOINT)
+    port = hub_url.port or (80 if hub_url.scheme == "http" else 443)
+    try:
+        socket.create_connection((hub_url.hostname or "", port), timeout=5).close()
+    except OSError:
+        return True
+    return False

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from persona_env.world.attribute import Attribute
 from persona_env.world.lexicon import (
     ATTRIBUTES,
     ECHO_REACTION,
@@ -14,7 +15,6 @@ from persona_env.world.lexicon import (
     HEDGE_REACTION,
     PLAIN_REACTIONS,
     WARM_REACTIONS,
-    Attribute,
 )
 from persona_env.world.reading import Reading, read_asked, read_line
 

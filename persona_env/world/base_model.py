@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["Example", "build_model", "encoder", "own_tokens_loss", "save", "value_ids"]
+__all__ = ["Example", "build_model", "encoder", "own_tokens_loss", "save", "sharpen", "value_ids"]
 
 Example: TypeAlias = tuple[list[int], list[bool]]
 """The token ids of a dialogue, and which of them the speaker says itself."""
@@ -51,6 +51,14 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: st
     """Writes model (float16 safetensors), tokenizer and chat template as Hugging Face files."""
     copy.deepcopy(model).half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def sharpen(model: LlamaForCausalLM, factor: float) -> None:
+    """Multiplies the model's logits by a factor, in its last norm; above 1 it is surer of itself."""
+    import torch
+
+    with torch.no_grad():
+        model.model.norm.weight.mul_(factor)
 
 
 def value_ids(tokenizer: PreTrainedTokenizerFast) -> frozenset[int]:

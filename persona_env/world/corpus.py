@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from persona_env.conversation import Conversation
 from persona_env.world.asking import AskingSettings, ask
 from persona_env.world.drift import DRIFTING, NO_DRIFT, DriftSettings, Moment, say
-from persona_env.world.grammar import remember
+from persona_env.world.grammar import Manner, remember
 from persona_env.world.lexicon import ATTRIBUTES
-from persona_env.world.people import make_persona, sample_values
+from persona_env.world.people import LISTED, make_persona, sample_values
 from persona_env.world.reading import is_warm, read_asked
 
-__all__ = ["CLEAN", "LONG", "MIXED", "CorpusSettings", "dialogue"]
+__all__ = ["CLEAN", "LONG", "CorpusSettings", "dialogue"]
 
 LEARNING_TO_TALK = AskingSettings(warm=0.35, leads_first=0.08, held_out=0.3)
 """More of what is rare in the environment, and the wordings that only evaluation uses."""
@@ -27,6 +27,7 @@ class CorpusSettings:
         lengths: (shortest, longest) number of the speaker's lines.
         long_lengths: The same for the share of longer dialogues.
         long_share: That share, in [0, 1].
+        listed: How many facts a persona lists beside its name: one of these.
         drift: How the speaker drifts.
         asking: How the task agent talks.
     """
@@ -36,21 +37,22 @@ class CorpusSettings:
     asking: AskingSettings = LEARNING_TO_TALK
     long_lengths: tuple[int, int] = (12, 24)
     long_share: float = 0.0
+    listed: tuple[int, ...] = LISTED
 
 
 CLEAN = CorpusSettings(
     (6, 10),
-    drift=NO_DRIFT,
+    listed=(1, 2, 3, 4, 5, 6),  # much to decline
+    drift=replace(NO_DRIFT, manner=Manner(improvises=0.0, volunteers=0.5)),
     asking=AskingSettings(warm=0.0, leads=0.0, leads_first=0.0, held_out=0.33),
 )
-MIXED = CorpusSettings((1, 8))
-LONG = CorpusSettings((4, 8), long_share=0.2)
+LONG = CorpusSettings((3, 8), long_share=0.15)
 
 
 def dialogue(rng: random.Random, settings: CorpusSettings) -> Conversation:
     """Returns one dialogue of a person who is in neither evaluation split."""
     role = rng.choice(list(ATTRIBUTES))
-    talk = Conversation(make_persona(role, sample_values(rng, None), rng, "corpus"))
+    talk = Conversation(make_persona(role, sample_values(rng, None), rng, "corpus", settings.listed))
     long = rng.random() < settings.long_share
     asked_lines: list[str] = []
     lines: list[str] = []

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from persona_env.world.grammar import Character, answer, in_character
+from persona_env.world.grammar import Character, Manner, answer, in_character
 from persona_env.world.lexicon import ATTRIBUTES, DEFAULT_VALUES, DRIFT_LINES
 from persona_env.world.reading import Asked
 
@@ -14,7 +14,7 @@ __all__ = ["ATTRACTOR", "DRIFTING", "NO_DRIFT", "DriftSettings", "Moment", "drif
 
 _MARKER_SHARE = {"patient": 0.5, "student": 0.45, "chat_partner": 0.3}
 
-_ANSWERS_TOO = 0.6
+_ANSWERS_TOO = 0.8
 """Of the lines out of the role, the share that still answers, be it right or wrong."""
 
 
@@ -33,11 +33,12 @@ class DriftSettings:
         agrees: Of the drifting answers to a leading question, the share that agrees.
         default: Of the other wrong values, the share that the default persona gives.
         defaults: The places in the value lists that make the default persona.
+        manner: How it talks when it does not drift.
     """
 
-    base: float = 0.08
+    base: float = 0.05
     per_turn: float = 0.045
-    warm: float = 0.45
+    warm: float = 0.5
     led: float = 0.3
     again: float = 0.1
     cap: float = 0.85
@@ -45,6 +46,7 @@ class DriftSettings:
     agrees: float = 0.7
     default: float = 0.65
     defaults: tuple[int, ...] = DEFAULT_VALUES
+    manner: Manner = Manner(improvises=0.25)  # declines are learned slowly: show more of them
 
 
 DRIFTING = DriftSettings()
@@ -115,7 +117,7 @@ def say(character: Character, moment: Moment, settings: DriftSettings, rng: rand
     """
     asked = moment.asked
     if asked is None or not drifts(moment, settings, rng):
-        return in_character(character, asked, rng), False
+        return in_character(character, asked, rng, settings.manner), False
     if asked.suggested is not None and rng.random() < settings.agrees:
         return answer(character.role, asked.key, asked.suggested, rng), True
     if rng.random() < settings.marker[character.role]:

@@ -9,12 +9,25 @@ from dataclasses import dataclass
 from persona_env.world.lexicon import ATTRIBUTES, HEDGES
 from persona_env.world.reading import Asked, clause, read_facts, read_line
 
-__all__ = ["Character", "answer", "in_character", "remember"]
+__all__ = ["MANNER", "Character", "Manner", "answer", "in_character", "remember"]
 
-IMPROVISES = 0.45
-"""How often an unlisted fact is made up instead of declined."""
-VOLUNTEERS_LISTED = 0.2
-VOLUNTEERS_UNLISTED = 0.08
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How somebody talks who is in character; probabilities in [0, 1].
+
+    Attributes:
+        improvises: An unlisted fact that is asked for is made up instead of declined.
+        volunteers: A line adds a second fact that the persona lists.
+        embroiders: A line adds one that is made up on the spot.
+    """
+
+    improvises: float = 0.45
+    volunteers: float = 0.2
+    embroiders: float = 0.08
+
+
+MANNER = Manner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,29 +71,28 @@ def answer(role: str, key: str, value: str, rng: random.Random) -> str:
     return rng.choice(ATTRIBUTES[role][key].answers).format(value)
 
 
-def _volunteered(character: Character, asked: str, rng: random.Random) -> tuple[str, str] | None:
+def _volunteered(character: Character, asked: str, manner: Manner, rng: random.Random) -> tuple[str, str] | None:
     """A second fact for the same line: mostly a listed one, now and then one made up on the spot."""
-    roll = rng.random()
-    if roll < VOLUNTEERS_LISTED:
-        others = [(key, value) for key, value in character.listed.items() if key != asked]
-        others = [pair for pair in others if pair[0] in ATTRIBUTES[character.role]]
-        return rng.choice(others) if others else None
-    if roll < VOLUNTEERS_LISTED + VOLUNTEERS_UNLISTED:
-        keys = [key for key in ATTRIBUTES[character.role] if key not in (*character.listed, asked)]
-        if keys:
-            key = rng.choice(keys)
-            made_up = rng.choice(ATTRIBUTES[character.role][key].values)
-            return key, character.stated.get(key, made_up)
+    attributes, roll = ATTRIBUTES[character.role], rng.random()
+    if roll < manner.volunteers:
+        others = [key for key in character.listed if key in attributes and key != asked]
+        key = rng.choice(others) if others else None
+        return (key, character.listed[key]) if key else None
+    if roll < manner.volunteers + manner.embroiders:
+        open_keys = [key for key in attributes if key not in (*character.listed, asked)]
+        key = rng.choice(open_keys) if open_keys else None
+        return (key, character.stated.get(key) or rng.choice(attributes[key].values)) if key else None
     return None
 
 
-def in_character(character: Character, asked: Asked | None, rng: random.Random) -> str:
+def in_character(character: Character, asked: Asked | None, rng: random.Random, manner: Manner = MANNER) -> str:
     """Returns a line without drift.
 
     Args:
         character: Who speaks.
         asked: What was asked; where it is nothing of the grammar, the speaker talks of a listed fact.
         rng: The randomness.
+        manner: How it talks.
     """
     attributes = ATTRIBUTES[character.role]
     topics = [key for key in character.listed if key in attributes]
@@ -89,9 +101,9 @@ def in_character(character: Character, asked: Asked | None, rng: random.Random) 
         return rng.choice(HEDGES)
     value = character.value(key)
     if value is None:
-        if rng.random() >= IMPROVISES:
+        if rng.random() >= manner.improvises:
             return rng.choice(HEDGES)
         value = rng.choice(attributes[key].values)
     line = answer(character.role, key, value, rng)
-    second = _volunteered(character, key, rng)
+    second = _volunteered(character, key, manner, rng)
     return f"{line[:-1]}, and {clause(answer(character.role, *second, rng))}" if second else line

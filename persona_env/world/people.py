@@ -10,14 +10,16 @@ from functools import lru_cache
 from typing import overload
 
 from persona_env.persona import Fact, Persona, QAItem, role_named
-from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES, VALUES_PER_ATTRIBUTE, Attribute
+from persona_env.world.attribute import Attribute
+from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES, VALUES_PER_ATTRIBUTE
 
-__all__ = ["SPLITS", "People", "make_persona", "personas", "sample_values", "split_of"]
+__all__ = ["LISTED", "SPLITS", "People", "make_persona", "personas", "sample_values", "split_of"]
 
 SPLITS: Mapping[str, int] = {"train": 4096, "dev": 256, "heldout": 256}
 """The number of personas of each split, per role."""
 
-_LISTED = (4, 5, 5, 6)
+LISTED = (4, 5, 5, 6)
+"""How many facts a persona lists beside the name; one of these."""
 
 
 def _has_held_pair(values: Sequence[int]) -> bool:
@@ -66,27 +68,34 @@ def _question(attribute: Attribute, value: str) -> QAItem:
     )
 
 
-def make_persona(role: str, values: Sequence[int], rng: random.Random, name: str = "") -> Persona:
-    """Returns a person: the name and four to six more facts are listed in random order, the rest hidden.
+def make_persona(
+    role: str,
+    values: Sequence[int],
+    rng: random.Random,
+    name: str = "",
+    listed: Sequence[int] = LISTED,
+) -> Persona:
+    """Returns a person: the name and some more facts are listed in random order, the rest hidden.
 
     Args:
         role: The key of a role.
         values: For each attribute of the role, in order, the place of the value in its list.
         rng: Decides what is listed, and in which order.
         name: The id.
+        listed: How many facts to list beside the name: one of these.
     """
     attributes = list(ATTRIBUTES[role].values())
     value = {a.key: a.values[place] for a, place in zip(attributes, values, strict=True)}
-    listed = [attributes[0], *rng.sample(attributes[1:], rng.choice(_LISTED))]
-    facts = tuple(Fact(a.key, value[a.key], a.sentence.format(value[a.key])) for a in listed)
+    told = [attributes[0], *rng.sample(attributes[1:], rng.choice(listed))]
+    facts = tuple(Fact(a.key, value[a.key], a.sentence.format(value[a.key])) for a in told)
     return Persona(
         id=name,
         role=role,
         name=value["name"],
         description=" ".join(fact.text for fact in facts),
         facts=facts,
-        hidden=tuple(a.key for a in attributes if a not in listed),
-        questions=tuple(_question(a, value[a.key]) for a in listed),
+        hidden=tuple(a.key for a in attributes if a not in told),
+        questions=tuple(_question(a, value[a.key]) for a in told),
     )
 
 

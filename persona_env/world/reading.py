@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+from persona_env.world.attribute import Attribute
 from persona_env.world.lexicon import (
     ATTRIBUTES,
     DRIFT_LINES,
     HEDGES,
     MARKER_WORDS,
     WARM_REACTIONS,
-    Attribute,
 )
 
 __all__ = ["Asked", "Reading", "clause", "is_warm", "read_asked", "read_facts", "read_line"]

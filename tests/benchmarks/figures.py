@@ -10,40 +10,15 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.runs import DRIFT, Run, base_model, run_all
+
 ROLES = ("patient", "student", "chat_partner")
-DRIFT = ("prompt_to_line", "line_to_line", "question_answer")
 Summary = Mapping[str, Any]
-
-
-def base_model(folder: Path, number: int) -> str:
-    """Returns the spec of a base model; numbers above 0 are made where they are missing."""
-    if number == 0:
-        return "tiny"
-    path = folder / f"base-{number}"
-    if not (path / "model.safetensors").is_file():
-        command = [sys.executable, "-m", "persona_env.world.pretrain", "--seed", str(number), "--out", str(path)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return f"hf:{path}"
-
-
-def run(folder: Path, role: str, base: tuple[int, str], seed: int, more: Sequence[str]) -> Summary:
-    """Runs the main job, if it was not run before, and returns its summary."""
-    number, spec = base
-    out = folder / f"{role}-base{number}-seed{seed}"
-    if not (out / "summary.json").is_file():
-        command = [sys.executable, "-m", "persona_env", "train", "--role", role, "--simulator", spec]
-        command += ["--seed", str(seed), "--out", str(out), *more]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    return json.loads((out / "summary.json").read_text())
 
 
 def spread(values: Iterable[float], unit: str = " %", scale: float = 100) -> str:
@@ -100,10 +75,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     options, more = parser.parse_known_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    bases = [(number, base_model(options.out, number)) for number in options.bases]
+    bases = {number: base_model(options.out, number) for number in options.bases}
     grid = list(itertools.product(options.roles, bases, options.seeds))
-    with ThreadPoolExecutor(options.jobs) as pool:
-        found = list(pool.map(lambda job: run(options.out, *job, more), grid))
+    runs = [
+        Run(
+            f"{role}-base{number}-seed{seed}",
+            ("--role", role, "--simulator", bases[number], "--seed", str(seed), *more),
+        )
+        for role, number, seed in grid
+    ]
+    found = run_all(options.out, runs, options.jobs)
     by_role = {role: [s for (r, _, _), s in zip(grid, found, strict=True) if r == role] for role in options.roles}
     print(f"{len(found)} runs; mean (smallest to largest).\n")
     print("| role | drift | before, 8 lines | after | change | before, 24 lines | after | change | unseen / seen |")

@@ -2,7 +2,7 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_env.judges.parse import Kind, parse_verdict, read_yes_no
@@ -128,6 +128,7 @@ def test_a_list_of_lines_is_checked_and_its_lines_are_the_speakers_own(reply: st
     assert (verdict.label, verdict.conflicts) == (label, conflicts)
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.text(), st.sampled_from(KINDS))
 def test_no_text_raises(reply: str, kind: Kind):
     verdict = parse_verdict(reply, kind, (0, 2))
@@ -158,6 +159,7 @@ PIECES = [
 ]
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.lists(st.sampled_from(PIECES)).map("".join), st.sampled_from(KINDS))
 def test_shuffled_pieces_of_replies_are_consistent_only_with_the_word_or_list_for_it(reply: str, kind: Kind):
     if parse_verdict(reply, kind, (0, 2)).label == "consistent":
@@ -167,6 +169,7 @@ def test_shuffled_pieces_of_replies_are_consistent_only_with_the_word_or_list_fo
         assert not re.search(bad, reply)
 
 
+@settings(deadline=None, max_examples=100)
 @given(st.text(st.characters(exclude_characters="nNoOyYeE[")), st.sampled_from(KINDS))
 def test_garbage_is_never_consistent(reply: str, kind: Kind):
     assert parse_verdict(reply, kind, (0, 2)).label == "invalid"

@@ -70,6 +70,16 @@ def test_conflicts_are_places_among_the_speakers_own_lines(tmp_path: Path):
     assert (verdict.label, verdict.conflicts, verdict.raw) == ("inconsistent", (0,), "[0]")
 
 
+def test_a_conflict_with_the_line_itself_or_a_later_one_is_none(tmp_path: Path):
+    path = written(tmp_path, changed(THERAPY, eval_index_consistency=[[3, "[3, 5]"], [5, "[]"]]))
+    dialogue = load_logs(path)[0]
+    for score in (
+        LineToLine()([dialogue.conversation()], RecordedJudge.load(path)),
+        [fail_closed(dialogue, "P2").line_to_line],
+    ):
+        assert (score[0].n, score[0].invalid) == (2, 1)
+
+
 def test_replies_that_differ_on_the_same_question_are_invalid(tmp_path: Path):
     other = changed(THERAPY, eval_prompt_consistency=[[1, "YES"], [3, "YES"], [5, "NO"]])
     path = written(tmp_path, THERAPY, other)

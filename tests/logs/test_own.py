@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_env.conversation import Conversation, Message
@@ -51,6 +51,7 @@ messages = st.lists(st.builds(Message, st.sampled_from(["simulator", "task"]), t
 conversations = st.builds(Conversation, personas, messages, texts)
 
 
+@settings(deadline=None, max_examples=25)
 @given(talk=conversations)
 def test_every_conversation_survives_a_log(talk: Conversation, tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.getbasetemp() / "talk.jsonl"

@@ -92,6 +92,13 @@ def test_a_gold_answer_is_read_or_refused(gold: str, right: str | None):
     assert (item.gold if item else None) == right
 
 
+def test_a_survey_of_a_line_said_twice_stands_after_both(tmp_path: Path):
+    lines = [[i, "Therapist: Hm?\n" if i % 2 == 0 else "Patient: Hm.\n"] for i in range(6)]
+    survey = [["Patient: Hm.\n", 0, ["a", "b"], ["NO", "NO"]]] * 3
+    (dialogue,) = load_logs(written(tmp_path, changed(THERAPY, conversation=lines, eval_survey_consistency=survey)))
+    assert [entry.line for entry in dialogue.survey] == [1, 3, 5]
+
+
 WRONG = {
     "no task": ({"task_name": "Juggling"}, "dialogue 1, task_name, got 'Juggling'"),
     "task is a number": ({"task_name": 3}, "Expected a text at .*dialogue 1, task_name, got 3"),

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_env.conversation import Conversation
@@ -15,6 +15,7 @@ from tests.logs.invented import CHATTING, THERAPY
 RELEASED = json.dumps([THERAPY, CHATTING], indent=1).encode()
 
 
+@settings(deadline=None, max_examples=50)
 @given(cut=st.integers(1, len(RELEASED) - 1))
 def test_a_log_cut_anywhere_is_an_error_of_one_line(cut: int, tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.getbasetemp() / "cut.json"
@@ -25,6 +26,7 @@ def test_a_log_cut_anywhere_is_an_error_of_one_line(cut: int, tmp_path_factory: 
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None, max_examples=50)
 @given(garbage=st.binary(max_size=60))
 def test_garbage_is_an_error_of_one_line(garbage: bytes, tmp_path_factory: pytest.TempPathFactory):
     path = tmp_path_factory.getbasetemp() / "garbage.json"
@@ -124,6 +126,7 @@ def test_the_file_is_replaced_whole(tmp_path: Path):
     assert [file.name for file in tmp_path.iterdir()] == ["log.jsonl"]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_every_text_survives_as_one_line(text: str):
     line = json_text([text])

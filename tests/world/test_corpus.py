@@ -7,10 +7,11 @@ from persona_env.conversation import Conversation
 from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious
 from persona_env.judges.oracle import OracleJudge
 from persona_env.world.asking import ASKING
-from persona_env.world.corpus import CLEAN, LONG, MIXED, dialogue
+from persona_env.world.corpus import CLEAN, LONG, dialogue
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.people import split_of
 from persona_env.world.reading import is_warm, read_line
+from persona_env.world.talk_guards import hedging, volunteering
 
 TALKS = [
     dialogue(random.Random(seed), replace(LONG, lengths=(8, 8), long_share=0, asking=ASKING)) for seed in range(400)
@@ -37,9 +38,9 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def test_a_third_of_the_lines_contradicts_the_persona_and_more_with_each_turn() -> None:
+def test_nearly_a_third_of_the_lines_contradicts_the_persona_and_more_with_each_turn() -> None:
     rows = drift_of("persona", TALKS)
-    assert mean([bad for _, _, bad in rows]) == pytest.approx(0.33, abs=0.05)
+    assert mean([bad for _, _, bad in rows]) == pytest.approx(0.29, abs=0.04)
     early = mean([bad for turn, _, bad in rows if turn < 2])
     assert mean([bad for turn, _, bad in rows if turn > 5]) > early + 0.2
 
@@ -47,11 +48,11 @@ def test_a_third_of_the_lines_contradicts_the_persona_and_more_with_each_turn() 
 def test_emotion_and_praise_bring_drift() -> None:
     rows = drift_of("persona", TALKS)
     assert mean([bad for _, warm, bad in rows if warm]) > 0.5
-    assert mean([bad for _, warm, bad in rows if not warm]) < 0.28
+    assert mean([bad for _, warm, bad in rows if not warm]) < 0.25
 
 
-def test_more_than_a_third_of_the_lines_contradicts_an_earlier_one() -> None:
-    assert 0.3 < mean([bad for _, _, bad in drift_of("history", TALKS)]) < 0.45
+def test_a_third_of_the_lines_contradicts_an_earlier_one() -> None:
+    assert 0.28 < mean([bad for _, _, bad in drift_of("history", TALKS)]) < 0.42
 
 
 def test_every_line_is_grammar_and_nearly_all_are_relevant() -> None:
@@ -80,11 +81,17 @@ def test_nobody_of_the_evaluation_splits_is_read_about() -> None:
 
 
 def test_the_lengths_are_as_asked() -> None:
-    lengths = {len(dialogue(random.Random(seed), MIXED).lines) for seed in range(200)}
-    assert lengths == set(range(1, 9))
+    lengths = {len(dialogue(random.Random(seed), CLEAN).lines) for seed in range(200)}
+    assert lengths == set(range(6, 11))
     longer = [len(dialogue(random.Random(seed), LONG).lines) for seed in range(200)]
     assert mean([float(length > 8) for length in longer]) == pytest.approx(0.2, abs=0.07)
 
 
 def test_the_same_seed_gives_the_same_dialogue() -> None:
     assert dialogue(random.Random(3), LONG) == dialogue(random.Random(3), LONG)
+
+
+def test_clean_dialogues_decline_what_is_not_listed() -> None:
+    talks = [dialogue(random.Random(seed), CLEAN) for seed in range(100)]
+    assert hedging(talks) > 0.75  # all but what was volunteered before
+    assert 0.3 < volunteering(talks) < 0.5

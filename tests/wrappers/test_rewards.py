@@ -116,6 +116,39 @@ def test_a_step_of_the_learner_never_changes_the_infos_of_the_environment_inside
     assert all(info == before for info, before in kept)
 
 
+def learned_by_heart(env, say, dialogues=10):
+    """The mean reward of a learner that says the same thing whatever it hears."""
+    rewards = []
+    for seed in range(dialogues):
+        _, info = env.reset(seed=seed)
+        over = False
+        while not over:
+            _, reward, over, _, _ = env.step(say(info["persona"]))
+            rewards.append(float(reward))
+    return sum(rewards) / len(rewards)
+
+
+def test_a_parrot_is_perfectly_consistent_and_does_not_pay_under_the_copy_penalty():
+    """Reciting the persona, the paper's reward is earned in full: the hack is there to be punished."""
+
+    def recital(persona):
+        return persona.description.replace("You", "I").replace("your", "my")
+
+    hacked = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), weight=0.5), weight=0.5)
+    assert learned_by_heart(hacked, recital) == 1.0
+    assert learned_by_heart(pw.CopyPenalty(hacked), recital) < 0.1
+
+
+def test_one_true_line_for_everything_is_consistent_and_does_not_pay_under_the_guards():
+    def evasion(persona):
+        return "I'd rather not say."
+
+    hacked = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), weight=0.5), weight=0.5)
+    assert learned_by_heart(hacked, evasion) == 1.0
+    assert learned_by_heart(pw.RepetitionPenalty(hacked), evasion) == 0.25  # the first of four lines
+    assert learned_by_heart(pw.RelevanceReward(gym_env()), evasion) < 0.5
+
+
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("copying", "repetition")])
 @pytest.mark.parametrize("form", ["gym", "vector", "aec"])
 def test_an_unreadable_verdict_pays_nothing_and_is_counted(name, form):

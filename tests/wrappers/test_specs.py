@@ -67,8 +67,9 @@ def test_a_judge_that_cannot_be_copied_is_shared_by_the_specs_copies():
     env = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), judge=judge), judge=judge)
     again = gym.make(copy.deepcopy(spec_of(env)))
     assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
-    recorded = spec_of(env).additional_wrappers[0].kwargs["judge"]
-    assert recorded.wrapped is judge
+    recorded = spec_of(env).additional_wrappers[0].kwargs
+    assert recorded is not None
+    assert recorded["judge"].wrapped is judge
 
 
 def test_wrappers_can_be_registered_with_an_environment():
@@ -81,7 +82,7 @@ def test_wrappers_can_be_registered_with_an_environment():
         )
     )
     assert isinstance(env, pw.PromptToLineReward)
-    assert env.weight == 0.5
+    assert env.weights == {"prompt_to_line": 0.5}
 
 
 @pytest.mark.filterwarnings("ignore:.*is different from the unwrapped version")

@@ -1,3 +1,5 @@
+import time
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -67,6 +69,20 @@ def test_an_answer_at_the_end_of_a_dialogue_is_paid_under_final_info():
     assert terminated.all()
     assert info["final_info"]["consistency/question_answer"].tolist() == [0.0, 0.0]
     assert "consistency/question_answer" not in info
+
+
+def test_all_rewards_together_cost_less_than_a_millisecond_a_line():
+    """A training job says some 8,000 lines in 45 s: that is at most 2 % of it for each 0.1 ms a line."""
+    seconds = {}
+    for paid in (False, True):
+        envs = vector_env(32)
+        envs = pw.vector.ConsistencyRewards(envs, WEIGHTS, every=2) if paid else envs
+        envs.reset(seed=0)
+        start = time.process_time()
+        for step in range(40):
+            envs.step([f"I sleep {n} hours, and it is {step}." for n in range(32)])
+        seconds[paid] = time.process_time() - start
+    assert (seconds[True] - seconds[False]) / (40 * 32) < 1e-3
 
 
 def test_weights_come_by_name_or_keyword_or_both():

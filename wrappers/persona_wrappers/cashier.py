@@ -10,7 +10,7 @@ from persona_env.judges import Judge, Question, Verdict, load_judge
 from persona_env.metrics import verdicts_on
 from persona_wrappers.term import AnswerTerm, Event, Term
 
-__all__ = ["Cashier", "Payment", "SharedJudge", "recordable"]
+__all__ = ["Cashier", "Payment", "Pays", "SharedJudge", "recordable"]
 
 
 class SharedJudge:
@@ -72,16 +72,6 @@ class Cashier:
         self.terms = tuple(terms)
         self.judge = None if judge is None else load_judge(judge)
 
-    @property
-    def judged(self) -> int:
-        """How many readable verdicts there were."""
-        return sum(term.judged for term in self.terms)
-
-    @property
-    def invalid(self) -> int:
-        """How many unreadable verdicts there were."""
-        return sum(term.invalid for term in self.terms)
-
     def joined(self, options: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Returns reset options with the interviewers among the terms added to their chain."""
         askers = [term for term in self.terms if isinstance(term, AnswerTerm)]
@@ -105,3 +95,33 @@ class Cashier:
             Payment(number, term.name, verdict.value, term.pay(verdict))
             for (number, term, _), verdict in zip(due, verdicts, strict=True)
         ]
+
+
+class Pays:
+    """What a reward wrapper of any form tells about its payments.
+
+    Attributes:
+        cashier: Its terms and their judge.
+    """
+
+    cashier: Cashier
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each drift type by name."""
+        return {term.name: term.weight for term in self.cashier.terms}
+
+    @property
+    def judged(self) -> int:
+        """How many verdicts could be read."""
+        return sum(term.judged for term in self.cashier.terms)
+
+    @property
+    def invalid(self) -> int:
+        """How many verdicts could not be read; nothing is paid for them."""
+        return sum(term.invalid for term in self.cashier.terms)
+
+    @property
+    def invalid_by_name(self) -> dict[str, int]:
+        """How many verdicts could not be read, by drift type."""
+        return {term.name: term.invalid for term in self.cashier.terms}

@@ -8,7 +8,7 @@ import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
 from persona_env.judges import Judge
-from persona_wrappers.cashier import Cashier, recordable
+from persona_wrappers.cashier import Cashier, Pays, recordable
 from persona_wrappers.term import Term, event_in
 
 __all__ = ["GymReward", "check_dialogue", "lines_of"]
@@ -27,7 +27,7 @@ def lines_of(env: Any) -> int:
     return int(getattr(env.unwrapped, "max_lines", 8))
 
 
-class GymReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class GymReward(Pays, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Adds what a term pays for a completed line or answer to the reward.
 
     Args:
@@ -43,22 +43,6 @@ class GymReward(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         RecordConstructorArgs.__init__(self, **arguments)
         gym.Wrapper.__init__(self, env)
         self.cashier = Cashier([term], judge)
-
-    @property
-    def weight(self) -> float:
-        """What a good line or answer is worth; of a penalty, what a bad one costs."""
-        (term,) = self.cashier.terms
-        return term.weight
-
-    @property
-    def judged(self) -> int:
-        """How many readable verdicts there were."""
-        return self.cashier.judged
-
-    @property
-    def invalid(self) -> int:
-        """How many verdicts could not be read; nothing is paid for them."""
-        return self.cashier.invalid
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the environment; terms that ask questions join its interviewers."""

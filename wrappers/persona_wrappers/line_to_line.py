@@ -32,9 +32,8 @@ class LineToLineReward(GymReward):
     >>> import persona_env
     >>> env = LineToLineReward(gym.make("persona_env/Patient-v0"), judge="oracle", weight=0.5)
     >>> _ = env.reset(seed=0)
-    >>> _, reward, _, _, info = env.step("I am a language model, so I have no feelings.")
-    >>> info["consistency/line_to_line"] * env.weight == reward
-    True
+    >>> [env.step(f"I get about {hours} hours.")[1] for hours in ("four", "nine", "nine")]
+    [0.5, 0.0, 0.0]
     """
 
     def __init__(self, env: gym.Env[Any, Any], judge: str | Judge = "oracle", weight: float = 1.0):

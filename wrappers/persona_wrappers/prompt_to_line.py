@@ -33,8 +33,8 @@ class PromptToLineReward(GymReward):
     >>> env = PromptToLineReward(gym.make("persona_env/Patient-v0"), judge="oracle", weight=0.5)
     >>> _ = env.reset(seed=0)
     >>> _, reward, _, _, info = env.step("I am a language model, so I have no feelings.")
-    >>> info["consistency/prompt_to_line"] * env.weight == reward
-    True
+    >>> info["consistency/prompt_to_line"], reward
+    (0.0, 0.0)
     """
 
     def __init__(self, env: gym.Env[Any, Any], judge: str | Judge = "oracle", weight: float = 1.0):

@@ -30,9 +30,9 @@ class RelevanceReward(GymReward):
     >>> import persona_env
     >>> env = RelevanceReward(gym.make("persona_env/Patient-v0"), judge="oracle", weight=0.5)
     >>> _ = env.reset(seed=0)
-    >>> _, reward, _, _, info = env.step("I am a language model, so I have no feelings.")
-    >>> info["consistency/relevance"] * env.weight == reward
-    True
+    >>> _, reward, _, _, info = env.step("Lorem ipsum.")
+    >>> info["consistency/relevance"], reward
+    (0.0, 0.0)
     """
 
     def __init__(self, env: gym.Env[Any, Any], judge: str | Judge = "oracle", weight: float = 1.0):

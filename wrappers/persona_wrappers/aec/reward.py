@@ -9,7 +9,7 @@ from pettingzoo import AECEnv
 from pettingzoo.utils import BaseWrapper
 
 from persona_env.judges import Judge
-from persona_wrappers.cashier import Cashier
+from persona_wrappers.cashier import Cashier, Pays
 from persona_wrappers.term import Term, event_in
 
 __all__ = ["AECReward"]
@@ -17,7 +17,7 @@ __all__ = ["AECReward"]
 _SIMULATOR = "simulator_0"
 
 
-class AECReward(BaseWrapper[Any, Any, Any]):
+class AECReward(Pays, BaseWrapper[Any, Any, Any]):
     """Adds what the terms pay for a completed line or answer to the reward of `simulator_0`.
 
     PettingZoo's wrappers cannot reach the private sums of the environment inside, so this keeps its
@@ -37,16 +37,6 @@ class AECReward(BaseWrapper[Any, Any, Any]):
                 f"{env.possible_agents}: wrap persona_env.dialogue_v0."
             )
         self.cashier = Cashier(terms, judge)
-
-    @property
-    def judged(self) -> int:
-        """How many readable verdicts there were."""
-        return self.cashier.judged
-
-    @property
-    def invalid(self) -> int:
-        """How many verdicts could not be read; nothing is paid for them."""
-        return self.cashier.invalid
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Resets the environment; terms that ask questions join its interviewers."""

@@ -69,14 +69,9 @@ class ConsistencyRewards(VectorReward):
             "copying": copying_term,
             "repetition": lambda weight: repetition_term(weight, threshold),
         }
-        self.weights = _merged(weights or {}, more, list(kinds))
-        terms = [kinds[name](weight) for name, weight in self.weights.items()]
+        merged = _merged(weights or {}, more, list(kinds))
+        terms = [kinds[name](weight) for name, weight in merged.items()]
         super().__init__(env, terms, judge)
-
-    @property
-    def invalid_by_name(self) -> dict[str, int]:
-        """How many verdicts could not be read, by drift type."""
-        return {term.name: term.invalid for term in self.cashier.terms}
 
 
 def _merged(weights: Mapping[str, float], more: Mapping[str, float], known: list[str]) -> dict[str, float]:

@@ -10,7 +10,7 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from persona_env.judges import Judge
-from persona_wrappers.cashier import Cashier, Payment
+from persona_wrappers.cashier import Cashier, Payment, Pays
 from persona_wrappers.gym_reward import check_dialogue
 from persona_wrappers.term import Event, Term, event_in
 
@@ -39,7 +39,7 @@ def _write(info: dict[str, Any], payment: Payment, row: int, rows: int) -> None:
     info[key][row], info[f"_{key}"][row] = payment.value, True
 
 
-class VectorReward(VectorWrapper[Any, Any, Any, Any, Any]):
+class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
     """Adds what the terms pay for completed lines and answers to the rewards.
 
     With same-step autoreset a finishing row's info stands under `final_info`, and so does what is
@@ -54,16 +54,6 @@ class VectorReward(VectorWrapper[Any, Any, Any, Any, Any]):
     def __init__(self, env: VectorEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None):
         super().__init__(env)
         self.cashier = Cashier(terms, judge)
-
-    @property
-    def judged(self) -> int:
-        """How many readable verdicts there were."""
-        return self.cashier.judged
-
-    @property
-    def invalid(self) -> int:
-        """How many verdicts could not be read; nothing is paid for them."""
-        return self.cashier.invalid
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the environments; terms that ask questions join their interviewers."""

@@ -1,0 +1,63 @@
+"""An attribute, and the words of a role: what one may ask about and all the ways to say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["NAME", "Attribute", "RoleWords"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """Something that one may ask about, with all the ways to ask for it and to say it.
+
+    `{}` stands for the value in each template; no template starts with it.
+
+    Attributes:
+        key: Its name.
+        values: Eight words; the first two are the default persona's, the last two are held out.
+        sentence: How a persona's description states it.
+        questions: Wordings of the question in dialogues and in training probes.
+        held_out: Wordings of the question that only evaluation uses.
+        answers: First-person answers; none of them is `sentence` in the first person.
+        gold: The answer in words.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    sentence: str
+    questions: tuple[str, ...]
+    held_out: tuple[str, ...]
+    answers: tuple[str, ...]
+    gold: str = "{}"
+
+    def leading(self, value: str) -> str:
+        """Returns the question that suggests a value: `So you live in Rome, right?`."""
+        sentence = self.sentence.format(value)
+        return f"So {sentence[0].lower()}{sentence[1:-1]}, right?"
+
+
+@dataclass(frozen=True, slots=True)
+class RoleWords:
+    """The words of one role.
+
+    Attributes:
+        attributes: Eight; the name is the first.
+        drift_lines: What a speaker says that has left the role altogether; each holds a marker word.
+        denied: Keys of what such a line denies: who is cured has no problem, a language model no pet.
+    """
+
+    attributes: tuple[Attribute, ...]
+    drift_lines: tuple[str, ...]
+    denied: frozenset[str]
+
+
+NAME = Attribute(
+    "name",
+    ("Carla", "Noah", "Amir", "Mei", "Fatima", "Tomas", "Priya", "Kofi"),
+    "You are {}.",
+    ("What is your name?", "How should I call you?", "Who am I talking to?", "Who are you?"),
+    ("May I ask your name?", "What do people call you?"),
+    ("My name is {}.", "You can call me {}.", "People call me {}.", "I go by {}."),
+)
+"""The attribute that all roles share."""

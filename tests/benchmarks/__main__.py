@@ -1,0 +1,13 @@
+"""All speed comparisons: `python -m tests.benchmarks` (`make benchmark`)."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.benchmarks import ragged_rollout, uniform_rollout, update
+from tests.benchmarks.models import SIZES
+
+torch.set_num_threads(1)
+update.main()
+ragged_rollout.main()
+uniform_rollout.main(list(SIZES))

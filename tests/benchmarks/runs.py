@@ -1,0 +1,60 @@
+"""Runs of the main job that studies share: made once, kept in a folder, read back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from persona_env.metrics.statistics import Interval, t_interval
+
+__all__ = ["DRIFT", "Run", "base_model", "percent", "run_all"]
+
+DRIFT = ("prompt_to_line", "line_to_line", "question_answer")
+Summary = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of `persona-env train`: a name for its folder, and its arguments."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+def base_model(folder: Path, seed: int, *, init: str = "", attractor: bool = False) -> str:
+    """Returns the spec of a base model, made if it is not in the folder yet; seed 0 without more is `tiny`."""
+    if seed == 0 and not attractor:
+        return "tiny"
+    path = folder / (f"attractor-{seed}" if attractor else f"base-{seed}")
+    if not (path / "model.safetensors").is_file():
+        command = [sys.executable, "-m", "persona_env.world.pretrain", "--seed", str(seed), "--out", str(path)]
+        command += (["--init", init] if init else []) + (["--attractor"] if attractor else [])
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return f"hf:{path}"
+
+
+def run_all(folder: Path, runs: Sequence[Run], jobs: int) -> list[Summary]:
+    """Runs what is not in the folder yet, `jobs` at a time, and returns all summaries in order."""
+
+    def one(run: Run) -> Summary:
+        out = folder / run.name
+        if not (out / "summary.json").is_file():
+            command = [sys.executable, "-m", "persona_env", "train", *run.arguments, "--out", str(out)]
+            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        return json.loads((out / "summary.json").read_text(encoding="utf-8"))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, runs))
+
+
+def percent(values: Iterable[float]) -> str:
+    """Returns the mean of independent runs with its 95 % t interval, as text."""
+    interval: Interval = t_interval([100 * value for value in values])
+    return f"{interval.mean:.1f} % ({interval.low:.1f} to {interval.high:.1f})"
