@@ -14,7 +14,7 @@ import persona_env
 import persona_wrappers
 
 FLOORS = (
-    ("persona", "conversation", "logs", "strict_json", "spaces"),
+    ("persona", "conversation", "logs", "spaces"),
     ("speakers", "judges", "world"),
     ("metrics",),
     ("envs", "dialogue_v0"),
@@ -31,7 +31,7 @@ HEAVY = ("torch", "transformers", "stable_baselines3")
 CORE = Path(persona_env.__file__).parent
 WRAPPERS = Path(persona_wrappers.__file__).parent
 ON_ONE_FLOOR = (
-    {"persona", "conversation", "logs", "strict_json"},
+    {"persona", "conversation", "logs"},
     {"speakers", "judges", "world"},
     {"envs", "dialogue_v0"},
 )

@@ -73,7 +73,7 @@ def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
     question = max((len(chat.heard(text)) for text in _longest(wordings)), default=heard)
     longest = opening + stage.max_lines * line + (stage.max_lines - 1) * heard + question + line
     if context is None:
-        return longest + opening // 8 + (0 if reply is not None else heard)
+        return longest + longest // 8  # texts of fewer characters may have more tokens
     needed = longest if reply is not None else opening + line
     if context < needed:
         raise ValueError(

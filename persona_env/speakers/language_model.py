@@ -145,6 +145,9 @@ class LanguageModel:
             self.model.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
+        return self  # an environment's spec copies its arguments: a model is shared, not copied
+
     def _context(self, view: View) -> list[int]:
         """The view as token ids, own lines as they were sampled where they were."""
         messages = view.messages

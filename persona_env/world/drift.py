@@ -17,6 +17,9 @@ _MARKER_SHARE = {"patient": 0.5, "student": 0.45, "chat_partner": 0.3}
 _ANSWERS_TOO = 0.8
 """Of the lines out of the role, the share that still answers, be it right or wrong."""
 
+DECLINING = Manner(improvises=0.25)
+"""Declines more than the zero-drift speaker: to see that a fact is *not* listed is learned slowly."""
+
 
 @dataclass(frozen=True, slots=True)
 class DriftSettings:
@@ -46,7 +49,7 @@ class DriftSettings:
     agrees: float = 0.7
     default: float = 0.65
     defaults: tuple[int, ...] = DEFAULT_VALUES
-    manner: Manner = Manner(improvises=0.25)  # declines are learned slowly: show more of them
+    manner: Manner = DECLINING
 
 
 DRIFTING = DriftSettings()

@@ -140,13 +140,15 @@ def play(env: Any, episodes: int = 2, seed: int | None = None, **options: Any) -
     for episode in range(episodes):
         observation, info = env.reset(seed=seed if episode == 0 else None, options=options)
         infos.append(info)
-        over = False
-        while not over:
+        for _ in range(5000):
             observation, reward, terminated, truncated, info = env.step(policy(observation))
             assert reward == 0.0
-            over = terminated or truncated
             if info:
                 infos.append({**info, "ended": (terminated, truncated)})
+            if terminated or truncated:
+                break
+        else:
+            raise AssertionError("the dialogue does not end")
     return infos
 
 

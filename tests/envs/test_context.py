@@ -1,8 +1,13 @@
 """How long a context must be."""
 
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
 import pytest
 
 from persona_env.envs.context import context_length, load_format
+from persona_env.envs.registration import env_ids
 from persona_env.envs.stage import Stage
 from tests.envs.people import CAST, END, PAD, TOKENS, ByteChat, Interview, Therapist, make, make_vec
 
@@ -56,7 +61,7 @@ def test_the_smallest_context_allowed_holds_every_line_and_question():
     env = make(TOKENS, context=smallest, **most)
     env.reset(options={"interviewers": (Interview(1),)})
     steps, ended, fullest = 0, (False, False), 0
-    while not any(ended):
+    while not any(ended) and steps < 999:
         observation, _, *ended, _ = env.step(70)
         steps, fullest = steps + 1, max(fullest, int((observation != PAD).sum()))
     assert (ended, steps, env.unwrapped.skipped_questions) == ([True, False], 2 * 3 * 30, 0)
@@ -70,6 +75,19 @@ class Wordy:
 
     def reply(self, views):
         return [self.longest_reply for _ in views]
+
+
+@pytest.mark.parametrize("env_id", [name for name, (_, tokens) in env_ids().items() if tokens])
+def test_the_computed_context_holds_full_lines_of_the_embedded_world(env_id):
+    envs: Any = gym.make_vec(env_id, num_envs=32, max_lines=6)
+    envs.reset(seed=0, options={"interviewers": (Interview(6),)})
+    token = max(set(range(envs.unwrapped.chat.vocabulary)) - {*envs.unwrapped.chat.forbidden_ids})
+    ended = 0
+    for _ in range(7 * 24):
+        _, _, terminated, truncated, _ = envs.step(np.full(32, token))
+        ended += terminated.sum()
+        assert not truncated.any()
+    assert (ended, envs.unwrapped.skipped_questions) == (32, 0)
 
 
 def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone():

@@ -40,7 +40,7 @@ class Bonus(pettingzoo.utils.BaseWrapper):
 def played(seat, seed=None, line="Why?"):
     observation, _ = seat.reset(seed=seed)
     rewards, info, over = [], {}, False
-    while not over:
+    while not over and len(rewards) < 99:
         observation, reward, terminated, truncated, info = seat.step(line)
         rewards.append(reward)
         over = terminated or truncated

@@ -134,3 +134,13 @@ def test_a_reset_mask_begins_some_rows_anew_and_leaves_the_others():
     assert "you:" not in observation["dialogue"][1]
     assert envs.unwrapped.conversations[1].persona == CAST[2]
     assert envs.unwrapped.conversations[::2] == before[::2]
+
+
+def test_the_final_observation_is_what_a_single_environment_ends_with():
+    alone, envs = make(TOKENS, max_lines=1), make_vec(TOKENS, 2, max_lines=1)
+    alone.reset(seed=3)
+    envs.reset(seed=3)
+    expected = alone.step(END)[0]
+    observation, _, _, _, info = envs.step([END, END])
+    assert np.array_equal(info["final_obs"][0], expected)
+    assert not np.array_equal(observation[0], expected)

@@ -58,7 +58,7 @@ def test_a_trajectory_is_never_split() -> None:
     algorithm = make(ToyDialogues(4, asks=2), tiny_llama(), n_steps=64)
     collect(algorithm)
     buffer = algorithm.rollout_buffer
-    seen = np.concatenate([segments for segments in buffer.trajectories.batches(32)])
+    seen = np.concatenate(list(buffer.trajectories.batches(32)))
     assert sorted(seen) == list(range(len(buffer.trajectories.parent)))
     assert len(buffer.trajectories.batches(32)) == 8
 
@@ -223,3 +223,16 @@ def test_a2c_takes_all_of_it_at_once() -> None:
     algorithm = make(ToyDialogues(4, asks=2), tiny_llama(), A2C)
     algorithm.learn(256)
     assert algorithm._n_updates == 2
+
+
+def test_the_critic_takes_up_the_level_of_the_returns_after_the_update() -> None:
+    """Not before: the update compares with the estimates that the rollout had."""
+    algorithm = make(Bandit(np.full(6, 5.0)), tiny_llama(6))
+    collect(algorithm)
+    context = torch.tensor(algorithm._last_obs)
+    with torch.no_grad():
+        assert algorithm.policy.predict_values(context).abs().max() == 0
+        algorithm.rollout_buffer.reset()
+        assert torch.allclose(algorithm.policy.predict_values(context), torch.tensor(5.0))
+        algorithm.rollout_buffer.reset()  # once a rollout
+        assert torch.allclose(algorithm.policy.predict_values(context), torch.tensor(5.0))

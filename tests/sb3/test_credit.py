@@ -75,9 +75,7 @@ def test_a_question_after_the_last_line_leaves_that_line_the_last() -> None:
 
 def test_a_rollout_that_ends_in_an_answer_stands_in_the_latest_lines_value() -> None:
     """Lines 0-1 and 2, answer 3, unfinished: 3: .7 - .9; 2: 2 + .5*.3 - .3; 1: 1 + .15 - .4 + .25*1.85."""
-    steps = one_row(
-        [0, 1, 2, 0], [0.5, 0.4, 0.3, 0.9], ends=[1, 2], answers=(3,), next_value=0.7, next_answer=True
-    )
+    steps = one_row([0, 1, 2, 0], [0.5, 0.4, 0.3, 0.9], ends=[1, 2], answers=(3,), next_value=0.7, next_answer=True)
     assert advantages(steps) == pytest.approx([1.1125, 1.2125, 1.85, -0.2])
 
 

@@ -149,7 +149,9 @@ def test_forbidden_tokens_add_nothing_to_the_kl() -> None:
     low = torch.finfo().min
     policy = torch.tensor([[0.0, 1.0, low]], requires_grad=True)
     logs = policy.log_softmax(-1)
-    kl_to_reference(logs, torch.tensor([[1.0, 0.0, low]]).log_softmax(-1), logs[:, 0], torch.tensor([0])).sum().backward()
+    kl_to_reference(
+        logs, torch.tensor([[1.0, 0.0, low]]).log_softmax(-1), logs[:, 0], torch.tensor([0])
+    ).sum().backward()
     assert policy.grad is not None
     assert policy.grad.isfinite().all()
     assert policy.grad[0, 2] == 0

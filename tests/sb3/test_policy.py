@@ -30,9 +30,9 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     specials = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
     symbols = specials + sorted(pre_tokenizers.ByteLevel.alphabet())
     words = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(symbols)}, []))
-    words.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(r"\s?\w+|\W"), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )  # fmt: skip
+    split = pre_tokenizers.Split(Regex(r"\s?\w+|\W"), "isolated")
+    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    words.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
     words.decoder = decoders.ByteLevel()
     words.add_special_tokens(specials)
     found = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<|pad|>", eos_token="<|end|>")

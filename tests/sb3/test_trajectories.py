@@ -122,7 +122,7 @@ def test_contexts_cost_less_than_three_times_their_tokens() -> None:
     rng, rows, context = np.random.default_rng(0), 32, 1024
     recorder = TrajectoryRecorder(128, rows, context, PAD)
     ids, n = np.zeros((rows, context), np.int32), np.zeros(rows, int)
-    for step in range(128):
+    for _ in range(128):
         anew = np.zeros(rows, bool)
         for row in range(rows):
             anew[row] = n[row] == 0 or n[row] > 240

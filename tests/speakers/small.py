@@ -9,16 +9,14 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "[INST]", "[/INST]")
-WORDS = "you are ann sleep four hours how do feel today tired sad since when work baker i am a".split()
+WORDS = ("you", "are", "ann", "sleep", "four", "hours", "how", "do", "feel", "today", "tired", "i", "am", "a")
 
 CHATML = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
 DATED = "<s>{{ strftime_now('%d %b %Y') }}\n" + CHATML
-NO_SYSTEM = (
-    "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
-)
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
 LEAD_SPACE = (
     "<s>{% for m in messages %}{% if m.role == 'assistant' %} {{ m.content }}</s>"
     "{% elif m.role == 'system' %}{{ m.content }}\n"

@@ -90,6 +90,13 @@ def test_facts_are_listed_in_many_orders() -> None:
     assert len(orders) > 40
 
 
+def test_fewer_facts_can_be_listed() -> None:
+    rng = random.Random(0)
+    people = [make_persona("patient", range(8), rng, listed=(1, 2)) for _ in range(30)]
+    assert {len(person.facts) for person in people} == {2, 3}
+    assert all(person.facts[0].key == "name" for person in people)
+
+
 def test_an_unknown_split_is_refused() -> None:
     with pytest.raises(ValueError, match="Expected split to be one of train, dev, heldout, got 'test'"):
         personas("patient", "test")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from persona_env.world.base_model import build_model, encoder, own_tokens_loss, value_ids
+from persona_env.world.base_model import build_model, encoder, own_tokens_loss, sharpen, value_ids
 from persona_env.world.corpus import CLEAN, LONG, CorpusSettings, dialogue
 from persona_env.world.drift import ATTRACTOR
 from persona_env.world.pretrain import Plan, Stretch, main, pretrain, train
@@ -107,6 +107,14 @@ def test_a_model_that_was_written_can_be_gone_on_with(tmp_path: Path) -> None:
     )
     assert 0 < (first - second).abs().max().item() < 0.1
     assert len(AutoTokenizer.from_pretrained(tmp_path / "wrong")) == len(TOKENIZER)
+
+
+def test_a_sharpened_model_multiplies_its_logits() -> None:
+    model, ids = build_model(TOKENIZER, 0), torch.tensor([[1, 70, 80]])
+    with torch.no_grad():
+        before = model(input_ids=ids).logits
+        sharpen(model, 1.5)
+        assert torch.allclose(model(input_ids=ids).logits, 1.5 * before, atol=1e-4)
 
 
 def test_the_attractor_needs_a_model_to_go_on_with(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,292 @@
+"""The cached rows say what the model's own full forward says, whatever happens to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+
+from persona_env.speakers.decoder import Decoder, FullForwardDecoder, usable_length
+from persona_env.speakers.kv_cache import CannotDecode, RaggedDecoder, make_decoder
+from tests.speakers import small
+
+torch.set_num_threads(1)
+SHAPE: dict[str, Any] = {
+    "vocab_size": 120,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "initializer_range": 0.2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+SLIDING = {**SHAPE, "head_dim": 8, "sliding_window": 8}
+FAMILIES = {
+    "Llama": tf.LlamaConfig(**SHAPE),
+    "Qwen2": tf.Qwen2Config(**SHAPE, use_sliding_window=True, sliding_window=8, max_window_layers=1),
+    "Qwen3": tf.Qwen3Config(**SHAPE, head_dim=8),
+    "GPT2": tf.GPT2Config(
+        vocab_size=120,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        initializer_range=0.2,
+        bos_token_id=1,
+        eos_token_id=2,
+    ),
+    "Gemma2": tf.Gemma2Config(**SLIDING, query_pre_attn_scalar=8, attn_implementation="eager"),
+    "Gemma3": tf.Gemma3TextConfig(**SLIDING, query_pre_attn_scalar=8),
+    "Mistral": tf.MistralConfig(**SHAPE, sliding_window=8),
+}
+MAMBA = tf.MambaConfig(vocab_size=120, hidden_size=16, num_hidden_layers=1, state_size=4)
+BLOOM = tf.BloomConfig(vocab_size=120, hidden_size=32, n_layer=1, n_head=4)
+TAILS = [[5], [6, 7, 8], [9]]
+BRANCHED = np.array([1, 3, 1])
+
+
+def built(config: Any) -> Any:
+    torch.manual_seed(0)
+    return tf.AutoModelForCausalLM.from_config(config).eval()
+
+
+def naive(model: Any, contexts: list[Any]) -> torch.Tensor:
+    with torch.no_grad():
+        each = [model(torch.tensor(c)[None], use_cache=False).logits[0, -1] for c in contexts]
+    return torch.stack(each).log_softmax(-1)
+
+
+def ragged_play(rows: int, steps: int, longest: int, seed: int = 0) -> Iterator[tuple[Any, Any]]:
+    """Rows grow by a token or a reply, are cut back as after a probe, or start anew."""
+    rng = np.random.default_rng(seed)
+    ids, n = np.zeros((rows, longest), np.int32), np.zeros(rows, np.int64)
+    for _ in range(steps):
+        for i in range(rows):
+            what = rng.random()
+            if n[i] == 0 or n[i] > longest - 10 or what < 0.05:
+                n[i] = 0
+            elif what < 0.2:
+                n[i] = max(1, n[i] - rng.integers(1, 6))
+            new = rng.integers(2, 10) if n[i] == 0 or what > 0.8 else 1
+            ids[i, n[i] : n[i] + new] = rng.integers(3, 120, new)
+            n[i] += new
+        yield ids[:, : n.max() + 1].copy(), n.copy()
+
+
+def contexts_of(ids: Any, n: Any) -> list[Any]:
+    return [row[:k].tolist() for row, k in zip(ids, n, strict=True)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ragged_play_with_branches_equals_the_full_forward(family: str) -> None:
+    model = built(FAMILIES[family])
+    decoder = RaggedDecoder(model, 4, 40, scratch=3)
+    worst = 0.0
+    for ids, n in ragged_play(4, 14, 40):
+        got = [decoder.extend(ids, n)[0], decoder.branch(BRANCHED, TAILS)[0]]
+        tails = [contexts_of(ids, n)[r] + t for r, t in zip(BRANCHED, TAILS, strict=True)]
+        want = naive(model, contexts_of(ids, n) + tails)
+        worst = max(worst, float((torch.cat(got).log_softmax(-1) - want).abs().max()))
+    assert worst < 1e-5
+
+
+@pytest.mark.parametrize("rows", [[0, 1], [0, 3], [0, 40], [3, 1, 2], [2]])
+def test_some_rows_run_while_others_idle(rows: list[int]) -> None:
+    model = built(FAMILIES["Llama"])
+    decoder = RaggedDecoder(model, 41, 40)
+    ids = np.random.default_rng(1).integers(3, 120, (41, 12))
+    n = np.random.default_rng(2).integers(2, 9, 41)
+    decoder.extend(ids, n)
+    chosen = np.array(rows)
+    for count in (1, 2):  # the single-token path and the other
+        n[chosen] += count
+        got = decoder.extend(ids[chosen], n[chosen], chosen)[0].log_softmax(-1)
+        want = naive(model, [ids[r, : n[r]] for r in rows])
+        assert float((got - want).abs().max()) < 1e-5
+    everybody = decoder.extend(ids, n)[0].log_softmax(-1)
+    assert float((everybody - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("kind", [RaggedDecoder, FullForwardDecoder])
+def test_append_equals_extend(kind: type[Decoder]) -> None:
+    model = built(FAMILIES["Llama"])
+    one, other = kind(model, 3, 20), kind(model, 3, 20)
+    ids, n = np.random.default_rng(0).integers(3, 120, (3, 12)), np.array([4, 6, 5])
+    one.extend(ids, n)
+    other.extend(ids, n)
+    rows = np.array([0, 2])
+    one.append(rows, ids[rows, n[rows]])
+    n[rows] += 1
+    logits, hidden = one.append(rows, ids[rows, n[rows]])
+    n[rows] += 1
+    again, hidden_again = other.extend(ids[rows], n[rows], rows)
+    assert torch.allclose(logits, again, atol=1e-4)
+    assert torch.allclose(hidden, hidden_again, atol=1e-4)
+    for row in rows:
+        assert one.ids[row, : n[row]].tolist() == ids[row, : n[row]].tolist()
+    assert (one.n == n).all()
+
+
+def test_hidden_states_are_those_before_the_output_layer() -> None:
+    model = built(FAMILIES["Llama"])
+    logits, hidden = RaggedDecoder(model, 1, 8).extend(np.array([[3, 4]]), np.array([2]))
+    with torch.no_grad():
+        assert torch.allclose(model.lm_head(hidden), logits, atol=1e-6)
+    assert not hidden.is_inference()
+    assert not logits.is_inference()
+
+
+def test_only_what_is_new_is_run() -> None:
+    model = built(FAMILIES["Llama"])
+    decoder, run = RaggedDecoder(model, 2, 40), []
+    model.model.embed_tokens.register_forward_hook(lambda m, a, out: run.append(out.shape[1]))
+    ids, n = np.random.default_rng(0).integers(3, 120, (2, 30)), np.array([20, 10])
+    decoder.extend(ids, n)
+    decoder.extend(ids, n + 1)  # both grow by one
+    decoder.extend(ids, n + np.array([2, 6]))  # by one and by a reply
+    ids[0, 5] += 1
+    decoder.extend(ids, n + np.array([3, 7]))  # one is rewritten from position 5 on
+    assert run == [30, 2, 6, 18 + 1]
+
+
+def test_forgetting_reads_with_the_new_weights() -> None:
+    model = built(FAMILIES["Llama"])
+    decoder = RaggedDecoder(model, 1, 20)
+    ids, n = np.arange(3, 13)[None], np.array([9])
+    decoder.extend(ids, n)
+    with torch.no_grad():
+        model.model.embed_tokens.weight.mul_(-1)
+    decoder.forget()
+    got = decoder.extend(ids, n + 1)[0].log_softmax(-1)
+    assert float((got - naive(model, [ids[0]])).abs().max()) < 1e-5
+
+
+def test_nan_left_behind_by_bad_weights_is_forgotten() -> None:
+    model = built(FAMILIES["Llama"])
+    decoder = RaggedDecoder(model, 1, 20)
+    good = model.model.embed_tokens.weight.detach().clone()
+    with torch.no_grad():
+        model.model.embed_tokens.weight.fill_(float("nan"))
+        assert decoder.extend(np.arange(3, 13)[None], np.array([10]))[0].isnan().all()
+        model.model.embed_tokens.weight.copy_(good)
+    decoder.forget()
+    assert not decoder.extend(np.array([[3, 4]]), np.array([2]))[0].isnan().any()
+
+
+def test_more_rows_can_be_added_and_the_others_stay() -> None:
+    model = built(FAMILIES["Llama"])
+    decoder = RaggedDecoder(model, 2, 20)
+    ids = np.random.default_rng(0).integers(3, 120, (3, 8))
+    decoder.extend(ids[:2], np.array([5, 6]))
+    decoder.grow(3)
+    assert decoder.n.tolist() == [5, 6, 0]
+    got = decoder.extend(ids, np.array([6, 7, 8]))[0].log_softmax(-1)
+    assert float((got - naive(model, [ids[0, :6], ids[1, :7], ids[2]])).abs().max()) < 1e-5
+
+
+def test_a_long_prompt_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = built(FAMILIES["Llama"])
+    monkeypatch.setattr("persona_env.speakers.kv_cache._MOST_TOKENS", 10)
+    ids, n = np.random.default_rng(0).integers(3, 120, (3, 9)), np.array([7, 9, 5])
+    got = RaggedDecoder(model, 3, 20).extend(ids, n)[0].log_softmax(-1)
+    assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
+
+
+def test_memory_follows_use() -> None:
+    decoder = RaggedDecoder(built(FAMILIES["Llama"]), 2, 2000)
+    decoder.extend(np.full((2, 8), 3), np.array([8, 8]))
+    stores = decoder._layers[0]._stores
+    assert stores is not None
+    assert stores[0].shape[2] == 64
+
+
+def test_the_model_is_left_as_found_even_when_a_step_fails() -> None:
+    model = built(FAMILIES["Gemma2"])
+    decoder = RaggedDecoder(model, 1, 20)
+    with pytest.raises(IndexError):
+        decoder.extend(np.array([[5, 100_000]]), np.array([2]))
+    assert model.config._attn_implementation == "eager"
+    assert not model.get_output_embeddings()._forward_pre_hooks
+    got = decoder.extend(np.array([[5, 6]]), np.array([2]))[0].log_softmax(-1)
+    assert float((got - naive(model, [[5, 6]])).abs().max()) < 1e-5
+
+
+def test_training_mode_is_refused() -> None:
+    model = built(FAMILIES["GPT2"])
+    decoder = RaggedDecoder(model.train(), 1, 8)
+    assert model.training, "the self-check leaves the mode as it was"
+    with pytest.raises(ValueError, match=r"eval\(\)"):
+        decoder.extend(np.array([[3]]), np.array([1]))
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        (BLOOM, "ALiBi"),
+        (MAMBA, "do not attend through"),
+        (
+            tf.LlamaConfig(
+                **SHAPE,
+                max_position_embeddings=16,
+                rope_parameters={
+                    "rope_type": "dynamic",
+                    "factor": 2.0,
+                    "rope_theta": 10000.0,
+                },
+            ),
+            "RoPE follows",
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Reading without a cache")
+def test_what_does_not_fit_is_refused_and_read_without_a_cache(config: Any, why: str) -> None:
+    model = built(config)
+    with pytest.raises(CannotDecode, match=why):
+        RaggedDecoder(model, 3, 24, scratch=2)
+    with pytest.warns(UserWarning, match=why):
+        decoder = make_decoder(model, 3, 24, scratch=2)
+    assert isinstance(decoder, FullForwardDecoder)
+    for ids, n in ragged_play(3, 4, 24):
+        got = [decoder.extend(ids, n)[0], decoder.branch(np.array([1, 0]), [[5], [6, 7]])[0]]
+        tails = [contexts_of(ids, n)[1] + [5], contexts_of(ids, n)[0] + [6, 7]]
+        want = naive(model, contexts_of(ids, n) + tails)
+        assert float((torch.cat(got).log_softmax(-1) - want).abs().max()) < 1e-5
+
+
+def test_a_model_whose_attention_differs_fails_the_self_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("persona_env.speakers.ragged_attention._attend", lambda q, k, v, mask, options: q * 0)
+    with pytest.raises(CannotDecode, match="from the full forward"):
+        RaggedDecoder(built(FAMILIES["Llama"]), 1, 8)
+
+
+@pytest.mark.parametrize("n", [[0, 3], [3, 5], [3, 9]])
+def test_contexts_of_impossible_length_are_refused(n: list[int]) -> None:
+    decoder = RaggedDecoder(small.model(120), 2, 8)
+    with pytest.raises(ValueError, match="Expected"):
+        decoder.extend(np.full((2, 4), 3), np.array(n))
+
+
+def test_sizes_and_branches_are_checked() -> None:
+    with pytest.raises(ValueError, match="rows >= 1"):
+        RaggedDecoder(small.model(120), 0, 8)
+    decoder = RaggedDecoder(small.model(120), 1, 8, scratch=1)
+    decoder.extend(np.array([[3]]), np.array([1]))
+    for rows, tails in ((np.array([0, 0]), [[3], [4]]), (np.array([0]), [[]])):
+        with pytest.raises(ValueError, match="scratch"):
+            decoder.branch(rows, tails)
+    with pytest.raises(ValueError, match="at most 8"):
+        decoder.branch(np.array([0]), [[3] * 8])
+
+
+def test_usable_length_stops_where_rope_frequencies_change() -> None:
+    assert usable_length(small.model(length=77)) == 77
+    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+    assert usable_length(small.model(length=77, rope_parameters=rope)) == 77
