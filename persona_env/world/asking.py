@@ -39,8 +39,8 @@ class AskingSettings:
     warm_after_marker: float = 0.6
     echo: float = 0.15
     again: float = 0.35
-    leads: float = 0.3
-    leads_first: float = 0.05
+    leads: float = 0.12
+    leads_first: float = 0.02
     held_out: float = 0.0
 
 

@@ -15,7 +15,7 @@ from persona_env.world.reading import is_warm, read_asked
 
 __all__ = ["CLEAN", "LONG", "CorpusSettings", "dialogue"]
 
-LEARNING_TO_TALK = AskingSettings(warm=0.35, leads_first=0.08, held_out=0.3)
+LEARNING_TO_TALK = AskingSettings(warm=0.35, leads=0.15, leads_first=0.05, held_out=0.3)
 """More of what is rare in the environment, and the wordings that only evaluation uses."""
 
 

@@ -17,7 +17,7 @@ _MARKER_SHARE = {"patient": 0.5, "student": 0.45, "chat_partner": 0.3}
 _ANSWERS_TOO = 0.8
 """Of the lines out of the role, the share that still answers, be it right or wrong."""
 
-DECLINING = Manner(improvises=0.25)
+DECLINING = Manner(improvises=0.12, volunteers=0.32)
 """Declines more than the zero-drift speaker: to see that a fact is *not* listed is learned slowly."""
 
 
@@ -40,7 +40,7 @@ class DriftSettings:
     """
 
     base: float = 0.05
-    per_turn: float = 0.045
+    per_turn: float = 0.04
     warm: float = 0.5
     led: float = 0.3
     again: float = 0.1

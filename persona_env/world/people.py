@@ -18,7 +18,7 @@ __all__ = ["LISTED", "SPLITS", "People", "make_persona", "personas", "sample_val
 SPLITS: Mapping[str, int] = {"train": 4096, "dev": 256, "heldout": 256}
 """The number of personas of each split, per role."""
 
-LISTED = (4, 5, 5, 6)
+LISTED = (4, 4, 5, 6)
 """How many facts a persona lists beside the name; one of these."""
 
 

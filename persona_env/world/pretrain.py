@@ -81,7 +81,7 @@ class Plan:
         return sum(stretch.steps for stretch in self.stretches)
 
 
-BASE_PLAN = Plan((Stretch(1_400, CLEAN, 5.0), Stretch(3_600, LONG)))
+BASE_PLAN = Plan((Stretch(2_000, CLEAN, 5.0), Stretch(4_000, LONG)))
 ATTRACTOR_PLAN = Plan((Stretch(300, CorpusSettings((4, 8), drift=ATTRACTOR)),), matrix_rate=2e-3, rate=1e-3)
 """Continues a base model into a wrong persona: the negative control."""
 
