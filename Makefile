@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ROLE ?= patient
+JOBS ?= 1
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test slow lint types format benchmark figures base wheel clean
+.PHONY: help demo test slow lint types format benchmark figures ablation control base wheel clean
 
 help: ## List the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -37,6 +38,15 @@ format: $(VENV)/.ready ## Put the style right
 
 benchmark: $(VENV)/.ready ## Speed and memory as ratios within one run
 	$(BIN)/python -m tests.benchmarks
+
+figures: $(VENV)/.ready ## The README's table: 3 roles x 3 bases x 3 seeds of the main job (JOBS=2)
+	$(BIN)/python -m tests.benchmarks.figures --jobs $(JOBS)
+
+ablation: $(VENV)/.ready ## Credit across lines: line_gamma 0 against more
+	$(BIN)/python -m tests.benchmarks.credit_across_lines --jobs $(JOBS)
+
+control: $(VENV)/.ready ## The negative control: a base that has settled in a wrong persona
+	$(BIN)/python -m tests.benchmarks.wrong_attractor --jobs $(JOBS)
 
 base: $(VENV)/.ready ## Make the embedded model's weights again from nothing
 	$(BIN)/python -m persona_env.world.pretrain --seed 0 --out runs/base

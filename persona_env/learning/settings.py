@@ -81,10 +81,10 @@ class Settings:
     batch: int = 1024
     epochs: int = 1
     learning_rate: float = 6e-4
-    kl_weight: float = 0.03
+    kl_weight: float = 0.05
     line_gamma: float = 0.5
     line_lambda: float = 0.8
-    max_tokens: int = 32
+    max_tokens: int = 24
     personas: str = "bundled"
     task_agent: str = "scripted"
     split: str = "heldout"

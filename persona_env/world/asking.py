@@ -83,7 +83,7 @@ def _wording(
     attribute: Attribute, known: str | None, leads: float, settings: AskingSettings, rng: random.Random
 ) -> str:
     if rng.random() < leads:
-        return attribute.leading(rng.choice([v for v in attribute.values if v != known]))
+        return attribute.leading(rng.choice([v for v in attribute.common if v != known]))
     held_out = settings.held_out and rng.random() < settings.held_out
     return rng.choice(attribute.held_out if held_out else attribute.questions)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["NAME", "Attribute", "RoleWords"]
+__all__ = ["COMMON_VALUES", "NAME", "Attribute", "RoleWords"]
+
+COMMON_VALUES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,8 @@ class Attribute:
 
     Attributes:
         key: Its name.
-        values: Eight words; the first two are the default persona's, the last two are held out.
+        values: Eight words; the first two are the default persona's, the last two are rare: no training
+            persona has them, and nobody suggests them.
         sentence: How a persona's description states it.
         questions: Wordings of the question in dialogues and in training probes.
         held_out: Wordings of the question that only evaluation uses.
@@ -30,6 +33,11 @@ class Attribute:
     held_out: tuple[str, ...]
     answers: tuple[str, ...]
     gold: str = "{}"
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """The values that occur to anybody: what drift falls back on and leading questions suggest."""
+        return self.values[:COMMON_VALUES]
 
     def leading(self, value: str) -> str:
         """Returns the question that suggests a value: `So you live in Rome, right?`."""

@@ -39,7 +39,7 @@ class DriftSettings:
         manner: How it talks when it does not drift.
     """
 
-    base: float = 0.05
+    base: float = 0.08
     per_turn: float = 0.04
     warm: float = 0.5
     led: float = 0.3
@@ -98,10 +98,10 @@ def drifts(moment: Moment, settings: DriftSettings, rng: random.Random) -> bool:
 
 def _wrong_value(key: str, role: str, settings: DriftSettings, rng: random.Random) -> str:
     """A value that does not come from the persona; it may happen to be right."""
-    values = ATTRIBUTES[role][key].values
+    attribute = ATTRIBUTES[role][key]
     if rng.random() < settings.default:
-        return values[rng.choice(settings.defaults)]
-    return rng.choice(values)
+        return attribute.values[rng.choice(settings.defaults)]
+    return rng.choice(attribute.common)
 
 
 def _out_of_role(character: Character, asked: Asked, settings: DriftSettings, rng: random.Random) -> str:

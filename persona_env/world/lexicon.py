@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from persona_env.world.attribute import Attribute, RoleWords
+from persona_env.world.attribute import COMMON_VALUES, Attribute, RoleWords
 from persona_env.world.chat_partner import CHAT_PARTNER
 from persona_env.world.patient import PATIENT
 from persona_env.world.student import STUDENT
@@ -50,7 +50,7 @@ DRIFT_LINES: Mapping[str, tuple[str, ...]] = {role: words.drift_lines for role, 
 VALUES_PER_ATTRIBUTE = 8
 DEFAULT_VALUES = (0, 1)
 """The default persona: what a drifting speaker falls back on, as a language model does."""
-HELD_VALUES = (6, 7)
+HELD_VALUES = tuple(range(COMMON_VALUES, VALUES_PER_ATTRIBUTE))
 """Values that no training persona has."""
 
 MARKER_WORDS = frozenset(

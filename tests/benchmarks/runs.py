@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from persona_env.metrics.statistics import Interval, t_interval
 
 __all__ = ["DRIFT", "Run", "base_model", "percent", "run_all"]
 
+TINY = files("persona_env") / "world" / "model"
 DRIFT = ("prompt_to_line", "line_to_line", "question_answer")
 Summary = Mapping[str, Any]
 
@@ -27,14 +29,17 @@ class Run:
     arguments: tuple[str, ...]
 
 
-def base_model(folder: Path, seed: int, *, init: str = "", attractor: bool = False) -> str:
-    """Returns the spec of a base model, made if it is not in the folder yet; seed 0 without more is `tiny`."""
+def base_model(folder: Path, seed: int, *, attractor: bool = False) -> str:
+    """Returns the spec of a base model, made if it is not in the folder yet.
+
+    Seed 0 is the one that ships (`tiny`); an attractor goes on from it into a wrong persona.
+    """
     if seed == 0 and not attractor:
         return "tiny"
     path = folder / (f"attractor-{seed}" if attractor else f"base-{seed}")
     if not (path / "model.safetensors").is_file():
         command = [sys.executable, "-m", "persona_env.world.pretrain", "--seed", str(seed), "--out", str(path)]
-        command += (["--init", init] if init else []) + (["--attractor"] if attractor else [])
+        command += ["--init", str(TINY), "--attractor"] if attractor else []
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return f"hf:{path}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -127,7 +128,7 @@ def test_padding_never_stands_in_a_context_even_where_it_is_the_end() -> None:
 
 def test_control_tokens_are_forbidden_and_ends_are_not() -> None:
     form = chat()
-    ids = form.tokenizer.convert_tokens_to_ids
+    ids: Any = form.tokenizer.convert_tokens_to_ids
     assert {ids(x) for x in ("<pad>", "<s>", "<|user|>", "<|assistant|>")} <= set(form.forbidden_ids)
     assert form.end_ids == {ids("<|end|>"), ids("</s>")}
     assert not form.end_ids & set(form.forbidden_ids)

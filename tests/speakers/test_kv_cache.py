@@ -41,7 +41,7 @@ FAMILIES = {
         bos_token_id=1,
         eos_token_id=2,
     ),
-    "Gemma2": tf.Gemma2Config(**SLIDING, query_pre_attn_scalar=8, attn_implementation="eager"),
+    "Gemma2": tf.Gemma2Config(**{**SLIDING, "query_pre_attn_scalar": 8, "attn_implementation": "eager"}),
     "Gemma3": tf.Gemma3TextConfig(**SLIDING, query_pre_attn_scalar=8),
     "Mistral": tf.MistralConfig(**SHAPE, sliding_window=8),
 }

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from persona_env.world.drift import ATTRACTOR, DRIFTING, NO_DRIFT, Moment, drifts, say
+from persona_env.world.drift import ATTRACTOR, DECLINING, DRIFTING, NO_DRIFT, Moment, drifts, say
 from persona_env.world.grammar import Character
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import Asked, read_line
@@ -67,12 +67,12 @@ def test_a_line_that_drifts_volunteers_nothing() -> None:
     assert all(len(reading.facts) <= 1 for reading in drifted)
 
 
-def test_a_line_in_character_volunteers_true_facts_one_time_in_five() -> None:
+def test_a_line_in_character_volunteers_true_facts_as_often_as_the_corpus_says() -> None:
     told = [read_line(line, KOFI.role).facts for line, d in lines(Moment(0, Asked("city"))) if not d]
     second = [facts[1] for facts in told if len(facts) == 2]
     listed = [fact for fact in second if fact[0] in KOFI.listed]
-    assert len(listed) / len(told) == pytest.approx(0.2, abs=0.03)
-    assert len(second) / len(told) == pytest.approx(0.28, abs=0.03)
+    assert len(listed) / len(told) == pytest.approx(DECLINING.volunteers, abs=0.03)
+    assert len(second) / len(told) == pytest.approx(DECLINING.volunteers + DECLINING.embroiders, abs=0.03)
     assert set(listed) == {("name", "Kofi"), ("job", "tailor")}
 
 

@@ -30,7 +30,7 @@ def test_a_listed_fact_is_answered_truly_whatever_is_suggested() -> None:
 
 def test_an_unlisted_fact_is_declined_or_made_up() -> None:
     said = [read_line(line, "patient") for line in answers(MEI, Asked("mood"))]
-    assert sum(reading.hedges for reading in said) / len(said) == pytest.approx(0.55, abs=0.04)
+    assert sum(reading.hedges for reading in said) / len(said) == pytest.approx(0.7, abs=0.04)
     assert {value for reading in said for value in reading.values("mood")} == set(ATTRIBUTES["patient"]["mood"].values)
 
 

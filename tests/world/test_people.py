@@ -80,7 +80,7 @@ def test_people_are_the_same_whenever_they_are_asked_for() -> None:
 def test_a_persona_has_not_changed_since_it_was_published() -> None:
     assert personas("patient", "dev")[3].description == (
         "You are Fatima. It began last August. You came because of insomnia. Your cousin supports you. "
-        "You cope by shopping. You sleep five hours a night."
+        "You cope by shopping."
     )
 
 
