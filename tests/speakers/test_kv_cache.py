@@ -169,14 +169,16 @@ def test_forgetting_reads_with_the_new_weights() -> None:
 
 def test_nan_left_behind_by_bad_weights_is_forgotten() -> None:
     model = built(FAMILIES["Llama"])
-    decoder = RaggedDecoder(model, 1, 20)
+    decoder = RaggedDecoder(model, 2, 20)
     good = model.model.embed_tokens.weight.detach().clone()
+    ids = np.arange(3, 23).reshape(2, 10)
     with torch.no_grad():
         model.model.embed_tokens.weight.fill_(float("nan"))
-        assert decoder.extend(np.arange(3, 13)[None], np.array([10]))[0].isnan().all()
+        assert decoder.extend(ids, np.array([10, 10]))[0].isnan().all()
         model.model.embed_tokens.weight.copy_(good)
     decoder.forget()
-    assert not decoder.extend(np.array([[3, 4]]), np.array([2]))[0].isnan().any()
+    # Row 0 is short now, and is read beside row 1 over ten positions.
+    assert not decoder.extend(ids, np.array([2, 10]))[0].isnan().any()
 
 
 def test_more_rows_can_be_added_and_the_others_stay() -> None:

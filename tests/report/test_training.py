@@ -1,0 +1,77 @@
+"""What a person sees after training: one table with its guards, and a dialogue with its drift marked."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from persona_env.bench.cases import Cases
+from persona_env.bench.outcome import Comparison, Measured, Outcome
+from persona_env.bench.play import play
+from persona_env.bench.score import score
+from persona_env.judges import load_judge
+from persona_env.learning.settings import Settings
+from persona_env.report.drift_table import drift_table, simulator_table
+from persona_env.report.transcript import telling_example, transcript
+from persona_env.speakers import load_speaker
+
+
+def measured(simulator: str) -> Measured:
+    cases = Cases(role="patient", split="dev", dialogues=6, lines=4)
+    played = play(load_speaker(simulator), cases)
+    return Measured(cases, played, score(played, load_judge("oracle")))
+
+
+@pytest.fixture(scope="module")
+def outcome() -> Outcome:
+    """As if training had turned the embedded model into the speaker that never drifts."""
+    found = Outcome(Settings(split="dev", simulator="hf:[/oops] [bold]folder"))
+    found.measured |= {"before": measured("tiny"), "after": measured("scripted"), "zero_drift": measured("scripted")}
+    return found
+
+
+def shown(thing, width: int = 80) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width).print(thing)
+    return text.getvalue()
+
+
+def test_the_table_shows_drift_and_every_guard_beside_it(outcome: Outcome):
+    rows = {line[:24].strip(): line for line in shown(drift_table(outcome)).splitlines()}
+    assert rows["against its persona"].split()[-8:-6] == ["0.0", "%"]
+    assert "-100.0 %" in rows["against its persona"]
+    for guard in ("relevance", "copying", "repetition", "hedging, where unlisted", "words a line", "lines judged"):
+        assert guard in rows
+    assert all(len(line) <= 80 for line in rows.values())
+
+
+def test_names_with_markup_in_them_are_shown_as_they_are(outcome: Outcome):
+    assert "[/oops] [bold]folder" in shown(drift_table(outcome))
+    comparison = outcome.trained
+    assert isinstance(comparison, Comparison)
+    assert "[/b]x" in shown(simulator_table("[/title]", {"[/b]x": comparison.before.scores}))
+
+
+def test_an_outcome_without_an_after_has_no_reduction():
+    early = Outcome(Settings(), measured={"before": measured("tiny")}, interrupted=True)
+    summary = early.as_json()
+    assert (summary["status"], summary["after"], summary["reduction"], summary["gap"]) == (
+        "interrupted",
+        None,
+        None,
+        {},
+    )
+    assert summary["before"]["prompt_to_line"]["n"] == 24
+    assert "drift over" not in shown(drift_table(early))
+
+
+def test_the_transcript_marks_the_lines_that_drift(outcome: Outcome):
+    comparison = outcome.trained
+    assert comparison is not None
+    place = telling_example(comparison.before.scores, comparison.after.scores)
+    before = transcript(comparison.before.played[place], comparison.before.scores, place)
+    after = transcript(comparison.after.played[place], comparison.after.scores, place)
+    values = comparison.before.scores.dialogues["prompt_to_line"][place].per_line
+    assert before.count("against its persona") == sum(value == 0 for value in values) > 0
+    assert "<--" not in after
+    assert after.splitlines()[0] == comparison.after.played[place].conversation.persona.prompt
