@@ -18,7 +18,7 @@ def main() -> None:
         print(f"--- {simulator}: {info['persona'].prompt}")
         done, talk = False, Conversation(info["persona"])
         while not done:
-            line = speaker.reply([env.unwrapped.view(seed=len(talk.lines))])[0]
+            line = speaker.reply([env.get_wrapper_attr("view")(seed=len(talk.lines))])[0]
             _, reward, terminated, truncated, info = env.step(line)
             talk, done = info["conversation"], terminated or truncated
             assert reward == 0.0  # the bare environment pays nothing: rewards come from wrappers

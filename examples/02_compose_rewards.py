@@ -17,13 +17,14 @@ def main() -> None:
     env = pw.LineToLineReward(env, judge="oracle", weight=0.5)
     env = pw.QuestionAnswerReward(env, judge="oracle", weight=1.0, every=2)
     env = pw.RelevanceReward(env, judge="oracle", weight=0.25)
+    assert env.spec is not None
     print("the stack, as its spec would make it again:", [wrapper.name for wrapper in env.spec.additional_wrappers])
 
     speaker, total, done, step = load_speaker("tiny"), 0.0, False, 0
     _, info = env.reset(seed=1)
     print(info["persona"].prompt)
     while not done:
-        said = speaker.reply([env.unwrapped.view(seed=step)])[0]
+        said = speaker.reply([env.get_wrapper_attr("view")(seed=step)])[0]
         _, reward, terminated, truncated, info = env.step(said)
         paid = {key.split("/")[1]: value for key, value in info.items() if key.startswith("consistency/")}
         kind = "answer" if "answer" in info else "line"

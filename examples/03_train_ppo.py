@@ -37,6 +37,7 @@ def main(tokens: int = 40_960) -> None:
         seed=0,
     )
     model.learn(tokens, progress_bar=sys.stdout.isatty())
+    assert isinstance(model.policy, TokenPolicy)
     with tempfile.TemporaryDirectory() as folder:
         model.policy.save_pretrained(folder)
         cases, judge = Cases(role="patient", split="dev", dialogues=48), load_judge("oracle")

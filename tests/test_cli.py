@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from persona_env.speakers import load_speaker
 SMALL = ["--tokens", "2048", "--dialogues", "8", "--long-dialogues", "4", "--split", "dev"]
 
 
-def run(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+def run(arguments: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch) -> int:
     """Runs the command line in this process and returns its exit code."""
     monkeypatch.setattr(sys, "argv", ["persona-env", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:

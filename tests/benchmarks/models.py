@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 __all__ = ["SIZES", "best_seconds", "model_of_size"]
 
-SIZES = {
+SIZES: dict[str, dict[str, Any]] = {
     "0.7M": dict(vocab_size=1000, hidden_size=128, num_hidden_layers=3, num_attention_heads=4),
     "33M": dict(vocab_size=8000, hidden_size=512, num_hidden_layers=8, num_attention_heads=8),
     "170M": dict(vocab_size=32_000, hidden_size=1024, num_hidden_layers=11, num_attention_heads=16),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from persona_env.sb3 import TokenPolicy
 from persona_env.sb3.scoring import choice_logits
@@ -69,6 +70,7 @@ class PaddedCachePolicy:
         kept = torch.argsort(self.mask, dim=1, stable=True)[:, -length:]
         self.mask = self.mask.gather(1, kept)
         for layer in self.cache.layers:
+            assert isinstance(layer, DynamicLayer)
             assert layer.keys is not None
             assert layer.values is not None
             index = kept[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])

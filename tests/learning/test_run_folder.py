@@ -34,12 +34,15 @@ def test_a_value_that_json_cannot_hold_leaves_the_old_file_as_it_was(tmp_path):
 
 def test_a_folder_that_fails_to_fill_leaves_the_old_one(tmp_path):
     folder = RunFolder(tmp_path).create()
-    folder.write_folder("model", lambda path: (path / "weights").write_text("good") and None)
+
+    def works(path):
+        (path / "weights").write_text("good")
 
     def fails(path):
         (path / "weights").write_text("half")
         raise OSError("disk full")
 
+    folder.write_folder("model", works)
     with pytest.raises(OSError, match="disk full"):
         folder.write_folder("model", fails)
     assert (tmp_path / "model" / "weights").read_text() == "good"

@@ -47,7 +47,8 @@ def padded_like(contexts: list[np.ndarray]) -> torch.Tensor:
 def compared(algorithm: Any) -> dict[str, float]:
     """The largest distances between the rollout's, the packed and the naive figures."""
     random_values(algorithm)
-    contexts, worst = collect(algorithm), dict.fromkeys(("packed", "naive", "value", "naive_value"), 0.0)
+    contexts = collect(algorithm)
+    worst: dict[str, float] = dict.fromkeys(("packed", "naive", "value", "naive_value"), 0.0)
     everything = padded_like(contexts)
     for packed in algorithm.rollout_buffer._batches(32):
         sample = algorithm.rollout_buffer._samples(packed)
@@ -234,7 +235,9 @@ def test_stable_baselines_own_saving_still_works(tmp_path: Path) -> None:
         for name, weight in algorithm.policy.state_dict().items():
             assert torch.equal(weight, policy.state_dict()[name]), name
         want = algorithm.policy.get_distribution(context).distribution.logits
-        assert torch.allclose(policy.get_distribution(context).distribution.logits, want, atol=1e-5)
+        found = policy.get_distribution(context).distribution
+        assert isinstance(found, torch.distributions.Categorical)
+        assert torch.allclose(found.logits, want, atol=1e-5)
 
 
 def test_half_precision_weights_are_trained_in_single_precision() -> None:

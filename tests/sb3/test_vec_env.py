@@ -26,6 +26,7 @@ def test_a_finished_row_shows_its_last_context_and_its_rewards() -> None:
     assert infos[0]["terminal_observation"][length] == END
     assert infos[0]["TimeLimit.truncated"] is False
     assert infos[1] == {}
+    assert isinstance(observation, TokenObservation)
     assert (observation[1] != first[1]).sum() == 1
 
 
@@ -52,6 +53,7 @@ def test_what_was_cut_off_from_outside_is_told_apart() -> None:
     _, _, dones, infos = bridge.step(np.array([2, 2]))
     assert dones.all()
     assert all(info["TimeLimit.truncated"] for info in infos)
+    assert isinstance(middle, TokenObservation)
     assert sorted(middle.cut_off) == [0, 1]
     assert (middle.cut_off[1] == infos[1]["terminal_observation"]).all()
 
@@ -92,6 +94,7 @@ def test_an_observation_knows_who_is_asked_and_what_followed() -> None:
     assert first.probing is not None
     assert first.probing.tolist() == [False, False]
     second, *_ = bridge.step(np.array([END, 5]))
+    assert isinstance(second, TokenObservation)
     assert second.probing is not None
     assert second.probing.tolist() == [True, False]
     assert first.following is second
@@ -99,6 +102,7 @@ def test_an_observation_knows_who_is_asked_and_what_followed() -> None:
     del second
     third, *_ = bridge.step(np.array([2, 2]))
     assert first.following is None  # nothing is kept alive
+    assert isinstance(third, TokenObservation)
     assert third.probing is not None
 
 
@@ -168,7 +172,7 @@ def test_gymnasiums_own_vector_environment_is_bridged_too() -> None:
     bridge = as_sb3(envs)
     bridge.seed(0)
     bridge.reset()
-    done = np.array([False])
+    done, infos = np.array([False]), []
     while not done.any():
         _, _, done, infos = bridge.step(np.array([1, 1]))
     assert "terminal_observation" in infos[int(done.argmax())]
