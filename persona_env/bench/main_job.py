@@ -12,6 +12,7 @@ from persona_env.bench.outcome import Measured, Outcome
 from persona_env.bench.play import play
 from persona_env.bench.records import dialogue_records
 from persona_env.bench.score import score
+from persona_env.envs.casting import load_cast
 from persona_env.judges import load_judge
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings
@@ -49,6 +50,7 @@ class MainJob:
         self.judge = load_judge(settings.judge)
         self.simulator = LanguageModel.load(settings.simulator, max_tokens=settings.max_tokens)
         self.envs = as_sb3(rewarded_dialogues(settings))
+        load_cast(settings.role, settings.personas, settings.split)
         self.outcome = Outcome(settings)
 
     def run(self, folder: RunFolder, progress: Progress) -> Outcome:

@@ -23,7 +23,7 @@ def make_a2c(envs: VecEnv, settings: Settings, model: Any) -> A2C:
         TokenPolicy,
         envs,
         n_steps=settings.steps,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate_at,
         gamma=1.0,
         vf_coef=0.1,
         max_grad_norm=1.0,

@@ -25,7 +25,7 @@ def make_ppo(envs: VecEnv, settings: Settings, model: Any) -> PPO:
         n_steps=settings.steps,
         batch_size=settings.batch,
         n_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
+        learning_rate=settings.learning_rate_at,
         gamma=1.0,
         vf_coef=0.1,
         max_grad_norm=1.0,

@@ -17,11 +17,11 @@ __all__ = ["ALGORITHMS", "REWARDS", "Settings", "parse_rewards", "read_config"]
 ALGORITHMS = ("ppo", "a2c")
 
 REWARDS: Mapping[str, float] = {
-    "prompt_to_line": 0.5,
-    "line_to_line": 0.3,
-    "question_answer": 0.5,
-    "relevance": 0.5,
-    "repetition": 0.1,
+    "prompt_to_line": 1.2,
+    "line_to_line": 0.4,
+    "question_answer": 0.7,
+    "relevance": 0.9,
+    "repetition": 0.65,
 }
 """The default reward: what is paid for a good line (and for a right answer), by drift type."""
 
@@ -52,7 +52,7 @@ class Settings:
         steps: Tokens of each dialogue in a rollout.
         batch: Tokens in a minibatch, about (trajectories stay whole).
         epochs: Passes over each rollout (PPO).
-        learning_rate: Adam's step size, constant.
+        learning_rate: Adam's step size at the start; it falls linearly to a tenth.
         kl_weight: Price of a nat of log pi - log ref, in reward units; 0 means no leash.
         line_gamma: Discount from a line to the next, in [0, 1].
         line_lambda: The trace's decay from a line to the next, in [0, 1].
@@ -75,14 +75,14 @@ class Settings:
     algorithm: str = "ppo"
     seed: int = 0
     lines: int = 8
-    tokens: int = 69_632
+    tokens: int = 229_376
     envs: int = 32
     steps: int = 128
     batch: int = 1024
     epochs: int = 1
-    learning_rate: float = 6e-4
-    kl_weight: float = 0.05
-    line_gamma: float = 0.5
+    learning_rate: float = 1.5e-3
+    kl_weight: float = 0.055
+    line_gamma: float = 0.25
     line_lambda: float = 0.8
     max_tokens: int = 24
     personas: str = "bundled"
@@ -122,6 +122,10 @@ class Settings:
     def rollouts(self) -> int:
         """Whole rollouts that hold `tokens`."""
         return math.ceil(self.tokens / (self.envs * self.steps))
+
+    def learning_rate_at(self, left: float) -> float:
+        """Returns the step size when a share `left` of the run, in [0, 1], is still to come."""
+        return self.learning_rate * max(left, 0.1)
 
     def as_json(self) -> dict[str, Any]:
         """Returns the settings as plain data."""

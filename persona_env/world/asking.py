@@ -39,7 +39,7 @@ class AskingSettings:
     warm_after_marker: float = 0.6
     echo: float = 0.15
     again: float = 0.35
-    leads: float = 0.12
+    leads: float = 0.06
     leads_first: float = 0.02
     held_out: float = 0.0
 

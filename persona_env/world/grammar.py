@@ -22,7 +22,7 @@ class Manner:
         embroiders: A line adds one that is made up on the spot.
     """
 
-    improvises: float = 0.3
+    improvises: float = 0.7
     volunteers: float = 0.2
     embroiders: float = 0.08
 
