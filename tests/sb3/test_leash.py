@@ -45,11 +45,12 @@ def trained_on_the_bandit(algorithm: Any, steps: int = 20_000, **options: Any) -
     settings: dict[str, Any] = dict(n_steps=4, normalize_advantage=False, max_grad_norm=1e9)
     if algorithm is PPO:
         settings |= dict(batch_size=256)
+    rate = 0.02 if algorithm is PPO else 0.005  # A2C's RMSprop takes full steps from the first
     made = make(
         Bandit(REWARDS),
         tiny_llama(len(REWARDS), width=8, scale=0.5),
         algorithm,
-        learning_rate=lambda left: 0.02 * left,
+        learning_rate=lambda left: rate * left,
         policy_kwargs=dict(reference="initial", **options.pop("policy_kwargs", {})),
         **(settings | options),
     )

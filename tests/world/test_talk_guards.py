@@ -7,6 +7,7 @@ from persona_env.conversation import Conversation
 from persona_env.persona import Persona
 from persona_env.speakers.scripted import ScriptedSpeaker
 from persona_env.world import personas
+from persona_env.world.grammar import MANNER
 from persona_env.world.talk_guards import hedging, line_words, talk_guards, volunteering
 
 KOFI = Persona("k", "chat_partner", "Kofi", "You are Kofi. You live in Rome. You work as a tailor.")
@@ -49,6 +50,6 @@ def test_the_speaker_without_drift_sets_the_reference() -> None:
             talk = talk.said(speaker.reply([talk.view("simulator", rng.randrange(2**63))])[0])
         talks.append(talk)
     guards = talk_guards(talks)
-    assert 0.3 < guards.hedging < 0.55
-    assert guards.volunteering == pytest.approx(0.2 * 0.93, abs=0.03)
+    assert 0.1 < guards.hedging < 1 - MANNER.improvises  # what was volunteered before is stood by
+    assert guards.volunteering == pytest.approx(MANNER.volunteers * 0.93, abs=0.03)
     assert 5 < guards.line_words < 8
