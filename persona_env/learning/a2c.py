@@ -27,15 +27,16 @@ def make_a2c(envs: VecEnv, settings: Settings, model: Any) -> A2C:
         gamma=1.0,
         vf_coef=0.1,
         max_grad_norm=1.0,
-        normalize_advantage=True,
+        normalize_advantage=not settings.kl_weight,
         seed=settings.seed,
         device="auto",
         rollout_buffer_class=TrajectoryRolloutBuffer,
         rollout_buffer_kwargs=dict(
             line_gamma=settings.line_gamma,
             line_lambda=settings.line_lambda,
-            kl_weight=settings.kl_weight,
+            leash="loss" if settings.kl_weight else "reward",
         ),
+        ent_coef=settings.kl_weight,
         policy_kwargs=dict(
             model=model,
             reference="initial" if settings.kl_weight else None,

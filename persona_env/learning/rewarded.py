@@ -8,6 +8,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import VectorEnv
 
+from persona_env.judges import Judge
 from persona_env.learning.settings import Settings
 from persona_env.persona import role_named
 
@@ -16,8 +17,12 @@ __all__ = ["rewarded_dialogues"]
 _REWARDS = "persona_wrappers.vector:ConsistencyRewards"
 
 
-def rewarded_dialogues(settings: Settings) -> VectorEnv[Any, Any, Any]:
+def rewarded_dialogues(settings: Settings, judge: Judge | None = None) -> VectorEnv[Any, Any, Any]:
     """Returns the training dialogues of a run, one action a token, with all rewards in one judge batch a step.
+
+    Args:
+        settings: The run.
+        judge: Its judge; None for the one that the settings name.
 
     Raises:
         ValueError: If a persona source, task agent, judge or simulator cannot be had.
@@ -33,4 +38,4 @@ def rewarded_dialogues(settings: Settings) -> VectorEnv[Any, Any, Any]:
         max_tokens=settings.max_tokens,
     )
     rewards: Any = load_env_creator(_REWARDS)
-    return rewards(envs, weights=dict(settings.rewards), judge=settings.judge)
+    return rewards(envs, weights=dict(settings.rewards), judge=judge or settings.judge)

@@ -12,7 +12,7 @@ from typing import Any
 
 from persona_env.persona import role_named
 
-__all__ = ["ALGORITHMS", "REWARDS", "Settings", "parse_rewards", "read_config"]
+__all__ = ["ALGORITHMS", "CONDUCT", "REWARDS", "Settings", "parse_budget", "parse_rewards", "read_config"]
 
 ALGORITHMS = ("ppo", "a2c")
 
@@ -24,6 +24,9 @@ REWARDS: Mapping[str, float] = {
     "repetition": 0.65,
 }
 """The default reward: what is paid for a good line (and for a right answer), by drift type."""
+
+CONDUCT = ("judge_budget", "judge_cache", "checkpoint_every", "max_invalid")
+"""Settings that change no figure of a run; they may be others when it is resumed."""
 
 _REWARD_NAMES = (
     "prompt_to_line",
@@ -63,6 +66,11 @@ class Settings:
         dialogues: Held-out dialogues of the trained length, before and after.
         long_dialogues: Held-out dialogues of three times that length; 0 leaves them out.
         threads: Torch's threads; 0 leaves torch's choice.
+        judge_prompts: A folder of judge prompts; "" for our own.
+        judge_cache: A file of verdicts that runs share; "" for none.
+        judge_budget: What the judge may be asked in all, such as `calls=5000,tokens=2e6`; "" for no bound.
+        checkpoint_every: Rollouts from a checkpoint to the next.
+        max_invalid: The largest share of verdicts that cannot be read, in [0, 1]; more ends the run.
 
     >>> Settings(role="student", seed=3).role
     'student'
@@ -91,6 +99,11 @@ class Settings:
     dialogues: int = 128
     long_dialogues: int = 48
     threads: int = 1
+    judge_prompts: str = ""
+    judge_cache: str = ""
+    judge_budget: str = ""
+    checkpoint_every: int = 4
+    max_invalid: float = 0.01
 
     def __post_init__(self) -> None:
         role_named(self.role)
@@ -105,10 +118,11 @@ class Settings:
             "epochs",
             "max_tokens",
             "dialogues",
+            "checkpoint_every",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"Expected {name} >= 1, got {getattr(self, name)}: give at least one.")
-        for name in ("line_gamma", "line_lambda"):
+        for name in ("line_gamma", "line_lambda", "max_invalid"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Expected {name} in [0, 1], got {getattr(self, name)}: give a share.")
         for name in ("seed", "long_dialogues", "threads", "kl_weight"):
@@ -117,6 +131,7 @@ class Settings:
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}: give a small step size.")
         _check_rewards(self.rewards)
+        parse_budget(self.judge_budget)
 
     @property
     def rollouts(self) -> int:
@@ -130,6 +145,23 @@ class Settings:
     def as_json(self) -> dict[str, Any]:
         """Returns the settings as plain data."""
         return {**dataclasses.asdict(self), "rewards": dict(self.rewards)}
+
+    def resumed(self, given: Mapping[str, Any]) -> Settings:
+        """Returns these settings of a run that has begun, with those given now that may differ.
+
+        Raises:
+            ValueError: If others differ; each is shown as it was and as it is.
+
+        >>> Settings(seed=3).resumed({"seed": 3, "checkpoint_every": 9}).checkpoint_every
+        9
+        """
+        was = self.as_json()
+        now = Settings(**{**was, **given}).as_json()
+        changed = [name for name in now if name not in CONDUCT and now[name] != was[name]]
+        if changed:
+            shown = ", ".join(f"{name}: was {was[name]!r}, is {now[name]!r}" for name in changed)
+            raise ValueError(f"Expected the settings that the run began with, got {shown}: leave these out or begin anew.")
+        return Settings(**now)
 
 
 def _check_rewards(rewards: Mapping[str, float]) -> None:
@@ -157,6 +189,24 @@ def parse_rewards(text: str) -> dict[str, float]:
             raise ValueError(f"Expected a number after {name}=, got {weight!r}: give a weight such as 0.5.") from None
     _check_rewards(rewards)
     return rewards
+
+
+def parse_budget(text: str) -> dict[str, int]:
+    """Reads `calls=5000,tokens=2e6`, or either of the two; a number alone counts calls.
+
+    >>> parse_budget("calls=5000, tokens=2e6"), parse_budget("300")
+    ({'calls': 5000, 'tokens': 2000000}, {'calls': 300})
+    """
+    budget: dict[str, int] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, number = part.partition("=") if "=" in part else ("calls", "=", part)
+        try:
+            budget[name.strip()] = int(float(number))
+        except (ValueError, OverflowError):
+            budget[name.strip()] = -1
+        if name.strip() not in ("calls", "tokens") or budget[name.strip()] < 0:
+            raise ValueError(f"Expected a budget such as calls=5000,tokens=2e6, got {part!r}: give calls, tokens or both.")
+    return budget
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ __all__ = ["TrajectoryRolloutBuffer"]
 
 KL_WEIGHT = 0.03
 _KL_BATCH = 4096
+_KL_SAMPLE = 512
 _SLICE = {"cpu": 2048, "accelerator": 32_768}  # tokens of a forward pass: what a CPU's cache holds
 
 
@@ -211,21 +212,29 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             ValueError: If the policy has no reference.
         """
         if self._log_ratio is None:
-            if self.policy is None or self.policy.reference is None:
-                raise ValueError(
-                    "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
-                )
-            reference = np.zeros(self.log_probs.size, np.float32)
+            ratio = np.zeros(self.log_probs.size, np.float32)
             for packed in self._batches(_KL_BATCH):
-                actions = self.to_torch(self.actions.reshape(-1)[packed.step])
-                scored = self.policy.reference_log_probs(self._observations(packed), actions)
-                reference[packed.step] = scored.cpu().numpy()
-            self._log_ratio = self.log_probs - reference.reshape(self.log_probs.shape)
+                ratio[packed.step] = self._log_ratio_of(packed)
+            self._log_ratio = ratio.reshape(self.log_probs.shape)
         return self._log_ratio
 
+    def _log_ratio_of(self, packed: Packed) -> NDArray[np.float32]:
+        if self.policy is None or self.policy.reference is None:
+            raise ValueError(
+                "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
+            )
+        actions = self.to_torch(self.actions.reshape(-1)[packed.step])
+        scored = self.policy.reference_log_probs(self._observations(packed), actions)
+        return self.log_probs.reshape(-1)[packed.step] - scored.cpu().numpy()
+
     def kl_to_reference(self) -> float:
-        """Returns the mean of `log_ratio`: an unbiased estimate of KL(pi || ref), in nats per token."""
-        return float(self.log_ratio().mean())
+        """Returns an unbiased estimate of KL(pi || ref), in nats per token: the mean of the log-ratio.
+
+        Of all sampled tokens where the leash is in the reward and has scored them, else of some trajectories.
+        """
+        if self._log_ratio is not None:
+            return float(self._log_ratio.mean())
+        return float(self._log_ratio_of(next(self._batches(_KL_SAMPLE))).mean())
 
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
         """Yields whole trajectories in random order, packed, of about `batch_size` choices together.

@@ -1,0 +1,49 @@
+"""What a run has cost: wall time and judge calls, in `timing.jsonl`; nothing that is drawn or learned depends on it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from persona_env.learning.run_folder import RunFolder
+
+__all__ = ["Ledger"]
+
+_FILE = "timing.jsonl"
+
+
+class Ledger:
+    """Adds a line for each rollout and stage; what earlier processes of the same run wrote counts too.
+
+    Args:
+        folder: The run's.
+        usage: Returns what this process has asked of the judge so far, by name.
+    """
+
+    def __init__(self, folder: RunFolder, usage: Callable[[], Mapping[str, int]] = dict):
+        self._folder, self._usage = folder, usage
+        folder.cut(_FILE)
+        self._rows = folder.read_lines(_FILE)
+        self._last, self._used = time.perf_counter(), Counter(usage())
+
+    def note(self, stage: str, **more: Any) -> None:
+        """Books what was spent since the last note on a stage."""
+        now, used = time.perf_counter(), Counter(self._usage())
+        row = {"stage": stage, "seconds": round(now - self._last, 4), **more, **(used - self._used)}
+        self._last, self._used = now, used
+        self._rows.append(row)
+        self._folder.append_line(_FILE, row)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time by stage."""
+        found: dict[str, float] = {}
+        for row in self._rows:
+            found[row["stage"]] = found.get(row["stage"], 0.0) + row["seconds"]
+        return found
+
+    def total(self, name: str) -> int:
+        """Returns how much of something the judge has used so far."""
+        return sum(row.get(name, 0) for row in self._rows)
