@@ -6,7 +6,7 @@ ROLE ?= patient
 JOBS ?= 1
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test slow lint types format benchmark figures ablation control base wheel clean
+.PHONY: help demo test slow lint types format benchmark reliability figures ablation control base wheel clean
 
 help: ## List the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,7 +20,7 @@ demo: $(VENV)/.ready ## Train a drifting patient, print the table before and aft
 	$(BIN)/persona-env train --role $(ROLE) $(ARGS)
 
 test: $(VENV)/.ready ## The fast tests and the doctests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: $(VENV)/.ready ## The tests that train
 	$(BIN)/python -m pytest -m slow
@@ -38,6 +38,9 @@ format: $(VENV)/.ready ## Put the style right
 
 benchmark: $(VENV)/.ready ## Speed and memory as ratios within one run
 	$(BIN)/python -m tests.benchmarks
+
+reliability: $(VENV)/.ready ## Each demand on judges, logs and runs, with the figure achieved (within 10 minutes)
+	$(BIN)/python -m tests.reliability
 
 figures: $(VENV)/.ready ## The README's table: 3 roles x 3 bases x 3 seeds of the main job (JOBS=2)
 	$(BIN)/python -m tests.benchmarks.figures --jobs $(JOBS)

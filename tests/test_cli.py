@@ -46,7 +46,8 @@ def environment() -> dict[str, str]:
 
 def test_a_run_leaves_all_that_it_promises(finished: Path):
     names = {path.name for path in finished.iterdir()}
-    assert names == {"config.json", "model", "metrics.jsonl", "dialogues.jsonl", "summary.json", "sample.txt"}
+    tables = {"metrics.jsonl", "timing.jsonl", "dialogues.jsonl", "summary.json", "config.json", "sample.txt"}
+    assert names == {"model", "checkpoints", *tables}
     summary = json.loads((finished / "summary.json").read_text())
     for key in ("role", "simulator", "judge", "seed", "heldout_personas", "tokens", "seconds"):
         assert summary[key] is not None

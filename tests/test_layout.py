@@ -15,7 +15,7 @@ import persona_wrappers
 
 FLOORS = (
     ("persona", "conversation", "logs", "spaces"),
-    ("speakers", "judges", "world"),
+    ("speakers", "judges", "world", "remote"),
     ("metrics",),
     ("envs", "dialogue_v0"),
     ("sb3",),
@@ -32,7 +32,7 @@ CORE = Path(persona_env.__file__).parent
 WRAPPERS = Path(persona_wrappers.__file__).parent
 ON_ONE_FLOOR = (
     {"persona", "conversation", "logs"},
-    {"speakers", "judges", "world"},
+    {"speakers", "judges", "world", "remote"},
     {"envs", "dialogue_v0"},
 )
 

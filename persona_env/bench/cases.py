@@ -17,7 +17,7 @@ class Cases:
 
     Attributes:
         role: Who is simulated.
-        personas: `bundled` or a file of personas.
+        personas: `bundled` (the embedded world's), `natural` (real English) or a file of personas.
         split: Which of them.
         dialogues: How many, one for each persona (people come again when there are fewer).
         lines: The simulator's lines in each.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from persona_env.bench.cases import Cases, Played
 from persona_env.bench.score import DRIFT_TYPES, Scores, reductions
 from persona_env.learning.settings import Settings
+from persona_env.remote.faults import RunEnded
 
-__all__ = ["Comparison", "Measured", "Outcome"]
+__all__ = ["INTERRUPTED", "Comparison", "Measured", "Outcome"]
+
+INTERRUPTED = 130
+"""The exit code after Ctrl-C."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,11 @@ class Outcome:
             the same grammar).
         tokens: The learner's tokens.
         seconds: Wall time by stage.
-        interrupted: Whether it was stopped before its end.
+        interrupted: Whether it was stopped with Ctrl-C before its end.
+        ended: Why it could not go on, if it could not.
+        invalid: Verdicts of the training that could not be read.
+        judge_usage: What the judge was asked in all: `calls`, `tokens`, `cache_hits`.
+        calibrated: Whether there is a measure of how far the judge can be trusted.
     """
 
     settings: Settings
@@ -69,6 +77,20 @@ class Outcome:
     tokens: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
+    ended: RunEnded | None = None
+    invalid: int = 0
+    judge_usage: Mapping[str, int] = field(default_factory=dict)
+    calibrated: bool = True
+
+    @property
+    def status(self) -> str:
+        """`complete`, `interrupted` (with Ctrl-C) or `stopped` (it could not go on)."""
+        return "stopped" if self.ended else "interrupted" if self.interrupted else "complete"
+
+    @property
+    def exit_code(self) -> int:
+        """What the command line ends with."""
+        return self.ended.exit_code if self.ended else INTERRUPTED if self.interrupted else 0
 
     @property
     def trained(self) -> Comparison | None:
@@ -90,6 +112,11 @@ class Outcome:
         return self.measured[stage].scores if stage in self.measured else None
 
     @property
+    def invalid_in_all(self) -> int:
+        """Verdicts that could not be read, in training and in all stages."""
+        return self.invalid + sum(measured.scores.invalid for measured in self.measured.values())
+
+    @property
     def gap(self) -> dict[str, float | None]:
         """How many times as inconsistent the simulator is with people it has not met in training."""
         unseen, seen = self.scores("after"), self.scores("seen")
@@ -101,7 +128,8 @@ class Outcome:
         """Returns what stands in `summary.json`."""
         s, before = self.settings, self.measured.get("before")
         summary: dict[str, Any] = {
-            "status": "interrupted" if self.interrupted else "complete",
+            "status": self.status,
+            **({"reason": str(self.ended)} if self.ended else {}),
             **{name: getattr(s, name) for name in ("role", "simulator", "judge", "algorithm", "seed", "split")},
             "heldout_personas": sorted(set(before.scores.personas)) if before else [],
             "lines": s.lines,
@@ -116,6 +144,8 @@ class Outcome:
             "longer": self.longer.as_json() if self.longer else None,
             "gap": self.gap,
             "tokens": self.tokens,
+            "judge_calibrated": self.calibrated,
+            "judge_usage": {**self.judge_usage, "invalid": self.invalid_in_all},
             "seconds": round(sum(self.seconds.values()), 2),
             "stages": {name: round(value, 2) for name, value in self.seconds.items()},
         }

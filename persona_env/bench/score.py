@@ -94,6 +94,11 @@ class Scores:
         return sum(score.invalid for scores in self.dialogues.values() for score in scores)
 
     @property
+    def judged(self) -> int:
+        """All verdicts, read or not, over all metrics."""
+        return sum(len(score.per_line) for scores in self.dialogues.values() for score in scores)
+
+    @property
     def estimates(self) -> dict[str, Estimate]:
         """All of them by name."""
         return {name: self.estimate(name) for name in (*self.dialogues, *self.talk)}

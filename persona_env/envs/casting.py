@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,7 +15,8 @@ from persona_env.persona import Persona, role_named
 __all__ = ["PROMPT_CHARACTERS", "Personas", "chosen_personas", "load_cast"]
 
 Personas: TypeAlias = "str | PathLike[str] | Sequence[Persona]"
-"""`"bundled"` (those of the embedded world), a file, or the personas themselves."""
+"""`"bundled"` (those of the embedded world), `"natural"` (34 a role in natural English, with Q&A items), a file,
+or the personas themselves."""
 
 PROMPT_CHARACTERS = 2**15
 """The longest system prompt that the observation space of the text forms holds."""
@@ -24,8 +27,9 @@ def load_cast(role: str, personas: Personas = "bundled", split: str = "train") -
 
     Args:
         role: Key of a `Role`.
-        personas: `"bundled"`, the path of a file (see `load_personas` for its splits), or a list,
-            which is used as it is.
+        personas: `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"`
+            (people in natural English for real models and judges: 20 train, 4 dev, 10 heldout a role), the
+            path of a file (see `load_personas` for its splits), or a list, which is used as it is.
         split: `train`, `dev` or `heldout`.
 
     Raises:
@@ -40,7 +44,17 @@ def load_cast(role: str, personas: Personas = "bundled", split: str = "train") -
         from persona_env import world
 
         return world.personas(role, split)
+    if personas == "natural":
+        return _natural(role, split)
     return _from_file(role, Path(personas), split)
+
+
+@lru_cache
+def _natural(role: str, split: str) -> Sequence[Persona]:
+    """Returns the people in natural English that come with the package; read when they are first asked for."""
+    source = resources.files("persona_env").joinpath("data", f"{role}.json")
+    with resources.as_file(source) as path:
+        return tuple(load_personas(path, split))
 
 
 def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
@@ -53,7 +67,7 @@ def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
 
 def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
     if not path.is_file():
-        raise ValueError(f"Expected personas to be 'bundled' or a file, got {str(path)!r}: there is none.")
+        raise ValueError(f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!r}: there is none.")
     cast = tuple(persona for persona in load_personas(path, split) if persona.role == role)
     if not cast:
         raise ValueError(

@@ -67,7 +67,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
 
     Args:
         role: `patient`, `student` or `chat_partner`.
-        personas: `"bundled"`, the path of a JSONL file, or a list of personas.
+        personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
         max_lines: The simulator's lines in one dialogue, at least 1.
         max_tokens: The length of the simulator's lines, at least 1.

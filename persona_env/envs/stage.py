@@ -32,7 +32,7 @@ class Stage:
 
     Args:
         role: Key of a `Role`.
-        personas: `"bundled"`, the path of a JSONL file, or a list of personas.
+        personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
         task_agent: Spec of the speaker that answers, or the speaker; None if it acts from outside.
         max_lines: The simulator's lines in one dialogue, at least 1.

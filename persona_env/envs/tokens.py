@@ -38,7 +38,7 @@ class TokenDialogueEnv(SingleDialogueEnv[NDArray[np.int32], int]):
 
     Args:
         role: `patient`, `student` or `chat_partner`.
-        personas: `"bundled"`, the path of a JSONL file, or a list of personas.
+        personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
         task_agent: Spec of the speaker that answers, or the speaker.
         max_lines: The simulator's lines in one dialogue, at least 1.

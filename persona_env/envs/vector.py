@@ -135,6 +135,11 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
         return self._stage.max_lines
 
     @property
+    def task_agent(self) -> Speaker | None:
+        """The speaker that answers; None if it acts from outside."""
+        return self._stage.task_agent
+
+    @property
     def conversations(self) -> list[Conversation]:
         """The dialogues so far."""
         return [row.conversation for row in self._rows]

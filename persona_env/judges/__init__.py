@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from persona_env.persona import Persona
@@ -100,26 +101,65 @@ class Judge(Protocol):
         ...
 
 
-def _oracle(rest: str) -> Judge:
+def _oracle(rest: str, prompts: str | Path | None) -> Judge:
     from persona_env.judges.oracle import OracleJudge
 
     return OracleJudge()
 
 
-def _recorded(rest: str) -> Judge:
+def _recorded(rest: str, prompts: str | Path | None) -> Judge:
     from persona_env.judges.recorded import RecordedJudge
 
     return RecordedJudge.load(rest)
 
 
-_KINDS: dict[str, Callable[[str], Judge]] = {"oracle": _oracle, "recorded": _recorded}
+def _hugging_face(rest: str, prompts: str | Path | None) -> Judge:
+    from persona_env.judges.llm import LLMJudge
+    from persona_env.judges.local import LocalAsker
+    from persona_env.judges.prompting import JudgePrompts
+
+    texts = JudgePrompts.load(prompts)
+    return LLMJudge(LocalAsker.load(rest), texts)
 
 
-def load_judge(spec: str | Judge) -> Judge:
+def _openai(rest: str, prompts: str | Path | None) -> Judge:
+    from persona_env.judges.llm import LLMJudge
+    from persona_env.judges.prompting import JudgePrompts
+    from persona_env.judges.remote import RemoteAsker
+    from persona_env.remote.client import ChatClient
+    from persona_env.remote.endpoint import Endpoint
+
+    texts = JudgePrompts.load(prompts)
+    return LLMJudge(RemoteAsker(ChatClient(Endpoint.parse(rest))), texts)
+
+
+def _committee(rest: str, prompts: str | Path | None) -> Judge:
+    from persona_env.judges.committee import Committee
+
+    specs = [spec.strip() for spec in rest.split(",")]
+    if any(spec.startswith("committee:") for spec in specs):
+        raise ValueError(f"Expected a committee of single judges, got {rest!r}: name all of them in one list.")
+    return Committee([load_judge(spec, prompts=prompts) for spec in specs])
+
+
+_KINDS: dict[str, Callable[[str, str | Path | None], Judge]] = {
+    "oracle": _oracle,
+    "recorded": _recorded,
+    "hf": _hugging_face,
+    "openai": _openai,
+    "committee": _committee,
+}
+_PROMPTED = ("hf", "openai", "committee")
+
+
+def load_judge(spec: str | Judge, *, prompts: str | Path | None = None) -> Judge:
     """Returns the judge that a spec names; a judge is returned as it is.
 
     Args:
-        spec: `oracle` (exact, for the embedded world) or `recorded:<log>` (verdicts from a log file).
+        spec: `oracle` (exact, for the embedded world), `recorded:<log>` (verdicts from a log file),
+            `hf:<folder or hub id>` (a local model, by label probabilities), `openai:<model>@<base_url>` (a model
+            behind a server) or `committee:<spec>,<spec>,<spec>` (the majority of several judges).
+        prompts: A folder with judge prompts, for judges that are language models; ours if None.
 
     Raises:
         ValueError: If the spec names no known kind of judge, or what it names cannot be loaded.
@@ -127,6 +167,9 @@ def load_judge(spec: str | Judge) -> Judge:
     if not isinstance(spec, str):
         return spec
     kind, colon, rest = spec.partition(":")
-    if kind not in _KINDS or bool(colon) != (kind == "recorded") or (colon and not rest):
-        raise ValueError(f"Expected a judge oracle or recorded:<log>, got {spec!r}: use one of these.")
-    return _KINDS[kind](rest)
+    if kind not in _KINDS or bool(colon) == (kind == "oracle") or (colon and not rest):
+        wanted = "oracle, recorded:<log>, hf:<model>, openai:<model>@<base_url> or committee:<spec>,<spec>"
+        raise ValueError(f"Expected a judge {wanted}, got {spec!r}: use one of these.")
+    if prompts is not None and kind not in _PROMPTED:
+        raise ValueError(f"Expected judge prompts for a language model, got them for {spec!r}: leave them out.")
+    return _KINDS[kind](rest, prompts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 
 from persona_env.judges import (
     AnswerVsGold,
@@ -14,13 +15,14 @@ from persona_env.judges import (
     Verdict,
 )
 from persona_env.persona import Persona
-from persona_env.world.lexicon import ATTRIBUTES, DENIED
+from persona_env.world.lexicon import ATTRIBUTES, DENIED, DRIFT_LINES, HEDGES, MARKER_WORDS
 from persona_env.world.reading import Reading, read_asked, read_facts, read_line
 
 __all__ = ["OracleJudge"]
 
 _CONSISTENT = Verdict("consistent")
 _CACHE = 1 << 16
+_RULES = 1  # part of the identity: another one where a rule below changes
 
 
 def _inconsistent(reason: str, conflicts: tuple[int, ...] = ()) -> Verdict:
@@ -29,6 +31,13 @@ def _inconsistent(reason: str, conflicts: tuple[int, ...] = ()) -> Verdict:
 
 def _invalid(reason: str) -> Verdict:
     return Verdict("invalid", (), reason)
+
+
+@lru_cache(1)
+def _world_digest() -> str:
+    words = repr((sorted((role, sorted(known.items())) for role, known in ATTRIBUTES.items()), DRIFT_LINES, HEDGES))
+    marked = repr((sorted(MARKER_WORDS), sorted((role, sorted(keys)) for role, keys in DENIED.items())))
+    return sha256(f"{_RULES}{words}{marked}".encode()).hexdigest()
 
 
 @lru_cache(_CACHE)
@@ -149,6 +158,11 @@ class OracleJudge:
     >>> OracleJudge().judge([LineVsHistory("patient", "Pretty sad.", ("Pretty numb.",))])[0].conflicts
     (0,)
     """
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What can change a verdict: the grammar."""
+        return {"judge": "oracle", "world": _world_digest()}
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """Returns the verdicts, in order. About 10 us a question once its lines have been read."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
 
@@ -64,6 +66,12 @@ class RecordedJudge:
     def __len__(self) -> int:
         """The number of different questions that it knows."""
         return len(self._verdicts)
+
+    @cached_property
+    def identity(self) -> Mapping[str, str]:
+        """What can change a verdict: the log's contents."""
+        known = sorted(repr((key, verdict)) for key, verdict in self._verdicts.items())
+        return {"judge": "recorded", "log": sha256("\n".join(known).encode("utf-8", "backslashreplace")).hexdigest()}
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """Returns the recorded verdicts, in order."""

@@ -11,6 +11,7 @@ from stable_baselines3 import A2C
 from stable_baselines3.common.vec_env import VecEnv
 from torch.optim import Adam
 
+from persona_env.learning.memory import memory_options
 from persona_env.learning.settings import Settings
 from persona_env.sb3 import TokenPolicy, TrajectoryRolloutBuffer
 
@@ -42,5 +43,6 @@ def make_a2c(envs: VecEnv, settings: Settings, model: Any) -> A2C:
             reference="initial" if settings.kl_weight else None,
             optimizer_class=Adam,
             optimizer_kwargs=dict(eps=1e-6),
+            **memory_options(settings),
         ),
     )

@@ -9,7 +9,10 @@ from pathlib import Path
 
 from persona_env.learning.run_folder import RunFolder
 
-__all__ = ["Checkpoints"]
+__all__ = ["ROLLOUT", "Checkpoints"]
+
+ROLLOUT = "rollout-"
+"""What the names of a learner's checkpoints begin with; the learner's tokens follow."""
 
 _SUMS = "checksums.json"
 _KEPT = 2

@@ -117,7 +117,9 @@ def load_tensors(learner: OnPolicyAlgorithm, path: Path, optimiser: Mapping[str,
     saved = {name for name in found if not name.startswith(_OPTIMISER)}
     if saved != weights.keys() or any(found[name].shape != weights[name].shape for name in weights):
         odd = min(saved ^ weights.keys(), default="another shape")
-        raise ValueError(f"Expected a checkpoint of this simulator, got one of another ({odd}): give the model it began with.")
+        raise ValueError(
+            f"Expected a checkpoint of this simulator, got one of another ({odd}): give the model it began with."
+        )
     with torch.no_grad():
         for name, weight in weights.items():
             weight.copy_(found[name])
@@ -133,4 +135,6 @@ def _weights(learner: OnPolicyAlgorithm) -> dict[str, Tensor]:
     """What training changes, by name; weights that are tied stand there once."""
     policy: Any = learner.policy
     trained = {name: weight for name, weight in policy.named_parameters() if weight.requires_grad}
-    return trained | {_VALUE_HEAD + name: weight for name, weight in policy.value_head.state_dict(keep_vars=True).items()}
+    return trained | {
+        _VALUE_HEAD + name: weight for name, weight in policy.value_head.state_dict(keep_vars=True).items()
+    }

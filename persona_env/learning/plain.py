@@ -75,5 +75,7 @@ class Plain:
         if kind == "array":
             return np.array(fields["of"], fields["dtype"])
         if kind not in self._kinds:
-            raise ValueError(f"Expected a record of {', '.join(self._kinds)}, got {kind!r}: the file is of another version.")
+            raise ValueError(
+                f"Expected a record of {', '.join(self._kinds)}, got {kind!r}: the file is of another version."
+            )
         return self._kinds[kind](**{name: self.read(item) for name, item in fields.items()})

@@ -15,6 +15,7 @@ from typing import Any
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
 
+from persona_env.learning.memory import memory_options
 from persona_env.learning.settings import Settings
 from persona_env.sb3 import TokenPolicy, TrajectoryRolloutBuffer
 
@@ -47,5 +48,6 @@ def make_ppo(envs: VecEnv, settings: Settings, model: Any) -> PPO:
             model=model,
             reference="initial" if settings.kl_weight else None,
             optimizer_kwargs=dict(eps=1e-6),
+            **memory_options(settings),
         ),
     )

@@ -50,7 +50,7 @@ class RunFolder:
             raise ValueError(f"Expected a folder for the run, got the file {path}: give another --out.")
         if resume and not (self.path / CONFIG).is_file():
             raise ValueError(
-                f"Expected a run folder with a {CONFIG}, got {path} without one: give the folder of a run that has begun."
+                f"Expected a run folder with a {CONFIG}, got {path} without one: name a run that has begun."
             )
         if not resume and self.path.is_dir() and any(not _is_draft(found.name) for found in self.path.iterdir()):
             way_out = f" or go on with --resume {path}" if (self.path / CONFIG).is_file() else ""

@@ -1,28 +1,125 @@
-"""The judge of a run: one for the rewards and the measurements, whose verdicts stand in the run's own journal."""
+"""The judge of a run: one for its rewards and its measurements, with its verdicts in a journal of the run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from persona_env.envs.casting import load_cast
 from persona_env.judges import Judge, Question, Verdict, load_judge
-from persona_env.learning.settings import Settings
+from persona_env.learning.settings import Settings, parse_budget
 
-__all__ = ["RunJudge"]
+__all__ = ["JOURNAL", "RunJudge"]
+
+JOURNAL = "verdicts.sqlite"
+"""The run's own verdicts: what stands there is never asked again, also by a run that is resumed."""
+
+_EXACT = ("oracle", "recorded")
 
 
 class RunJudge:
+    """A judge that a run can be cut off from and go on with.
+
+    An exact judge (`oracle`, `recorded`) is asked as it is. Around any other stand, from the inside out:
+    lines with known answers, which end the run if it fails them; the budget; the cache that runs
+    share; and, once `open` was called, the run's journal.
+
+    Args:
+        settings: The run: its judge, role and personas, and what begins with `judge_`.
+
+    Attributes:
+        exact: Whether it is one of the exact judges.
+
+    Raises:
+        ValueError: If the judge cannot be had.
+    """
+
     def __init__(self, settings: Settings):
-        self.settings = settings
-        self._judge: Judge = load_judge(settings.judge)
-        self.calibrated = True
+        self._settings = settings
+        self.exact = settings.judge.partition(":")[0] in _EXACT
+        prompts = {"prompts": Path(settings.judge_prompts)} if settings.judge_prompts else {}
+        self._base: Judge = load_judge(settings.judge, **prompts)
+        for asker in _askers(self._base):
+            asker.client = type(asker.client)(asker.client.endpoint, patience=settings.judge_patience)
+        self._asked: Judge = self._base
+        self._kept: list[Any] = []
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """All that can change a verdict."""
+        return getattr(self._base, "identity", {"spec": self._settings.judge})
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
-        return self._judge.judge(questions)
+        """Returns the verdicts, in order.
 
-    def open(self, folder: Path) -> None: ...
+        Raises:
+            RunEnded: If the judge is away for too long, its budget is spent, or it is not to be trusted.
+        """
+        return self._asked.judge(questions)
 
-    def close(self) -> None: ...
+    def open(self, folder: Path, spent: Mapping[str, int] | None = None) -> None:
+        """Opens the journal in a run's folder.
+
+        Args:
+            folder: The run's.
+            spent: What earlier processes of the run have taken from its budget.
+
+        Raises:
+            ValueError: If the budget is spent, or a store of verdicts is damaged.
+        """
+        if self.exact:
+            return
+        from persona_env.judges.canary import Canaries
+        from persona_env.judges.kept import KeptJudge
+        from persona_env.judges.store import VerdictStore
+
+        s = self._settings
+        asked: Judge = self._within_budget(Canaries(self._base, load_cast(s.role, s.personas, "train")), spent or {})
+        if s.judge_cache:
+            asked = KeptJudge(asked, VerdictStore(s.judge_cache))
+            self._kept.append(asked)
+        self._asked = KeptJudge(asked, VerdictStore(folder / JOURNAL), keep_invalid=True)
+        self._kept.append(self._asked)
+
+    def _within_budget(self, judge: Judge, spent: Mapping[str, int]) -> Judge:
+        from persona_env.judges.budget import BudgetedJudge
+
+        budget = parse_budget(self._settings.judge_budget)
+        left = {name: limit - spent.get(name, 0) for name, limit in budget.items()}
+        for name, number in left.items():
+            if number < 1:
+                raise ValueError(
+                    f"Expected a budget above the {spent.get(name, 0)} {name} that the run has used, got "
+                    f"{name}={budget[name]}: give a larger --judge-budget."
+                )
+        return BudgetedJudge(judge, **left) if left else judge
+
+    def close(self) -> None:
+        """Closes the stores; their files are whole at any time, whether this is called or not."""
+        for kept in self._kept:
+            kept.store.close()
 
     def usage(self) -> dict[str, int]:
-        return {}
+        """Returns what this process has used so far: `calls`, `tokens`, and `cache_hits`, which cost nothing."""
+        found = getattr(self._base, "usage", None)
+        if self.exact or found is None:
+            return {}
+        return {
+            "calls": found.calls,
+            "tokens": found.prompt_tokens + found.completion_tokens,
+            "cache_hits": sum(kept.hits for kept in self._kept),
+        }
+
+    def watch(self, on_wait: Callable[[float], None]) -> None:
+        """Has a judge behind a server call this with the seconds of each wait for it."""
+        for asker in _askers(self._base):
+            asker.client.on_wait = on_wait
+
+
+def _askers(judge: Any) -> Iterator[Any]:
+    """Yields what asks a server for a judge, or for each judge of a committee."""
+    for one in getattr(judge, "members", (judge,)):
+        asker = getattr(one, "asker", None)
+        if hasattr(asker, "client"):
+            yield asker

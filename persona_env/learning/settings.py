@@ -12,21 +12,33 @@ from typing import Any
 
 from persona_env.persona import role_named
 
-__all__ = ["ALGORITHMS", "CONDUCT", "REWARDS", "Settings", "parse_budget", "parse_rewards", "read_config"]
+__all__ = [
+    "ALGORITHMS",
+    "CONDUCT",
+    "REWARDS",
+    "Settings",
+    "check_understanding",
+    "parse_budget",
+    "parse_rewards",
+    "read_config",
+]
 
 ALGORITHMS = ("ppo", "a2c")
 
 REWARDS: Mapping[str, float] = {
-    "prompt_to_line": 1.2,
-    "line_to_line": 0.4,
-    "question_answer": 0.7,
-    "relevance": 0.9,
-    "repetition": 0.65,
+    "prompt_to_line": 1.4,
+    "line_to_line": 0.3,
+    "question_answer": 0.8,
+    "relevance": 1.0,
+    "repetition": 0.6,
 }
 """The default reward: what is paid for a good line (and for a right answer), by drift type."""
 
-CONDUCT = ("judge_budget", "judge_cache", "checkpoint_every", "max_invalid")
+CONDUCT = ("judge_budget", "judge_cache", "judge_calibration", "judge_patience", "checkpoint_every", "max_invalid")
 """Settings that change no figure of a run; they may be others when it is resumed."""
+
+_FROM_ZERO = ("seed", "long_dialogues", "threads", "kl_weight")
+_FROM_ZERO += ("lora_rank", "lora_alpha", "micro_batch", "judge_patience")
 
 _REWARD_NAMES = (
     "prompt_to_line",
@@ -60,15 +72,24 @@ class Settings:
         line_gamma: Discount from a line to the next, in [0, 1].
         line_lambda: The trace's decay from a line to the next, in [0, 1].
         max_tokens: Bound on a line's tokens.
-        personas: `bundled` or a file of personas.
+        personas: `bundled` (the embedded world's), `natural` (real English) or a file of personas.
         task_agent: Spec of the frozen other side.
         split: The personas on which the run is measured: `heldout`, or `dev` while tuning.
         dialogues: Held-out dialogues of the trained length, before and after.
         long_dialogues: Held-out dialogues of three times that length; 0 leaves them out.
         threads: Torch's threads; 0 leaves torch's choice.
+        dtype: The simulator's numbers: `auto`, `float32` or `bfloat16`.
+        load_in_4bit: Its frozen weights in 4 bits (with adapters only).
+        lora_rank: Width of the adapters that are trained instead of the weights; 0 trains the weights.
+        lora_alpha: Their scale; 0 for twice the rank.
+        lora_targets: The layers that get adapters: `all-linear` or names with commas between.
+        micro_batch: Tokens of one pass of an update, at most; 0 for no bound but the batch.
+        gradient_checkpointing: Whether each layer is run again in the backward pass instead of kept.
         judge_prompts: A folder of judge prompts; "" for our own.
         judge_cache: A file of verdicts that runs share; "" for none.
         judge_budget: What the judge may be asked in all, such as `calls=5000,tokens=2e6`; "" for no bound.
+        judge_calibration: What `judge calibrate` wrote about this judge, a file or its folder; "" for none.
+        judge_patience: Seconds that a judge behind a server may be away before the run stops in order.
         checkpoint_every: Rollouts from a checkpoint to the next.
         max_invalid: The largest share of verdicts that cannot be read, in [0, 1]; more ends the run.
 
@@ -83,13 +104,13 @@ class Settings:
     algorithm: str = "ppo"
     seed: int = 0
     lines: int = 8
-    tokens: int = 229_376
+    tokens: int = 196_608
     envs: int = 32
     steps: int = 128
     batch: int = 1024
     epochs: int = 1
     learning_rate: float = 1.5e-3
-    kl_weight: float = 0.055
+    kl_weight: float = 0.11
     line_gamma: float = 0.25
     line_lambda: float = 0.8
     max_tokens: int = 24
@@ -98,10 +119,19 @@ class Settings:
     split: str = "heldout"
     dialogues: int = 128
     long_dialogues: int = 48
-    threads: int = 1
+    threads: int = 2
+    dtype: str = "auto"
+    load_in_4bit: bool = False
+    lora_rank: int = 0
+    lora_alpha: float = 0.0
+    lora_targets: str = "all-linear"
+    micro_batch: int = 0
+    gradient_checkpointing: bool = False
     judge_prompts: str = ""
     judge_cache: str = ""
     judge_budget: str = ""
+    judge_calibration: str = ""
+    judge_patience: float = 600.0
     checkpoint_every: int = 4
     max_invalid: float = 0.01
 
@@ -125,7 +155,7 @@ class Settings:
         for name in ("line_gamma", "line_lambda", "max_invalid"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"Expected {name} in [0, 1], got {getattr(self, name)}: give a share.")
-        for name in ("seed", "long_dialogues", "threads", "kl_weight"):
+        for name in _FROM_ZERO:
             if not getattr(self, name) >= 0:
                 raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}: give 0 or more.")
         if not 0 < self.learning_rate < math.inf:
@@ -146,6 +176,20 @@ class Settings:
         """Returns the settings as plain data."""
         return {**dataclasses.asdict(self), "rewards": dict(self.rewards)}
 
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], source: str | Path) -> Settings:
+        """Returns the settings that `as_json` gave.
+
+        Raises:
+            ValueError: If they are those of another version, or wrong; the source is named.
+        """
+        odd = sorted(values.keys() ^ cls.__dataclass_fields__.keys())
+        if odd:
+            raise ValueError(f"Expected the settings of this version in {source}, got others ({', '.join(odd)}): "
+                             "go on with the version that began the run.")  # fmt: skip
+        _check_types(values, source)
+        return cls(**values)
+
     def resumed(self, given: Mapping[str, Any]) -> Settings:
         """Returns these settings of a run that has begun, with those given now that may differ.
 
@@ -160,8 +204,23 @@ class Settings:
         changed = [name for name in now if name not in CONDUCT and now[name] != was[name]]
         if changed:
             shown = ", ".join(f"{name}: was {was[name]!r}, is {now[name]!r}" for name in changed)
-            raise ValueError(f"Expected the settings that the run began with, got {shown}: leave these out or begin anew.")
+            raise ValueError(
+                f"Expected the settings that the run began with, got {shown}: leave these out or begin anew."
+            )
         return Settings(**now)
+
+
+def check_understanding(judge: str, personas: str) -> None:
+    """Raises if the judge cannot read what these people say.
+
+    Raises:
+        ValueError: If the oracle, which reads the embedded world's grammar only, is to judge natural English.
+    """
+    if judge == "oracle" and personas == "natural":
+        raise ValueError(
+            "Expected a judge that reads natural English for --personas natural, got oracle, which reads the "
+            "embedded world's grammar only: give --judge hf:<...> or openai:<...>."
+        )
 
 
 def _check_rewards(rewards: Mapping[str, float]) -> None:
@@ -199,13 +258,16 @@ def parse_budget(text: str) -> dict[str, int]:
     """
     budget: dict[str, int] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, number = part.partition("=") if "=" in part else ("calls", "=", part)
+        name, _, number = part.rpartition("=")
+        name = name.strip() or "calls"
         try:
-            budget[name.strip()] = int(float(number))
+            budget[name] = int(float(number))
         except (ValueError, OverflowError):
-            budget[name.strip()] = -1
-        if name.strip() not in ("calls", "tokens") or budget[name.strip()] < 0:
-            raise ValueError(f"Expected a budget such as calls=5000,tokens=2e6, got {part!r}: give calls, tokens or both.")
+            budget[name] = 0
+        if name not in ("calls", "tokens") or budget[name] < 1:
+            raise ValueError(
+                f"Expected a budget such as calls=5000,tokens=2e6, got {part!r}: give calls, tokens or both."
+            )
     return budget
 
 
@@ -220,12 +282,16 @@ def read_config(path: str | Path) -> dict[str, Any]:
             values = tomllib.load(file)
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"Expected a TOML file of settings at {path}, got {error}: check the file.") from None
+    _check_types(values, path)
+    return values
+
+
+def _check_types(values: Mapping[str, Any], source: str | Path) -> None:
     known = {item.name: item for item in dataclasses.fields(Settings)}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"Expected settings among {', '.join(known)} in {path}, got {name!r}: remove it.")
+            raise ValueError(f"Expected settings among {', '.join(known)} in {source}, got {name!r}: remove it.")
         default = getattr(Settings(), name)
         expected = (int, float) if isinstance(default, float) else type(default)
-        if not isinstance(value, expected) or isinstance(value, bool):
-            raise ValueError(f"Expected {name} in {path} to be like {default!r}, got {value!r}: correct it.")
-    return values
+        if not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool):
+            raise ValueError(f"Expected {name} in {source} to be like {default!r}, got {value!r}: correct it.")

@@ -1,4 +1,4 @@
-"""Training in a run folder: checkpoints at rollout boundaries, and going on from the last one as if nothing had been."""
+"""Training in a run folder: checkpoints at rollout boundaries, and going on from the last one as if unbroken."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv
 
-from persona_env.learning.checkpoint import Checkpoints
+from persona_env.learning.checkpoint import ROLLOUT, Checkpoints
 from persona_env.learning.journal import Journal
 from persona_env.learning.learner_state import (
     forget_what_was_read,
@@ -26,10 +26,7 @@ from persona_env.learning.settings import Settings
 from persona_env.learning.validity import Tally
 from persona_env.remote.faults import RunEnded
 
-__all__ = ["ROLLOUT", "Training"]
-
-ROLLOUT = "rollout-"
-"""What the names of its checkpoints begin with."""
+__all__ = ["Training"]
 
 _METRICS = "metrics.jsonl"
 

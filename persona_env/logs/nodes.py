@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeGuard, cast
 
-__all__ = ["MAX_TEXT", "LogError", "Node", "is_utf8", "shown"]
+__all__ = ["MAX_TEXT", "LogError", "Node", "is_plain", "is_utf8", "shown"]
 
 MAX_TEXT = 100_000
 """Characters of one text; the longest line, persona or reply seen in real logs has 4 000."""
@@ -27,13 +27,18 @@ def is_utf8(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-@dataclass(frozen=True, slots=True)
+def is_plain(value: object) -> TypeGuard[str]:
+    """Returns whether a value is a text that needs no closer look: short enough, and ASCII."""
+    return isinstance(value, str) and len(value) <= MAX_TEXT and value.isascii()
+
+
+@dataclass(slots=True, eq=False)  # not frozen: a log has millions of them, and freezing doubles their cost
 class Node:
     """A JSON value and where it stands, with readers that refuse what is not expected.
 
     Attributes:
         value: What `json` made of it.
-        name: The step that leads here: a file and line, a dialogue, a field or a place in a list.
+        name: The step that leads here: a file and line, a dialogue, a field, or the place in a list as a number.
         parent: What it stands in, if anything.
 
     >>> Node({"index": "3"}, "log.json").field("index").whole()
@@ -43,15 +48,16 @@ class Node:
     """
 
     value: object
-    name: str
+    name: str | int
     parent: Node | None = None
 
     @property
     def place(self) -> str:
         """The way here from the file."""
+        step = f"[{self.name}]" if isinstance(self.name, int) else self.name
         if self.parent is None:
-            return self.name
-        return f"{self.parent.place}{'' if self.name.startswith('[') else ', '}{self.name}"
+            return step
+        return f"{self.parent.place}{'' if step.startswith('[') else ', '}{step}"
 
     def fail(self, expected: str, hint: str = "correct the file", got: str | None = None) -> LogError:
         """Returns the error that says what was expected here."""
@@ -63,6 +69,8 @@ class Node:
         Raises:
             LogError: If it is no text, too long, empty where it must not be, or UTF-8 cannot hold it.
         """
+        if empty and is_plain(self.value):
+            return self.value
         if not isinstance(self.value, str):
             raise self.fail("a text")
         if len(self.value) > MAX_TEXT:
@@ -93,7 +101,7 @@ class Node:
         values = cast(list[object], found)
         if count is not None and len(values) != count:
             raise self.fail(f"a list of {count}", got=f"{len(values)} items")
-        return [Node(value, f"[{place}]", self) for place, value in enumerate(values)]
+        return [Node(value, place, self) for place, value in enumerate(values)]
 
     def fields(self) -> Mapping[str, object]:
         """Returns the object here."""
@@ -104,8 +112,10 @@ class Node:
 
     def get(self, key: str) -> Node | None:
         """Returns a field of the object here, or None where there is none of that name."""
-        fields = self.fields()
-        return Node(fields[key], key, self) if key in fields else None
+        found = self.value
+        if not isinstance(found, dict):
+            raise self.fail("an object")
+        return Node(found[key], key, self) if key in found else None  # pyright: ignore[reportUnknownArgumentType]
 
     def field(self, key: str) -> Node:
         """Returns a field of the object here.
@@ -120,17 +130,25 @@ class Node:
 
     def items_of(self, key: str) -> list[Node]:
         """Returns the items of a list field of the object here; none where there is no such field."""
-        found = self.get(key)
-        return found.items() if found else []
+        found = self.value
+        if isinstance(found, dict) and key not in found:
+            return []
+        return self.field(key).items()
 
     def text_of(self, key: str) -> str:
         """Returns a text field of the object here; "" where there is no such field."""
+        fields = self.value
+        if isinstance(fields, dict):  # what most fields are, without a node of their own
+            plain = cast("dict[str, object]", fields).get(key, "")
+            if is_plain(plain):
+                return plain
         found = self.get(key)
         return found.text() if found else ""
 
     def texts_of(self, key: str) -> tuple[str, ...]:
         """Returns the texts of a list field of the object here; none where there is no such field."""
-        return tuple(item.text() for item in self.items_of(key))
+        found = self.get(key)
+        return found.texts() if found else ()
 
     def only(self, *known: str) -> None:
         """Checks that the object here has no other fields than these."""
@@ -140,4 +158,7 @@ class Node:
 
     def texts(self) -> tuple[str, ...]:
         """Returns the texts of the list here."""
+        found = self.value
+        if isinstance(found, list) and all(map(is_plain, cast("list[object]", found))):
+            return tuple(cast("list[str]", found))
         return tuple(node.text() for node in self.items())

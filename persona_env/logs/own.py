@@ -147,9 +147,10 @@ def _speaker(node: Node) -> LoggedSpeaker:
 
 
 def _line(node: Node, count: int) -> int:
-    if not 0 <= node.whole() < count:
+    line = node.whole()
+    if not 0 <= line < count:
         raise node.fail(f"a line number in 0 to {count - 1}")
-    return node.whole()
+    return line
 
 
 def _reply(node: Node, count: int) -> LoggedReply:

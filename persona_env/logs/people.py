@@ -1,13 +1,16 @@
-"""Persona files: ours, and the three shapes of the released ones."""
+"""Persona files: ours, the three shapes of the released ones, Dialogue NLI and Synthetic-Persona-Chat."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from persona_env.logs.dnli import is_dnli, read_dnli_row
 from persona_env.logs.nodes import LogError, Node
 from persona_env.logs.released import plain_text, scene
 from persona_env.logs.strict_json import array_nodes, first_byte, json_text, line_nodes, write_lines
+from persona_env.logs.synthetic_persona_chat import read_chats
 from persona_env.persona import ROLES, Fact, Persona, QAItem
 
 __all__ = ["SPLITS", "load_personas", "persona_fields", "read_persona", "save_personas"]
@@ -21,7 +24,9 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
     """Returns the personas of a file.
 
     Our own files are a JSON array or JSONL of objects with the fields of `Persona` and, if you like,
-    `split`. The released files of the three roles are told by their shapes.
+    `split`. The released files of the three roles are told by their shapes; so are Dialogue NLI (JSONL) and
+    Synthetic-Persona-Chat (CSV), whose people are chat partners without questions: a row of the one is
+    one person, a row of the other two.
 
     Args:
         path: The file.
@@ -37,15 +42,22 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
     """
     if split is not None and split not in SPLITS:
         raise LogError(f"Expected a split {', '.join(SPLITS)} or None, got {split!r}: choose one of these.")
-    byte = first_byte(path)
-    nodes = array_nodes(path, "persona") if byte == b"[" else line_nodes(path)
-    stem = Path(path).stem
-    found = [_person(node, f"{stem}/{number:04d}") for number, node in enumerate(nodes)]
-    people, splits = _checked(found, path)
+    people, splits = _checked(list(_people(path)), path)
     chosen = [person for person, its in zip(people, splits, strict=True) if split in (None, its)]
     if not chosen:
         raise LogError(f"Expected personas of the split {split!r} in {path}, got none: give some that split.")
     return chosen
+
+
+def _people(path: str | Path) -> Iterator[tuple[Persona, str | None]]:
+    byte = first_byte(path)
+    if byte not in (b"[", b"{") and Path(path).suffix.lower() == ".csv":
+        yield from ((person, None) for row in read_chats(path) for person in row.people)
+        return
+    nodes = array_nodes(path, "persona") if byte == b"[" else line_nodes(path)
+    stem = Path(path).stem
+    for number, node in enumerate(nodes):
+        yield _person(node, f"{stem}/{number:04d}")
 
 
 def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple[list[Persona], list[str]]:
@@ -71,6 +83,8 @@ def _by_tenths(people: Iterable[Persona]) -> list[str]:
 def _person(node: Node, name: str) -> tuple[Persona, str | None]:
     if isinstance(node.value, list):
         return _released_student(node, name), None
+    if is_dnli(node):
+        return replace(read_dnli_row(node).persona, id=name), None
     fields = node.fields()
     if "conversation" in fields or "messages" in fields:
         raise node.fail("a persona", "this is a log of dialogues: read it with load_logs", got="a dialogue")

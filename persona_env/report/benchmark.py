@@ -3,45 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from persona_env.bench.cases import Cases
+from persona_env.bench.outcome import Measured
 from persona_env.bench.play import play
 from persona_env.bench.records import dialogue_records
 from persona_env.bench.score import Scores, score
-from persona_env.judges import load_judge
+from persona_env.bench.stages import load_stage, save_stage
+from persona_env.judges import Judge
+from persona_env.learning.checkpoint import Checkpoints
 from persona_env.learning.run_folder import RunFolder
+from persona_env.learning.run_judge import RunJudge
+from persona_env.learning.settings import Settings, check_understanding
 from persona_env.logs import save_logs
 from persona_env.report.drift_table import simulator_table
-from persona_env.speakers import load_speaker
+from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["run_benchmark"]
 
 
-def run_benchmark(simulators: Sequence[str], cases: Cases, judge: str, out: Path | None) -> dict[str, Scores]:
+def run_benchmark(
+    simulators: Sequence[str], cases: Cases, judge: str, out: Path | None, *, resume: bool = False
+) -> dict[str, Scores]:
     """Plays the cases with each simulator, prints one table and, where asked, writes a folder.
 
+    Args:
+        simulators: Their specs.
+        cases: What is played.
+        judge: The judge's spec.
+        out: A folder for the dialogues and the figures; None for none.
+        resume: Whether a benchmark was cut off there: what it has measured is read again.
+
     Raises:
-        ValueError: If a simulator or judge cannot be had, or the folder is not empty.
+        ValueError: If a simulator or judge cannot be had, the folder is not empty, or another benchmark
+            was cut off there.
+        RunEnded: If the judge cannot go on; what was measured stays in the folder.
     """
-    console, folder = Console(), RunFolder(out).create() if out else None
-    ears = load_judge(judge)
+    check_understanding(judge, cases.personas)
+    console = Console()
+    folder = RunFolder(out, resume=resume).create() if out else None
+    if folder:
+        _keep_config(folder, {"simulators": [*simulators], "judge": judge, **asdict(cases)})
+    ears = RunJudge(Settings(role=cases.role, personas=cases.personas, judge=judge))
+    if folder:
+        ears.open(folder.path)
+    checkpoints = Checkpoints(folder) if folder else None
     speakers = {spec: load_speaker(spec) for spec in simulators}
-    scores: dict[str, Scores] = {}
-    records = []
-    for spec, speaker in speakers.items():
+    found: dict[str, Measured] = {}
+    for number, (spec, speaker) in enumerate(speakers.items()):
         with console.status(f"{spec} is talking"):
-            played = play(speaker, cases)
-            scores[spec] = score(played, ears)
-        records += list(dialogue_records(spec, played, scores[spec]))
+            found[spec] = _measured(f"{number:03d}", speaker, cases, ears, checkpoints)
+    ears.close()
+    scores = {spec: measured.scores for spec, measured in found.items()}
     title = (
         f"{cases.role}: {cases.dialogues} dialogues of {cases.lines} lines with {cases.split} people, judged by {judge}"
     )
     console.print(simulator_table(title, scores))
     if folder:
+        records = (one for spec, m in found.items() for one in dialogue_records(spec, m.played, m.scores))
         save_logs(folder.path / "dialogues.jsonl", records)
-        folder.write_json("summary.json", {spec: found.as_json() for spec, found in scores.items()})
+        folder.write_json("summary.json", {spec: measured.as_json() for spec, measured in scores.items()})
         console.print(f"Run folder: {folder.path}/", highlight=False)
+        folder.close()
     return scores
+
+
+def _measured(name: str, speaker: Speaker, cases: Cases, judge: Judge, checkpoints: Checkpoints | None) -> Measured:
+    """Returns a simulator's dialogues and scores, from the folder where they stand there already."""
+    known = load_stage(checkpoints, name) if checkpoints else None
+    if known is not None:
+        return known
+    played = play(speaker, cases)
+    measured = Measured(cases, played, score(played, judge))
+    if checkpoints:
+        save_stage(checkpoints, name, measured)
+    return measured
+
+
+def _keep_config(folder: RunFolder, config: dict[str, Any]) -> None:
+    """Writes what is measured; where that stands there already, it must be the same.
+
+    Raises:
+        ValueError: If it is not; the difference is shown.
+    """
+    if not folder.resumed:
+        folder.write_json("config.json", config)
+        return
+    was = folder.read_json("config.json")
+    changed = [name for name in {**was, **config} if was.get(name) != config.get(name)]
+    if changed:
+        shown = ", ".join(f"{name}: was {was.get(name)!r}, is {config.get(name)!r}" for name in changed)
+        raise ValueError(f"Expected the benchmark that was begun there, got {shown}: give the same or begin anew.")

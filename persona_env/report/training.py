@@ -3,53 +3,99 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from persona_env.bench.main_job import LONGER, MainJob
+from persona_env.bench.main_job import LONGER, MainJob, finished_outcome
 from persona_env.bench.outcome import Outcome
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings
 from persona_env.report.drift_table import drift_table
 from persona_env.report.transcript import telling_example, transcript
 
-__all__ = ["run_training"]
-
-INTERRUPTED = 130
+__all__ = ["resume_training", "run_training"]
 
 
-def run_training(settings: Settings, out: Path | None, *, dry_run: bool = False) -> int:
+def run_training(
+    settings: Settings, out: Path | None, *, dry_run: bool = False, folder: RunFolder | None = None
+) -> int:
     """Runs the main job and shows it.
 
     Args:
         settings: The run.
         out: The run folder; `runs/<role>-<time>` if not given.
         dry_run: Check everything, print the plan, write nothing.
+        folder: That of a run that has begun and is to go on.
 
     Returns:
-        The exit code: 0, or 130 after Ctrl-C.
+        The exit code: 0; 130 after Ctrl-C; 75 where the judge stayed away, 76 where its budget is spent, 77
+        where it failed on known answers, 78 where too many verdicts could not be read.
 
     Raises:
         ValueError: If anything the run needs cannot be had; nothing is left behind.
+        CannotWrite: If there is no room on the disk; the run can be resumed.
     """
     console = Console()
-    folder = RunFolder(out or _fresh_folder(settings))
-    job = MainJob(settings)
-    console.print(_plan(settings, folder), highlight=False)
-    if dry_run:
-        return 0
-    folder.create()
-    outcome = _with_progress(job, folder, console)
+    folder = folder or RunFolder(out or _fresh_folder(settings))
+    outcome = finished_outcome(folder, settings) if folder.resumed else None
+    if outcome is None:
+        job = MainJob(settings)
+        console.print(_plan(settings, folder), highlight=False)
+        if dry_run:
+            return 0
+        outcome = _with_progress(job, folder.create(), console)
+        for name in job.damaged:
+            console.print(f"The checkpoint {name} is not as it was written; it was not used.", markup=False)
     console.print(drift_table(outcome))
     _show_example(outcome, folder, console)
-    if outcome.interrupted:
-        console.print(f"Interrupted. What there is stands in {folder.path}/", highlight=False)
-        return INTERRUPTED
-    console.print(f"{outcome.tokens:,} tokens, {sum(outcome.seconds.values()):.0f} s. Run folder: {folder.path}/")
-    return 0
+    _say_how_it_ended(outcome, folder, console)
+    folder.close()
+    return outcome.exit_code
+
+
+def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = False) -> int:
+    """Goes on with a run that was cut off, wherever that was; it ends as if it had not been.
+
+    Args:
+        path: The run folder; one that is finished is shown again.
+        given: Settings that were given again; those that change figures must be what they were.
+        dry_run: Check everything, print the plan, write nothing.
+
+    Returns:
+        The exit code: see `run_training`.
+
+    Raises:
+        ValueError: If it is no run folder, a setting differs, or another process has it.
+    """
+    folder = RunFolder(path, resume=True)
+    settings = Settings.from_json(folder.read_json("config.json"), path / "config.json").resumed(given)
+    return run_training(settings, None, dry_run=dry_run, folder=folder)
+
+
+def _say_how_it_ended(outcome: Outcome, folder: RunFolder, console: Console) -> None:
+    if not outcome.calibrated:
+        console.print(
+            f"The judge {outcome.settings.judge} is not calibrated: nobody knows what its verdicts are worth. "
+            "Hold it against labels with persona-env judge calibrate.",
+            highlight=False,
+            markup=False,
+        )
+    if outcome.status == "complete":
+        seconds = sum(outcome.seconds.values())
+        console.print(f"{outcome.tokens:,} tokens, {seconds:.0f} s. Run folder: {folder.path}/", markup=False)
+        return
+    why = f"Stopped: {outcome.ended}" if outcome.ended else "Interrupted."
+    console.print(
+        f"{why} What there is stands in {folder.path}/; go on with: persona-env train --resume {folder.path}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _fresh_folder(settings: Settings) -> Path:
@@ -77,8 +123,15 @@ def _with_progress(job: MainJob, folder: RunFolder, console: Console) -> Outcome
     def progress(stage: str, done: int, total: int) -> None:
         if stage not in tasks:
             tasks[stage] = bar.add_task(stage.replace("_", " "), total=total)
-        bar.update(tasks[stage], completed=min(done, total), total=total)
+        name = stage.replace("_", " ")
+        bar.update(tasks[stage], completed=min(done, total), total=total, description=name)
 
+    def say_that_it_waits(seconds: float) -> None:
+        for task in tasks.values():
+            if not bar.tasks[task].finished:
+                bar.update(task, description=f"judge away {seconds:.0f} s")
+
+    job.judge.watch(say_that_it_waits)
     with bar:
         return job.run(folder, progress)
 

@@ -2,7 +2,8 @@
 
 In here: `TokenPolicy` (the model as an actor-critic policy), `TrajectoryRolloutBuffer` (each trajectory
 stored once, credit by line, the leash to a reference model), `as_sb3` (the bridge from Gymnasium's vector
-environments), and `KLCallback`, which logs how far the model has moved from its reference.
+environments), `LoraOptions` (adapters for large models), and `KLCallback`, which logs how far the model
+has moved from its reference.
 
     envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=32)
     model = PPO(TokenPolicy, as_sb3(envs), rollout_buffer_class=TrajectoryRolloutBuffer,
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 from persona_env.sb3.buffer import TrajectoryRolloutBuffer
 from persona_env.sb3.leash import KLCallback
+from persona_env.sb3.lora import LoraOptions
 from persona_env.sb3.policy import TokenPolicy
 from persona_env.sb3.vec_env import TokenObservation, as_sb3
 
-__all__ = ["KLCallback", "TokenObservation", "TokenPolicy", "TrajectoryRolloutBuffer", "as_sb3"]
+__all__ = ["KLCallback", "LoraOptions", "TokenObservation", "TokenPolicy", "TrajectoryRolloutBuffer", "as_sb3"]

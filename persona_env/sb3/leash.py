@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import weakref
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,13 +14,21 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from persona_env.sb3.scoring import choice_logits
+from persona_env.sb3.scoring import Bounds, Places, choice_logits, choice_scores
 
 if TYPE_CHECKING:
     from persona_env.sb3.buffer import TrajectoryRolloutBuffer
     from persona_env.sb3.policy import TokenPolicy
 
-__all__ = ["KLCallback", "Reference", "announce", "introduce", "kl_to_reference", "watch_loss_leash"]
+__all__ = [
+    "KLCallback",
+    "Reference",
+    "announce",
+    "half_square",
+    "introduce",
+    "kl_to_reference",
+    "watch_loss_leash",
+]
 
 EXACT_VOCABULARY = 32_768
 """With more token ids a full KL (or entropy) in the loss takes too much memory."""
@@ -45,13 +55,26 @@ class Reference:
         return cls(copy.deepcopy(model))
 
     @torch.no_grad()
-    def logits(self, input_ids: Tensor, *places: Any) -> Tensor:
+    def logits(self, places: Places, bounds: Bounds) -> Tensor:
         """Returns the reference's logits (A, V); the arguments are those of `choice_logits`."""
+        with self._standing(places.input_ids.device) as model:
+            return choice_logits(model, *places, bounds=bounds)[0]
+
+    @torch.no_grad()
+    def log_probs(self, places: Places, actions: Tensor, allowed: Callable[[Tensor], Tensor], bounds: Bounds) -> Tensor:
+        """Returns the reference's log-probabilities of chosen tokens (A,), as `choice_scores` does."""
+        with self._standing(places.input_ids.device) as model:
+            return choice_scores(model, places, actions, allowed, bounds=bounds).chosen
+
+    @contextlib.contextmanager
+    def _standing(self, device: torch.device) -> Iterator[Any]:
+        """The reference, ready to be run."""
         model: Any = self.model
-        if self.adapters_off:
-            with model.disable_adapter():
-                return choice_logits(model.get_base_model(), input_ids, *places)[0]
-        return choice_logits(model.to(input_ids.device), input_ids, *places)[0]
+        if not self.adapters_off:
+            yield model.to(device)
+            return
+        with model.disable_adapter():
+            yield model.get_base_model()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Reference:
         return self
@@ -73,7 +96,12 @@ def kl_to_reference(log_probs: Tensor, reference: Tensor, chosen: Tensor, action
     """
     if log_probs.shape[-1] <= EXACT_VOCABULARY:
         return (log_probs.exp() * (log_probs - reference)).sum(-1)
-    return (chosen - reference.gather(-1, actions[:, None])[:, 0]).square() / 2
+    return half_square(chosen, reference.gather(-1, actions[:, None])[:, 0])
+
+
+def half_square(chosen: Tensor, reference: Tensor) -> Tensor:
+    """Returns k2, half the square of the log-ratio (A,), of two models' log-probabilities of sampled tokens."""
+    return (chosen - reference).square() / 2
 
 
 def watch_loss_leash(log_prob: Tensor, minus_kl: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor]:

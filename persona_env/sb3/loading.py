@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerBase
 
+from persona_env.sb3.lora import LoraOptions, add_adapters
 from persona_env.speakers.chat_format import ChatFormat
 
 __all__ = ["Learner", "check_vocabulary", "load_learner"]
@@ -38,6 +39,8 @@ def load_learner(
     tokenizer: PreTrainedTokenizerBase | None = None,
     chat_template: str | None = None,
     template_kwargs: Mapping[str, Any] | None = None,
+    *,
+    lora: LoraOptions | None = None,
 ) -> Learner:
     """Returns the learner.
 
@@ -47,6 +50,7 @@ def load_learner(
         tokenizer: For a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
+        lora: Adapters to be added; they alone are trained then.
 
     Raises:
         ValueError: If it cannot be loaded, or is no causal language model.
@@ -67,21 +71,33 @@ def load_learner(
             assert tokenizer is not None
             chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
         found = Learner(model, tokenizer, chat)
-    return _made_trainable(found)
+    _check_output_layer(found.model)
+    if lora is not None:
+        return replace(found, model=add_adapters(found.model, lora))
+    _make_trainable(found.model)
+    return found
 
 
-def _made_trainable(learner: Learner) -> Learner:
-    model = learner.model
+def _check_output_layer(model: Any) -> None:
     if getattr(model, "get_output_embeddings", lambda: None)() is None:
         raise ValueError(
             f"Expected a causal language model, got {type(model).__name__}: give a spec such as "
             "'tiny', or a transformers model with an output layer."
         )
-    if next(model.parameters()).dtype == torch.float16:
-        model.float()  # float16 weights lose the small steps of an optimiser
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+
+
+def _make_trainable(model: Any) -> None:
+    trainable = any(parameter.requires_grad for parameter in model.parameters())
+    if hasattr(model, "get_base_model"):
+        if not trainable:
+            raise ValueError("Expected adapters that are trained, got frozen ones: load them with is_trainable=True.")
+        return
+    if getattr(model, "quantization_method", None):
+        raise ValueError("Expected full weights to train, got 4-bit ones: train adapters on them (lora=).")
+    if next(model.parameters()).dtype in (torch.float16, torch.bfloat16):
+        model.float()  # 16-bit weights lose the small steps of an optimiser
+    if not trainable:
         model.requires_grad_(True)
-    return learner
 
 
 def check_vocabulary(learner: Learner, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,27 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from persona_env.sb3.leash import EXACT_VOCABULARY, Reference, introduce, kl_to_reference, watch_loss_leash
+from persona_env.sb3.leash import EXACT_VOCABULARY, Reference, half_square, introduce, kl_to_reference, watch_loss_leash
 from persona_env.sb3.loading import Learner, check_vocabulary, load_learner
-from persona_env.sb3.scoring import choice_logits, forbid, log_probabilities
-from persona_env.sb3.trajectories import Slice
+from persona_env.sb3.lora import LoraOptions
+from persona_env.sb3.scoring import (
+    Bounds,
+    Places,
+    choice_logits,
+    choice_scores,
+    choice_states,
+    forbid,
+    has_layers,
+    log_probabilities,
+)
 from persona_env.sb3.value_head import ValueHead
 from persona_env.speakers.kv_cache import Decoder, make_decoder
-from persona_env.speakers.language_model import LanguageModel
+from persona_env.speakers.loading import quiet
+from persona_env.speakers.merging import save_merged
 
 __all__ = ["TokenPolicy"]
 
 _VALUE_FILE = "value_head.safetensors"
-_Places = tuple[Tensor, Tensor, Tensor, Sequence[Slice] | None]
 
 
 class TokenPolicy(ActorCriticPolicy):
@@ -46,7 +55,12 @@ class TokenPolicy(ActorCriticPolicy):
         tokenizer: Where `model` is a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
-        reference: What the leash holds to: None, `initial` (the model as it is now), a spec or a model.
+        reference: What the leash holds to: None, `initial` (the model as it is now; with adapters: without
+            them), a spec or a model.
+        lora: `LoraOptions`, or its keywords: adapters are trained, and the model under them stays as it is.
+        micro_batch: Tokens, padding included, of one forward and backward pass; the gradient of a step is
+            summed over such passes, at the price of a second forward pass each. None: one pass.
+        gradient_checkpointing: Whether a pass keeps only what stands between layers, and runs them again.
         forbidden_ids: Tokens that are never said; None: the chat format's, or the padding.
         value_scale: What the value head's output is multiplied by.
         value_width: Width of the value head's hidden layer.
@@ -82,6 +96,9 @@ class TokenPolicy(ActorCriticPolicy):
         chat_template: str | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
         reference: Any = None,
+        lora: LoraOptions | Mapping[str, Any] | None = None,
+        micro_batch: int | None = None,
+        gradient_checkpointing: bool = False,
         forbidden_ids: tuple[int, ...] | None = None,
         value_scale: float = 8.0,
         value_width: int = 64,
@@ -91,7 +108,9 @@ class TokenPolicy(ActorCriticPolicy):
     ):
         if use_sde:
             raise ValueError("Expected use_sde=False, got True: tokens have no state-dependent noise.")
-        learner = load_learner(model, tokenizer, chat_template, template_kwargs)
+        self.lora = LoraOptions.of(lora)
+        learner = load_learner(model, tokenizer, chat_template, template_kwargs, lora=self.lora)
+        self.bounds = _checked_bounds(learner.model, micro_batch, gradient_checkpointing)
         vocabulary = check_vocabulary(learner, observation_space, action_space)
         self._learner = learner  # a plain record: modules can be set after super().__init__ only
         self._value_options = (value_width, value_scale, value_gradient)
@@ -164,6 +183,10 @@ class TokenPolicy(ActorCriticPolicy):
         for decoder in self._decoders.values():
             decoder.forget()
 
+    def start_over(self) -> None:
+        """Drops the caches themselves: it goes on to the last bit as one that was made just now with these weights."""
+        self._decoders.clear()
+
     @torch.no_grad()
     def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """Returns chosen tokens (N,), values (N, 1) and log-probabilities (N,) for contexts (N, context)."""
@@ -183,18 +206,16 @@ class TokenPolicy(ActorCriticPolicy):
             actions: (A,) the chosen tokens.
         """
         places = _places(obs, self.pad_id)
-        logits, hidden = choice_logits(self._model, *places)
-        chosen, log_probs = log_probabilities(self._allowed(logits), actions)
-        values = self.value_head(hidden)
         if isinstance(obs, dict) and "advantages" in obs:
-            return values, *self._leashed(chosen, log_probs, places, actions, obs["advantages"])
-        entropy = None if self.vocabulary > EXACT_VOCABULARY else -(log_probs.exp() * log_probs).sum(-1)
-        return values, chosen, entropy
+            return self._leashed(places, actions, obs["advantages"])
+        small = self.vocabulary <= EXACT_VOCABULARY
+        scores = choice_scores(self._model, places, actions, self._allowed, bounds=self.bounds, entropy=small)
+        return self.value_head(scores.hidden), scores.chosen, scores.entropy
 
     def predict_values(self, obs: Any) -> Tensor:
         """Returns values (N, 1); the contexts of a running rollout are read on, others in full."""
         if torch.is_grad_enabled() or len(obs) not in self._decoders:
-            return self.value_head(choice_logits(self._model, *_places(obs, self.pad_id))[1])
+            return self.value_head(choice_states(self._model, _places(obs, self.pad_id), bounds=self.bounds))
         return self.value_head(self._read(obs)[1])
 
     def get_distribution(self, obs: Any) -> Distribution:
@@ -212,20 +233,25 @@ class TokenPolicy(ActorCriticPolicy):
     def reference_log_probs(self, obs: Mapping[str, Tensor], actions: Tensor) -> Tensor:
         """Returns the reference's log-probabilities of chosen tokens (A,), for packed trajectories."""
         assert self.reference is not None
-        logits = self._allowed(self.reference.logits(*_places(obs, self.pad_id)))
-        return log_probabilities(logits, actions.reshape(-1).long())[0]
+        places, actions = _places(obs, self.pad_id), actions.reshape(-1).long()
+        return self.reference.log_probs(places, actions, self._allowed, self.bounds)
 
-    def _leashed(
-        self, chosen: Tensor, log_probs: Tensor, places: _Places, actions: Tensor, advantages: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Log-probabilities of chosen tokens and minus the KL to the reference, (A,) each."""
+    def _leashed(self, places: Places, actions: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Values (A, 1), log-probabilities of chosen tokens and minus the KL to the reference, (A,) each."""
         assert self.reference is not None
-        reference = self._allowed(self.reference.logits(*places)).log_softmax(-1)
-        minus_kl = -kl_to_reference(log_probs, reference, chosen, actions)
+        if self.vocabulary > EXACT_VOCABULARY:
+            chosen, _, hidden = choice_scores(self._model, places, actions, self._allowed, bounds=self.bounds)
+            reference = self.reference.log_probs(places, actions, self._allowed, self.bounds)
+            minus_kl = -half_square(chosen, reference)
+        else:
+            logits, hidden = choice_logits(self._model, *places, bounds=self.bounds)
+            chosen, log_probs = log_probabilities(self._allowed(logits), actions)
+            reference = self._allowed(self.reference.logits(places, self.bounds)).log_softmax(-1)
+            minus_kl = -kl_to_reference(log_probs, reference, chosen, actions)
         if self._first_update:  # later the policy is no more the one that sampled
             self._first_update = False
-            return watch_loss_leash(chosen, minus_kl, advantages)
-        return chosen, minus_kl
+            chosen, minus_kl = watch_loss_leash(chosen, minus_kl, advantages)
+        return self.value_head(hidden), chosen, minus_kl
 
     @property
     def _model(self) -> Any:
@@ -266,18 +292,31 @@ class TokenPolicy(ActorCriticPolicy):
         self._decoders.clear()  # they live where the model lived
         return super()._apply(*args, **kwargs)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, adapter: bool = False) -> None:
         """Saves the model, the tokenizer with its chat template, and the value head beside them.
 
         The folder is an ordinary Hugging Face model: transformers, vLLM and the hosts load it, and so does
-        `TokenPolicy(model="hf:<folder>")`, which also finds the value head.
+        `TokenPolicy(model="hf:<folder>")`, which also finds the value head. Adapters are merged into what
+        is written; the policy's own weights stay as they are.
+
+        Args:
+            folder: Where.
+            adapter: Whether the adapters are also saved alone, in `adapter/`, in the form of `peft`.
+
+        Raises:
+            ValueError: If `adapter` is asked for and there is none.
         """
-        if self.chat is not None and self.tokenizer is not None:
-            LanguageModel(self.lm, self.tokenizer, self.chat).save_pretrained(folder)
-        else:
-            self.lm.save_pretrained(folder)
+        if adapter and not hasattr(self.lm, "get_base_model"):
+            raise ValueError("Expected a policy with adapters for adapter=True, got none: give lora= at the start.")
+        folder = Path(folder)
+        with quiet():
+            save_merged(self._model, folder)
+            if self.chat is not None and self.tokenizer is not None:
+                self.tokenizer.save_pretrained(folder)
+            if adapter:
+                self.lm.save_pretrained(folder / "adapter", save_embedding_layers=False)
         state = {name: weight.contiguous() for name, weight in self.value_head.state_dict().items()}
-        save_file(state, Path(folder) / _VALUE_FILE)
+        save_file(state, folder / _VALUE_FILE)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         """What `load` needs beside the weights. Prefer `save_pretrained`: loading a pickle runs code."""
@@ -288,6 +327,9 @@ class TokenPolicy(ActorCriticPolicy):
             model=self.lm.config,
             tokenizer=self.tokenizer,
             chat_template=self.chat.template if self.chat else None,
+            lora=self.lora,
+            micro_batch=self.bounds.tokens,
+            gradient_checkpointing=self.bounds.layers,
             forbidden_ids=self.forbidden_ids,
             value_width=self._value_options[0],
             value_scale=self._value_options[1],
@@ -297,10 +339,21 @@ class TokenPolicy(ActorCriticPolicy):
         )
 
 
-def _places(obs: Any, pad_id: int) -> _Places:
-    """The arguments of `choice_logits`, for packed trajectories or for padded contexts (A, context)."""
+def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> Bounds:
+    if micro_batch is not None and micro_batch < 1:
+        raise ValueError(f"Expected micro_batch >= 1 tokens, got {micro_batch}: 4096 suits most GPUs.")
+    if by_layer and not has_layers(model):
+        raise ValueError(
+            f"Expected a model with layers that can be run again, got {type(model).__name__}: "
+            "leave gradient_checkpointing out; micro_batch bounds the memory too."
+        )
+    return Bounds(tokens=micro_batch, layers=by_layer)
+
+
+def _places(obs: Any, pad_id: int) -> Places:
+    """Where the choices are, for packed trajectories or for padded contexts (A, context)."""
     if not isinstance(obs, Tensor):
-        return obs["input_ids"], obs["row"], obs["position"], obs.get("slices")
+        return Places(obs["input_ids"], obs["row"], obs["position"], obs.get("slices"))
     lengths = (obs != pad_id).sum(1)
     rows = torch.arange(len(obs), device=obs.device)
-    return obs[:, : int(lengths.max())].long(), rows, lengths - 1, None
+    return Places(obs[:, : int(lengths.max())].long(), rows, lengths - 1)

@@ -93,6 +93,11 @@ class VectorEnvBridge(VecEnv):
         self._handed = None
         return self._hand(observation)
 
+    def restore(self, states: Any) -> TokenObservation:
+        """Goes back to a snapshot of the vector environment and returns the observations there; `reset` comes first."""
+        self._handed = None
+        return self._hand(self.envs.unwrapped.restore(states))  # type: ignore[attr-defined]
+
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keeps the actions for `step_wait`."""
         self._actions = actions

@@ -1,36 +1,26 @@
-"""A language model that talks: the one file that calls transformers to load a model and to speak."""
+"""A language model that talks."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import re
-import socket
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
-from urllib.request import getproxies
 
 import numpy as np
 import torch
-from huggingface_hub import constants
-from huggingface_hub import utils as hub
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_env.conversation import ChatMessage, View
 from persona_env.speakers.chat_format import ChatFormat, joined
 from persona_env.speakers.decoder import Decoder, Ints, usable_length
 from persona_env.speakers.kv_cache import make_decoder
+from persona_env.speakers.loading import load_model, load_tokenizer, quiet
+from persona_env.speakers.merging import save_merged
 
 __all__ = ["LanguageModel", "load_model", "load_tokenizer"]
 
-_HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
-_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError)
 _REMEMBERED = 4096
 
 _Said: TypeAlias = tuple[str, tuple[ChatMessage, ...]]
@@ -43,7 +33,7 @@ class LanguageModel:
     the context as the tokens that were sampled; a line that it has not said is encoded from its text.
 
     Args:
-        model: The model; it is put into evaluation mode.
+        model: The model, perhaps with adapters of `peft`; it is put into evaluation mode.
         tokenizer: Its tokenizer.
         chat: The chat format; derived from the tokenizer if None.
         max_tokens: The most tokens of a line, its end token included.
@@ -76,7 +66,8 @@ class LanguageModel:
                 f"Expected a model with {self.chat.vocabulary} tokens, got one with {logits}: "
                 "load the tokenizer that belongs to it."
             )
-        self.model, self.tokenizer = model.eval(), tokenizer
+        bare: Any = getattr(model, "get_base_model", lambda: model)()  # adapters, if any, are in its layers
+        self.model, self.tokenizer = bare.eval(), tokenizer
         self.max_tokens, self.temperature = max_tokens, temperature
         self._forbidden = torch.tensor(self.chat.forbidden_ids, dtype=torch.long)
         self._ends = np.array(sorted(self.chat.end_ids))
@@ -94,6 +85,9 @@ class LanguageModel:
         template_kwargs: Mapping[str, Any] | None = None,
         max_tokens: int = 24,
         temperature: float = 1.0,
+        dtype: str = "auto",
+        device: str = "auto",
+        load_in_4bit: bool = False,
     ) -> LanguageModel:
         """Loads the model and the tokenizer that a spec names.
 
@@ -103,6 +97,9 @@ class LanguageModel:
             template_kwargs: Passed on to the template.
             max_tokens: See the class.
             temperature: See the class.
+            dtype: See `load_model`.
+            device: See `load_model`.
+            load_in_4bit: See `load_model`.
 
         Raises:
             ValueError: If they cannot be loaded, or the chat template does not compose.
@@ -110,7 +107,7 @@ class LanguageModel:
         tokenizer = load_tokenizer(spec)
         chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
         tokenizer.chat_template = chat.template
-        model = load_model(spec)
+        model = load_model(spec, dtype=dtype, device=device, load_in_4bit=load_in_4bit)
         return cls(model, tokenizer, chat, max_tokens=max_tokens, temperature=temperature)
 
     def reply(self, views: Sequence[View]) -> list[str]:
@@ -139,10 +136,22 @@ class LanguageModel:
         if self._decoder is not None:
             self._decoder.forget()
 
+    def start_over(self) -> None:
+        """Becomes as it was when it was made: nothing was read, nothing said.
+
+        From there on it speaks to the last bit as one that was loaded just now.
+        """
+        self._decoder, self._weights = None, -1
+        self._last_used = np.zeros(0, np.int64)
+        self._said.clear()
+
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Saves weights (safetensors), tokenizer and chat template, as `hf:<folder>` loads them."""
-        with _quiet():
-            self.model.save_pretrained(folder)
+        """Saves weights (safetensors), tokenizer and chat template, as `hf:<folder>` loads them.
+
+        Adapters are merged into what is written; the model itself stays as it is.
+        """
+        with quiet():
+            save_merged(self.model, folder)
             self.tokenizer.save_pretrained(folder)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
@@ -240,122 +249,3 @@ class LanguageModel:
         target = torch.from_numpy(draws).to(logits.device)[:, None] * whole
         target = torch.minimum(target, torch.nextafter(whole, torch.zeros_like(whole)))
         return torch.searchsorted(total, target, right=True)[:, 0].cpu().numpy()
-
-
-def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
-    """Loads the tokenizer of `tiny` or `hf:<folder or hub id>`.
-
-    Raises:
-        ValueError: If it cannot be loaded; one line that says why.
-    """
-    source = _source(spec)
-    with _quiet(), _explained(spec, source):
-        return AutoTokenizer.from_pretrained(source, local_files_only=_is_out_of_reach(source), trust_remote_code=False)
-
-
-def load_model(spec: str) -> PreTrainedModel:
-    """Loads the model of `tiny` or `hf:<folder or hub id>`, in evaluation mode.
-
-    On a GPU in the precision that it was saved in; on the CPU, and for `tiny`, in float32. Weights
-    come from safetensors only, and code never from the folder or the hub.
-
-    Raises:
-        ValueError: If it cannot be loaded, or weights are missing or not finite; one line says why.
-    """
-    source = _source(spec)
-    _refuse_pickles(spec, source)
-    on_gpu = torch.cuda.is_available() and spec != "tiny"
-    with _quiet(), _explained(spec, source):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            dtype="auto" if on_gpu else torch.float32,
-            use_safetensors=True,
-            local_files_only=_is_out_of_reach(source),
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    model, info = loaded
-    if info["missing_keys"]:
-        name = min(info["missing_keys"])
-        raise ValueError(f"Expected all weights in {spec}, got none for {name}: save the whole model.")
-    for name, weight in model.named_parameters():
-        if not torch.isfinite(weight).all():
-            raise ValueError(f"Expected finite weights in {spec}, got nan or infinity in {name}: train it anew.")
-    return (model.to("cuda") if on_gpu else model).eval()
-
-
-def _source(spec: str) -> str:
-    """The folder or hub id that a spec names."""
-    kind, _, rest = spec.partition(":")
-    if spec == "tiny":
-        return str(files("persona_env") / "world" / "model")
-    if kind != "hf" or not rest:
-        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got {spec!r}: use one of these.")
-    folder = Path(rest).expanduser()
-    if folder.exists():
-        if not (folder / "config.json").is_file():
-            raise ValueError(
-                f"Expected a model's folder, got {rest} without a config.json: name the folder that holds the model."
-            )
-        return str(folder)
-    if not _HUB_ID.fullmatch(rest):
-        raise ValueError(f"Expected a model's folder, got {rest}, which does not exist: check the path.")
-    return rest
-
-
-def _refuse_pickles(spec: str, source: str) -> None:
-    folder = Path(source)
-    if folder.is_dir() and not list(folder.glob("*.safetensors")):
-        pickled = any(list(folder.glob(f"*.{ending}")) for ending in ("bin", "pt", "pth"))
-        raise ValueError(
-            f"Expected weights as safetensors in {spec}, got {'pickled' if pickled else 'no'} ones: "
-            "save the model with save_pretrained."
-        )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences progress bars and notes while something is loaded or saved."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    hub_bars = not hub.are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    hub.disable_progress_bars()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-        if hub_bars:
-            hub.enable_progress_bars()
-
-
-@contextlib.contextmanager
-def _explained(spec: str, source: str) -> Iterator[None]:
-    """Turns the many errors of loading into one line."""
-    try:
-        yield
-    except _LOADING_ERRORS as error:
-        if Path(source).is_dir():
-            why = " ".join(str(error).split())[:160] or type(error).__name__
-            raise ValueError(f"Expected a whole model in {spec}, got an error ({why}): check its files.") from error
-        raise ValueError(
-            f"Expected a model's folder or hub id, got {spec}, which is no folder here, and the hub "
-            "cannot be reached or does not give it: check the name."
-        ) from error
-
-
-def _is_out_of_reach(source: str) -> bool:
-    """Whether only what was downloaded before can be loaded; the hub's own retries take a minute."""
-    if Path(source).is_dir() or constants.HF_HUB_OFFLINE:
-        return True
-    if getproxies():
-        return False
-    hub_url = urlsplit(constants.ENDPOINT)
-    port = hub_url.port or (80 if hub_url.scheme == "http" else 443)
-    try:
-        socket.create_connection((hub_url.hostname or "", port), timeout=5).close()
-    except OSError:
-        return True
-    return False

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from tests.benchmarks import ragged_rollout, uniform_rollout, update
+from tests.benchmarks import memory, ragged_rollout, uniform_rollout, update
 from tests.benchmarks.models import SIZES
 
 torch.set_num_threads(1)
 update.main()
 ragged_rollout.main()
 uniform_rollout.main(list(SIZES))
+memory.main()

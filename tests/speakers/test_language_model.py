@@ -238,3 +238,42 @@ def test_missing_and_broken_weights_are_refused(saved: Path) -> None:
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"without a config\.json"):
         load_model(f"hf:{tmp_path}")
+
+
+def test_weights_are_float32_on_the_cpu_unless_asked_otherwise(tmp_path: Path) -> None:
+    LanguageModel(small.model().bfloat16(), small.tokenizer()).save_pretrained(tmp_path)
+    spec = f"hf:{tmp_path}"
+    assert load_model(spec, device="cpu").dtype == torch.float32
+    assert load_model(spec, device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+    assert LanguageModel.load(spec, device="cpu", dtype="bfloat16").reply([opened(1)[0].view("simulator")])[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(dtype="float16"), "Expected dtype among auto, float32, bfloat16"),
+        (dict(device="abacus"), "Expected a device of torch"),
+        (dict(device="cpu", load_in_4bit=True), "Expected a CUDA GPU for 4-bit loading"),
+    ],
+)
+def test_a_form_that_cannot_be_loaded_is_refused_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load_model("tiny", **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="without a GPU"):
+        load_model("tiny", device="cuda")
+
+
+def test_code_in_a_models_folder_is_never_run(saved: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "ran"
+    (saved / "evil.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass C: pass\nclass M: pass\n")
+    config = json.loads((saved / "config.json").read_text())
+    named = {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"}
+    (saved / "config.json").write_text(json.dumps({**config, "model_type": "evil", "auto_map": named}))
+    with pytest.raises(ValueError, match="Expected a whole model"):
+        load_model(f"hf:{saved}")
+    assert not trace.exists()

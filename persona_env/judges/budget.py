@@ -1,0 +1,121 @@
+"""A judge that stops in order before it has cost more than was allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from persona_env.judges import Judge, Question, Verdict
+from persona_env.remote.faults import RunEnded
+
+__all__ = ["BudgetSpent", "BudgetedJudge"]
+
+
+class BudgetSpent(RunEnded):
+    """The judge's budget does not allow the next call.
+
+    Attributes:
+        answered: What the judge had answered of the questions it was just asked, by place.
+    """
+
+    exit_code = 76
+
+    def __init__(self, message: str, answered: Mapping[int, Verdict] | None = None) -> None:
+        super().__init__(message)
+        self.answered = dict(answered or {})
+
+
+class BudgetedJudge:
+    """Asks a judge as long as calls and tokens last; what the next questions cost is estimated from the last.
+
+    Near the end it asks in ever smaller pieces, half of what still fits, so that the budget is used to
+    about the last question and passed by no more than one question's deviation from the mean (a retry
+    counts as a call). Stands inside of what answers for nothing: `KeptJudge(BudgetedJudge(judge), store)`.
+
+    Args:
+        judge: With a `usage` that counts `calls`, `prompt_tokens` and `completion_tokens`.
+        calls: How many calls it may make from now on; None: any number.
+        tokens: How many tokens, of prompts and replies together; None: any number.
+
+    Raises:
+        ValueError: If a budget is below 1, there is none, or the judge counts nothing.
+    """
+
+    def __init__(self, judge: Judge, calls: int | None = None, tokens: int | None = None) -> None:
+        limits = {"calls": calls, "tokens": tokens}
+        self.limits = {name: limit for name, limit in limits.items() if limit is not None}
+        if not self.limits or min(self.limits.values()) < 1:
+            raise ValueError(
+                f"Expected a budget of at least one call or token, got {limits}: leave the judge as it is."
+            )
+        if not hasattr(judge, "usage"):
+            raise ValueError(f"Expected a judge that counts its usage, got {judge!r:.80}: it costs nothing to limit.")
+        self.wrapped = judge
+        self._before, self._asked = _counted(judge), 0
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The judge's own."""
+        return getattr(self.wrapped, "identity")  # noqa: B009 - not every judge has one
+
+    @property
+    def usage(self) -> Any:
+        """The judge's own."""
+        return getattr(self.wrapped, "usage")  # noqa: B009
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """Calls and tokens that count against the budget."""
+        return {name: count - self._before[name] for name, count in _counted(self.wrapped).items()}
+
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        """Returns the verdicts, in order.
+
+        Raises:
+            BudgetSpent: If the budget does not last for all of them; its `answered` has those it did last for.
+        """
+        verdicts = list[Verdict]()
+        while len(verdicts) < len(questions):
+            piece = questions[len(verdicts) :][: self._piece(len(questions) - len(verdicts))]
+            if not piece:
+                raise BudgetSpent(self._message(len(questions) - len(verdicts)), dict(enumerate(verdicts)))
+            verdicts += self._answers(piece, verdicts)
+        return verdicts
+
+    def _answers(self, piece: Sequence[Question], before: Sequence[Verdict]) -> list[Verdict]:
+        try:
+            answers = self.wrapped.judge(piece)
+        except RunEnded as error:  # an outage must not lose what came before it
+            later = getattr(error, "answered", None) or {}
+            places = {len(before) + place: verdict for place, verdict in later.items()}
+            error.answered = {**dict(enumerate(before)), **places}  # pyright: ignore[reportAttributeAccessIssue]
+            raise
+        if len(answers) != len(piece):
+            raise ValueError(
+                f"Expected {len(piece)} verdicts, got {len(answers)}: a judge answers each question, in order."
+            )
+        self._asked += len(piece)
+        return answers
+
+    def _piece(self, wanted: int) -> int:
+        """Returns how many questions to ask next: all if they surely fit, 0 if not even one does."""
+        spent = self.spent
+        if any(spent[name] >= limit for name, limit in self.limits.items()):
+            return 0
+        if not self._asked:
+            return 1  # what a question costs is not known yet
+        left = [(limit - spent[name]) * self._asked / spent[name] for name, limit in self.limits.items() if spent[name]]
+        fits = min(left, default=2.0 * wanted)
+        if fits >= 2 * wanted:
+            return wanted
+        return 0 if fits < 1 else min(wanted, max(1, int(fits / 2)))
+
+    def _message(self, left: int) -> str:
+        spent = self.spent
+        used = " and ".join(f"{spent[name]} of {limit} {name}" for name, limit in self.limits.items())
+        return f"The judge's budget is spent ({used}) with {left} questions open: resume with a larger one."
+
+
+def _counted(judge: Judge) -> dict[str, int]:
+    usage: Any = getattr(judge, "usage")  # noqa: B009
+    return {"calls": usage.calls, "tokens": usage.prompt_tokens + usage.completion_tokens}

@@ -1,0 +1,13 @@
+"""The end of a run whose judge cannot be trusted."""
+
+from __future__ import annotations
+
+from persona_env.remote.faults import RunEnded
+
+__all__ = ["JudgeUntrusted"]
+
+
+class JudgeUntrusted(RunEnded):
+    """The judge fails questions with known answers, or gives no answer that can be read."""
+
+    exit_code = 77

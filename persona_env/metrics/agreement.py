@@ -1,0 +1,193 @@
+"""How well a judge agrees with labels, with intervals over personas, and labellers with each other.
+
+Truth and verdicts are booleans, True is consistent. An invalid verdict is the caller's to settle before
+it comes here: `persona_env.bench.calibrate` turns it into the opposite of the label.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from persona_env.metrics.statistics import Interval, t_quantile
+
+__all__ = ["Agreement", "accuracy", "alpha", "auroc", "balanced_accuracy", "kappa", "over_personas"]
+
+Bools: TypeAlias = NDArray[np.bool_]
+Values: TypeAlias = NDArray[np.float64]
+Agreement: TypeAlias = Callable[[Sequence[bool] | Bools, Sequence[float] | Values], float]
+"""A statistic of labels and of what a judge says about them: verdicts as 0 and 1, or probabilities."""
+
+
+def _arrays(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> tuple[Bools, Values]:
+    right: Bools = np.asarray(truth, np.bool_)
+    given: Values = np.asarray(said, np.float64)
+    if right.shape != given.shape or right.ndim != 1:
+        raise ValueError(f"Expected {right.size} verdicts, one for each label, got {given.size}: pair them.")
+    if np.isnan(given).any():
+        raise ValueError("Expected a number for each label, got nan: settle invalid verdicts first.")
+    return right, given
+
+
+def accuracy(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+    """Returns the share of verdicts that are the label, in [0, 1]; nan where there is none.
+
+    >>> accuracy([True, True, False, False], [1, 1, 1, 0])
+    0.75
+    """
+    right, given = _arrays(truth, said)
+    return float((right == (given > 0.5)).mean()) if len(right) else math.nan
+
+
+def balanced_accuracy(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+    """Returns the mean of the accuracies on the two classes, in [0, 1]; nan where a class is missing.
+
+    Whoever always says the same has exactly 0.5, however rare a class is.
+
+    Source: Brodersen et al., "The Balanced Accuracy and Its Posterior Distribution" (2010), section II.
+
+    >>> balanced_accuracy([True, True, True, False], [1, 1, 1, 1])
+    0.5
+    """
+    right, given = _arrays(truth, said)
+    if right.all() or not right.any():
+        return math.nan
+    verdict = given > 0.5
+    return float((verdict[right].mean() + (~verdict[~right]).mean()) / 2)
+
+
+def kappa(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+    """Returns Cohen's kappa, in [-1, 1]: agreement beyond what the two habits alone would give.
+
+    (p_o - p_e) / (1 - p_e), where p_o is the share of equal answers and p_e the sum over answers of the
+    product of both sides' shares. nan where both sides say one and the same throughout: p_e is 1.
+
+    Source: Cohen, "A Coefficient of Agreement for Nominal Scales" (1960).
+
+    >>> round(kappa([True, True, False, False], [1, 1, 1, 0]), 12)  # (.75 - .5) / (1 - .5)
+    0.5
+    """
+    right, given = _arrays(truth, said)
+    if not len(right):
+        return math.nan
+    verdict = given > 0.5
+    n, p, q = len(right), int(right.sum()), int(verdict.sum())
+    chance = p * q + (n - p) * (n - q)  # whole numbers: a constant judge has exactly 0
+    return math.nan if chance == n * n else (n * int((right == verdict).sum()) - chance) / (n * n - chance)
+
+
+def auroc(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+    """Returns the area under the ROC curve, in [0, 1]; nan where a class is missing.
+
+    The chance that a consistent item has a higher probability than an inconsistent one, a tie counting
+    half: the Mann-Whitney U divided by the number of pairs.
+
+    Source: Hanley and McNeil, "The Meaning and Use of the Area under a ROC Curve" (1982).
+
+    >>> auroc([True, True, False, False], [0.9, 0.4, 0.4, 0.1])  # of 4 pairs 3 in order, 1 tied
+    0.875
+    """
+    right, given = _arrays(truth, said)
+    positives = int(right.sum())
+    pairs = positives * (len(right) - positives)
+    if not pairs:
+        return math.nan
+    _, place = np.unique(given, return_inverse=True)
+    size = int(place.max()) + 1
+    good = np.bincount(place[right], minlength=size).astype(np.float64)
+    bad = np.bincount(place[~right], minlength=size).astype(np.float64)
+    below = np.cumsum(bad) - bad
+    return float(good @ (below + bad / 2) / pairs)
+
+
+def alpha(units: Iterable[Sequence[Hashable]]) -> float:
+    """Returns Krippendorff's alpha for names without order, in [-1, 1]; nan where nothing can be compared.
+
+    1 - (observed disagreement) / (disagreement expected by chance), over all pairs of answers within a
+    unit. It takes any number of labellers, and units that some of them left out.
+
+    Args:
+        units: For each item the answers that it was given; items with fewer than two are passed over.
+
+    Source: Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C.
+
+    >>> alpha([("a", "a"), ("b", "b"), ("a", "a")])
+    1.0
+    """
+    observed, totals = 0.0, Counter[Hashable]()
+    for unit in units:
+        if len(unit) < 2:
+            continue
+        counts = Counter(unit)
+        totals.update(counts)
+        equal = sum(count * (count - 1) for count in counts.values())
+        observed += (len(unit) * (len(unit) - 1) - equal) / (len(unit) - 1)
+    n = totals.total()
+    expected = n * n - sum(count * count for count in totals.values())
+    return 1.0 - (n - 1) * observed / expected if expected else math.nan
+
+
+def over_personas(
+    statistic: Agreement,
+    truth: Sequence[bool] | Bools,
+    said: Sequence[float] | Values,
+    personas: Sequence[Hashable],
+    *,
+    lowest: float = 0.0,
+    level: float = 0.95,
+) -> Interval:
+    """Returns a statistic over all items with a jackknife interval over personas.
+
+    Each persona is left out once with all its items, the statistic is computed anew, and Student's t
+    with k - 1 degrees of freedom is taken around the statistic of all items. The items of a persona hang
+    together, so they leave together. Why the jackknife and not a cluster bootstrap: it needs no seed, it
+    takes k and not thousands of recomputations, and with the few personas that labels come from (10 to
+    100) the percentile bootstrap is too narrow, as it lacks the t and the k / (k - 1). The simulation in
+    `tests/metrics/test_agreement.py` measures the coverage of all four statistics.
+
+    Where nothing differs between personas the jackknife would claim certainty. A constant judge's 0.5 is
+    certain. A perfect (or perfectly wrong) figure is not: its other end is then the exact binomial bound
+    for k personas of k without a fault, (1 - level) / 2 to the power of 1 / k, stretched to the statistic's
+    range.
+
+    Args:
+        statistic: `accuracy`, `balanced_accuracy`, `kappa` or `auroc`; its highest value is 1.
+        truth: The labels.
+        said: Verdicts as 0 and 1, or probabilities.
+        personas: Whose each item is.
+        lowest: The statistic's lowest value: -1 for kappa.
+        level: Coverage of the interval.
+
+    Returns:
+        The statistic and its interval, cut to the statistic's range; n is the number of personas. The
+        ends are nan below two personas, and where the rest without one of them has no such statistic.
+
+    Source: Efron and Stein, "The Jackknife Estimate of Variance" (1981); Obuchowski, "Nonparametric
+    Analysis of Clustered ROC Curve Data" (1997); Clopper and Pearson (1934) for the exact bound.
+
+    >>> interval = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"])
+    >>> interval.mean, interval.n
+    (0.75, 3)
+    """
+    right, given = _arrays(truth, said)
+    if len(personas) != len(right):
+        raise ValueError(f"Expected {len(right)} personas, one for each label, got {len(personas)}: name each one's.")
+    number = {persona: place for place, persona in enumerate(dict.fromkeys(personas))}
+    whose = np.array([number[persona] for persona in personas], np.int64)
+    k, value = len(number), statistic(right, given)
+    unknown = Interval(value, math.nan, math.nan, k)
+    if k < 2 or math.isnan(value):
+        return unknown
+    rest = np.array([statistic(right[whose != one], given[whose != one]) for one in range(k)])
+    if np.isnan(rest).any():
+        return unknown
+    error = math.sqrt((k - 1) / k * float(np.sum((rest - rest.mean()) ** 2)))
+    half = t_quantile((1 + level) / 2, k - 1) * error
+    if value in (lowest, 1.0):
+        half = max(half, (1.0 - lowest) * (1.0 - ((1 - level) / 2) ** (1 / k)))
+    return Interval(value, max(lowest, value - half), min(1.0, value + half), k)

@@ -1,0 +1,88 @@
+"""Where a model is served."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
+
+__all__ = ["Endpoint", "api_key"]
+
+_WANTED = "Expected <model>@<base_url> such as some-model@http://127.0.0.1:8000/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A model and the server that it is asked at.
+
+    Attributes:
+        model: The name that the server knows it by.
+        base_url: Where its API stands, without a trailing slash; `/chat/completions` is added.
+
+    Raises:
+        ValueError: If the URL is none of http or https, or holds a user, password, query or fragment. The
+            message does not repeat it.
+
+    >>> Endpoint.parse("org/some-model@http://127.0.0.1:8000/v1/")
+    Endpoint(model='org/some-model', base_url='http://127.0.0.1:8000/v1')
+    """
+
+    model: str
+    base_url: str
+
+    def __post_init__(self) -> None:
+        problem = _url_problem(self.base_url)
+        if problem:
+            raise ValueError(f"{_WANTED}, got a base_url {problem}.")
+        if not self.model or self.model != self.model.strip() or not self.model.isprintable():
+            raise ValueError(f"{_WANTED}, got no model that can be named: put its name before the @.")
+        object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
+
+    @classmethod
+    def parse(cls, rest: str) -> Endpoint:
+        """Returns the endpoint that stands behind `openai:` in a spec.
+
+        Raises:
+            ValueError: If there is no model, or no base URL that may be used.
+        """
+        match = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", rest)
+        if match is None:
+            raise ValueError(f"{_WANTED}, got no @http:// or @https:// in it: say where the model is served.")
+        return cls(rest[: match.start()], rest[match.end() :])
+
+    @property
+    def parts(self) -> SplitResult:
+        """The base URL, split."""
+        return urlsplit(self.base_url)
+
+
+def _url_problem(url: str) -> str:
+    if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
+        return "with characters that no URL holds: write it in printable ASCII"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "that is no URL: write its host and port again"
+    if parts.scheme not in ("http", "https"):
+        return "of another scheme: use http or https"
+    if "@" in parts.netloc:
+        return "with a user or password in it: leave them out, and put a key into OPENAI_API_KEY"
+    if not parts.hostname or port == 0:
+        return "without a host or with port 0: name the server"
+    if "?" in url or "#" in url:
+        return "with a query or a fragment: leave it out"
+    return ""
+
+
+def api_key() -> str:
+    """Returns the key in OPENAI_API_KEY, "" if there is none.
+
+    Raises:
+        ValueError: If it cannot stand in a header. The message does not repeat it.
+    """
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if key and not re.fullmatch(r"[!-~]+", key):
+        raise ValueError("Expected OPENAI_API_KEY of printable ASCII without blanks, got others: copy it again.")
+    return key

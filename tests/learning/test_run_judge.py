@@ -1,0 +1,96 @@
+"""A run's judge asks nothing twice, within its budget, and says what it has used."""
+
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from persona_env.judges import AnswerVsGold, LineVsPersona, Question, load_judge
+from persona_env.judges.budget import BudgetSpent
+from persona_env.learning.run_judge import JOURNAL, RunJudge
+from persona_env.learning.settings import Settings, parse_budget
+from persona_env.remote.faults import Unavailable
+from persona_env.world import personas
+from tests.reliability.oracle_server import Handler
+
+ANN = personas("patient", "train")[0]
+QUESTIONS: list[Question] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(9)]
+QUESTIONS += [AnswerVsGold("patient", ANN.questions[0].wordings[0], ANN.questions[0].gold, "I don't know, sorry.")]
+
+
+@pytest.fixture(scope="module")
+def spec() -> Iterator[str]:
+    """A judge behind a server, which is exact."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"openai:oracle@http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+def opened(folder: Path, spec: str, spent: dict[str, int] | None = None, **more) -> RunJudge:
+    judge = RunJudge(Settings(judge=spec, **more))
+    judge.open(folder, spent)
+    return judge
+
+
+def test_verdicts_are_the_servers_and_none_is_asked_for_twice(spec: str, tmp_path: Path):
+    judge = opened(tmp_path, spec)
+    verdicts = judge.judge(QUESTIONS)
+    exact = load_judge("oracle").judge(QUESTIONS)
+    assert [verdict.label for verdict in verdicts] == [verdict.label for verdict in exact]
+    calls = judge.usage()["calls"]
+    assert calls >= 2 * len(QUESTIONS)
+    judge.close()
+    again = opened(tmp_path, spec)
+    assert again.judge(QUESTIONS) == verdicts
+    assert again.usage() == {"calls": 0, "tokens": 0, "cache_hits": len(QUESTIONS)}
+    assert (tmp_path / JOURNAL).is_file()
+
+
+def test_runs_share_what_is_in_the_cache(spec: str, tmp_path: Path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    cache = str(tmp_path / "shared.sqlite")
+    first = opened(tmp_path / "one", spec, judge_cache=cache).judge(QUESTIONS)
+    second = opened(tmp_path / "two", spec, judge_cache=cache)
+    assert second.judge(QUESTIONS) == first
+    assert second.usage()["calls"] == 0
+
+
+def test_a_spent_budget_ends_in_order_and_a_larger_one_goes_on(spec: str, tmp_path: Path):
+    small = opened(tmp_path, spec, judge_budget="calls=10")
+    with pytest.raises(BudgetSpent) as ended:
+        small.judge(QUESTIONS)
+    assert ended.value.exit_code == 76
+    spent = small.usage()
+    small.close()
+    with pytest.raises(ValueError, match=r"Expected a budget above the \d+ calls that the run has used, got calls=10"):
+        opened(tmp_path, spec, spent, judge_budget="calls=10")
+    large = opened(tmp_path, spec, spent, judge_budget="calls=1000")
+    large.judge(QUESTIONS)
+    assert large.usage()["cache_hits"] > 0
+    assert spent["calls"] + large.usage()["calls"] <= 2 * len(QUESTIONS) + 4  # canaries
+
+
+def test_a_judge_that_is_away_for_too_long_ends_the_run(tmp_path: Path):
+    waits: list[float] = []
+    judge = opened(tmp_path, "openai:nobody@http://127.0.0.1:9/v1", judge_patience=0.2)
+    judge.watch(waits.append)
+    with pytest.raises(Unavailable) as ended:
+        judge.judge(QUESTIONS)
+    assert ended.value.exit_code == 75
+
+
+def test_an_exact_judge_is_asked_as_it_is(tmp_path: Path):
+    judge = opened(tmp_path, "oracle")
+    assert judge.judge(QUESTIONS) == load_judge("oracle").judge(QUESTIONS)
+    assert (judge.usage(), list(tmp_path.iterdir()), judge.exact) == ({}, [], True)
+
+
+def test_budgets_are_read_and_wrong_ones_refused():
+    assert parse_budget("tokens=2e6") == {"tokens": 2_000_000}
+    for wrong in ("calls=0", "calls=many", "money=3", "calls=-1", "tokens=inf"):
+        with pytest.raises(ValueError, match="Expected a budget such as"):
+            Settings(judge_budget=wrong)

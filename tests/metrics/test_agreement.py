@@ -1,0 +1,182 @@
+"""Agreement with labels: golden figures worked by hand, and intervals that cover what they claim."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_env.metrics.agreement import accuracy, alpha, auroc, balanced_accuracy, kappa, over_personas
+
+LABELS = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.9, 1.0])), min_size=1, max_size=40)
+
+
+def table(yes_yes: int, yes_no: int, no_yes: int, no_no: int) -> tuple[list[bool], list[float]]:
+    """Labels and verdicts with these counts of (label, verdict)."""
+    truth = [True] * (yes_yes + yes_no) + [False] * (no_yes + no_no)
+    return truth, [1.0] * yes_yes + [0.0] * yes_no + [1.0] * no_yes + [0.0] * no_no
+
+
+def test_kappa_of_a_table_by_hand():
+    # p_o = 35/50 = .7; yes shares 25/50 and 30/50: p_e = .5 * .6 + .5 * .4 = .5; (.7 - .5) / .5
+    assert kappa(*table(20, 5, 10, 15)) == pytest.approx(0.4)
+
+
+def test_kappa_is_negative_below_chance_and_1_where_all_agree():
+    # p_o = 0, p_e = .5
+    assert kappa(*table(0, 2, 2, 0)) == pytest.approx(-1.0)
+    assert kappa(*table(3, 0, 0, 1)) == pytest.approx(1.0)
+
+
+def test_kappa_of_two_that_always_say_the_same_is_unknown_and_not_perfect():
+    assert math.isnan(kappa(*table(4, 0, 0, 0)))
+
+
+def test_balanced_accuracy_of_a_table_by_hand():
+    # 45 of 50 consistent ones, 2 of 10 inconsistent ones: (.9 + .2) / 2; accuracy 47/60
+    truth, said = table(45, 5, 8, 2)
+    assert balanced_accuracy(truth, said) == pytest.approx(0.55)
+    assert accuracy(truth, said) == pytest.approx(47 / 60)
+
+
+def test_a_rare_class_flatters_accuracy_only():
+    truth, said = table(95, 0, 5, 0)
+    assert accuracy(truth, said) == 0.95
+    assert balanced_accuracy(truth, said) == 0.5
+    assert kappa(truth, said) == 0.0
+    assert auroc(truth, said) == 0.5
+
+
+def test_auroc_with_ties_by_hand():
+    # consistent .8 .6 .6, inconsistent .6 .2: pairs 6; in order .8>.6 .8>.2 .6>.2 .6>.2 = 4; ties 2
+    assert auroc([True, True, True, False, False], [0.8, 0.6, 0.6, 0.6, 0.2]) == pytest.approx(5 / 6)
+
+
+@given(LABELS)
+def test_auroc_is_the_share_of_ordered_pairs(rows: list[tuple[bool, float]]):
+    truth, scores = [t for t, _ in rows], [s for _, s in rows]
+    pairs = [(a, b) for t, a in rows for u, b in rows if t and not u]
+    found = auroc(truth, scores)
+    if not pairs:
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(sum((a > b) + (a == b) / 2 for a, b in pairs) / len(pairs))
+
+
+@given(LABELS)
+def test_saying_the_opposite_mirrors_balanced_accuracy_and_auroc(rows: list[tuple[bool, float]]):
+    truth, said = [t for t, _ in rows], [float(s > 0.5) for _, s in rows]
+    if len(set(truth)) == 2:
+        other = [1 - s for s in said]
+        assert balanced_accuracy(truth, said) + balanced_accuracy(truth, other) == pytest.approx(1)
+        assert auroc(truth, said) == pytest.approx(balanced_accuracy(truth, said))
+
+
+def test_alpha_of_the_published_example():
+    # Krippendorff (2011), section A: two observers, ten units, binary: .095
+    one, two = "0100000010", "1110010000"
+    assert alpha(list(zip(one, two, strict=True))) == pytest.approx(0.095, abs=5e-4)
+
+
+def test_alpha_of_the_published_example_with_missing_answers():
+    # Krippendorff (2011), section C: four observers, twelve units, five names, some answers missing: .743
+    observers = ("123321412...", "1233224125.3", ".3332342251.", "12332441251.")
+    units = [[a for a in answers if a != "."] for answers in zip(*observers, strict=True)]
+    assert alpha(units) == pytest.approx(0.743, abs=5e-4)
+
+
+def test_alpha_needs_two_answers_and_two_names():
+    assert math.isnan(alpha([("a",), ("b",)]))
+    assert math.isnan(alpha([("a", "a"), ("a", "a")]))
+
+
+def test_the_interval_of_three_personas_by_hand():
+    # ann 1 of 2, bo 1 of 1, cy 1 of 1: 3/4. Left out: ann 1, bo 2/3, cy 2/3; mean 7/9, squares 2/27
+    # variance 2/3 * 2/27 = 4/81, error 2/9, half 4.3027 * 2/9 = .956: cut to [0, 1]
+    interval = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"])
+    assert (interval.mean, interval.low, interval.high, interval.n) == (0.75, 0.0, 1.0, 3)
+    narrow = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"], level=0.5)
+    assert narrow.low == pytest.approx(0.75 - 0.8164965809 * 2 / 9, abs=1e-9)
+
+
+def test_with_one_item_each_the_interval_of_a_mean_is_that_of_student():
+    from persona_env.metrics.statistics import t_interval
+
+    said = [1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]
+    ours, students = over_personas(accuracy, [True] * 12, said, range(12)), t_interval(said)
+    assert (ours.mean, ours.low, ours.high) == pytest.approx((students.mean, students.low, students.high))
+
+
+def test_a_constant_judge_is_certain_and_a_perfect_one_is_not():
+    truth, personas = [True, False] * 10, [i // 2 for i in range(20)]
+    constant = over_personas(balanced_accuracy, truth, [1.0] * 20, personas)
+    assert (constant.low, constant.high) == (0.5, 0.5)
+    perfect = over_personas(balanced_accuracy, truth, [float(t) for t in truth], personas)
+    # 10 of 10 personas without a fault: .025 ** (1 / 10)
+    assert (perfect.mean, perfect.low, perfect.high) == (1.0, pytest.approx(0.691503, abs=1e-6), 1.0)
+    agreed = over_personas(kappa, truth, [float(t) for t in truth], personas, lowest=-1.0)
+    assert agreed.low == pytest.approx(2 * 0.691503 - 1, abs=2e-6)
+
+
+def test_the_same_items_of_fewer_people_are_worth_less():
+    truth = [True, False] * 40
+    said = [float(t) if i % 5 else float(not t) for i, t in enumerate(truth)]
+    many = over_personas(balanced_accuracy, truth, said, [i // 2 for i in range(80)])
+    assert math.isnan(over_personas(balanced_accuracy, truth, said, ["ann"] * 80).low)
+    rng = np.random.default_rng(0)
+    faults = rng.beta(0.4, 1.2, 8).repeat(10)  # each person's own share of faults: the items hang together
+    said = [float(t != (rng.random() < f)) for t, f in zip(truth, faults, strict=True)]
+    few = over_personas(balanced_accuracy, truth, said, [i // 10 for i in range(80)])
+    as_if = over_personas(balanced_accuracy, truth, said, range(80))
+    assert few.half_width > 1.3 * as_if.half_width
+    assert many.n == 40
+
+
+def test_where_a_person_holds_a_whole_class_the_interval_is_unknown():
+    interval = over_personas(balanced_accuracy, [True, False, True], [1, 0, 0], ["ann", "bo", "cy"])
+    assert interval.mean == 0.75
+    assert math.isnan(interval.low)
+
+
+@pytest.mark.parametrize("statistic", [accuracy, balanced_accuracy, kappa, auroc])
+def test_unpaired_and_unsettled_verdicts_are_refused(statistic):
+    with pytest.raises(ValueError, match="Expected 2 verdicts, one for each label, got 1: "):
+        statistic([True, False], [1])
+    with pytest.raises(ValueError, match="got nan: settle invalid verdicts first"):
+        statistic([True, False], [1, math.nan])
+    assert math.isnan(statistic([], []))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", [12, 30])
+def test_the_intervals_cover_what_they_claim_where_a_personas_items_hang_together(k: int):
+    """1,000 worlds of k personas with 4 to 16 items each; every persona has its own rate of faults and classes."""
+    rng = np.random.default_rng(k)
+    big = _world(rng, 20_000)
+    kinds = {"accuracy": (accuracy, 0, 0.0), "balanced": (balanced_accuracy, 0, 0.0), "kappa": (kappa, 0, -1.0)}
+    kinds["auroc"] = (auroc, 1, 0.0)
+    truth = {name: f(big[0], big[1 + column]) for name, (f, column, _) in kinds.items()}
+    hits = dict.fromkeys(kinds, 0)
+    naive = 0
+    for _ in range(1000):
+        world = _world(rng, k)
+        for name, (f, column, lowest) in kinds.items():
+            interval = over_personas(f, world[0], world[1 + column], world[3], lowest=lowest)
+            hits[name] += interval.low <= truth[name] <= interval.high
+        plain = over_personas(accuracy, world[0], world[1], range(len(world[0])))
+        naive += plain.low <= truth["accuracy"] <= plain.high
+    assert all(0.91 <= hit / 1000 <= 0.975 for hit in hits.values()), hits
+    assert naive / 1000 < 0.88
+
+
+def _world(rng: np.random.Generator, k: int) -> tuple[Any, Any, Any, list[int]]:
+    """Labels, verdicts, probabilities and personas of k people."""
+    sizes = rng.integers(4, 17, k)
+    whose = np.repeat(np.arange(k), sizes)
+    truth = rng.random(len(whose)) < rng.beta(3, 2, k)[whose]
+    skill = rng.normal(1.2, 0.9, k)[whose]
+    signal = np.where(truth, skill, -skill) / 2 + rng.normal(0, 1, len(whose))
+    probability = np.round(1 / (1 + np.exp(-signal)), 1)
+    return truth, (signal > 0).astype(float), probability, whose.tolist()

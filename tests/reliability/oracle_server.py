@@ -1,0 +1,121 @@
+"""A server of chat completions that judges by the oracle: the truth behind the interface of a real model.
+
+Run: python -m tests.reliability.oracle_server PORT      (a process of its own, to be killed like one)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question
+from persona_env.judges.oracle import OracleJudge
+from persona_env.judges.prompting import JudgePrompts
+from persona_env.persona import Persona
+from persona_env.world import personas
+
+__all__ = ["Handler", "answer", "serve"]
+
+_ORACLE, _PROMPTS = OracleJudge(), JudgePrompts.load()
+_PEOPLE = {person.prompt: person for split in ("train", "dev") for person in personas("patient", split)}
+_KINDS = ("line_vs_persona", "line_vs_history", "answer_vs_gold", "line_vs_previous")
+
+
+def _pattern(shown: str) -> re.Pattern[str]:
+    """Returns what finds the texts in a filled prompt again."""
+    parts = re.split(r"\{(\w+)\}", shown)
+    return re.compile("".join(f"(?P<{part}>.*?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)), re.S)
+
+
+def _question(kind: str, texts: dict[str, str]) -> Question:
+    def text(name: str) -> str:
+        return json.loads(texts[name])
+
+    if kind == "line_vs_history":
+        earlier = tuple(json.loads(line.partition(": ")[2]) for line in texts["earlier"].splitlines())
+        return LineVsHistory("patient", text("line"), earlier)
+    if kind == "answer_vs_gold":
+        choices = tuple(json.loads(texts["choices"]))
+        return AnswerVsGold("patient", text("question"), text("gold"), text("answer"), choices)
+    person: Persona | None = _PEOPLE.get(text("persona")) if "persona" in texts else None
+    if kind == "line_vs_previous":
+        return LineVsPrevious(person or next(iter(_PEOPLE.values())), text("heard"), text("line"))
+    assert person is not None
+    return LineVsPersona(person, text("line"), text("heard"))
+
+
+def _read(user: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yields kind, polarity and texts of a prompt of ours."""
+    for kind in _KINDS:
+        wording = _PROMPTS.wordings["patient"][kind]
+        for polarity, asked in (("against", wording.against), ("for", wording.favour)):
+            if user.startswith(f"{asked}\n\n"):
+                shown = user[len(asked) + 2 :].rpartition("\n\n")[0]  # the form of the answer comes last
+                found = _pattern(wording.shown).fullmatch(shown)
+                if found:
+                    yield kind, polarity, found.groupdict()
+
+
+def answer(user: str, key: str) -> str:
+    """Returns what an exact judge replies to one of our prompts: a JSON object with this key."""
+    kind, polarity, texts = next(_read(user))
+    question = _question(kind, texts)
+    verdict = _ORACLE.judge([question])[0]
+    if isinstance(question, LineVsHistory):
+        numbers = set(range(1, len(question.earlier) + 1))
+        bad = {place + 1 for place in verdict.conflicts}
+        return json.dumps({key: sorted(bad if polarity == "against" else numbers - bad)})
+    yes = (verdict.label == "consistent") == (polarity == "for")
+    return json.dumps({key: "A" if yes else "B"})
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers chat completions, and nothing else."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Answers a chat completion."""
+        body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        user = body["messages"][-1]["content"]
+        key = re.findall(r'\{"(\w+)": ', user)[-1]
+        message = {"role": "assistant", "content": answer(user, key)}
+        self._send(
+            {
+                "id": "x", "object": "chat.completion", "created": 0, "model": body["model"],
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": len(user) // 4, "completion_tokens": 8, "total_tokens": 8 + len(user) // 4},
+            }
+        )  # fmt: skip
+
+    def do_GET(self) -> None:
+        """Lists the one model."""
+        self._send({"object": "list", "data": [{"id": "oracle", "object": "model"}]})
+
+    def _send(self, value: dict[str, Any]) -> None:
+        data = json.dumps(value).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads, request_queue_size = True, 256
+
+
+def serve(port: int) -> None:
+    """Serves until the process ends."""
+    _Server(("127.0.0.1", port), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))

@@ -1,0 +1,242 @@
+"""R12: whatever can change a verdict is part of its key; and nothing in the house loads code from data."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+from unittest import mock
+
+import persona_env
+import persona_wrappers
+from persona_env.judges import (
+    AnswerVsGold,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    Question,
+    load_judge,
+    prompting,
+)
+from persona_env.judges.asker import Answer, Query
+from persona_env.judges.kept import verdict_key
+from persona_env.judges.llm import LLMJudge
+from persona_env.judges.prompting import JudgePrompts
+from persona_env.persona import ROLES, Fact, Persona, QAItem
+from tests.reliability.rows import Row
+
+_ITEM = QAItem("Four hours", ("How long do you sleep?", "Long?"), ("And at night?",), ("Four", "Eight"), "sleep")
+_ANN = Persona(
+    *("p1", "patient", "Ann", "You are Ann. You sleep four hours."),
+    facts=(Fact("sleep", "four", "You sleep four hours."), Fact("name", "Ann", "You are Ann.")),
+    hidden=("city", "job"),
+    questions=(_ITEM, replace(_ITEM, gold="Ann")),
+    scene="It rains.",
+)
+QUESTIONS: tuple[Question, ...] = (
+    LineVsPersona(_ANN, "I sleep well.", "How do you sleep?"),
+    LineVsHistory("patient", "I sleep well.", ("I never sleep.", "I bake.")),
+    AnswerVsGold("patient", "How long?", "Four hours", "Four.", ("Four", "Eight")),
+    LineVsPrevious(_ANN, "How do you sleep?", "I sleep well."),
+)
+IDENTITY: Mapping[str, Any] = {
+    "kind": "llm",
+    "model": "big-1",
+    "base_url": "http://127.0.0.1:8000/v1",
+    "prompts": {"patient": "9a1f", "student": "77e0", "chat_partner": "02bc"},
+    "schema": 1,
+    "temperature": 0.0,
+    "max_tokens": 200,
+    "seed": None,
+    "members": ["a", "b"],
+}
+_OTHERS: tuple[Any, ...] = ("", "x", None, True, 0, 1, -1, 0.0, 0.5, [], ["a"], {}, {"a": 1})
+
+
+def other_texts(text: str) -> Iterator[str]:
+    """Yields texts that a careless key might take for the same."""
+    yield from {f"{text} ", f" {text}", f"{text}\n", f"{text}.", text.upper(), text[:-1], f"{text}\u200b", ""} - {text}
+
+
+def others(value: Any, name: str = "") -> Iterator[Any]:
+    """Yields values that differ from one in one place, however deep it stands."""
+    yield from (other for other in _others(value, name) if other != value)
+
+
+def _others(value: Any, name: str) -> Iterator[Any]:
+    if name == "role":
+        yield from ROLES
+    elif isinstance(value, str):
+        yield from other_texts(value)
+    elif isinstance(value, tuple):
+        yield from ((*value, value[0]), value[1:], value[::-1])
+        for place, item in enumerate(value):
+            yield from ((*value[:place], other, *value[place + 1 :]) for other in others(item))
+    elif is_dataclass(value) and not isinstance(value, type):
+        for field in fields(value):
+            for other in others(getattr(value, field.name), field.name):
+                try:
+                    yield replace(value, **{field.name: other})
+                except ValueError:  # there cannot be such a persona or item
+                    continue
+
+
+def other_identities(identity: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yields identities that differ from one in one entry, however deep it stands."""
+    yield {**identity, "another": None}
+    for name, value in identity.items():
+        yield {key: kept for key, kept in identity.items() if key != name}
+        yield from ({**identity, name: other} for other in _OTHERS if (type(other), other) != (type(value), value))
+        if isinstance(value, str):
+            yield from ({**identity, name: other} for other in other_texts(value))
+        if isinstance(value, Mapping):
+            yield from ({**identity, name: other} for other in other_identities(value))
+
+
+class Model:
+    """A language model by name, for the identity of a real judge; it is not asked."""
+
+    identity, lists, usage = IDENTITY, True, None
+
+    def ask(self, queries: Sequence[Query]) -> list[Answer]:
+        """Raises: no question is asked here."""
+        raise NotImplementedError
+
+
+def other_prompts(prompts: Path, folder: Path) -> Iterator[JudgePrompts]:
+    """Yields judge prompts that differ from ours in one line of one text of one role."""
+    shutil.copytree(prompts, folder)
+    for file in sorted(folder.glob("*.toml")):
+        text = file.read_text(encoding="utf-8")
+        lines, is_inside = text.split("\n"), False
+        for place, line in enumerate(lines):
+            if '"""' in line:
+                is_inside = not is_inside
+            elif is_inside and line.strip():
+                file.write_text("\n".join([*lines[:place], f"{line} !", *lines[place + 1 :]]), encoding="utf-8")
+                yield JudgePrompts.load(folder)
+        file.write_text(text, encoding="utf-8")
+
+
+def judge_mutations() -> Iterator[tuple[str, str]]:
+    """Yields the key before and after each mutation of a real judge: of its prompts, and of its ladder's version."""
+    before = verdict_key(LLMJudge(Model()).identity, QUESTIONS[0])
+    with tempfile.TemporaryDirectory() as folder:
+        for prompts in other_prompts(Path(prompting.__file__).parent / "prompts", Path(folder) / "prompts"):
+            yield before, verdict_key(LLMJudge(Model(), prompts).identity, QUESTIONS[0])
+    with mock.patch("persona_env.judges.llm.LADDER", "another"):
+        yield before, verdict_key(LLMJudge(Model()).identity, QUESTIONS[0])
+
+
+def mutations() -> Iterator[tuple[str, str]]:
+    """Yields the key before and after each mutation."""
+    for question in QUESTIONS:
+        before = verdict_key(IDENTITY, question)
+        for other in others(question):
+            yield before, verdict_key(IDENTITY, other)
+    before = verdict_key(IDENTITY, QUESTIONS[0])
+    for identity in (IDENTITY, getattr(load_judge("oracle"), "identity"), LLMJudge(Model()).identity):  # noqa: B009
+        for other in other_identities(identity):
+            yield verdict_key(identity, QUESTIONS[0]), verdict_key(other, QUESTIONS[0])
+    yield from judge_mutations()
+    with mock.patch("persona_env.judges.kept.KEY_FORMAT", "persona-env/verdict-2"):
+        yield before, verdict_key(IDENTITY, QUESTIONS[0])
+    yield from itertools.combinations([verdict_key(IDENTITY, question) for question in QUESTIONS], 2)
+
+
+def untouched() -> list[str]:
+    """Returns the fields of questions, personas, facts and Q&A items that no mutation has changed."""
+    kinds = (*get_args(Question), Persona, Fact, QAItem)
+    asked = {type(question) for question in QUESTIONS}
+    missing = [kind.__name__ for kind in get_args(Question) if kind not in asked]
+    samples: Sequence[Any] = (*QUESTIONS, _ANN, _ANN.facts[0], _ITEM)
+    for kind, sample in itertools.product(kinds, samples):
+        if type(sample) is kind:
+            seen = {
+                f.name for f in fields(kind) for o in others(sample) if getattr(o, f.name) != getattr(sample, f.name)
+            }
+            missing += [f"{kind.__name__}.{f.name}" for f in fields(kind) if f.name not in seen]
+    return missing
+
+
+_MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "yaml"}
+_SWITCHES = {"trust_remote_code", "allow_pickle"}
+_CALLS = {"eval", "exec", "compile", "__import__"}
+
+
+def _called(node: ast.Call) -> str:
+    return ast.unparse(node.func)
+
+
+def _keyword(node: ast.Call, name: str) -> object:
+    found = [keyword.value for keyword in node.keywords if keyword.arg == name]
+    return found[0].value if found and isinstance(found[0], ast.Constant) else None
+
+
+def unsafe(tree: ast.AST) -> Iterator[str]:
+    """Yields what in a module could run code that stands in data."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in _MODULES)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _MODULES:
+            yield f"from {node.module}"
+        elif isinstance(node, ast.Call):
+            yield from _unsafe_call(node)
+        elif isinstance(node, ast.keyword) and node.arg in _SWITCHES and ast.unparse(node.value) != "False":
+            yield f"{node.arg}={ast.unparse(node.value)}"
+
+
+def _unsafe_call(node: ast.Call) -> Iterator[str]:
+    name = _called(node)
+    if name in _CALLS or name.removeprefix("builtins.") in _CALLS:
+        yield f"{name}()"
+    if name.endswith(("torch.load", "th.load")) and _keyword(node, "weights_only") is not True:
+        yield f"{name}() without weights_only=True"
+    if name.endswith("read_pickle") or (name.endswith("np.load") and _keyword(node, "allow_pickle") is True):
+        yield f"{name}()"
+
+
+def unsafe_places() -> tuple[int, list[str]]:
+    """Returns how many modules there are, and what is unsafe in them."""
+    roots = [Path(package.__file__ or "").parent for package in (persona_env, persona_wrappers)]
+    files = [file for root in roots for file in sorted(root.rglob("*.py"))]
+    return len(files), [
+        f"{file.name}: {found}" for file in files for found in unsafe(ast.parse(file.read_text(encoding="utf-8")))
+    ]
+
+
+_TRAPS = (
+    *("import pickle", "from dill import loads", "import os, marshal", "eval('1')", "builtins.exec(x)"),
+    *("torch.load(f)", "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)", "import yaml"),
+    "AutoModel.from_pretrained(x, trust_remote_code=True)",
+)
+
+
+def measure() -> list[Row]:
+    """Returns the rows."""
+    pairs = list(mutations())
+    noticed, missing = sum(before != after for before, after in pairs), untouched()
+    count, found = unsafe_places()
+    sprung = sum(bool(list(unsafe(ast.parse(trap)))) for trap in _TRAPS)
+    return [
+        Row(
+            "R12",
+            f"{len(pairs)} mutations: each field of question and persona, entry of an identity, line of a judge prompt",
+            "100 % noticed",
+            f"{noticed} noticed" + (f", untouched: {', '.join(missing)}" if missing else ", no field left out"),
+            met=noticed == len(pairs) and not missing,
+        ),
+        Row(
+            "R12",
+            f"AST of {count} modules: pickle and its kin, eval, exec, unsafe torch.load",
+            "none",
+            f"{len(found)} found{': ' + '; '.join(found)[:200] if found else ''}; "
+            f"{sprung} of {len(_TRAPS)} planted ones noticed",
+            met=not found and sprung == len(_TRAPS),
+        ),
+    ]

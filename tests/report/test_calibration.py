@@ -1,0 +1,123 @@
+"""`persona-env judge calibrate`: the table, the files, and refusals of one line that leave nothing behind."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from persona_env import cli
+from persona_env.bench.calibrate import is_calibrated, judge_identity
+from persona_env.bench.label_file import Vote, save_labels
+from persona_env.judges import load_judge
+from persona_env.report.calibration import run_calibration
+from tests.bench.drifted import drifted_votes
+from tests.logs.invented import CHATTING, THERAPY, written
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    save_labels(tmp_path / "labels.jsonl", drifted_votes())
+    return tmp_path / "labels.jsonl"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["persona-env", "judge", "calibrate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    return int(ended.value.code or 0)
+
+
+def test_the_command_prints_the_judge_beside_the_constant_one(labels: Path, monkeypatch, capsys):
+    assert run(monkeypatch, "--judge", "oracle", "--labels", labels) == 0
+    shown = capsys.readouterr().out
+    rows = {line.strip().split("  ")[0]: line for line in shown.splitlines() if line.strip()}
+    assert "patient, prompt_to_line" in shown
+    assert "1.000 [0.858, 1.000]" in rows["balanced accuracy"]
+    assert "0.500 [0.500, 0.500]" in rows["balanced accuracy"]
+    assert rows["AUROC"].split()[1] == "-"
+    assert rows["invalid"].split()[1:] == ["0", "(0.0%)", "0", "(0.0%)"]
+    said = " ".join(shown.split())
+    assert "labels.jsonl: 264 labels by labels of our own" in said
+    assert "Usable as a reward for patient prompt_to_line, patient line_to_line. The rule: the lower end" in said
+
+
+def test_what_it_writes_can_be_asked_later(labels: Path, tmp_path: Path, monkeypatch):
+    out, figures = tmp_path / "out", tmp_path / "figures.json"
+    assert run(monkeypatch, "--judge", "oracle", "--labels", labels, "--out", out, "--json", figures) == 0
+    identity = judge_identity(load_judge("oracle"), "oracle")
+    assert is_calibrated(out, identity, "patient")
+    assert is_calibrated(figures, identity, "patient")
+    assert json.loads(figures.read_text()) == json.loads((out / "calibration.json").read_text())
+    verdicts = [json.loads(line) for line in (out / "verdicts.jsonl").read_text().splitlines()]
+    assert len(verdicts) == 264
+    assert all(row["label"] == row["verdict"] for row in verdicts)
+
+
+def test_a_judge_that_knows_nothing_is_called_unusable(labels: Path, tmp_path: Path, monkeypatch, capsys):
+    log = written(tmp_path, THERAPY)
+    assert run(monkeypatch, "--judge", f"recorded:{log}", "--labels", labels) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert (
+        "Not usable as a reward. Not for patient prompt_to_line (its balanced accuracy may be as low as 0.000" in said
+    )
+
+
+def test_several_files_and_annotators_are_named(labels: Path, tmp_path: Path, monkeypatch, capsys):
+    votes = list(drifted_votes())
+    other = [Vote(v.question, "consistent", v.person, "ann [/oops]") for v in votes[:40]]
+    save_labels(tmp_path / "ann.jsonl", other)
+    chats = written(tmp_path, CHATTING)
+    assert (
+        run(monkeypatch, "--judge", "oracle", "--labels", labels, "--labels", tmp_path / "ann.jsonl", "--labels", chats)
+        == 0
+    )
+    said = " ".join(capsys.readouterr().out.split())
+    assert "annotators agree at Krippendorff's alpha" in said
+    assert "on 40 questions (ann [/oops]; unnamed)" in said
+    assert "their annotators are evenly divided" in said
+    assert "log.json: 6 labels by recorded judge, raw replies read by the published fail-open rule" in said
+    assert "the labels are all of one class" not in said.split("Not for")[0]
+
+
+def test_the_agreement_of_a_committee_is_printed(labels: Path, monkeypatch, capsys):
+    assert run(monkeypatch, "--judge", "committee:oracle,oracle,oracle", "--labels", labels) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the committee's 3 members agree at Krippendorff's alpha 1.000 on 264 questions" in said
+
+
+def test_a_role_and_a_limit_narrow_it_down(labels: Path, tmp_path: Path, monkeypatch, capsys):
+    save_labels(tmp_path / "students.jsonl", drifted_votes(role="student"))
+    arguments = ["--judge", "oracle", "--labels", labels, "--labels", tmp_path / "students.jsonl"]
+    assert run(monkeypatch, *arguments, "--role", "student", "--limit", 50) == 0
+    shown = capsys.readouterr().out
+    assert "student, prompt_to_line" in shown
+    assert "patient" not in shown
+    assert shown.count("50 labels of") == 2
+
+
+def test_the_same_seed_draws_the_same_questions(labels: Path):
+    first, second = (run_calibration("oracle", [labels], limit=20, seed=3).as_json() for _ in range(2))
+    assert first == second
+    assert (
+        first["labels"]["digest"] != run_calibration("oracle", [labels], limit=20, seed=4).as_json()["labels"]["digest"]
+    )
+
+
+def test_bad_input_is_one_line_and_leaves_nothing(labels: Path, tmp_path: Path, monkeypatch, capsys):
+    one_class = tmp_path / "good.jsonl"
+    save_labels(one_class, [v for v in drifted_votes() if v.label == "consistent"])
+    bad = {
+        "Expected labels of both classes": ["--judge", "oracle", "--labels", one_class],
+        "Expected a judge": ["--judge", "gut-feeling", "--labels", labels],
+        "Expected a file at": ["--judge", "oracle", "--labels", tmp_path / "missing.jsonl"],
+        "Expected limit >= 1": ["--judge", "oracle", "--labels", labels, "--limit", 0],
+        "Expected role to be one of": ["--judge", "oracle", "--labels", labels, "--role", "pilot"],
+        "Expected labels about student": ["--judge", "oracle", "--labels", labels, "--role", "student"],
+    }
+    for message, arguments in bad.items():
+        assert run(monkeypatch, *arguments, "--out", tmp_path / "out") == 2
+        error = capsys.readouterr().err.strip()
+        assert error.startswith(f"persona-env: {message}"), error
+        assert "\n" not in error
+        assert not (tmp_path / "out").exists()

@@ -1,0 +1,224 @@
+"""Memory has bounds, and they change nothing but the memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from stable_baselines3 import A2C, PPO
+from torch.nn.functional import mse_loss
+from transformers import AutoModelForCausalLM, Cohere2Config, Gemma2Config, GPT2Config, OPTConfig, PreTrainedModel
+
+from persona_env.sb3 import TokenPolicy
+from persona_env.sb3.scoring import Bounds, Places, choice_logits, choice_scores, choice_states
+from persona_env.spaces import TokenContext
+from tests.sb3.peak import peak_bytes
+from tests.sb3.rollouts import collect, make
+from tests.sb3.toys import PAD, ToyDialogues, tiny_llama
+
+BOUNDS: list[dict[str, Any]] = [
+    dict(micro_batch=64),
+    dict(micro_batch=1),  # each trajectory by itself
+    dict(gradient_checkpointing=True),
+    dict(micro_batch=64, gradient_checkpointing=True),
+]
+
+
+def deeper_llama(layers: int = 4) -> PreTrainedModel:
+    config = tiny_llama().config
+    config.num_hidden_layers = layers
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def rollout(**policy: Any) -> Any:
+    envs = ToyDialogues(8, asks=2, lines=4)
+    made = make(envs, deeper_llama(), n_steps=24, batch_size=192, policy_kwargs=dict(value_gradient=True, **policy))
+    with torch.no_grad():
+        made.policy.value_head.outer.weight.copy_(torch.linspace(-0.3, 0.3, 64))
+    collect(made)
+    return made
+
+
+def ppo_loss(algorithm: Any, sample: Any) -> torch.Tensor:
+    """The loss of stable-baselines3's PPO, in its order."""
+    values, log_prob, entropy = algorithm.policy.evaluate_actions(sample.observations, sample.actions.long().flatten())
+    ratio = torch.exp(log_prob - sample.old_log_prob)
+    advantages = (sample.advantages - sample.advantages.mean()) / sample.advantages.std()
+    return -(advantages * ratio).mean() - 0.01 * entropy.mean() + mse_loss(sample.returns, values.flatten())
+
+
+def gradients(policy: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
+    policy.zero_grad()
+    loss.backward()
+    return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("bounds", BOUNDS, ids=str)
+def test_a_minibatch_in_many_passes_has_the_gradient_of_one_pass(bounds: dict[str, Any]) -> None:
+    made = rollout()
+    sample = next(made.rollout_buffer.get(192))
+    made.policy.set_training_mode(True)
+    want = gradients(made.policy, ppo_loss(made, sample))
+    made.policy.bounds = Bounds(tokens=bounds.get("micro_batch"), layers="gradient_checkpointing" in bounds)
+    got = gradients(made.policy, ppo_loss(made, sample))
+    assert got.keys() == want.keys()
+    largest = max(float(gradient.abs().max()) for gradient in want.values())
+    for name in want:
+        assert float((got[name] - want[name]).abs().max()) < 1e-6 * largest, name
+
+
+@pytest.mark.parametrize("algorithm", [PPO, A2C])
+def test_stock_algorithms_take_the_same_steps_within_bounds(algorithm: Any) -> None:
+    ends = []
+    for bounds in ({}, dict(micro_batch=64, gradient_checkpointing=True)):
+        made = make(
+            ToyDialogues(4, asks=1), tiny_llama(), algorithm, learning_rate=1e-3, n_steps=16, policy_kwargs=bounds
+        )
+        made.learn(16 * 4 * 2)
+        ends.append(made.policy.state_dict())
+    for name, weight in ends[0].items():
+        assert torch.allclose(weight, ends[1][name], atol=1e-5), name
+
+
+def test_a_bound_on_tokens_bounds_the_memory_of_activations() -> None:
+    made = rollout()
+    sample = next(made.rollout_buffer.get(192))
+    assert sample.observations["input_ids"].numel() > 600
+    made.policy.set_training_mode(True)
+
+    def peak(bounds: Bounds) -> int:
+        made.policy.bounds = bounds
+        return peak_bytes(lambda: gradients(made.policy, ppo_loss(made, sample)))
+
+    whole, parts, layers = peak(Bounds()), peak(Bounds(tokens=96)), peak(Bounds(layers=True))
+    both = peak(Bounds(tokens=96, layers=True))
+    assert parts < whole / 4
+    assert layers < whole / 2
+    assert both < parts
+
+
+def places(rows: int, width: int, choices: int, vocabulary: int) -> tuple[Places, torch.Tensor]:
+    torch.manual_seed(1)
+    ids = torch.randint(2, vocabulary, (rows, width))
+    row = torch.arange(rows).repeat_interleave(choices)
+    position = torch.arange(width - choices, width).repeat(rows)
+    return Places(ids, row, position), torch.randint(2, vocabulary, (rows * choices,))
+
+
+def test_the_logits_of_a_large_vocabulary_never_stand_in_memory_together() -> None:
+    """151,936 ids as in Qwen: 64 choices make 39 MB of logits, and a softmax takes several times that."""
+    vocabulary = 151_936
+    model = tiny_llama(vocabulary, width=8).eval()
+    where, actions = places(4, 20, 16, vocabulary)
+    bounds = Bounds(logits=2 * vocabulary)
+    scores: dict[bool, Any] = {}
+
+    def score(bounded: bool) -> None:
+        found = choice_scores(
+            model, where, actions, lambda x: x.float(), bounds=bounds if bounded else Bounds(logits=2**40),
+            entropy=True,
+        )  # fmt: skip
+        assert found.entropy is not None
+        scores[bounded] = found.chosen.detach(), gradients(model, found.chosen.mean() + found.entropy.mean())
+
+    whole = 4 * len(actions) * vocabulary
+    assert peak_bytes(lambda: score(False)) > 2 * whole
+    assert peak_bytes(lambda: score(True)) < whole / 2
+    assert torch.allclose(scores[True][0], scores[False][0], atol=1e-5)
+    for name, gradient in scores[False][1].items():
+        assert float((scores[True][1][name] - gradient).abs().max()) < 1e-6, name
+
+
+@pytest.mark.parametrize("leash", ["reward", "loss"])
+def test_neither_the_update_nor_the_leash_holds_all_logits_of_a_large_vocabulary(leash: str) -> None:
+    vocabulary = 33_000
+    made = make(
+        ToyDialogues(2, vocabulary=vocabulary), tiny_llama(vocabulary, width=8), n_steps=16, batch_size=32,
+        policy_kwargs=dict(reference="initial"), rollout_buffer_kwargs=dict(leash=leash),
+    )  # fmt: skip
+    collect(made)
+    made.policy.bounds = Bounds(logits=2 * vocabulary)
+    made.policy.set_training_mode(True)
+    sample = next(made.rollout_buffer.get(32))
+
+    def update() -> None:
+        made.rollout_buffer._log_ratio = None
+        made.rollout_buffer.log_ratio()
+        made.policy._first_update = False
+        values, log_prob, extra = made.policy.evaluate_actions(sample.observations, sample.actions.flatten())
+        extra = log_prob if extra is None else extra
+        (values.mean() + log_prob.mean() + extra.mean()).backward()
+
+    assert peak_bytes(update) < 4 * len(sample.actions) * vocabulary
+
+
+def test_values_need_no_logits() -> None:
+    vocabulary = 40_000
+    policy = make(ToyDialogues(2, vocabulary=vocabulary), tiny_llama(vocabulary, width=8)).policy
+    contexts = torch.randint(2, 20, (64, 16))
+    with torch.no_grad():
+        assert peak_bytes(lambda: policy.predict_values(contexts)) < 4 * 64 * vocabulary / 10
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        Gemma2Config(
+            vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, head_dim=8, final_logit_softcapping=0.5, pad_token_id=PAD,
+        ),
+        Cohere2Config(
+            vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+            num_key_value_heads=2, logit_scale=3.0, pad_token_id=PAD, bos_token_id=1, eos_token_id=1,
+        ),
+        OPTConfig(
+            vocab_size=40, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4,
+            word_embed_proj_dim=16, pad_token_id=PAD, bos_token_id=1, eos_token_id=1,
+        ),
+        GPT2Config(vocab_size=40, n_embd=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=1, pad_token_id=PAD),
+    ],
+    ids=lambda config: config.model_type,
+)  # fmt: skip
+def test_what_a_model_does_around_its_output_layer_is_done_part_by_part_too(config: Any) -> None:
+    """A soft cap, a scale, a projection before it; dropout, where it is the default, stays off."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    where, actions = places(3, 12, 5, 40)
+    want = choice_logits(model, *where)
+    assert torch.equal(choice_states(model, where), want[1])
+    for bounds in (Bounds(logits=120), Bounds(tokens=12, layers=True), Bounds(logits=120, tokens=24, layers=True)):
+        got = choice_scores(model, where, actions, lambda logits: logits, bounds=bounds, entropy=True)
+        everything = want[0].log_softmax(-1)
+        assert torch.allclose(got.chosen, everything.gather(1, actions[:, None])[:, 0], atol=1e-5)
+        assert got.entropy is not None
+        assert torch.allclose(got.entropy, -(everything.exp() * everything).sum(-1), atol=1e-5)
+        model.zero_grad()
+        (got.chosen.mean() + got.entropy.mean()).backward()
+        got_gradients = [p.grad.clone() if p.grad is not None else None for p in model.parameters()]
+        model.zero_grad()
+        logs = choice_logits(model, *where)[0].log_softmax(-1)
+        (logs.gather(1, actions[:, None]).mean() - (logs.exp() * logs).sum(-1).mean()).backward()
+        for got_one, parameter in zip(got_gradients, model.parameters(), strict=True):
+            if parameter.grad is not None and got_one is not None:
+                assert float((got_one - parameter.grad).abs().max()) < 1e-5
+            else:
+                assert parameter.grad is got_one is None
+
+
+def test_layers_are_left_as_they_were() -> None:
+    model = deeper_llama().eval()
+    before = [dict(layer.__dict__) for layer in model.modules()]
+    where, actions = places(2, 8, 3, 20)
+    choice_scores(model, where, actions, lambda x: x, bounds=Bounds(layers=True)).chosen.sum().backward()
+    assert [dict(layer.__dict__) for layer in model.modules()] == before
+
+
+@pytest.mark.parametrize("micro_batch", [0, -5])
+def test_an_impossible_bound_is_refused(micro_batch: int) -> None:
+    with pytest.raises(ValueError, match="Expected micro_batch >= 1"):
+        TokenPolicy(
+            TokenContext(20, 8, PAD), ToyDialogues(1).single_action_space, lambda _: 1e-3,
+            model=tiny_llama(), micro_batch=micro_batch,
+        )  # fmt: skip
