@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 Role = Annotated[str, typer.Option(help="Who is simulated: patient, student or chat_partner.")]
-Simulator = Annotated[str, typer.Option(help="The simulator: tiny, scripted, hf:<folder or hub id> or openai:<model>@<url>.")]
+Simulator = Annotated[str, typer.Option(help="The simulator: tiny, scripted, hf:<folder or id>, openai:<model>@<url>.")]
 JudgeSpec = Annotated[str, typer.Option("--judge", help="The judge: oracle, recorded:, hf:, openai: or committee:.")]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 Split = Annotated[str, typer.Option(help="The personas that are measured: heldout, dev or train.")]
@@ -87,7 +87,7 @@ def train(
 
 @app.command()
 def bench(
-    simulators: Annotated[list[str], typer.Argument(help="Specs: tiny, scripted, hf:<folder or hub id>, openai:<model>@<url>.")],
+    simulators: Annotated[list[str], typer.Argument(help="Specs: tiny, scripted, hf:<...>, openai:<...>.")],
     role: Role = "patient",
     judge: JudgeSpec = "oracle",
     seed: Seed = 0,

@@ -16,7 +16,7 @@ from persona_env.learning.settings import Settings
 from persona_env.logs import load_logs
 from persona_env.speakers import load_speaker
 
-SMALL = ["--tokens", "2048", "--dialogues", "8", "--long-dialogues", "4", "--split", "dev"]
+SMALL = ["--tokens", "2048", "--dialogues", "8", "--long-dialogues", "4", "--split", "dev", "--threads", "1"]
 
 
 def run(arguments: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch) -> int:

@@ -94,7 +94,8 @@ def _items(cast: Sequence[Persona]) -> Iterator[_Item]:
 def _about_one(item: _Item) -> Iterator[KnownAnswer]:
     """Yields the questions about one right and one wrong value."""
     persona, role = item.persona, item.persona.role
-    for answer, label in ((item.gold, "consistent"), (item.wrong, "inconsistent")):
+    answers: tuple[tuple[str, Label], ...] = ((item.gold, "consistent"), (item.wrong, "inconsistent"))
+    for answer, label in answers:
         yield KnownAnswer(LineVsPersona(persona, item.said(answer), item.asked), label)
         yield KnownAnswer(AnswerVsGold(role, item.asked, item.gold, item.said(answer), item.choices), label)
 

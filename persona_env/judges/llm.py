@@ -11,6 +11,7 @@ from persona_env.judges import Label, LineVsHistory, LineVsPersona, LineVsPrevio
 from persona_env.judges.asker import Answer, Asker, Query
 from persona_env.judges.floor import below_floor
 from persona_env.judges.prompting import JudgePrompts
+from persona_env.remote.faults import RunEnded
 
 __all__ = ["LADDER", "LLMJudge"]
 
@@ -69,18 +70,22 @@ class LLMJudge:
         return self.asker.usage
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
-        """Returns the verdicts, in order; the model is called once for all questions."""
+        """Returns the verdicts, in order; the model is called once for all questions.
+
+        Raises:
+            RunEnded: If the model cannot be asked any more; `answered` has the verdicts there are, by place.
+        """
         plans = [self._plan(question) for question in questions]
         queries = [query for plan in plans for pair in plan.pairs for query in pair]
-        answers = self.asker.ask(queries) if queries else []
+        try:
+            answers = self.asker.ask(queries) if queries else []
+        except RunEnded as error:  # an outage: what was answered by then is not lost
+            found: Mapping[int, Answer] = getattr(error, "answers", None) or {}
+            error.answered = _verdicts(questions, plans, found)  # pyright: ignore[reportAttributeAccessIssue]
+            raise
         if len(answers) != len(queries):
             raise ValueError(f"Expected {len(queries)} answers, got {len(answers)}: answer each query, in order.")
-        verdicts, start = list[Verdict](), 0
-        for question, plan in zip(questions, plans, strict=True):
-            end = start + 2 * len(plan.pairs)
-            verdicts.append(plan.verdict or _verdict(question, plan, answers[start:end]))
-            start = end
-        return verdicts
+        return list(_verdicts(questions, plans, dict(enumerate(answers))).values())
 
     def __repr__(self) -> str:
         return f"LLMJudge({self.asker!r})"
@@ -98,6 +103,19 @@ class LLMJudge:
             if not self.asker.lists:
                 return _Plan(pairs=tuple(self.prompts.pair_queries(question)))
         return _Plan(pairs=(self.prompts.queries(question),))
+
+
+def _verdicts(
+    questions: Sequence[Question], plans: Sequence[_Plan], answers: Mapping[int, Answer]
+) -> dict[int, Verdict]:
+    """Returns the verdict of each question whose queries are all answered, by place."""
+    verdicts, end = dict[int, Verdict](), 0
+    for place, (question, plan) in enumerate(zip(questions, plans, strict=True)):
+        start, end = end, end + 2 * len(plan.pairs)
+        found = [answers[i] for i in range(start, end) if i in answers]
+        if len(found) == end - start:
+            verdicts[place] = plan.verdict or _verdict(question, plan, found)
+    return verdicts
 
 
 def _verdict(question: Question, plan: _Plan, answers: Sequence[Answer]) -> Verdict:

@@ -10,7 +10,7 @@ from persona_env.judges.asker import Answer, Query
 from persona_env.judges.reading import answer_schema, form_problem, read_answer
 from persona_env.judges.untrusted import JudgeUntrusted
 from persona_env.remote.chat import ChatReply, ChatRequest, Usage
-from persona_env.remote.faults import BadReply, RemoteFault
+from persona_env.remote.faults import BadReply, RemoteFault, Unavailable
 
 if TYPE_CHECKING:
     from persona_env.remote.client import ChatClient
@@ -72,9 +72,14 @@ class RemoteAsker:
 
         Raises:
             JudgeUntrusted: If too many replies in a row could not be read.
-            RunEnded: If the server stays down.
+            Unavailable: If the server stays down; `answers` has what there is, by place.
         """
-        replies = self.client.complete([self._request(query) for query in queries], accept=_accept)
+        try:
+            replies = self.client.complete([self._request(query) for query in queries], accept=_accept)
+        except Unavailable as error:
+            found = {place: _answer(reply, queries[place]) for place, reply in error.replies.items()}
+            error.answers = found  # pyright: ignore[reportAttributeAccessIssue]
+            raise
         answers = [_answer(reply, query) for reply, query in zip(replies, queries, strict=True)]
         for answer in answers:
             self._in_a_row = self._in_a_row + 1 if answer.problem else 0

@@ -31,7 +31,9 @@ class Ledger:
     def note(self, stage: str, **more: Any) -> None:
         """Books what was spent since the last note on a stage."""
         now, used = time.perf_counter(), Counter(self._usage())
-        row = {"stage": stage, "seconds": round(now - self._last, 4), **more, **(used - self._used)}
+        row: dict[str, Any] = {"stage": stage, "seconds": round(now - self._last, 4), **more}
+        if asked := used - self._used:
+            row["judge"] = dict(asked)
         self._last, self._used = now, used
         self._rows.append(row)
         self._folder.append_line(_FILE, row)
@@ -46,4 +48,4 @@ class Ledger:
 
     def total(self, name: str) -> int:
         """Returns how much of something the judge has used so far."""
-        return sum(row.get(name, 0) for row in self._rows)
+        return sum(row.get("judge", {}).get(name, 0) for row in self._rows)

@@ -16,6 +16,8 @@ JOURNAL = "verdicts.sqlite"
 """The run's own verdicts: what stands there is never asked again, also by a run that is resumed."""
 
 _EXACT = ("oracle", "recorded")
+_CHUNK = 32
+"""Questions from one entry in the journal to the next: two requests each, so a kill costs what is in flight."""
 
 
 class RunJudge:
@@ -79,7 +81,7 @@ class RunJudge:
         if s.judge_cache:
             asked = KeptJudge(asked, VerdictStore(s.judge_cache))
             self._kept.append(asked)
-        self._asked = KeptJudge(asked, VerdictStore(folder / JOURNAL), keep_invalid=True)
+        self._asked = KeptJudge(asked, VerdictStore(folder / JOURNAL), keep_invalid=True, chunk=_CHUNK)
         self._kept.append(self._asked)
 
     def _within_budget(self, judge: Judge, spent: Mapping[str, int]) -> Judge:

@@ -115,7 +115,7 @@ class Asking:
             except RemoteFault as fault:
                 self._note(fault, item, sent_at)
                 raise
-            self._breaker.succeeded()
+            self._breaker.succeeded(sent_at)
             self._gate.pace.answered(time.monotonic(), sent_at)
             self._gate.widen()
             self._last_reply = time.monotonic()
@@ -145,7 +145,7 @@ class Asking:
     def _note(self, fault: RemoteFault, item: _Item, sent_at: float) -> None:
         """Tells all who must know what happened to a request."""
         now = time.monotonic()
-        self._breaker.failed(fault, item)
+        self._breaker.failed(fault, item, sent_at)
         if isinstance(fault, Overloaded):
             item.refused += 1
             self._gate.pace.refused(now, sent_at)

@@ -26,8 +26,8 @@ class Breaker:
     """Lets requests through, as long as the server is up.
 
     It is down once a connection cannot be had, or 20 calls in a row failed that asked 8 different things; it is
-    up again with the first reply of any kind. What broke just before there was no connection any more may
-    have been the cause: each such item counts a death.
+    up again with the first reply of any kind, or once it listens again. What broke just before there was no
+    connection any more may have been the cause: each such item counts a death.
 
     Args:
         name: What the server is called in messages.
@@ -41,9 +41,9 @@ class Breaker:
         self._next_probe = self._next_told = 0.0
         self._up = asyncio.Event()
         self._waiting = self._in_a_row = 0
-        self._failing = set[int]()
+        self._failing, self._gone = set[int](), False
         self._line = asyncio.Lock()
-        self._suspects = list[Item]()
+        self._suspects = dict[Item, float]()
 
     @property
     def is_down(self) -> bool:
@@ -73,26 +73,32 @@ class Breaker:
         finally:
             self._waiting -= 1
 
-    def succeeded(self) -> None:
-        """Notes that the server replied, if only to refuse."""
+    def succeeded(self, sent: float) -> None:
+        """Notes that the server replied, if only to refuse, to what was sent at a moment."""
         self._close()
-        self._suspects.clear()
+        if self._suspects:  # it has survived those that broke before
+            self._suspects = {suspect: broke for suspect, broke in self._suspects.items() if broke > sent}
 
-    def failed(self, fault: RemoteFault, item: Item) -> None:
-        """Notes what happened to a request."""
+    def failed(self, fault: RemoteFault, item: Item, sent: float) -> None:
+        """Notes what happened to a request that was sent at a moment."""
         if not isinstance(fault, (Unreachable, ServerError, TimedOut)):
-            self.succeeded()
+            self.succeeded(sent)
             return
-        self._in_a_row += 1
-        self._failing.add(id(item))
         if isinstance(fault, NoConnection):
             self._open()
+            self._gone = True
             for suspect in self._suspects:
                 suspect.deaths += 1
             self._suspects.clear()
             return
-        if isinstance(fault, Unreachable) and item not in self._suspects:
-            self._suspects.append(item)
+        if (
+            self._gone and self._down_since is not None and sent > self._down_since
+        ):  # it listens again; that it fails is another matter
+            self._close()
+        self._in_a_row += 1
+        self._failing.add(id(item))
+        if isinstance(fault, Unreachable):
+            self._suspects[item] = time.monotonic()
         if self._in_a_row >= _IN_A_ROW and len(self._failing) >= _OF_THEM:
             self._open()
 
@@ -119,7 +125,7 @@ class Breaker:
             self._up.clear()
 
     def _close(self) -> None:
-        self._in_a_row = 0
+        self._in_a_row, self._gone = 0, False
         if self._failing:
             self._failing.clear()
         if self._down_since is not None:

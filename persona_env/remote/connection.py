@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import ssl
 import time
 from collections.abc import Mapping
@@ -73,14 +74,21 @@ class Connection:
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_HEADERS)
         self._used = time.monotonic()
+        self._incoming = select.poll()
+        self._incoming.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
 
     @property
     def usable(self) -> bool:
-        """Whether the next request may go over it: it is open, and nothing stands in it that was not asked for."""
+        """Whether the next request may go over it: it is open, and nothing stands in it that was not asked for.
+
+        A reply that was sent twice would else be taken for the next one. One that is still under way cannot be
+        seen: no HTTP/1.1 client can.
+        """
         pending: Any = getattr(self._reader, "_buffer", b"")
         return (
             self._http.our_state is h11.IDLE
             and not (pending or self._http.trailing_data[0])
+            and not self._incoming.poll(0)
             and not (self._reader.at_eof() or self._writer.is_closing())
             and time.monotonic() - self._used < _STALE
         )

@@ -6,7 +6,7 @@ import math
 
 __all__ = ["Pace"]
 
-_SHARE, _MUCH = 0.05, 0.2
+_SHARE, _MUCH = 0.08, 0.15
 _FASTER, _FIND = 1.25, 2.0
 _CALM = 8
 _ANSWERS, _FEW, _ENOUGH = 40, 6, 4
@@ -83,12 +83,14 @@ class Pace:
         self._span_ends = now + min(max(enough / 20, enough / self.rate), 3.0)
 
     def _end_span(self, now: float) -> None:
-        fast, mostly = self._finding or self._probing, self._refused > self._answered
-        enough = self._refused >= _ENOUGH and (fast or (mostly and now > self._begin + 0.5))
+        total = self._refused + self._answered
+        fast = (self._finding or self._probing) and self._refused > _MUCH * total
+        mostly = 2 * self._refused > total and now > self._begin + 0.5
+        enough = self._refused >= _ENOUGH and (fast or mostly)
         if now < self._span_ends and not enough:
             return
         reached = self._answered / (now - self._begin)
-        share = self._refused / (self._answered + self._refused)
+        share = self._refused / total
         if self._finding or self._probing:
             self._after_fast(reached, share)
         else:
@@ -111,6 +113,6 @@ class Pace:
         if share <= _SHARE:
             self._probing, self._last_share = self._calm >= self._patience, 0.0
         elif self._last_share and share > 0.7 * self._last_share:
-            self.rate, self._probing = self.rate / max(1 - share, 0.5), True
+            self.rate, self._finding = self.rate / max(1 - share, 0.5), True
         else:
             self.rate, self._last_share = max(reached, 0.3 * self.rate, 0.5), share

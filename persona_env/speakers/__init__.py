@@ -40,19 +40,29 @@ def _hugging_face(rest: str) -> Speaker:
     return LanguageModel.load(f"hf:{rest}")
 
 
+def _openai(rest: str) -> Speaker:
+    from persona_env.speakers.remote import RemoteSpeaker
+
+    return RemoteSpeaker.load(rest)
+
+
 _KINDS: dict[str, Callable[[str], Speaker]] = {
     "tiny": _tiny,
     "scripted": _scripted,
     "hf": _hugging_face,
+    "openai": _openai,
 }
+_NAMED = ("hf", "openai")
 
 
 def load_speaker(spec: str | Speaker) -> Speaker:
     """Returns the speaker that a spec names; a speaker is returned as it is.
 
     Args:
-        spec: `tiny` (the embedded language model), `scripted` (the embedded world's grammar) or
-            `hf:<folder or hub id>` (any Hugging Face causal language model with a chat template).
+        spec: `tiny` (the embedded language model), `scripted` (the embedded world's grammar),
+            `hf:<folder or hub id>` (any Hugging Face causal language model with a chat template) or
+            `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants one,
+            stands in OPENAI_API_KEY).
 
     Raises:
         ValueError: If the spec names no known kind of speaker, or what it names cannot be loaded.
@@ -60,6 +70,7 @@ def load_speaker(spec: str | Speaker) -> Speaker:
     if not isinstance(spec, str):
         return spec
     kind, colon, rest = spec.partition(":")
-    if kind not in _KINDS or bool(colon) != (kind == "hf") or (colon and not rest):
-        raise ValueError(f"Expected a speaker tiny, scripted or hf:<folder or hub id>, got {spec!r}: use one of these.")
+    if kind not in _KINDS or bool(colon) != (kind in _NAMED) or (colon and not rest):
+        wanted = "tiny, scripted, hf:<folder or hub id> or openai:<model>@<base_url>"
+        raise ValueError(f"Expected a speaker {wanted}, got {spec!r}: use one of these.")
     return _KINDS[kind](rest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.benchmarks import memory, ragged_rollout, uniform_rollout, update
+from tests.benchmarks import memory, ragged_rollout, uniform_rollout, update, warm_cache
 from tests.benchmarks.models import SIZES
 
 torch.set_num_threads(1)
@@ -12,3 +12,4 @@ update.main()
 ragged_rollout.main()
 uniform_rollout.main(list(SIZES))
 memory.main()
+warm_cache.main()

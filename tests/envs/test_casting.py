@@ -51,7 +51,7 @@ def test_of_a_file_of_several_roles_one_is_used(tmp_path):
         ("pilot", "bundled", "train", "Expected role to be one of patient, student, chat_partner, got 'pilot'"),
         ("patient", "bundled", "test", "Expected a split train, dev, heldout, got 'test'"),
         ("patient", CAST, "test", "Expected a split train, dev, heldout, got 'test'"),
-        ("patient", "nowhere.jsonl", "train", "Expected personas to be 'bundled', 'natural' or a file, got 'nowhere.jsonl'"),
+        ("patient", "nowhere.jsonl", "train", "Expected personas to be 'bundled', 'natural' or a file, got 'nowhere"),
         ("patient", [], "train", "Expected at least one persona, got none"),
         ("patient", [STUDENT], "train", "Expected a persona of role patient, got 's1' of role student"),
         ("patient", ["p1"], "train", "Expected a Persona or an id, got str"),

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from persona_env.judges import Verdict
+from persona_env.judges import Judge, Label, Verdict
 from persona_env.judges.canary import Canaries, least_error_rate
 from persona_env.judges.known_answers import known_answers
 from persona_env.judges.llm import LLMJudge
@@ -22,8 +22,9 @@ QUESTIONS = sample_questions()
 class Says:
     """Gives one verdict to everything, and keeps what it was asked."""
 
-    def __init__(self, label="consistent", inside=None):
-        self.label, self.inside, self.asked = label, inside, []
+    def __init__(self, label: Label = "consistent", inside: Judge | None = None):
+        self.label: Label = label
+        self.inside, self.asked = inside, []
 
     def judge(self, questions):
         self.asked.append(list(questions))

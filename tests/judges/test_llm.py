@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import pytest
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict, load_judge
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question, Verdict, load_judge
 from persona_env.judges.asker import Answer
 from persona_env.judges.llm import LADDER, LLMJudge
 from persona_env.judges.oracle import OracleJudge
@@ -27,7 +27,7 @@ def by_polarity(against, favour):
     return LLMJudge(TextAsker(lambda query: against if query.polarity == "against" else favour))
 
 
-def label(judge, question=RIGHT):
+def label(judge: LLMJudge, question: Question = RIGHT) -> str:
     return judge.judge([question])[0].label
 
 

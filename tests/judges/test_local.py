@@ -24,6 +24,10 @@ def asker(name="chatml", **settings):
     return LocalAsker(model(vocabulary=len(tokenizer(name)), length=2048), tokenizer(name), name, **settings)
 
 
+def head(judge) -> torch.Tensor:
+    return judge.model.get_output_embeddings().weight
+
+
 @pytest.fixture(scope="module")
 def sure():
     return asker(least=0.0)
@@ -81,10 +85,9 @@ def test_a_batch_keeps_to_its_budget(sure):
 
 def test_a_trained_letter_comes_out():
     judge = asker(least=0.5)
-    head = judge.model.get_output_embeddings()
     with torch.no_grad():
         hidden = judge.model.model(torch.tensor([judge._context(QUERIES[0])])).last_hidden_state[0, -1]
-        head.weight[judge._labels[1]] = 9 * hidden / hidden.norm() ** 2 * 9
+        head(judge)[judge._labels[1]] = 9 * hidden / hidden.norm() ** 2 * 9
     answer = judge.ask(QUERIES[:1])[0]
     assert (answer.label, answer.problem) == ("B", "")
     assert answer.probability is not None
@@ -100,15 +103,14 @@ def test_a_model_that_wants_to_say_something_else_is_unreadable():
 def test_letters_that_are_equally_likely_are_unreadable():
     judge = asker(least=0.0)
     with torch.no_grad():
-        weight = judge.model.get_output_embeddings().weight
-        weight[judge._labels[1]] = weight[judge._labels[0]]
+        head(judge)[judge._labels[1]] = head(judge)[judge._labels[0]]
     assert all("undecided" in answer.problem for answer in judge.ask(QUERIES))
 
 
 def test_weights_that_are_not_finite_give_no_answer():
     judge = asker(least=0.0)
     with torch.no_grad():
-        judge.model.get_output_embeddings().weight.fill_(float("nan"))
+        head(judge).fill_(float("nan"))
     assert all("not numbers" in answer.problem for answer in judge.ask(QUERIES))
 
 

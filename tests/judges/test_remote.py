@@ -22,6 +22,7 @@ from persona_env.judges.untrusted import JudgeUntrusted
 from persona_env.persona import Persona
 from persona_env.remote.client import ChatClient
 from persona_env.remote.endpoint import Endpoint
+from persona_env.remote.faults import Unavailable
 from persona_env.testing import check_judge
 from persona_env.testing.samples import sample_questions
 from tests.judges.askers import grammatical
@@ -51,10 +52,10 @@ def query_of(body):
 
 
 class Server:
-    """An OpenAI-compatible server whose model knows the grammar, and `spoil`s replies where it is told to."""
+    """An OpenAI-compatible server whose model knows the grammar; `spoil` sees how often it was asked the same."""
 
-    def __init__(self, spoil=lambda number, text: text):
-        self.requests, lock = [], threading.Lock()
+    def __init__(self, spoil=lambda times, text: text):
+        self.requests, self.spoil, lock = [], spoil, threading.Lock()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -64,8 +65,8 @@ class Server:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with lock:
                     outer.requests.append(body)
-                    number = len(outer.requests)
-                text = spoil(number, grammatical(query_of(body)))
+                    times = sum(known["messages"] == body["messages"] for known in outer.requests)
+                text = outer.spoil(times, grammatical(query_of(body)))
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
                 usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -76,7 +77,7 @@ class Server:
                 self.end_headers()
                 self.wfile.write(data)
 
-            def log_message(self, *args):
+            def log_message(self, format, *args):
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -138,17 +139,17 @@ def test_the_schema_and_nothing_random_is_asked_for(judge):
 
 
 def test_a_reply_in_another_form_is_asked_again():
-    with Server(lambda number, text: f"Sure! {text}" if number % 3 == 0 else text) as server:
+    with Server(lambda times, text: f"Sure! {text}" if times == 1 else text) as server:
         client, made = judge_of(server)
-        verdicts = made.judge([RIGHT, WRONG, HISTORY] * 4)
+        verdicts = made.judge([RIGHT, WRONG, HISTORY])
         client.close()
-    assert [v.label for v in verdicts] == ["consistent", "inconsistent", "inconsistent"] * 4
-    assert made.usage.retries > 0
+    assert [v.label for v in verdicts] == ["consistent", "inconsistent", "inconsistent"]
+    assert (made.usage.calls, made.usage.retries) == (12, 6)
 
 
 @pytest.mark.parametrize("text", ["It fits.", '{"answer": "A"} ok', "{}", '{"conflicts": "none"}', "NO"])
 def test_a_server_that_ignores_the_schema_is_never_believed(text):
-    with Server(lambda number, reply: text) as server:
+    with Server(lambda times, reply: text) as server:
         client, made = judge_of(server)
         verdicts = made.judge([RIGHT, WRONG])
         client.close()
@@ -157,7 +158,7 @@ def test_a_server_that_ignores_the_schema_is_never_believed(text):
 
 
 def test_a_server_that_never_answers_in_the_form_ends_the_run_in_order():
-    with Server(lambda number, reply: "I think that is fine.") as server:
+    with Server(lambda times, reply: "I think that is fine.") as server:
         client, made = judge_of(server, unread=6)
         made.judge([RIGHT])
         with pytest.raises(JudgeUntrusted, match="honours response_format") as caught:
@@ -168,16 +169,36 @@ def test_a_server_that_never_answers_in_the_form_ends_the_run_in_order():
 
 
 def test_one_readable_answer_starts_the_count_anew():
-    with Server(lambda number, reply: reply if '"A"' in reply else "Fine.") as server:
+    with Server(lambda times, reply: reply if '"A"' in reply else "Fine.") as server:
         client, made = judge_of(server, unread=3)
         verdicts = made.judge([RIGHT, WRONG] * 6)
         client.close()
     assert {verdict.label for verdict in verdicts} == {"invalid"}
 
 
+def test_what_was_answered_before_the_server_went_down_is_kept():
+    with Server() as server:
+        client, made = judge_of(server, patience=0.5)
+
+        def die(times, text):
+            if len(server.requests) > 4:
+                server.http.socket.close()
+                server.http.shutdown()
+                raise ConnectionAbortedError
+            return text
+
+        server.spoil = die
+        client.max_in_flight = 1  # in order
+        with pytest.raises(Unavailable) as caught:
+            made.judge([RIGHT, WRONG, HISTORY, RIGHT])
+        client.close()
+    answered = caught.value.answered  # pyright: ignore[reportAttributeAccessIssue]
+    assert {place: verdict.label for place, verdict in answered.items()} == {0: "consistent", 1: "inconsistent"}
+
+
 def test_a_fixed_reply_contradicts_itself():
     for reply in ('{"answer": "A"}', '{"answer": "B"}'):
-        with Server(lambda number, text, reply=reply: reply) as server:
+        with Server(lambda times, text, reply=reply: reply) as server:
             client, made = judge_of(server)
             assert {v.label for v in made.judge([RIGHT, WRONG])} == {"invalid"}
             client.close()

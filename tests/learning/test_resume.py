@@ -76,7 +76,7 @@ def check_kills(unbroken: Path, run: Path, kills: Mapping[str, tuple[str, int, C
 
 
 @pytest.mark.slow
-def test_a_model_as_task_agent_forgets_at_the_same_places(tmp_path: Path):
+def test_a_run_with_a_model_as_task_agent_is_resumed_too(tmp_path: Path):
     for name, progress in (("one", None), ("two", when("training", 2 * ROLLOUT, kill))):
         for attempt in (progress, None) if progress else (None,):
             child = fork(

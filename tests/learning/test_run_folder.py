@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,10 +104,17 @@ def full_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
+def fill(text: str):
+    def write(path: Path) -> None:
+        (path / "weights").write_text(text)
+
+    return write
+
+
 WRITES = {
     "a line": lambda folder: folder.append_line("metrics.jsonl", {"tokens": 2}),
     "a file": lambda folder: folder.write_json("summary.json", {"value": 2}),
-    "a folder": lambda folder: folder.write_folder("model", lambda path: (path / "weights").write_text("new")),
+    "a folder": lambda folder: folder.write_folder("model", fill("new")),
     "weights": lambda folder: folder.write_folder("model", save_weights),
 }
 
@@ -120,7 +128,7 @@ def test_on_a_full_disk_what_stood_there_stays(tmp_path, write):
     folder = RunFolder(tmp_path).create()
     folder.append_line("metrics.jsonl", {"tokens": 1})
     folder.write_json("summary.json", {"value": 1})
-    folder.write_folder("model", lambda path: (path / "weights").write_text("old"))
+    folder.write_folder("model", fill("old"))
     before = contents(tmp_path)
 
     def fails() -> int:

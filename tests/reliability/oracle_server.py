@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, ClassVar
 
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question
 from persona_env.judges.oracle import OracleJudge
@@ -77,9 +77,11 @@ class Handler(BaseHTTPRequestHandler):
     """Answers chat completions, and nothing else."""
 
     protocol_version = "HTTP/1.1"
+    asked: ClassVar[list[None]] = []
 
     def do_POST(self) -> None:
         """Answers a chat completion."""
+        self.asked.append(None)
         body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         user = body["messages"][-1]["content"]
         key = re.findall(r'\{"(\w+)": ', user)[-1]
@@ -93,8 +95,8 @@ class Handler(BaseHTTPRequestHandler):
         )  # fmt: skip
 
     def do_GET(self) -> None:
-        """Lists the one model."""
-        self._send({"object": "list", "data": [{"id": "oracle", "object": "model"}]})
+        """Says how many completions were asked for."""
+        self._send({"asked": len(self.asked)})
 
     def _send(self, value: dict[str, Any]) -> None:
         data = json.dumps(value).encode()
@@ -110,6 +112,9 @@ class Handler(BaseHTTPRequestHandler):
 
 class _Server(ThreadingHTTPServer):
     daemon_threads, request_queue_size = True, 256
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Says nothing: who was killed does not wait for an answer."""
 
 
 def serve(port: int) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from persona_env.judges.store import VerdictStore
 from persona_env.learning.run_judge import JOURNAL
 from tests.learning.runs import contents, ended, fork, go
+from tests.reliability.processes import Server, wait_until
 from tests.reliability.rows import Row
 
 __all__ = ["measure"]
@@ -26,68 +23,22 @@ _ALLOWED = 5.0
 _ENDED = 75
 
 
-class Server:
-    """The oracle's server in a process of its own, at a port that stays the same."""
+def note_connections(port: int, file: Path) -> None:
+    """Has this process write down when it tries to connect to the server, whether somebody is there or not."""
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def __init__(self) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "socket.connect" and arguments[1][1] == port:
+            os.write(handle, f"{time.monotonic()}\n".encode())
 
-    @property
-    def judge(self) -> str:
-        """The judge's spec."""
-        return f"openai:oracle@http://127.0.0.1:{self.port}/v1"
-
-    def start(self) -> None:
-        """Starts it and waits until it listens."""
-        path = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, "-m", "tests.reliability.oracle_server", str(self.port)]
-        self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
-        wait_until(self._listens)
-
-    def _listens(self) -> bool:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            return True
-        return False
-
-    def kill(self) -> None:
-        """Ends it with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+    sys.addaudithook(note)
 
 
-@contextlib.contextmanager
-def counted_probes(port: int) -> Iterator[list[float]]:
-    """Listens where the server was, and notes when somebody knocks; nobody is answered."""
-    knocks: list[float] = []
-    with socket.socket() as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        door.bind(("127.0.0.1", port))
-        door.listen(64)
-
-        def watch() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    door.accept()[0].close()
-                    knocks.append(time.monotonic())
-
-        threading.Thread(target=watch, daemon=True).start()
-        yield knocks
-        door.shutdown(socket.SHUT_RDWR)
-
-
-def wait_until(true: Callable[[], bool], most: float = 300.0) -> float:
-    """Waits until something is true; returns the seconds that took."""
-    begin = time.monotonic()
-    while not true():
-        if time.monotonic() - begin > most:
-            raise TimeoutError(f"Expected it within {most:.0f} s, got nothing: the run hangs.")
-        time.sleep(0.02)
-    return time.monotonic() - begin
+def probes(file: Path, begin: float, end: float) -> tuple[int, float]:
+    """Returns how often the server was tried between two moments, after the first half second, and for how long."""
+    tried = [float(line) for line in file.read_text().splitlines()]
+    first = min((one for one in tried if one > begin), default=begin) + 0.5
+    return sum(first < one < end for one in tried), end - first
 
 
 def verdicts(run: Path) -> int:
@@ -101,19 +52,25 @@ def trains(run: Path) -> bool:
     return (run / "metrics.jsonl").is_file()
 
 
-def _killed_and_restarted(server: Server, run: Path) -> tuple[float, int]:
-    """Returns how long the run took to go on once the server was back, and how often it had knocked."""
-    child = fork(lambda: go(run, judge=server.judge).exit_code)
+def _killed_and_restarted(server: Server, run: Path) -> tuple[float, float]:
+    """Returns how long the run took to go on once the server was back, and how often a second it had tried."""
+    tried = run.with_suffix(".tried")
+
+    def work() -> int:
+        note_connections(server.port, tried)
+        return go(run, judge=server.judge).exit_code
+
+    child = fork(work)
     wait_until(lambda: trains(run))
     server.kill()
-    time.sleep(1.0)  # what was in flight has failed by now
-    with counted_probes(server.port) as knocks:
-        time.sleep(_DOWN)
-    knocked, before = len(knocks), verdicts(run)
+    killed = time.monotonic()
+    wait_until(lambda: probes(tried, killed, time.monotonic())[1] > _DOWN)
+    before, end = verdicts(run), time.monotonic()
     server.start()
     waited = wait_until(lambda: verdicts(run) > before)
     assert ended(child) == 0
-    return waited, knocked
+    count, seconds = probes(tried, killed, end)
+    return waited, count / seconds
 
 
 def _killed_for_good(server: Server, run: Path) -> int:
@@ -133,7 +90,7 @@ def measure() -> list[Row]:
             root = Path(name)
             assert ended(fork(lambda: go(root / "unbroken", judge=server.judge).exit_code)) == 0
             unbroken = contents(root / "unbroken")
-            waited, knocked = _killed_and_restarted(server, root / "outage")
+            waited, rate = _killed_and_restarted(server, root / "outage")
             same = contents(root / "outage") == unbroken
             code = _killed_for_good(server, root / "stopped")
             server.start()
@@ -141,15 +98,14 @@ def measure() -> list[Row]:
             resumed = contents(root / "stopped") == unbroken
     finally:
         server.kill()
-    most = int(_DOWN) + 1
     return [
         Row(
             "R5",
             "judge's server killed in mid-training and started again",
             f"0 invented rewards; <= 1 probe/s; goes on <= {_ALLOWED:.0f} s after",
-            f"run folder {'equal' if same else 'NOT equal'} to the unbroken; {knocked} probes in {_DOWN:.0f} s; "
+            f"run folder {'equal' if same else 'NOT equal'} to the unbroken; {rate:.2f} probes/s; "
             f"went on after {waited:.1f} s",
-            met=same and knocked <= most and waited <= _ALLOWED,
+            met=same and rate <= 1 and waited <= _ALLOWED,
         ),
         Row(
             "R5",

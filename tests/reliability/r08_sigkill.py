@@ -1,4 +1,4 @@
-"""R8: a training that is killed 20 times at random moments ends with the very files of the unbroken one."""
+"""R8: what is killed 20 times at random moments, while it judges or trains, ends with what the unbroken one has."""
 
 from __future__ import annotations
 
@@ -7,51 +7,35 @@ import random
 import signal
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+from persona_env.judges import LineVsPersona, Question
+from persona_env.learning.run_judge import RunJudge
+from persona_env.learning.settings import Settings
+from persona_env.world import personas
 from tests.learning.runs import contents, ended, fork, go
+from tests.reliability.processes import Server
 from tests.reliability.rows import Row
 
 __all__ = ["measure"]
 
 _KILLS = 20
+_IN_FLIGHT = 64
 _FILES = ("metrics.jsonl", "dialogues.jsonl", "model/model.safetensors")
 
 
-def _started(path: Path) -> int:
-    return fork(lambda: go(path).exit_code)
-
-
 def measure() -> list[Row]:
-    """Kills runs one after the other, each resumed until it is done, and compares each with the unbroken one."""
+    """Kills judging and training runs, each resumed until it is done, and compares each with the unbroken one."""
     with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        begin = time.monotonic()
-        assert ended(_started(root / "unbroken")) == 0
-        length, unbroken = time.monotonic() - begin, contents(root / "unbroken")
-        kills = runs = equal = 0
-        rng = random.Random(8)
-        while kills < _KILLS:
-            runs, path = runs + 1, root / f"run-{runs}"
-            kills += _killed(path, rng, length, _KILLS - kills)
-            equal += contents(path) == unbroken
-        assert all(name in unbroken for name in _FILES)
-        return [
-            Row(
-                "R8",
-                f"SIGKILL x {kills} at random moments of {runs} trainings ({len(unbroken)} files each)",
-                "all files' SHA-256 equal to the unbroken run's",
-                f"{equal} of {runs} equal",
-                met=equal == runs,
-            )
-        ]
+        return [_judging(Path(name)), _training(Path(name))]
 
 
-def _killed(path: Path, rng: random.Random, length: float, most: int) -> int:
+def _killed(start: Callable[[], int], rng: random.Random, length: float, most: int) -> int:
     """Runs and kills until the run is done; returns how many kills there were."""
     kills = 0
     while True:
-        child = _started(path)
+        child = start()
         if kills < most:
             time.sleep(rng.uniform(0.05, 0.6) * length)
             if os.waitpid(child, os.WNOHANG)[0]:
@@ -62,3 +46,71 @@ def _killed(path: Path, rng: random.Random, length: float, most: int) -> int:
         else:
             assert ended(child) == 0
             return kills
+
+
+def _training(root: Path) -> Row:
+    def started(path: Path) -> int:
+        return fork(lambda: go(path).exit_code)
+
+    begin = time.monotonic()
+    assert ended(started(root / "unbroken")) == 0
+    length, unbroken = time.monotonic() - begin, contents(root / "unbroken")
+    assert all(name in unbroken for name in _FILES)
+    kills = runs = equal = 0
+    rng = random.Random(8)
+    while kills < _KILLS:
+        runs, path = runs + 1, root / f"run-{runs}"
+        kills += _killed(lambda path=path: started(path), rng, length, _KILLS - kills)
+        equal += contents(path) == unbroken
+    return Row(
+        "R8",
+        f"SIGKILL x {kills} at random moments of {runs} trainings ({len(unbroken)} files each)",
+        "SHA-256 of all files equal to the unbroken run's",
+        f"{equal} of {runs} equal",
+        met=equal == runs,
+    )
+
+
+def _questions() -> list[Question]:
+    people = [personas("patient", "train")[place] for place in range(50)]
+    return [LineVsPersona(one, f"I sleep {hours} hours.", "How do you sleep?") for one in people for hours in range(20)]
+
+
+def _judged(folder: Path, spec: str) -> str:
+    """Judges all questions with a run's judge and returns the verdicts as text."""
+    folder.mkdir(exist_ok=True)
+    judge = RunJudge(Settings(judge=spec))
+    judge.open(folder)
+    verdicts = judge.judge(_questions())
+    judge.close()
+    return repr(verdicts)
+
+
+def _judging(root: Path) -> Row:
+    server = Server()
+    server.start()
+
+    def started(path: Path) -> int:
+        return fork(lambda: _judged(path, server.judge) and 0)
+
+    try:
+        begin = time.monotonic()
+        assert ended(started(root / "judged")) == 0
+        length, once = time.monotonic() - begin, server.asked
+        kills = runs = 0
+        rng = random.Random(8)
+        while kills < _KILLS:
+            runs, path = runs + 1, root / f"judged-{runs + 1}"
+            kills += _killed(lambda path=path: started(path), rng, length, _KILLS - kills)
+        repeated = server.asked - (runs + 1) * once
+        unbroken = _judged(root / "judged", server.judge)
+        equal = sum(_judged(root / f"judged-{run}", server.judge) == unbroken for run in range(1, runs + 1))
+    finally:
+        server.kill()
+    return Row(
+        "R8",
+        f"SIGKILL x {kills} at random moments of {runs} judgings of {len(_questions()):,} questions",
+        f"log equal to the unbroken one; repeats <= {_IN_FLIGHT} in flight x kills = {_IN_FLIGHT * kills}",
+        f"{equal} of {runs} equal; {repeated} of {once * runs:,} requests repeated",
+        met=equal == runs and repeated <= _IN_FLIGHT * kills,
+    )

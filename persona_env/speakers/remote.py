@@ -1,0 +1,94 @@
+"""A model behind an OpenAI-compatible server that talks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+from persona_env.conversation import View
+from persona_env.remote.chat import ChatReply, ChatRequest, Usage
+from persona_env.remote.client import ChatClient
+from persona_env.remote.endpoint import Endpoint
+from persona_env.remote.faults import RemoteFault, RunEnded
+
+__all__ = ["NoLine", "RemoteSpeaker"]
+
+_STUB = "Hello."
+
+
+class NoLine(RunEnded):
+    """A server gave no line; a speaker does not invent one."""
+
+    exit_code = 75
+
+
+class RemoteSpeaker:
+    """Talks through a chat server (`openai:<model>@<base_url>`): all views of a call are in flight together.
+
+    The persona is the chat's `system`, own lines are its `assistant`, heard ones its `user`; as with local
+    models a line is the whole reply, stripped. Many chat templates let no `assistant` open: a side that
+    opens is told a stub. The view's seed goes along, but what is said is equal in distribution only.
+
+    Args:
+        client: The client.
+        temperature: 0 asks for the likeliest token.
+        max_tokens: The most tokens of a line.
+
+    Example:
+        `RemoteSpeaker(ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")))`
+    """
+
+    def __init__(self, client: ChatClient, temperature: float = 1.0, max_tokens: int = 128):
+        if max_tokens < 1 or not 0 <= temperature < math.inf:
+            raise ValueError(
+                f"Expected max_tokens >= 1 and temperature >= 0, got {max_tokens} and {temperature}: correct them."
+            )
+        self.client, self.temperature, self.max_tokens = client, temperature, max_tokens
+
+    @classmethod
+    def load(cls, rest: str, **settings: Any) -> RemoteSpeaker:
+        """Makes the speaker of a spec, from what stands behind `openai:`.
+
+        Raises:
+            ValueError: If it names no endpoint, or the extra `openai` is missing.
+        """
+        return cls(ChatClient(Endpoint.parse(rest)), **settings)
+
+    @property
+    def usage(self) -> Usage:
+        """What the client has used so far."""
+        return self.client.usage
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        """Returns the next line for each view, in order.
+
+        Raises:
+            NoLine: If the server gave none for one of them.
+            Unavailable: If the server stays down.
+            ValueError: If a view ends with the side's own line.
+        """
+        replies = self.client.complete([self._request(view) for view in views])
+        return [self._line(reply, len(views)) for reply in replies]
+
+    def __repr__(self) -> str:
+        return f"RemoteSpeaker({self.client.endpoint.model!r})"
+
+    def _request(self, view: View) -> ChatRequest:
+        chat = [("system", view.system)]
+        if not view.messages or view.messages[0].own:
+            chat.append(("user", _STUB))
+        for own, lines in groupby(view.messages, key=lambda message: message.own):
+            chat.append(("assistant" if own else "user", "\n".join(line.text for line in lines)))
+        if chat[-1][0] == "assistant":
+            raise ValueError("Expected a heard line last, got the speaker's own: ask it when it is its turn.")
+        return ChatRequest(tuple(chat), self.max_tokens, self.temperature, view.seed)
+
+    def _line(self, reply: ChatReply | RemoteFault, views: int) -> str:
+        if isinstance(reply, RemoteFault):
+            raise NoLine(
+                f"Expected {views} lines from {self.client.endpoint.model}, got none for one of them ({reply}): "
+                "look at the server, then resume."
+            )
+        return reply.text.strip()

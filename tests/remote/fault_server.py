@@ -1,0 +1,347 @@
+"""A chat server on raw asyncio that misbehaves as told: in a thread, or as a process of its own.
+
+with FaultServer(behave=by_chance(0.3, HTTP_FAULTS)) as server: ... server.base_url, server.calls
+python -m tests.remote.fault_server --latency 0.05        # prints its port
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import gzip
+import json
+import random
+import struct
+import threading
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from socket import SO_LINGER, SOL_SOCKET
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that came in."""
+
+    number: int
+    at: float
+    target: str
+    headers: Mapping[str, str]
+    sent: Mapping[str, Any]
+
+    @property
+    def prompt(self) -> str:
+        return str(self.sent["messages"][-1]["content"])
+
+
+@dataclass
+class Wire:
+    """What a behaviour writes on."""
+
+    call: Call
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    body: bytes
+    open: bool = field(default=True)
+
+    async def write(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def respond(self, body: bytes, status: int = 200, **headers: str) -> None:
+        await self.write(head(status, len(body), **headers) + body)
+
+    def reset(self) -> None:
+        """Ends with RST instead of FIN."""
+        self.writer.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()
+        self.open = False
+
+    def close(self) -> None:
+        self.writer.close()
+        self.open = False
+
+
+Behaviour: TypeAlias = Callable[[Wire], Awaitable[None]]
+
+
+def head(status: int = 200, length: int | None = None, **headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status} X", "content-type: application/json"]
+    lines += [] if length is None else [f"content-length: {length}"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def right_answer(prompt: str) -> str:
+    """What the server replies to a prompt, so that a reply to another one is noticed."""
+    return json.dumps(
+        {"answer": "AB"[sha256(prompt.encode()).digest()[0] % 2], "of": sha256(prompt.encode()).hexdigest()}
+    )
+
+
+def completion(text: Any, **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    return {"id": "x", "object": "chat.completion", "created": 1, "choices": [choice], "usage": usage, **more}
+
+
+async def well(wire: Wire) -> None:
+    await wire.respond(wire.body)
+
+
+def status(code: int, **headers: str) -> Behaviour:
+    async def behave(wire: Wire) -> None:
+        await wire.respond(b'{"error": {"message": "no"}}', code, **headers)
+
+    return behave
+
+
+async def reset(wire: Wire) -> None:
+    wire.reset()
+
+
+async def close(wire: Wire) -> None:
+    wire.close()
+
+
+async def reset_in_body(wire: Wire) -> None:
+    await wire.write(head(200, len(wire.body)) + wire.body[:40])
+    wire.reset()
+
+
+async def cut_off(wire: Wire) -> None:
+    await wire.write(head(200, len(wire.body)) + wire.body[:-7])
+    wire.close()
+
+
+async def cut_chunk(wire: Wire) -> None:
+    await wire.write(head(200, transfer_encoding="chunked") + b"%x\r\n" % len(wire.body) + wire.body[:-9])
+    wire.close()
+
+
+async def no_end(wire: Wire) -> None:
+    await wire.write(head(200, connection="close") + wire.body[:-9])
+    wire.close()
+
+
+async def no_http(wire: Wire) -> None:
+    await wire.write(b"220 mail.example ESMTP ready\r\n\r\n")
+    wire.close()
+
+
+async def hang(wire: Wire) -> None:
+    while not wire.reader.at_eof():
+        await asyncio.sleep(0.02)
+
+
+async def drip(wire: Wire) -> None:
+    await wire.write(head(200, len(wire.body)))
+    for byte in wire.body:
+        await wire.write(bytes([byte]))
+        await asyncio.sleep(0.05)
+
+
+async def drip_headers(wire: Wire) -> None:
+    for byte in head(200, len(wire.body)):
+        await wire.write(bytes([byte]))
+        await asyncio.sleep(0.05)
+
+
+HTTP_FAULTS: dict[str, Behaviour] = {
+    "status 500": status(500),
+    "status 502": status(502),
+    "status 503": status(503),
+    "status 504": status(504),
+    "status 429": status(429),
+    "status 429 with a wait": status(429, retry_after="0.05"),
+    "status 408": status(408),
+    "reset": reset,
+    "closed": close,
+    "reset in the body": reset_in_body,
+    "cut off": cut_off,
+    "cut chunk": cut_chunk,
+    "no end": no_end,
+    "no HTTP": no_http,
+}
+
+
+def raw(body: bytes, encoding: str = "identity") -> Behaviour:
+    async def behave(wire: Wire) -> None:
+        await wire.respond(body, content_encoding=encoding)
+
+    return behave
+
+
+def changed(change: Callable[[dict[str, Any]], Any]) -> Behaviour:
+    """Replies with what `change` makes of a right completion."""
+
+    async def behave(wire: Wire) -> None:
+        made = change(json.loads(wire.body))
+        await wire.respond(made if isinstance(made, bytes) else json.dumps(made).encode())
+
+    return behave
+
+
+def _choice(**fields: Any) -> Behaviour:
+    return changed(lambda good: {**good, "choices": [{**good["choices"][0], **fields}]})
+
+
+def _content(text: Any) -> Behaviour:
+    return _choice(message={"role": "assistant", "content": text})
+
+
+def _twice(good: dict[str, Any]) -> bytes:
+    return json.dumps(good).encode()[:-1] + b', "choices": ' + json.dumps(good["choices"]).encode() + b"}"
+
+
+BAD_BODIES: dict[str, Behaviour] = {
+    "nothing": raw(b""),
+    "HTML": raw(b"<html><body>Bad gateway</body></html>"),
+    "truncated JSON": changed(lambda good: json.dumps(good).encode()[:-15]),
+    "a list": changed(lambda good: [good]),
+    "a text": raw(b'"A"'),
+    "null": raw(b"null"),
+    "no choices": changed(lambda good: {k: v for k, v in good.items() if k != "choices"}),
+    "empty choices": changed(lambda good: {**good, "choices": []}),
+    "two choices": changed(lambda good: {**good, "choices": good["choices"] * 2}),
+    "choices of another type": changed(lambda good: {**good, "choices": {"0": good["choices"][0]}}),
+    "an error": raw(b'{"error": {"message": "overloaded", "code": 500}}'),
+    "a key twice": changed(_twice),
+    "1e999": changed(lambda good: json.dumps({**good, "created": 5}).encode().replace(b"5", b"1e999", 1)),
+    "NaN": changed(lambda good: {**good, "created": float("nan")}),
+    "a huge number": changed(lambda good: {**good, "created": 10**400}),
+    "half a surrogate pair": _content("\ud800"),
+    "no UTF-8": raw(b'{"choices": "\xff\xfe"}'),
+    "UTF-16": changed(lambda good: json.dumps(good).encode("utf-16")),
+    "empty content": _content(""),
+    "blank content": _content(" \n\t"),
+    "null content": _content(None),
+    "content in parts": _content([{"type": "text", "text": "A"}]),
+    "content of another type": _content(1),
+    "no message": _choice(message=None),
+    "another role": _choice(message={"role": "user", "content": '{"answer": "A"}'}),
+    "a filtered reply": _choice(finish_reason="content_filter"),
+    "no finish_reason": _choice(finish_reason=None),
+    "a tool call": _choice(message={"role": "assistant", "content": "A", "tool_calls": [{"id": "1"}]}),
+    "impossible usage": changed(lambda good: {**good, "usage": {"prompt_tokens": -1, "completion_tokens": 1.5}}),
+    "more after the end": changed(lambda good: json.dumps(good).encode() * 2),
+    "nested too deep": raw(b"[" * 50_000),
+    "broken gzip": raw(b"\x1f\x8b not gzip", encoding="gzip"),
+    "gzip cut off": raw(gzip.compress(b"{}" * 50)[:-9], encoding="gzip"),
+    "an encoding of its own": raw(b"{}", encoding="br"),
+    "an event stream": raw(b'data: {"choices": []}\n\ndata: [DONE]\n\n'),
+    "another status": status(204),
+}
+
+
+def by_chance(rate: float, faults: Mapping[str, Behaviour], seed: int = 0) -> Callable[[Call], Behaviour]:
+    """Behaves badly with a probability, each way as likely as the other."""
+    rng, ways = random.Random(seed), list(faults.values())
+    return lambda call: rng.choice(ways) if rng.random() < rate else well
+
+
+class FaultServer:
+    """Listens on a port of its own, in a thread of its own.
+
+    Args:
+        behave: Chooses what is done with a call.
+        answer: The reply to a prompt.
+        latency: Seconds before it does anything.
+        port: 0 takes a free one.
+    """
+
+    def __init__(
+        self,
+        behave: Callable[[Call], Behaviour] = lambda call: well,
+        *,
+        answer: Callable[[str], str] = right_answer,
+        latency: float | Callable[[Call], float] = 0.0,
+        port: int = 0,
+    ):
+        self.behave, self.answer, self.latency, self.port = behave, answer, latency, port
+        self.calls: list[Call] = []
+        self.connections = self.in_flight = self.most_in_flight = 0
+        self._tasks = set[asyncio.Task[Any]]()
+        self._started = threading.Event()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def spec(self) -> str:
+        return f"some-model@{self.base_url}"
+
+    def __enter__(self) -> FaultServer:
+        self._started.clear()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self.serve()))
+        self._thread.start()
+        self._started.wait(10)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+
+    async def serve(self, started: Callable[[], None] = lambda: None) -> None:
+        """Serves until it is stopped."""
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=512)
+        self.port = server.sockets[0].getsockname()[1]
+        started()
+        self._started.set()
+        await self._stop.wait()
+        server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self.connections += 1
+        try:
+            with contextlib.suppress(OSError, EOFError, asyncio.CancelledError):
+                while await self._exchange(reader, writer):
+                    pass
+        finally:
+            writer.transport.abort()
+            self._tasks.discard(task)
+
+    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        sent = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
+        call = Call(len(self.calls), time.monotonic(), first.split()[1], headers, sent)
+        self.calls.append(call)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            behaviour = self.behave(call)
+            latency = self.latency(call) if callable(self.latency) else self.latency
+            if latency:
+                await asyncio.sleep(latency)
+            wire = Wire(call, reader, writer, json.dumps(completion(self.answer(call.prompt))).encode())
+            await behaviour(wire)
+            return wire.open
+        finally:
+            self.in_flight -= 1
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Serves in this process until it is killed; prints the port."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--faults", type=float, default=0.0)
+    given = parser.parse_args(argv)
+    server = FaultServer(by_chance(given.faults, HTTP_FAULTS), latency=given.latency, port=given.port)
+    asyncio.run(server.serve(lambda: print(server.port, flush=True)))
+
+
+if __name__ == "__main__":
+    main()
