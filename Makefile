@@ -43,13 +43,13 @@ reliability: $(VENV)/.ready ## Each demand on judges, logs and runs, with the fi
 	$(BIN)/python -m tests.reliability
 
 figures: $(VENV)/.ready ## The README's table: 3 roles x 3 bases x 3 seeds of the main job (JOBS=2)
-	$(BIN)/python -m tests.benchmarks.figures --jobs $(JOBS)
+	$(BIN)/python -m tests.benchmarks.figures --jobs $(JOBS) $(ARGS)
 
 ablation: $(VENV)/.ready ## Credit across lines: line_gamma 0 against more
-	$(BIN)/python -m tests.benchmarks.credit_across_lines --jobs $(JOBS)
+	$(BIN)/python -m tests.benchmarks.credit_across_lines --jobs $(JOBS) $(ARGS)
 
 control: $(VENV)/.ready ## The negative control: a base that has settled in a wrong persona
-	$(BIN)/python -m tests.benchmarks.wrong_attractor --jobs $(JOBS)
+	$(BIN)/python -m tests.benchmarks.wrong_attractor --jobs $(JOBS) $(ARGS)
 
 base: $(VENV)/.ready ## Make the embedded model's weights again from nothing
 	$(BIN)/python -m persona_env.world.pretrain --seed 0 --out runs/base

@@ -13,7 +13,7 @@ from persona_env.remote.breaker import Breaker
 from persona_env.remote.chat import ChatReply, ChatRequest, Usage
 from persona_env.remote.completion import Completion
 from persona_env.remote.endpoint import Endpoint
-from persona_env.remote.faults import BadReply, Overloaded, Quarantined, RemoteFault, TooLong, Unavailable
+from persona_env.remote.faults import BadReply, Overloaded, Quarantined, RemoteFault, TooLong, Unavailable, Unreachable
 from persona_env.remote.gate import Gate
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ class Asking:
             return 0.0
         chance = self._rng.uniform(0.5, 1.0)
         if not isinstance(fault, Overloaded):
-            return chance * min(0.1 * 2.0 ** (item.failed - 1), 5.0)
+            most = 0.5 if isinstance(fault, Unreachable) else 5.0  # whether it is down shows with the next call
+            return chance * min(0.1 * 2.0 ** (item.failed - 1), most)
         return chance * min(0.25 * 2.0 ** (item.refused - 1), 8.0) if fault.wait is None else fault.wait
 
     def _count(self, calls: int = 0, retries: int = 0, prompt: int = 0, completion: int = 0) -> None:

@@ -91,10 +91,11 @@ class Breaker:
                 suspect.deaths += 1
             self._suspects.clear()
             return
-        if (
-            self._gone and self._down_since is not None and sent > self._down_since
-        ):  # it listens again; that it fails is another matter
-            self._close()
+        if self._gone and self._down_since is not None:
+            if sent <= self._down_since:  # it went down with the others
+                item.deaths += isinstance(fault, Unreachable)
+                return
+            self._close()  # it listens again; that it fails is another matter
         self._in_a_row += 1
         self._failing.add(id(item))
         if isinstance(fault, Unreachable):

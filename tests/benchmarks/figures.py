@@ -60,7 +60,6 @@ def guard_rows(role: str, runs: Sequence[Summary]) -> list[str]:
         spread(against("hedging"), " x", 1),
         spread(against("volunteering"), " x", 1),
         spread(against("line_words"), " x", 1),
-        spread((s["seconds"] for s in runs), " s", 1),
     ]
     return ["| " + " | ".join(cells) + " |"]
 
@@ -90,8 +89,8 @@ def main() -> None:
     print("| role | drift | before, 8 lines | after | change | before, 24 lines | after | change | unseen / seen |")
     print("|---|---|---|---|---|---|---|---|---|")
     print("\n".join(row for role, runs in by_role.items() for row in drift_rows(role, runs)))
-    print("\n| role | relevance | copying | invalid | repetition | hedging | volunteering | words a line | seconds |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("\n| role | relevance | copying | invalid | repetition | hedging | volunteering | words a line |")
+    print("|---|---|---|---|---|---|---|---|")
     print("\n".join(row for role, runs in by_role.items() for row in guard_rows(role, runs)))
 
 
