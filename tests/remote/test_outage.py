@@ -21,7 +21,7 @@ def test_it_waits_for_a_server_that_comes_later_and_says_how_long():
     told, server = list[float](), FaultServer(port=free_port())
     with client(server, on_wait=told.append) as asked:
         future = asked.submit(requests(100))
-        time.sleep(2.5)
+        time.sleep(2.2)
         assert not future.done()
         assert asked.usage.calls <= 4 + 8  # what was started before it was known, then one a second
         with server:
@@ -33,12 +33,12 @@ def test_it_waits_for_a_server_that_comes_later_and_says_how_long():
 
 
 def test_a_server_that_stays_away_ends_the_run_in_order():
-    with ChatClient(Endpoint("m", f"http://127.0.0.1:{free_port()}/v1"), patience=1.5) as asked:
+    with ChatClient(Endpoint("m", f"http://127.0.0.1:{free_port()}/v1"), patience=0.8) as asked:
         for _ in range(2):  # a second call gives it another chance
             begin = time.monotonic()
             with pytest.raises(Unavailable, match="start it, then resume") as caught:
                 asked.complete(requests(20))
-            assert 1.5 < time.monotonic() - begin < 4
+            assert 0.8 < time.monotonic() - begin < 3
             assert isinstance(caught.value, RunEnded)
             assert caught.value.exit_code == 75
             assert "\n" not in str(caught.value)
@@ -60,9 +60,9 @@ def test_what_was_replied_before_the_end_is_not_lost():
             assert outcomes([reply] if place == 0 else [*[RemoteFault()] * place, reply])["right"] == 1
 
 
-@pytest.mark.parametrize("code", [500, 503])
+@pytest.mark.parametrize("code", [pytest.param(500, marks=pytest.mark.slow), 503])
 def test_a_server_that_fails_everything_for_a_while_costs_nobody_an_attempt_too_many(code: int):
-    well_from = time.monotonic() + 3.0
+    well_from = time.monotonic() + 1.5
     with FaultServer(lambda call: well if time.monotonic() > well_from else status(code)) as server:
         with client(server, attempts=4) as asked:
             assert outcomes(asked.complete(requests(100))) == {"right": 100}
@@ -80,8 +80,9 @@ def test_a_server_that_asks_for_patience_for_ever_ends_the_run_in_order(wait: di
 
 
 @pytest.mark.xfail(
-    strict=False, reason="passes where connecting fails at once; the timing of restarts is being worked on"
+    strict=False, reason="hangs on the timing of restarts"
 )
+@pytest.mark.slow
 def test_an_item_that_takes_the_server_down_is_put_aside_and_the_others_are_not():
     """The poisoned item ends the server, which is started again each time."""
     port, deaths = free_port(), []
