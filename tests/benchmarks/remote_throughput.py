@@ -10,15 +10,11 @@ Target: >= 0.8.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 
 from persona_env.remote.client import ChatClient, ChatReply, ChatRequest, Endpoint
-from tests.remote.fault_server import right_answer
+from tests.remote.fault_server import fault_process, right_answer
 
 VERDICTS, IN_FLIGHT, LATENCY = 4000, 64, 0.05
 
@@ -27,18 +23,6 @@ def requests(number: int) -> list[ChatRequest]:
     """Returns requests of the size of a verdict's."""
     system, user = "Say whether the line fits. " * 20, "What was said so far, and the line. " * 25
     return [ChatRequest((("system", system), ("user", f"{user}{i}")), 32) for i in range(number)]
-
-
-@contextlib.contextmanager
-def server(latency: float = LATENCY) -> Iterator[int]:
-    """Runs the server in a process of its own; yields its port."""
-    run = [sys.executable, "-m", "tests.remote.fault_server", "--latency", str(latency)]
-    with subprocess.Popen(run, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield int(process.stdout.readline())
-        finally:
-            process.kill()
 
 
 def by_client(port: int, number: int) -> float:
@@ -81,8 +65,8 @@ async def _bare(port: int, asked: list[ChatRequest]) -> None:
 
 def measure(number: int = VERDICTS, times: int = 3) -> tuple[float, float]:
     """Returns the best of each, bare and client, taken in turns."""
-    with server() as port:
-        runs = [(by_bare(port, number), by_client(port, number)) for _ in range(times)]
+    with fault_process("--latency", str(LATENCY)) as server:
+        runs = [(by_bare(server.port, number), by_client(server.port, number)) for _ in range(times)]
     return max(bare for bare, _ in runs), max(client for _, client in runs)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from persona_env.remote.client import ChatClient, ChatReply, ChatRequest, Endpoint, RemoteFault
-from tests.remote.fault_server import FaultServer, right_answer
+from tests.remote.fault_server import FaultProcess, FaultServer, right_answer
 
 
 def requests(number: int) -> list[ChatRequest]:
@@ -14,7 +14,7 @@ def requests(number: int) -> list[ChatRequest]:
     return [ChatRequest((("system", "Judge the line."), ("user", f"line {i}")), 32) for i in range(number)]
 
 
-def client(server: FaultServer, deadline: float = 5.0, **settings: object) -> ChatClient:
+def client(server: FaultServer | FaultProcess, deadline: float = 5.0, **settings: object) -> ChatClient:
     """A client of a server."""
     return ChatClient(Endpoint.parse(server.spec), deadline=deadline, **settings)  # type: ignore[arg-type]
 

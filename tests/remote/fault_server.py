@@ -11,15 +11,57 @@ import asyncio
 import contextlib
 import gzip
 import json
+import os
 import random
 import struct
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, TypeAlias
+
+
+@contextlib.contextmanager
+def fault_process(*options: str, port: int = 0) -> Iterator[FaultProcess]:
+    """Runs the server in a process of its own."""
+    server = FaultProcess(options, port)
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+class FaultProcess:
+    """A server in a process of its own, which can be killed and started again on the same port."""
+
+    def __init__(self, options: Sequence[str], port: int = 0):
+        self._options, self.port = options, port
+        self.start()
+
+    @property
+    def spec(self) -> str:
+        return f"some-model@http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def is_dead(self) -> bool:
+        return self._process.poll() is not None
+
+    def start(self) -> None:
+        run = [sys.executable, "-m", "tests.remote.fault_server", "--port", str(self.port), *self._options]
+        self._process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -237,6 +279,44 @@ BAD_BODIES: dict[str, Behaviour] = {
 }
 
 
+async def gzip_bomb(wire: Wire) -> None:
+    await wire.respond(gzip.compress(bytes(200 << 20), 9), content_encoding="gzip")
+
+
+async def plain_bomb(wire: Wire) -> None:
+    await wire.write(head(200, 200 << 20))
+    for _ in range(200 << 4):
+        await wire.write(b" " * (1 << 16))
+
+
+async def endless_chunks(wire: Wire) -> None:
+    await wire.write(head(200, transfer_encoding="chunked"))
+    while True:
+        await wire.write(b"1000\r\n" + b" " * 4096 + b"\r\n")
+
+
+async def endless_headers(wire: Wire) -> None:
+    await wire.write(b"HTTP/1.1 200 X\r\n")
+    while True:
+        await wire.write(b"x: " + b"y" * 4096 + b"\r\n")
+
+
+async def no_line_end(wire: Wire) -> None:
+    while True:
+        await wire.write(b"HTTP/1.1 200 " + b"X" * 65536)
+
+
+BOMBS: dict[str, Behaviour] = {
+    "gzip bomb": gzip_bomb,
+    "200 MB": plain_bomb,
+    "endless chunks": endless_chunks,
+    "endless headers": endless_headers,
+    "a line without end": no_line_end,
+}
+SLOW: dict[str, Behaviour] = {"hang": hang, "drip": drip, "drip headers": drip_headers}
+ALL = {"well": well} | HTTP_FAULTS | BAD_BODIES | BOMBS | SLOW
+
+
 def by_chance(rate: float, faults: Mapping[str, Behaviour], seed: int = 0) -> Callable[[Call], Behaviour]:
     """Behaves badly with a probability, each way as likely as the other."""
     rng, ways = random.Random(seed), list(faults.values())
@@ -338,8 +418,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
     parser.add_argument("--faults", type=float, default=0.0)
+    parser.add_argument("--bodies", type=float, default=0.0)
+    parser.add_argument("--always", default="well", choices=ALL)
+    parser.add_argument("--poison", help="a prompt with which the process dies")
     given = parser.parse_args(argv)
-    server = FaultServer(by_chance(given.faults, HTTP_FAULTS), latency=given.latency, port=given.port)
+    faults, bodies = by_chance(given.faults, HTTP_FAULTS), by_chance(given.bodies, BAD_BODIES, seed=1)
+
+    def behave(call: Call) -> Behaviour:
+        if call.prompt == given.poison:
+            os._exit(1)
+        chosen = faults(call)
+        chosen = bodies(call) if chosen is well else chosen
+        return ALL[given.always] if chosen is well else chosen
+
+    server = FaultServer(behave, latency=given.latency, port=given.port)
     asyncio.run(server.serve(lambda: print(server.port, flush=True)))
 
 
