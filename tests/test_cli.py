@@ -165,10 +165,24 @@ def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_cleanly_and_leaves_a_readable_folder(tmp_path: Path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "persona_env", "train", "--dialogues", "8", "--long-dialogues", "0", "--out", out]
+    command = [
+        sys.executable,
+        "-m",
+        "persona_env",
+        "train",
+        "--dialogues",
+        "8",
+        "--long-dialogues",
+        "0",
+        "--threads",
+        "1",
+        "--out",
+        out,
+    ]
     running = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-    )
+        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not as in the background
+    )  # fmt: skip
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():
         assert running.poll() is None

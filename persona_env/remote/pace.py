@@ -111,6 +111,7 @@ class Pace:
         """Falls back to what was reached; where that does not help, the refusals are not about speed."""
         self._calm += 1
         if share <= _SHARE:
+            self.rate *= 1 - share / 2
             self._probing, self._last_share = self._calm >= self._patience, 0.0
         elif self._last_share and share > 0.7 * self._last_share:
             self.rate, self._finding = self.rate / max(1 - share, 0.5), True

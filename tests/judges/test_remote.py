@@ -229,6 +229,8 @@ def test_settings_that_cannot_be_used_are_refused(judge, settings):
 @pytest.mark.slow
 def test_a_real_server_that_ignores_response_format_gives_no_verdict(tmp_path):
     """`transformers serve` accepts a schema and writes what it likes; a model without training likes noise."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
     made = tokenizer("zephyr")
     model(vocabulary=len(made), length=4096, eos_token_id=made.eos_token_id).save_pretrained(tmp_path / "model")
     made.save_pretrained(tmp_path / "model")

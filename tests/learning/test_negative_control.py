@@ -27,7 +27,9 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def run(simulator: str, out: Path, **more) -> Outcome:
-    settings = Settings(simulator=simulator, split="dev", dialogues=64, long_dialogues=0, tokens=49_152, **more)
+    settings = Settings(
+        simulator=simulator, split="dev", dialogues=64, long_dialogues=0, tokens=49_152, threads=1, **more
+    )
     return MainJob(settings).run(RunFolder(out).create(), lambda stage, done, total: None)
 
 
