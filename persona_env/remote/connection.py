@@ -15,7 +15,7 @@ from urllib.parse import SplitResult
 import h11
 
 from persona_env.remote.body import Body
-from persona_env.remote.faults import BadReply, NoConnection, Unreachable
+from persona_env.remote.faults import BadReply, NoConnection, Refused, Unreachable
 
 __all__ = ["Connection", "Origin", "Response"]
 
@@ -52,11 +52,12 @@ class Origin:
 
         Raises:
             NoConnection: If there is none to be had.
+            Refused: If the server cannot show who it is.
         """
         try:
             reader, writer = await asyncio.open_connection(self.host, self.port, ssl=self._ssl, limit=_PIECE)
         except ssl.SSLCertVerificationError:
-            raise NoConnection("the server's certificate does not stand for its name") from None
+            raise Refused("the server's certificate is not one that can be trusted", 0) from None
         except (OSError, UnicodeError) as error:
             raise NoConnection(f"no connection to the server ({type(error).__name__})") from None
         return Connection(reader, writer)

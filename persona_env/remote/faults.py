@@ -88,10 +88,10 @@ class BadReply(RemoteFault):
 
 
 class Refused(RemoteFault):
-    """The server will not answer this (any 4xx but 408 and 429, or a redirect): it is not asked again.
+    """The server will not answer this (any other 4xx, or a redirect), or may not be told: it is not asked again.
 
     Attributes:
-        status: The HTTP status.
+        status: The HTTP status; 0 where its certificate cannot be trusted.
     """
 
     again = False

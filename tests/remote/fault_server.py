@@ -14,6 +14,7 @@ import gzip
 import json
 import os
 import random
+import ssl
 import struct
 import subprocess
 import sys
@@ -337,6 +338,7 @@ class FaultServer:
         answer: The reply to a prompt.
         latency: Seconds before it does anything.
         port: 0 takes a free one.
+        tls: Speaks https with this.
     """
 
     def __init__(
@@ -346,7 +348,9 @@ class FaultServer:
         answer: Callable[[str], str] = right_answer,
         latency: float | Callable[[Call], float] = 0.0,
         port: int = 0,
+        tls: ssl.SSLContext | None = None,
     ):
+        self.tls = tls
         self.behave, self.answer, self.latency, self.port = behave, answer, latency, port
         self.calls: list[Call] = []
         self.connections = self.in_flight = self.most_in_flight = 0
@@ -355,7 +359,7 @@ class FaultServer:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/v1"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}/v1"
 
     @property
     def spec(self) -> str:
@@ -375,7 +379,7 @@ class FaultServer:
     async def serve(self, started: Callable[[], None] = lambda: None) -> None:
         """Serves until it is stopped."""
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=512)
+        server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, backlog=512, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         started()
         self._started.set()
