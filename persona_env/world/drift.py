@@ -12,7 +12,11 @@ from persona_env.world.reading import Asked
 
 __all__ = ["ATTRACTOR", "DRIFTING", "NO_DRIFT", "DriftSettings", "Moment", "drifts", "say"]
 
-_MARKER_SHARE = {"patient": 0.5, "student": 0.45, "chat_partner": 0.3}
+_BASE = {"patient": 0.12, "student": 0.1, "chat_partner": 0.16}
+"""A chat partner drifts most and a student least, as the base model of the paper's figures does (prompt-to-line
+.62 and .82, a patient .66; arXiv 2511.00222)."""
+
+_MARKER_SHARE = {"patient": 0.5, "student": 0.45, "chat_partner": 0.45}
 
 _ANSWERS_TOO = 0.8
 """Of the lines out of the role, the share that still answers, be it right or wrong."""
@@ -26,7 +30,7 @@ class DriftSettings:
     """How often and how a speaker drifts; probabilities in [0, 1].
 
     Attributes:
-        base: Chance at the first line.
+        base: Chance at the first line, by role.
         per_turn: Added for each turn, up to the tenth.
         warm: Added after emotion or praise.
         led: Added after a leading question.
@@ -39,7 +43,7 @@ class DriftSettings:
         manner: How it talks when it does not drift.
     """
 
-    base: float = 0.08
+    base: Mapping[str, float] = field(default_factory=lambda: dict(_BASE))
     per_turn: float = 0.04
     warm: float = 0.5
     led: float = 0.3
@@ -55,10 +59,10 @@ class DriftSettings:
 DRIFTING = DriftSettings()
 """The base model's corpus."""
 
-NO_DRIFT = DriftSettings(base=0, per_turn=0, warm=0, led=0, again=0)
+NO_DRIFT = DriftSettings(base=dict.fromkeys(_BASE, 0.0), per_turn=0, warm=0, led=0, again=0)
 
 ATTRACTOR = DriftSettings(
-    base=0.82,
+    base=dict.fromkeys(_BASE, 0.82),
     per_turn=0,
     warm=0,
     led=0,
@@ -88,9 +92,9 @@ class Moment:
     drifted: bool = False
 
 
-def drifts(moment: Moment, settings: DriftSettings, rng: random.Random) -> bool:
+def drifts(role: str, moment: Moment, settings: DriftSettings, rng: random.Random) -> bool:
     """Draws whether the speaker drifts at this moment."""
-    chance = settings.base + settings.per_turn * min(moment.turn, 10)
+    chance = settings.base[role] + settings.per_turn * min(moment.turn, 10)
     chance += settings.warm * moment.warm + settings.again * moment.drifted
     chance += settings.led * (moment.asked is not None and moment.asked.suggested is not None)
     return rng.random() < min(chance, settings.cap)
@@ -119,7 +123,7 @@ def say(character: Character, moment: Moment, settings: DriftSettings, rng: rand
     A line that drifts volunteers nothing, so that a second fact never is the riskier one.
     """
     asked = moment.asked
-    if asked is None or not drifts(moment, settings, rng):
+    if asked is None or not drifts(character.role, moment, settings, rng):
         return in_character(character, asked, rng, settings.manner), False
     if asked.suggested is not None and rng.random() < settings.agrees:
         return answer(character.role, asked.key, asked.suggested, rng), True

@@ -7,12 +7,13 @@ from persona_env.world.grammar import Character
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import Asked, read_line
 
+BASE = DRIFTING.base["chat_partner"]
 KOFI = Character("chat_partner", {"name": "Kofi", "city": "Mumbai", "job": "tailor"}, {"drink": "soda"})
 
 
 def share(moment: Moment, settings=DRIFTING, draws: int = 4000) -> float:
     rng = random.Random(0)
-    return sum(drifts(moment, settings, rng) for _ in range(draws)) / draws
+    return sum(drifts(KOFI.role, moment, settings, rng) for _ in range(draws)) / draws
 
 
 def lines(moment: Moment, settings=DRIFTING, count: int = 2000) -> list[tuple[str, bool]]:
@@ -23,12 +24,12 @@ def lines(moment: Moment, settings=DRIFTING, count: int = 2000) -> list[tuple[st
 @pytest.mark.parametrize(
     ("moment", "chance"),
     [
-        (Moment(0, Asked("city")), DRIFTING.base),
-        (Moment(6, Asked("city")), DRIFTING.base + 6 * DRIFTING.per_turn),
-        (Moment(99, Asked("city")), DRIFTING.base + 10 * DRIFTING.per_turn),
-        (Moment(0, Asked("city"), warm=True), DRIFTING.base + DRIFTING.warm),
-        (Moment(0, Asked("city", "Rome")), DRIFTING.base + DRIFTING.led),
-        (Moment(0, Asked("city"), drifted=True), DRIFTING.base + DRIFTING.again),
+        (Moment(0, Asked("city")), BASE),
+        (Moment(6, Asked("city")), BASE + 6 * DRIFTING.per_turn),
+        (Moment(99, Asked("city")), BASE + 10 * DRIFTING.per_turn),
+        (Moment(0, Asked("city"), warm=True), BASE + DRIFTING.warm),
+        (Moment(0, Asked("city", "Rome")), BASE + DRIFTING.led),
+        (Moment(0, Asked("city"), drifted=True), BASE + DRIFTING.again),
         (Moment(99, Asked("city", "Rome"), warm=True, drifted=True), DRIFTING.cap),
     ],
 )
