@@ -240,7 +240,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         """Yields whole trajectories in random order, packed, of about `batch_size` choices together.
 
         The observations are a dict: `input_ids` (S, L), `row` (A,) and `position` (A,) of each choice,
-        and `slices`, the rows that are run together.
+        `slices`, the rows that are run together, and `branches` (3, S, L) where segments of a dialogue
+        share a row.
         """
         for packed in self._batches(batch_size or self.buffer_size * self.n_envs):
             yield self._samples(packed)
@@ -249,8 +250,9 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         if self.trajectories is None:
             raise ValueError("Expected a full rollout, got an unfinished one: collect it first.")
         most = _SLICE["cpu" if self.device.type == "cpu" else "accelerator"]
+        shared = self.policy is not None and self.policy.reads_branches
         for segments in self.trajectories.batches(size):
-            yield self.trajectories.packed(segments, most)
+            yield self.trajectories.packed(segments, most, shared=shared)
 
     def _samples(self, packed: Packed) -> RolloutBufferSamples:
         def choices(array: NDArray[Any]) -> Tensor:
@@ -271,6 +273,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     def _observations(self, packed: Packed) -> dict[str, Any]:
         names = ("input_ids", "row", "position")
         found: dict[str, Any] = {name: self.to_torch(getattr(packed, name), copy=False) for name in names}
+        if packed.branches is not None:
+            found["branches"] = self.to_torch(packed.branches, copy=False)
         return found | {"slices": packed.slices}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from persona_env.sb3.branches import reads_branches
 from persona_env.sb3.leash import EXACT_VOCABULARY, Reference, half_square, introduce, kl_to_reference, watch_loss_leash
 from persona_env.sb3.loading import Learner, check_vocabulary, load_learner
 from persona_env.sb3.lora import LoraOptions
@@ -253,6 +255,14 @@ class TokenPolicy(ActorCriticPolicy):
             chosen, minus_kl = watch_loss_leash(chosen, minus_kl, advantages)
         return self.value_head(hidden), chosen, minus_kl
 
+    @cached_property
+    def reads_branches(self) -> bool:
+        """Whether the segments of a dialogue can share a row of the update, for the reference too."""
+        shape = self.observation_space.shape
+        assert shape is not None
+        models = [self._model] if self.reference is None else [self._model, self.reference.model]
+        return all(reads_branches(getattr(model, "get_base_model", lambda m=model: m)(), shape[0]) for model in models)
+
     @property
     def _model(self) -> Any:
         """The transformers model itself, with its adapters (if it has some) in it."""
@@ -353,7 +363,7 @@ def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> Boun
 def _places(obs: Any, pad_id: int) -> Places:
     """Where the choices are, for packed trajectories or for padded contexts (A, context)."""
     if not isinstance(obs, Tensor):
-        return Places(obs["input_ids"], obs["row"], obs["position"], obs.get("slices"))
+        return Places(obs["input_ids"], obs["row"], obs["position"], obs.get("slices"), obs.get("branches"))
     lengths = (obs != pad_id).sum(1)
     rows = torch.arange(len(obs), device=obs.device)
     return Places(obs[:, : int(lengths.max())].long(), rows, lengths - 1)

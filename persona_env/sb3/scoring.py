@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from persona_env.sb3.branches import reading
 from persona_env.sb3.trajectories import Slice
 
 __all__ = [
@@ -53,12 +54,14 @@ class Places(NamedTuple):
         position: (A,) int64, the place in the row.
         slices: Rows of like length that are run one slice after the other: little padding, and on a
             CPU a working set that stays in its cache. None: all rows at once.
+        branches: (3, S, L) int64, see `persona_env.sb3.branches`; None: each row is one text.
     """
 
     input_ids: Tensor
     row: Tensor
     position: Tensor
     slices: Sequence[Slice] | None = None
+    branches: Tensor | None = None
 
 
 class Scores(NamedTuple):
@@ -78,6 +81,7 @@ def choice_logits(
     row: Tensor,
     position: Tensor,
     slices: Sequence[Slice] | None = None,
+    branches: Tensor | None = None,
     *,
     bounds: Bounds = _ALL,
 ) -> tuple[Tensor, Tensor]:
@@ -93,13 +97,14 @@ def choice_logits(
         row: See `Places`.
         position: See `Places`.
         slices: See `Places`.
+        branches: See `Places`.
         bounds: What may be kept of the activations.
 
     Returns:
         Logits (A, V) in float32 and hidden states (A, d) in the model's dtype.
     """
     run = partial(_run, model, bounds.layers)
-    parts = [_kept(run, bounds, *part) for part in _parts(Places(input_ids, row, position, slices), bounds)]
+    parts = [_kept(run, bounds, *part) for part in _parts(Places(input_ids, row, position, slices, branches), bounds)]
     logits, hidden = parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
     return logits.float(), hidden
 
@@ -152,27 +157,29 @@ def _score(
     return chosen, -(everything.exp() * everything).sum(-1) if entropy else None
 
 
-def _parts(places: Places, bounds: Bounds) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _parts(places: Places, bounds: Bounds) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
     """The slices, cut further where they hold more tokens than may be kept."""
-    ids, row, position, slices = places
+    ids, row, position, slices, branches = places
     if slices is None:
         slices = [Slice(slice(0, len(ids)), ids.shape[1], slice(0, len(row)))]
     for part in slices:
         rows, choices = ids[part.rows, : part.width], slice(part.choices.start, part.choices.stop)
+        beside = None if branches is None else branches[:, part.rows, : part.width]
         inside, at = row[choices] - part.rows.start, position[choices]
         most = len(rows) if bounds.tokens is None else max(1, bounds.tokens // part.width)
         if most >= len(rows):
-            yield rows, inside, at
+            yield rows, inside, at, beside
             continue
         cuts = torch.arange(0, len(rows) + most, most, device=row.device)
         ends: list[int] = torch.searchsorted(inside.contiguous(), cuts).tolist()
         for number, begin in enumerate(range(0, len(rows), most)):
             of = slice(ends[number], ends[number + 1])
             if of.stop > of.start:
-                yield rows[begin : begin + most], inside[of] - begin, at[of]
+                cut = slice(begin, begin + most)
+                yield rows[cut], inside[of] - begin, at[of], None if beside is None else beside[:, cut]
 
 
-def _kept(run: Callable[..., Any], bounds: Bounds, *part: Tensor) -> Any:
+def _kept(run: Callable[..., Any], bounds: Bounds, *part: Tensor | None) -> Any:
     """Runs a part; its activations are kept, or made again when they are needed."""
     return run(*part) if bounds.tokens is None else _recomputed(run, *part)
 
@@ -183,19 +190,23 @@ def _recomputed(run: Callable[..., Any], *given: Any, **more: Any) -> Any:
     return checkpoint(run, *given, use_reentrant=False, preserve_rng_state=False, **more)
 
 
-def _run(model: Any, by_layer: bool, input_ids: Tensor, row: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
+def _run(
+    model: Any, by_layer: bool, input_ids: Tensor, row: Tensor, position: Tensor, branches: Tensor | None
+) -> tuple[Tensor, Tensor]:
     seen: list[Tensor] = []
 
     def keep_choices(module: torch.nn.Module, args: tuple[Any, ...]) -> tuple[Tensor]:
         seen.append(args[0][row, position])
         return (seen[0][None],)
 
-    with _before_output(model, keep_choices), _layers_recomputed(model, by_layer):
-        logits = model(input_ids=input_ids, use_cache=False).logits
+    with _before_output(model, keep_choices), _layers_recomputed(model, by_layer), reading(model, branches) as more:
+        logits = model(input_ids=input_ids, use_cache=False, **more).logits
     return logits[0], seen[0]
 
 
-def _run_to_states(model: Any, by_layer: bool, input_ids: Tensor, row: Tensor, position: Tensor) -> Tensor:
+def _run_to_states(
+    model: Any, by_layer: bool, input_ids: Tensor, row: Tensor, position: Tensor, branches: Tensor | None
+) -> Tensor:
     """As `_run`, but the output layer gets one place only, whose logits nobody reads."""
     seen: list[Tensor] = []
 
@@ -203,8 +214,8 @@ def _run_to_states(model: Any, by_layer: bool, input_ids: Tensor, row: Tensor, p
         seen.append(args[0][row, position])
         return (args[0][:1, :1].detach(),)
 
-    with _before_output(model, keep_choices), _layers_recomputed(model, by_layer):
-        model(input_ids=input_ids, use_cache=False)
+    with _before_output(model, keep_choices), _layers_recomputed(model, by_layer), reading(model, branches) as more:
+        model(input_ids=input_ids, use_cache=False, **more)
     return seen[0]
 
 

@@ -2,12 +2,14 @@
 
 A row's context grows by a token or by a whole reply, is cut back after a side question, or starts anew.
 `TrajectoryRecorder` keeps only what is new at each step. `Trajectories` turns that into segments: an
-unbroken growth of one context is one segment, so that one forward pass scores all of its tokens.
+unbroken growth of one context is one segment, so that one forward pass scores all of its tokens. The
+segments of a dialogue begin alike: where the model can read branches, they share a row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -33,11 +35,12 @@ class Packed:
     """Whole segments side by side, and where in them the learner chose a token.
 
     Attributes:
-        input_ids: (S, L) int64, right-padded.
-        row: (A,) int64, the segment of each choice.
-        position: (A,) int64, the place of the last token read before the choice.
+        input_ids: (R, L) int64, right-padded.
+        row: (A,) int64, the row of each choice.
+        position: (A,) int64, the column of the last token read before the choice.
         step: (A,) the choice's index into the rollout's (T, N) arrays, flattened.
         slices: Rows of like length, to be run one slice after the other.
+        branches: (3, R, L) int64, see `persona_env.sb3.branches`; None where each row is one segment.
     """
 
     input_ids: NDArray[np.int64]
@@ -45,6 +48,16 @@ class Packed:
     position: NDArray[np.int64]
     step: NDArray[np.int64]
     slices: tuple[Slice, ...]
+    branches: NDArray[np.int64] | None = None
+
+
+class _Row(NamedTuple):
+    """One row: tokens (l,), branches (3, l), and its choices' columns (a,) and steps (a,)."""
+
+    tokens: NDArray[np.int32]
+    branches: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    steps: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,38 +113,74 @@ class Trajectories:
             segment = int(self.parent[segment])
         return np.concatenate(pieces[::-1])
 
-    def packed(self, segments: Ints, most: int) -> Packed:
-        """Returns these segments as one batch, the longest first.
+    def packed(self, segments: Ints, most: int, *, shared: bool = False) -> Packed:
+        """Returns these segments as one batch, the longest row first.
 
         Args:
             segments: Their numbers.
-            most: Tokens in a slice, with padding, at most (a longer segment is a slice of its own).
+            most: Tokens in a slice, with padding, at most (a longer row is a slice of its own).
+            shared: Segments of a dialogue share a row: what they have in common stands there once.
         """
-        segments = segments[np.argsort(-self.lengths[segments], kind="stable")]
-        lengths, choices = self.lengths[segments].tolist(), self.choices[segments]
-        input_ids = np.full((len(segments), lengths[0]), self.pad_id, np.int64)
-        for row, segment in enumerate(segments):
-            input_ids[row, : lengths[row]] = self.ids(segment)
-        steps = [self.steps[self.bounds[s] : self.bounds[s + 1]] for s in segments]
-        step = np.concatenate(steps).astype(np.int64)
+        groups = self._dialogues(segments) if shared else [segments[i : i + 1] for i in range(len(segments))]
+        rows = sorted(map(self._row, groups), key=lambda row: -len(row.tokens))
+        lengths, choices = [len(row.tokens) for row in rows], [len(row.columns) for row in rows]
+        input_ids = np.full((len(rows), lengths[0]), self.pad_id, np.int64)
+        branches = np.zeros((3, *input_ids.shape), np.int64)
+        branches[1] = -1
+        for number, row in enumerate(rows):
+            input_ids[number, : lengths[number]] = row.tokens
+            branches[:, number, : lengths[number]] = row.branches
         return Packed(
             input_ids,
-            np.repeat(np.arange(len(segments)), choices),
-            self.positions.reshape(-1)[step].astype(np.int64),
-            step,
-            _slices(lengths, np.append(0, np.cumsum(choices)).tolist(), most),
+            np.repeat(np.arange(len(rows)), choices),
+            np.concatenate([row.columns for row in rows]),
+            np.concatenate([row.steps for row in rows]).astype(np.int64),
+            _slices(lengths, [0, *accumulate(choices)], most),
+            branches if shared else None,
         )
 
+    def _dialogues(self, segments: Ints) -> list[Ints]:
+        """Returns the segments by dialogue, each dialogue's in the order in which they came."""
+        segments = np.sort(segments)
+        return np.split(segments, np.flatnonzero(self.parent[segments[1:]] != segments[:-1]) + 1)
+
+    def _row(self, segments: Ints) -> _Row:
+        """Returns a row: the last segment, then of each other what it does not share with the last."""
+        last = int(segments[-1])
+        tokens = [self.ids(last)]
+        stop, shared = len(tokens[0]), int(self.lengths[last])
+        branches, columns, steps = [_branch(0, 0, stop)], [], []
+        for number, segment in enumerate(segments[::-1].tolist()):
+            taken = self.steps[self.bounds[segment] : self.bounds[segment + 1]]
+            position = self.positions.reshape(-1)[taken].astype(np.int64)
+            columns.append(np.where(position < shared, position, position - shared + stop))
+            steps.append(taken)
+            if number:
+                tail = self.ids(segment)[shared:]
+                tokens.append(tail)
+                branches.append(_branch(number, shared, len(tail)))
+                stop += len(tail)
+            shared = min(shared, int(self.kept[segment]))
+        return _Row(*(np.concatenate(part, -1) for part in (tokens, branches, columns, steps)))
+
     def batches(self, size: int) -> list[Ints]:
-        """Returns the segments, shuffled, in batches of about `size` choices; none is split.
+        """Returns the segments, the dialogues shuffled, in batches of about `size` choices; none is split.
 
         The order is drawn from numpy's global generator, as stable-baselines3 does: its `seed` holds.
         """
-        order = np.random.permutation(len(self.parent))
-        choices = np.cumsum(self.choices[order])
+        dialogues = self._dialogues(np.arange(len(self.parent)))
+        order = [dialogues[i] for i in np.random.permutation(len(dialogues))]
+        choices = np.cumsum([self.choices[segments].sum() for segments in order])
         count = max(1, round(int(choices[-1]) / size))
         cuts = np.searchsorted(choices, np.arange(1, count) * choices[-1] / count)
-        return [part for part in np.split(order, cuts) if len(part)]
+        parts = [order[a:b] for a, b in pairwise([0, *cuts.tolist(), len(order)])]
+        return [np.concatenate(part) for part in parts if part]
+
+
+def _branch(number: int, fork: int, count: int) -> NDArray[np.int64]:
+    """Positions, branch numbers and forks (3, count) of a branch's own tokens."""
+    place = np.arange(fork, fork + count)
+    return np.stack([place, np.full_like(place, number), np.full_like(place, fork)])
 
 
 def _slices(lengths: list[int], offsets: list[int], most: int) -> tuple[Slice, ...]:

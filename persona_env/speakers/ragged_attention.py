@@ -24,7 +24,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import CacheLayerMixin
 from transformers.masking_utils import causal_mask_function
 
-__all__ = ["NAME", "RaggedPlan", "SlotLayer", "planned", "ragged_attention", "ragged_mask"]
+__all__ = ["NAME", "RaggedPlan", "SlotLayer", "attend", "planned", "ragged_attention", "ragged_mask"]
 
 NAME = "persona_env_ragged"
 """The attention implementation under which both functions are registered."""
@@ -324,23 +324,23 @@ def _attend_last(rows: _Last, query: Tensor, key: Tensor, value: Tensor, mask: T
     query = query[:, None]
     if rows.gathered and rows.chosen is not None:
         k, v = (x[:, :, : rows.width].index_select(0, rows.chosen) for x in (key, value))
-        return _attend(query, k, v, mask, options)[:, 0]
+        return attend(query, k, v, mask, options)[:, 0]
     k, v = (x[rows.low : rows.high, :, : rows.width] for x in (key, value))
     if rows.chosen is None:
-        return _attend(query, k, v, mask, options)[:, 0]
+        return attend(query, k, v, mask, options)[:, 0]
     span = query.new_zeros(len(k), *query.shape[1:]).index_copy_(0, rows.chosen, query)
-    return _attend(span, k, v, mask, options)[:, 0].index_select(0, rows.chosen)
+    return attend(span, k, v, mask, options)[:, 0].index_select(0, rows.chosen)
 
 
 def _attend_early(rows: _Early, tokens: Tensor, key: Tensor, value: Tensor, mask: Tensor, options: _Options) -> Tensor:
     """Attends the early tokens of some rows, (E, heads, dim); tokens are (N, heads, dim)."""
     k, v = (x[:, :, : rows.width].index_select(0, rows.slots) for x in (key, value))
     query = tokens.index_select(0, rows.gather).view(*rows.at.shape, *tokens.shape[1:])
-    found = _attend(query, k, v, mask, options).flatten(0, 1)
+    found = attend(query, k, v, mask, options).flatten(0, 1)
     return found if rows.real is None else found.index_select(0, rows.real)
 
 
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: _Options) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: _Options) -> Tensor:
     """Plain attention: q (B, T, heads, dim), k and v (B, key heads, L, dim), mask (B, 1, T, L).
 
     The query heads of a group are folded into T, so that keys are never repeated.

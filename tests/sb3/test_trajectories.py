@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from persona_env.sb3.trajectories import Trajectories, TrajectoryRecorder
+from persona_env.sb3.trajectories import Packed, Trajectories, TrajectoryRecorder
 
 PAD, CONTEXT = 0, 40
 
@@ -48,6 +49,19 @@ def test_branches_hang_from_branches() -> None:
     _, found = recorded([[5, 6]], [[5, 6, 3]], [[5, 6, 7, 8]], [[5, 6, 7, 9]], [[5, 6, 7, 9, 9]])
     assert segments(found) == [[5, 6, 3], [5, 6, 7, 8], [5, 6, 7, 9, 9]]
     assert len(found.tokens) == 7
+
+
+def test_golden_row_that_a_dialogue_and_its_side_question_share() -> None:
+    """The question [3, 4] was asked after 5 6 7; the dialogue went on with 8."""
+    _, found = recorded([[5, 6]], [[5, 6, 7, 3]], [[5, 6, 7, 3, 4]], [[5, 6, 7, 8]])
+    packed = found.packed(np.array([1, 0]), most=20, shared=True)
+    assert packed.input_ids.tolist() == [[5, 6, 7, 8, 3, 4]]
+    assert packed.branches is not None
+    places, numbers, forks = packed.branches[:, 0].tolist()
+    assert places == [0, 1, 2, 3, 3, 4]
+    assert numbers == [0, 0, 0, 0, 1, 1]
+    assert forks[4:] == [3, 3]
+    assert dict(zip(packed.step.tolist(), packed.position.tolist(), strict=True)) == {0: 1, 1: 4, 2: 5, 3: 3}
 
 
 def test_a_new_dialogue_shares_nothing_even_where_it_begins_alike() -> None:
@@ -91,9 +105,20 @@ def play(data: Any, rows: int, steps: int) -> tuple[list[list[list[int]]], list[
     return seen, anew
 
 
-@given(st.data())
+def context_at(packed: Packed, row: int, column: int) -> list[int]:
+    """What a row's column has read: its own branch so far, and before it the shared beginning."""
+    if packed.branches is None:
+        return packed.input_ids[row, : column + 1].tolist()
+    place, number, fork = packed.branches[:, row]
+    own = (number == number[column]) & (place <= place[column])
+    first = (number == 0) & (place < fork[column]) & (number[column] > 0)
+    return packed.input_ids[row, np.flatnonzero(own | first)].tolist()
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_every_context_is_found_again(data: Any) -> None:
+def test_every_context_is_found_again(shared: bool, data: Any) -> None:
     rows, steps = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 12))
     seen, anew = play(data, rows, steps)
     recorder = TrajectoryRecorder(steps, rows, CONTEXT, PAD)
@@ -102,12 +127,13 @@ def test_every_context_is_found_again(data: Any) -> None:
     found = recorder.finish()
     steps_seen = []
     for part in found.batches(4):
-        packed = found.packed(part, most=20)
+        packed = found.packed(part, most=20, shared=shared)
         steps_seen += packed.step.tolist()
         for row, position, step in zip(packed.row, packed.position, packed.step, strict=True):
-            assert packed.input_ids[row, : position + 1].tolist() == seen[step // rows][step % rows]
+            assert context_at(packed, row, position) == seen[step // rows][step % rows]
         covered = [row for s in packed.slices for row in range(s.rows.start, s.rows.stop)]
-        assert covered == list(range(len(part)))
+        assert covered == list(range(len(packed.input_ids)))
+        assert len(covered) == ((found.parent[part] < 0).sum() if shared else len(part))
         for s in packed.slices:
             inside = slice(s.choices.start, s.choices.stop)
             assert (packed.position[inside] < s.width).all()

@@ -13,47 +13,13 @@ import transformers as tf
 from persona_env.speakers.decoder import Decoder, FullForwardDecoder, usable_length
 from persona_env.speakers.kv_cache import CannotDecode, RaggedDecoder, make_decoder
 from tests.speakers import small
+from tests.speakers.families import FAMILIES, SHAPE, built
 
 torch.set_num_threads(1)
-SHAPE: dict[str, Any] = {
-    "vocab_size": 120,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.2,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-SLIDING = {**SHAPE, "head_dim": 8, "sliding_window": 8}
-FAMILIES = {
-    "Llama": tf.LlamaConfig(**SHAPE),
-    "Qwen2": tf.Qwen2Config(**SHAPE, use_sliding_window=True, sliding_window=8, max_window_layers=1),
-    "Qwen3": tf.Qwen3Config(**SHAPE, head_dim=8),
-    "GPT2": tf.GPT2Config(
-        vocab_size=120,
-        n_embd=32,
-        n_layer=2,
-        n_head=4,
-        initializer_range=0.2,
-        bos_token_id=1,
-        eos_token_id=2,
-    ),
-    "Gemma2": tf.Gemma2Config(**{**SLIDING, "query_pre_attn_scalar": 8, "attn_implementation": "eager"}),
-    "Gemma3": tf.Gemma3TextConfig(**SLIDING, query_pre_attn_scalar=8),
-    "Mistral": tf.MistralConfig(**SHAPE, sliding_window=8),
-}
 MAMBA = tf.MambaConfig(vocab_size=120, hidden_size=16, num_hidden_layers=1, state_size=4)
 BLOOM = tf.BloomConfig(vocab_size=120, hidden_size=32, n_layer=1, n_head=4)
 TAILS = [[5], [6, 7, 8], [9]]
 BRANCHED = np.array([1, 3, 1])
-
-
-def built(config: Any) -> Any:
-    torch.manual_seed(0)
-    return tf.AutoModelForCausalLM.from_config(config).eval()
 
 
 def naive(model: Any, contexts: list[Any]) -> torch.Tensor:
@@ -264,7 +230,7 @@ def test_what_does_not_fit_is_refused_and_read_without_a_cache(config: Any, why:
 def test_a_model_whose_attention_differs_fails_the_self_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("persona_env.speakers.ragged_attention._attend", lambda q, k, v, mask, options: q * 0)
+    monkeypatch.setattr("persona_env.speakers.ragged_attention.attend", lambda q, k, v, mask, options: q * 0)
     with pytest.raises(CannotDecode, match="from the full forward"):
         RaggedDecoder(built(FAMILIES["Llama"]), 1, 8)
 
