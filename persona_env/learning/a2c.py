@@ -35,6 +35,7 @@ def make_a2c(envs: VecEnv, settings: Settings, model: Any) -> A2C:
         rollout_buffer_kwargs=dict(
             line_gamma=settings.line_gamma,
             line_lambda=settings.line_lambda,
+            centre=True,
             leash="loss" if settings.kl_weight else "reward",
         ),
         ent_coef=settings.kl_weight,

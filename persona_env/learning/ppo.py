@@ -40,6 +40,7 @@ def make_ppo(envs: VecEnv, settings: Settings, model: Any) -> PPO:
         rollout_buffer_kwargs=dict(
             line_gamma=settings.line_gamma,
             line_lambda=settings.line_lambda,
+            centre=True,
             leash="loss" if settings.kl_weight else "reward",
         ),
         ent_coef=settings.kl_weight,

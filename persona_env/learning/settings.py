@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from persona_env.logs.nodes import LogError, is_utf8, printable, shown
+from persona_env.logs.strict_json import open_file
 from persona_env.persona import role_named
 
 __all__ = [
@@ -39,6 +41,10 @@ CONDUCT = ("judge_budget", "judge_cache", "judge_calibration", "judge_patience",
 
 _FROM_ZERO = ("seed", "long_dialogues", "threads", "kl_weight")
 _FROM_ZERO += ("lora_rank", "lora_alpha", "micro_batch", "judge_patience")
+
+_MOST = 10**15
+_SEEDS = 2**32
+"""NumPy's old generators, which stable-baselines3 seeds too, take no larger ones."""
 
 _REWARD_NAMES = (
     "prompt_to_line",
@@ -104,7 +110,7 @@ class Settings:
     algorithm: str = "ppo"
     seed: int = 0
     lines: int = 8
-    tokens: int = 196_608
+    tokens: int = 163_840
     envs: int = 32
     steps: int = 128
     batch: int = 1024
@@ -137,6 +143,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         role_named(self.role)
+        self._check_numbers()
         if self.algorithm not in ALGORITHMS:
             raise ValueError(f"Expected algorithm ppo or a2c, got {self.algorithm!r}: choose one of these.")
         for name in (
@@ -163,6 +170,17 @@ class Settings:
         _check_rewards(self.rewards)
         parse_budget(self.judge_budget)
 
+    def _check_numbers(self) -> None:
+        """Checks what no number or text may be, whatever it stands for."""
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if isinstance(value, int | float) and not abs(value) < _MOST:
+                raise ValueError(f"Expected {name} below {_MOST:.0e}, got {shown(value)}: give a smaller one.")
+            if isinstance(value, str) and ("\x00" in value or not is_utf8(value)):
+                raise ValueError(f"Expected a text as {name}, got {shown(value)}: give one that UTF-8 can hold.")
+        if not self.seed < _SEEDS:
+            raise ValueError(f"Expected seed < {_SEEDS}, got {self.seed}: give a smaller one.")
+
     @property
     def rollouts(self) -> int:
         """Whole rollouts that hold `tokens`."""
@@ -185,8 +203,8 @@ class Settings:
         """
         odd = sorted(values.keys() ^ cls.__dataclass_fields__.keys())
         if odd:
-            raise ValueError(f"Expected the settings of this version in {source}, got others ({', '.join(odd)}): "
-                             "go on with the version that began the run.")  # fmt: skip
+            raise ValueError(f"Expected the settings of this version in {printable(str(source))}, got others "
+                             f"({', '.join(map(shown, odd[:9]))}): go on with the version that began the run.")  # fmt: skip
         _check_types(values, source)
         return cls(**values)
 
@@ -203,9 +221,9 @@ class Settings:
         now = Settings(**{**was, **given}).as_json()
         changed = [name for name in now if name not in CONDUCT and now[name] != was[name]]
         if changed:
-            shown = ", ".join(f"{name}: was {was[name]!r}, is {now[name]!r}" for name in changed)
+            told = ", ".join(f"{name}: was {was[name]!r}, is {now[name]!r}" for name in changed)
             raise ValueError(
-                f"Expected the settings that the run began with, got {shown}: leave these out or begin anew."
+                f"Expected the settings that the run began with, got {told}: leave these out or begin anew."
             )
         return Settings(**now)
 
@@ -228,9 +246,10 @@ def _check_rewards(rewards: Mapping[str, float]) -> None:
         raise ValueError("Expected at least one reward, got none: give name=weight, such as prompt_to_line=1.")
     for name, weight in rewards.items():
         if name not in _REWARD_NAMES:
-            raise ValueError(f"Expected a reward among {', '.join(_REWARD_NAMES)}, got {name!r}: choose one of these.")
-        if not (isinstance(weight, int | float) and math.isfinite(weight)):
-            raise ValueError(f"Expected a finite weight for {name}, got {weight}: give a number such as 0.5.")
+            known = ", ".join(_REWARD_NAMES)
+            raise ValueError(f"Expected a reward among {known}, got {shown(name)}: choose one of these.")
+        if not (isinstance(weight, int | float) and abs(weight) < _MOST):
+            raise ValueError(f"Expected a finite weight for {name}, got {shown(weight)}: give a number such as 0.5.")
 
 
 def parse_rewards(text: str) -> dict[str, float]:
@@ -245,7 +264,9 @@ def parse_rewards(text: str) -> dict[str, float]:
         try:
             rewards[name.strip()] = float(weight) if equals else 1.0
         except ValueError:
-            raise ValueError(f"Expected a number after {name}=, got {weight!r}: give a weight such as 0.5.") from None
+            raise ValueError(
+                f"Expected a number after {printable(name[:40])}=, got {shown(weight)}: give a weight such as 0.5."
+            ) from None
     _check_rewards(rewards)
     return rewards
 
@@ -266,7 +287,7 @@ def parse_budget(text: str) -> dict[str, int]:
             budget[name] = 0
         if name not in ("calls", "tokens") or budget[name] < 1:
             raise ValueError(
-                f"Expected a budget such as calls=5000,tokens=2e6, got {part!r}: give calls, tokens or both."
+                f"Expected a budget such as calls=5000,tokens=2e6, got {shown(part)}: give calls, tokens or both."
             )
     return budget
 
@@ -277,12 +298,16 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         ValueError: If the file cannot be read or holds what `Settings` does not know; the file is named.
     """
+    place = printable(str(path))
     try:
-        with open(path, "rb") as file:
+        with open_file(path, "name a TOML file of settings") as file:
             values = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected a TOML file of settings at {path}, got {error}: check the file.") from None
-    _check_types(values, path)
+    except (OSError, RecursionError, ValueError) as error:
+        if isinstance(error, LogError):
+            raise
+        why = printable(str(error))[:200]
+        raise ValueError(f"Expected a TOML file of settings at {place}, got {why}: check the file.") from None
+    _check_types(values, place)
     return values
 
 
@@ -290,8 +315,8 @@ def _check_types(values: Mapping[str, Any], source: str | Path) -> None:
     known = {item.name: item for item in dataclasses.fields(Settings)}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"Expected settings among {', '.join(known)} in {source}, got {name!r}: remove it.")
+            raise ValueError(f"Expected settings among {', '.join(known)} in {source}, got {shown(name)}: remove it.")
         default = getattr(Settings(), name)
         expected = (int, float) if isinstance(default, float) else type(default)
         if not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool):
-            raise ValueError(f"Expected {name} in {source} to be like {default!r}, got {value!r}: correct it.")
+            raise ValueError(f"Expected {name} in {source} to be like {default!r}, got {shown(value)}: correct it.")

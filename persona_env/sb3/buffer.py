@@ -13,7 +13,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 
-from persona_env.sb3.credit import Steps, line_advantages
+from persona_env.sb3.credit import Steps, centred, line_advantages
 from persona_env.sb3.leash import announce
 from persona_env.sb3.trajectories import Packed, Trajectories, TrajectoryRecorder
 
@@ -45,6 +45,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         n_envs: Rows, N.
         line_gamma: Discount from a line to the next of the same dialogue, in [0, 1].
         line_lambda: Decay of the trace from a line to the next, in [0, 1].
+        centre: Whether lines are credited with what they bring beyond the mean line; see `centred`.
         kl_weight: What a nat of log pi - log ref of a sampled token costs, in reward units. None: 0.03
             where the policy has a reference and `leash` is "reward", else 0.
         leash: "reward" takes that from the rewards. "loss" puts KL(pi || ref) where the algorithm has
@@ -66,6 +67,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         *,
         line_gamma: float = 0.5,
         line_lambda: float = 0.8,
+        centre: bool = False,
         kl_weight: float | None = None,
         leash: Literal["reward", "loss"] = "reward",
     ):
@@ -77,7 +79,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             )
         _check_settings(line_gamma, line_lambda, kl_weight, leash)
         self.pad_id: int = pad_id
-        self.line_gamma, self.line_lambda = line_gamma, line_lambda
+        self.line_gamma, self.line_lambda, self.centre = line_gamma, line_lambda, centre
         self.kl_weight, self.leash = kl_weight, leash
         self.policy: TokenPolicy | None = None
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
@@ -195,6 +197,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             next_answer=next_answer & ~dones,
             outside=self.outside,
         )
+        steps = centred(steps) if self.centre else steps
         self.advantages = line_advantages(steps, self.line_gamma, self.line_lambda)
         self.returns = self.advantages + self.values
 

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from persona_env.sb3.credit import Steps, line_advantages
+from persona_env.sb3.credit import Steps, centred, line_advantages
 
 
 def one_row(
@@ -166,3 +166,22 @@ def test_side_questions_change_nothing_for_the_dialogue() -> None:
     got = line_advantages(probed, 0.7, 0.6)[np.array(order) >= 0]
     assert len(order) >= 36
     assert np.allclose(got, line_advantages(plain, 0.7, 0.6), atol=1e-5)
+
+
+def test_golden_centring_takes_the_mean_of_its_kind_from_each_line_and_answer() -> None:
+    """Lines 0-1 (paid 1), 4-5 (paid 2) and 6, unfinished: mean 1.5. Answers 2-3 (1): mean 1."""
+    steps = one_row([0, 1, 0, 1, 0.5, 1.5, 0], [0.0] * 7, ends=[1, 3, 5], answers=(2, 3))
+    assert centred(steps).rewards[:, 0].tolist() == [0, -0.5, 0, 0, 0.5, 0, 0]
+    assert steps.rewards[1, 0] == 1, "what was recorded stays"
+
+
+def test_with_centring_the_place_in_a_dialogue_earns_nothing() -> None:
+    """Four lines, paid alike, of which the last ends the dialogue: without it, early ones look better."""
+    steps = one_row([1.0] * 4, [0.0] * 4, ends=[0, 1, 2, 3], dialogue_ends={3: 0.0})
+    assert advantages(centred(steps), gamma=0.9) == [0, 0, 0, 0]
+    plain = advantages(steps, gamma=0.9)
+    assert plain[0] > 1.5 * plain[3]
+
+
+def test_centring_nothing_is_nothing() -> None:
+    assert centred(one_row([0.0, 0.0], [0.0, 0.0], ends=[])).rewards.tolist() == [[0], [0]]
