@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from persona_env.logs.nodes import printable
 from persona_env.remote.faults import RunEnded
 
 __all__ = ["app", "main"]
+
+_PASSWORD = re.compile(r"://[^\s/]*@")
 
 app = typer.Typer(
     name="persona-env",
@@ -95,6 +99,7 @@ def bench(
     lines: Annotated[int, typer.Option(help="The simulator's lines in a dialogue.")] = 8,
     dialogues: Annotated[int, typer.Option(help="Dialogues with each simulator.")] = 128,
     personas: Annotated[str, typer.Option(help="bundled, natural, or a file.")] = "bundled",
+    judge_patience: Annotated[float, typer.Option(help="Seconds to wait for a judge that is away.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="A folder for the dialogues and the figures.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Instead of --out: the folder of one that was cut off.")] = None,
 ) -> None:
@@ -103,7 +108,7 @@ def bench(
     from persona_env.report.benchmark import run_benchmark
 
     cases = Cases(role=role, personas=personas, split=split, dialogues=dialogues, lines=lines, seed=seed)
-    run_benchmark(simulators, cases, judge, resume or out, resume=resume is not None)
+    run_benchmark(simulators, cases, judge, resume or out, resume=resume is not None, patience=judge_patience)
 
 
 @app.command()
@@ -141,7 +146,8 @@ def judge_calibrate(
     labels: Annotated[list[Path], typer.Option(help="Labels: a log, Dialogue NLI or labels.jsonl; again for more.")],
     judge_prompts: Annotated[Path | None, typer.Option(help="A folder with judge prompts; ours if none.")] = None,
     role: Annotated[list[str] | None, typer.Option(help="Only this role; again for more.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many questions of each role and kind.")] = None,
+    judge_cache: Annotated[Path | None, typer.Option(help="A file of verdicts, as in train.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many of each role, kind and label.")] = None,
     seed: Annotated[int, typer.Option(help="What the limit is drawn with.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for calibration.json and every verdict.")] = None,
@@ -150,23 +156,44 @@ def judge_calibrate(
     from persona_env.report.calibration import run_calibration
 
     run_calibration(
-        judge, labels, prompts=judge_prompts, roles=role or (), limit=limit, seed=seed, json_out=json_out, out=out
-    )
+        judge, labels, prompts=judge_prompts, cache=judge_cache, roles=role or (), limit=limit, seed=seed,
+        json_out=json_out, out=out,
+    )  # fmt: skip
 
 
 def main() -> None:
     """Runs the command line; bad input ends with one line on standard error and exit code 2."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
+        _check_arguments()
         app()
     except KeyboardInterrupt:
         sys.stderr.write("persona-env: interrupted\n")
         sys.exit(130)
     except RunEnded as ended:
-        sys.stderr.write(f"persona-env: {' '.join(str(ended).split())}\n")
+        sys.stderr.write(f"persona-env: {_line(ended)}\n")
         sys.exit(ended.exit_code)
     except (ValueError, OSError) as error:
         if os.environ.get("PERSONA_ENV_DEBUG"):
             raise
-        sys.stderr.write(f"persona-env: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"persona-env: {_line(error)}\n")
         sys.exit(2)
+
+
+def _check_arguments() -> None:
+    """Raises where an argument could steer the terminal when it is shown again, or is no text."""
+    for argument in sys.argv[1:]:
+        if not argument.isprintable():
+            raise ValueError(
+                f"Expected arguments that can be printed, got {argument!a:.200}: rename the file, or quote it."
+            )
+
+
+def _line(error: Exception) -> str:
+    """Returns an error as one line without control characters, and without a password that stands in a URL."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None and not text.startswith("Expected"):
+        text = f"Expected a file that can be used, got {error.filename} ({error.strerror}): name another."
+    elif not text.startswith("Expected"):
+        text = f"Expected input that can be read, got {type(error).__name__} ({text}): correct it."
+    return printable(_PASSWORD.sub("://***@", text))

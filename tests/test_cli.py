@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -160,6 +161,18 @@ def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytes
     assert summary["scripted"]["prompt_to_line"]["value"] == 1.0
     assert summary["tiny"]["prompt_to_line"]["n"] == 18
     assert "scripted" in capsys.readouterr().out
+
+
+def test_a_benchmark_whose_judge_stays_away_ends_in_order_and_can_go_on(tmp_path: Path, monkeypatch, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]  # nobody listens there once it is closed
+    arguments = ["bench", "scripted", "--split", "dev", "--dialogues", "2", "--lines", "2", "--judge-patience", "0.2"]
+    arguments += ["--judge", f"openai:nobody@http://127.0.0.1:{port}/v1", "--out", tmp_path / "bench"]
+    assert run(arguments, monkeypatch) == 75
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"persona-env: Expected http://127.0.0.1:{port}/v1 to be up, got no reply for")
+    assert "\n" not in error
+    assert (tmp_path / "bench" / "config.json").is_file()
 
 
 @pytest.mark.slow

@@ -5,12 +5,17 @@
 
 import itertools
 import random
+import threading
+from collections.abc import Iterator
 from functools import partial
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 
 import persona_env.metrics
 import persona_wrappers as pw
@@ -19,6 +24,9 @@ from persona_env.metrics import LineMetric, PromptToLine, QuestionAnswer, Repeti
 from persona_env.speakers import load_speaker
 from persona_env.speakers.scripted import ScriptedSpeaker
 from persona_env.testing import check_judge, check_metric, check_reward_wrapper, check_speaker, sample_views
+from persona_env.testing.samples import sample_questions
+from tests.reliability.oracle_server import Handler
+from tests.speakers import small
 
 LINE_METRICS = [
     made
@@ -51,6 +59,31 @@ def test_the_embedded_language_model_passes():
 
 def test_the_oracle_passes():
     check_judge(load_judge("oracle"))
+
+
+@pytest.fixture(scope="module")
+def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Judges that are language models: a local one of random weights, one behind a server, and a committee of them."""
+    folder, words = tmp_path_factory.mktemp("judge"), small.tokenizer()
+    made = small.model(len(words), length=2048)
+    with torch.no_grad():  # it wants to say A or B
+        made.lm_head.weight[words.convert_tokens_to_ids(["A", "B"])] *= 8.0
+    made.save_pretrained(folder)
+    words.save_pretrained(folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        local, remote = f"hf:{folder}", f"openai:oracle@http://127.0.0.1:{server.server_port}/v1"
+        yield {"local": local, "remote": remote, "committee": f"committee:{local},{remote},oracle"}
+        server.shutdown()
+
+
+@pytest.mark.parametrize("name", ["local", "remote", "committee"])
+def test_judges_that_are_language_models_pass(name, specs):
+    judge: Any = load_judge(specs[name])
+    check_judge(judge, questions=[*sample_questions()[:12], *sample_questions()[-28::4]])
+    assert judge.usage.calls >= 30
+    if name != "local":
+        assert {verdict.label for verdict in judge.judge(sample_questions()[:12])} >= {"consistent"}
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 from pathlib import Path
 
 from persona_env.bench.label_file import (
@@ -95,7 +96,7 @@ class Labels:
         sources: The files.
         disputed: Questions without a label, as half of the votes say the one and half the other.
         annotators: Their agreement, where the same questions were labelled by several.
-        limit: How many of each role and kind were drawn at most; None for all.
+        limit: How many of each role, kind and label were drawn at most; None for all.
         seed: What they were drawn with.
     """
 
@@ -120,7 +121,9 @@ class Labels:
         return {key: tuple(items) for key, items in found.items()}
 
     def limited(self, limit: int, seed: int) -> Labels:
-        """Returns at most `limit` items of each role and kind, drawn at random without regard to the label.
+        """Returns at most `limit` items of each role, kind and label, drawn at random, people in turn.
+
+        A balanced draw leaves the balanced accuracy what it is; accuracy and kappa depend on the share of each label.
 
         Raises:
             ValueError: If limit is below 1.
@@ -129,8 +132,10 @@ class Labels:
             raise ValueError(f"Expected limit >= 1, got {limit}: judge at least one question.")
         rng, kept = random.Random(seed), list[Labelled]()
         for items in self.groups().values():
-            chosen = sorted(rng.sample(range(len(items)), min(limit, len(items))))
-            kept += [items[place] for place in chosen]
+            chosen = list[int]()
+            for label in ("consistent", "inconsistent"):
+                chosen += _drawn([(n, item.person) for n, item in enumerate(items) if item.label == label], limit, rng)
+            kept += [items[place] for place in sorted(chosen)]
         return replace(self, items=tuple(kept), limit=limit, seed=seed)
 
     def check_classes(self) -> None:
@@ -145,6 +150,15 @@ class Labels:
                 "Expected labels of both classes for one kind of question, got "
                 f"{good} consistent and {len(self.items) - good} inconsistent: add labels of the other class."
             )
+
+
+def _drawn(places: Sequence[tuple[int, str]], limit: int, rng: random.Random) -> list[int]:
+    """Returns at most `limit` places: one of each person in turn, people and places in an order drawn at random."""
+    of_person: dict[str, list[int]] = {}
+    for place, person in rng.sample(places, len(places)):
+        of_person.setdefault(person, []).append(place)
+    rounds = zip_longest(*rng.sample(list(of_person.values()), len(of_person)))
+    return list(islice((place for turn in rounds for place in turn if place is not None), limit))
 
 
 def load_labels(paths: Iterable[str | Path], roles: Sequence[str] = ()) -> Labels:

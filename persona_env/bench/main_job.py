@@ -16,6 +16,7 @@ from persona_env.bench.score import score
 from persona_env.bench.stages import load_stage, save_stage
 from persona_env.envs.casting import load_cast
 from persona_env.learning.checkpoint import ROLLOUT, Checkpoints
+from persona_env.learning.judge_costs import JudgeCosts
 from persona_env.learning.ledger import Ledger
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.run_judge import RunJudge
@@ -193,10 +194,12 @@ def finished_outcome(folder: RunFolder, settings: Settings) -> Outcome | None:
     if summary.get("status") != "complete":
         return None
     outcome = Outcome(settings, tokens=summary["tokens"], seconds=dict(summary["stages"]))
+    outcome.judge_costs = JudgeCosts.of(summary["judge_usage"])
     for stage in STAGES:
         measured = load_stage(checkpoints, stage)
         if measured is not None:
             outcome.measured[stage] = measured
+    outcome.invalid = summary["judge_usage"]["invalid"] - outcome.invalid_in_all  # what the stages do not account for
     _tidy(checkpoints)
     return outcome if outcome.trained else None
 
@@ -235,4 +238,4 @@ def _tidy(checkpoints: Checkpoints) -> None:
 
 def _read_costs(outcome: Outcome, ledger: Ledger) -> None:
     outcome.seconds = ledger.seconds
-    outcome.judge_usage = {name: ledger.total(name) for name in ("calls", "tokens", "cache_hits")}
+    outcome.judge_costs = JudgeCosts(**{name: ledger.total(name) for name in JudgeCosts.names()})

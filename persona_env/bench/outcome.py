@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from persona_env.bench.cases import Cases, Played
 from persona_env.bench.score import DRIFT_TYPES, Scores, reductions
+from persona_env.learning.judge_costs import JudgeCosts
 from persona_env.learning.settings import Settings
 from persona_env.remote.faults import RunEnded
 
@@ -68,7 +69,7 @@ class Outcome:
         interrupted: Whether it was stopped with Ctrl-C before its end.
         ended: Why it could not go on, if it could not.
         invalid: Verdicts of the training that could not be read.
-        judge_usage: What the judge was asked in all: `calls`, `tokens`, `cache_hits`.
+        judge_costs: What the judge was asked in all, and how it did.
         calibrated: Whether there is a measure of how far the judge can be trusted.
     """
 
@@ -79,7 +80,7 @@ class Outcome:
     interrupted: bool = False
     ended: RunEnded | None = None
     invalid: int = 0
-    judge_usage: Mapping[str, int] = field(default_factory=dict)
+    judge_costs: JudgeCosts = field(default_factory=JudgeCosts)
     calibrated: bool = True
 
     @property
@@ -145,7 +146,7 @@ class Outcome:
             "gap": self.gap,
             "tokens": self.tokens,
             "judge_calibrated": self.calibrated,
-            "judge_usage": {**self.judge_usage, "invalid": self.invalid_in_all},
+            "judge_usage": {**self.judge_costs.as_json(s.judge_budget), "invalid": self.invalid_in_all},
             "seconds": round(sum(self.seconds.values()), 2),
             "stages": {name: round(value, 2) for name, value in self.seconds.items()},
         }

@@ -12,9 +12,12 @@ from persona_env.envs.state import HEARD_CHARACTERS, Info, Row
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["Interviewer", "Stage", "check_count"]
+__all__ = ["Interviewer", "Listener", "Stage", "check_count"]
 
 Interviewer: TypeAlias = Callable[[Sequence[Conversation]], Sequence[ProbeQuestion | None]]
+
+Listener: TypeAlias = Callable[[Mapping[int, Info]], None]
+"""Is told what each row has completed, by row: the info of the line or of the answer, to be read only."""
 
 
 def check_count(name: str, number: int) -> None:
@@ -57,11 +60,17 @@ class Stage:
         self.cast = load_cast(role, personas, split)
         self.task_agent = None if task_agent is None else load_speaker(task_agent)
         self.interviewers: tuple[Interviewer, ...] = ()
+        self.listeners: tuple[Listener, ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy has no listeners: they belong to the wrappers around this one, and join at a reset."""
+        return {**self.__dict__, "listeners": ()}
 
     def prepare(self, rows: Sequence[Row], options: Mapping[str, Any] | None) -> None:
         """Starts a dialogue in each row as reset's options ask; nobody speaks yet."""
         chosen = chosen_personas(self.role, self.cast, options, len(rows))
         self.interviewers = tuple((options or {}).get("interviewers", ()))
+        self.listeners = tuple((options or {}).get("listeners", ()))
         for row, persona in zip(rows, chosen, strict=True):
             row.start(persona or self.draw(row))
 
@@ -92,6 +101,11 @@ class Stage:
                 if question is not None:
                     text = question.text.strip()[:HEARD_CHARACTERS]
                     row.waiting.append(replace(question, text=text, asker=place))
+
+    def tell(self, completed: Mapping[int, Info]) -> None:
+        """Tells the listeners what rows have completed: that of the innermost wrapper first, which joined last."""
+        for listener in reversed(self.listeners):
+            listener(completed)
 
     def reply(self, rows: Sequence[Row]) -> None:
         """Lets the task agent speak to all of these rows, in one call."""

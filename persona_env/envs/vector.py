@@ -37,8 +37,13 @@ Step = tuple[Observations, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 
 class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
-    """What both forms share: the rows, and everything that follows a completed line."""
+    """What both forms share: the rows, and everything that follows a completed line.
 
+    Attributes:
+        takes_listeners: That reset takes the option `listeners`.
+    """
+
+    takes_listeners = True
     metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
         "autoreset_mode": AutoresetMode.SAME_STEP,
         "render_modes": [],
@@ -73,8 +78,9 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
 
         Args:
             seed: Row i is seeded with `seed + i`, or with the i-th of a list.
-            options: `persona` (for all rows), `personas` (one per row), `interviewers`, and
-                Gymnasium's `reset_mask` ((N,) bool, the rows that begin anew; all if left out).
+            options: `persona` (for all rows), `personas` (one per row), `interviewers`, `listeners`
+                (callables that are told of completed lines and answers before the task agent replies),
+                and Gymnasium's `reset_mask` ((N,) bool, the rows that begin anew; all if left out).
         """
         self._seed(seed)
         mask = (options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_))
@@ -107,6 +113,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
         if places:
             rows = [self._rows[place] for place in places]
             own = dict(zip(places, self._stage.finish(rows, texts), strict=True))
+            self._stage.tell(own)
             info = self._retire(info, own)
             self._stage.reply([row for row in rows if row.question is None])
             late = {place: own[place] for place in places if self._rows[place].over}
@@ -167,7 +174,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
         """Goes back to a snapshot, or puts any N states of rows side by side.
 
         Returns:
-            The observations at that point. The interviewers stay those of the last reset.
+            The observations at that point. Interviewers and listeners stay those of the last reset.
 
         Raises:
             ValueError: If there are not N states.

@@ -94,7 +94,15 @@ class Verdict:
 
 @runtime_checkable
 class Judge(Protocol):
-    """Anything that judges."""
+    """Anything that judges.
+
+    A judge that spends its time waiting, for a server above all, may say so by an attribute `waits` that is
+    true. The rewards around vector environments then ask it in a thread of their own while the task agent
+    replies: one call at a time, as ever, and none once `step` is over. It may have a method `interrupt()`
+    beside it, which makes the call of `judge` that goes on in another thread raise soon (and does nothing if
+    none goes on); without one, whoever wants to end the step has to wait for the judge. A judge around others
+    (`wrapped`, `asker`, `client` or `members`) need have neither: see `judges.waiting`.
+    """
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """Returns a verdict for each question, in order; one batched call for all of them."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cache
 from hashlib import sha256
 from itertools import islice
 from json.encoder import encode_basestring_ascii as quoted
+from operator import attrgetter
 from typing import Any
 
 from persona_env.judges import Judge, Question, Verdict
@@ -142,22 +143,28 @@ def verdict_keys(identity: Mapping[str, Any], questions: Sequence[Question]) -> 
 
 def _question_json(question: Question, people: dict[int, str]) -> str:
     """Returns kind and fields as canonical JSON, with the digest of a persona in its place."""
-    head, names = _shape(type(question))
-    return head + ",".join([opening + _value_json(getattr(question, name), people) for name, opening in names]) + "}"
+    form, values = _shape(type(question))
+    written = [
+        quoted(value) if type(value) is str else people.get(id(value)) or _value_json(value, people)
+        for value in values(question)
+    ]
+    return form % tuple(written)
 
 
 @cache
-def _shape(kind: type[Question]) -> tuple[str, list[tuple[str, str]]]:
+def _shape(kind: type[Question]) -> tuple[str, Callable[[Question], tuple[object, ...]]]:
+    """Returns the JSON of a kind with a place for each field, and what reads the fields in that order."""
     names = sorted(field.name for field in fields(kind))
-    return f'"{kind.__name__}",{{', [(name, f'"{name}":') for name in names]
+    places = ",".join(f'"{name}":%s' for name in names)
+    read = attrgetter(*names)
+    return f'"{kind.__name__}",{{{places}}}', read if len(names) > 1 else lambda question: (read(question),)
 
 
 def _value_json(value: object, people: dict[int, str]) -> str:
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, Persona):
-        if id(value) not in people:
-            people[id(value)] = f'"{_digest(asdict(value))}"'
+        people[id(value)] = f'"{_digest(asdict(value))}"'
         return people[id(value)]
     if isinstance(value, tuple):
         return f"[{','.join([quoted(text) for text in value])}]"

@@ -15,6 +15,7 @@ from typing import Any
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question
 from persona_env.judges.asker import Polarity, Query
 from persona_env.judges.sanitise import PLACEHOLDER, as_json, fill
+from persona_env.logs.nodes import printable
 from persona_env.persona import ROLES
 
 __all__ = ["PLACES", "JudgePrompts", "Wording"]
@@ -130,21 +131,27 @@ class JudgePrompts:
 
 def _files(folder: Path) -> dict[str, Path]:
     """Returns the prompt file of each role that a folder has one for."""
-    found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    try:
+        found = {path.stem: path for path in sorted(folder.glob("*.toml"))}
+    except (OSError, ValueError):
+        found = {}
     if not found:
-        raise ValueError(f"Expected judge prompts in {folder}, got no .toml file there: name the folder that has them.")
+        where = printable(str(folder))
+        raise ValueError(f"Expected judge prompts in {where}, got no .toml file there: name the folder that has them.")
     for role, path in found.items():
         if role not in ROLES:
             wanted = ", ".join(f"{role}.toml" for role in ROLES)
-            raise ValueError(f"Expected judge prompts called {wanted}, got {path}: rename or remove it.")
+            raise ValueError(f"Expected judge prompts called {wanted}, got {path.name!a}: rename or remove it.")
     return found
 
 
 def _read(path: Traversable) -> tuple[str, dict[str, Wording]]:
     try:
+        if not path.is_file():
+            raise OSError("no plain file")
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:120]
+    except (OSError, ValueError, RecursionError) as error:
+        why = printable(" ".join(str(error).split()))[:120]
         raise ValueError(f"Expected a TOML file at {path}, got an error ({why}): correct it.") from None
     for key in tables:
         if key != "system" and key not in PLACES:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import sqlite3
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +35,7 @@ _TABLE = (
 )
 _ALL = "SELECT key, mark, verdict FROM verdicts ORDER BY id"
 _BATCH = 500  # keys in one statement: SQLite may have been built with a limit of 999
+_SCAN = 4  # where at least one row in so many is wanted, reading all of them in order costs less than looking up
 _T = TypeVar("_T")
 
 
@@ -111,8 +114,7 @@ class VerdictStore:
             keys: From `verdict_key`; any number, in any order.
         """
         names = key_bytes(keys)
-        wanted = sorted(names)  # neighbours in the index: half the time of any other order
-        found = self._run(lambda connection: self._read(connection, wanted))
+        found = self._run(lambda connection: self._found(connection, names))
         return {names[key]: verdict for key, verdict in found.items()}
 
     def put_many(self, verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
@@ -227,9 +229,28 @@ class VerdictStore:
                 connection.execute(f"PRAGMA user_version={_SCHEMA}")
                 connection.execute(_TABLE)
 
+    def _found(self, connection: sqlite3.Connection, names: Mapping[bytes, str]) -> dict[bytes, Verdict]:
+        """Returns what is kept under these keys: what a scan finds, where it pays, and the rest by the index."""
+        found = self._scanned(connection, names) if len(names) > _BATCH else {}
+        if len(found) < len(names):
+            found |= self._read(connection, sorted(key for key in names if key not in found))
+        return found
+
+    def _scanned(self, connection: sqlite3.Connection, names: Mapping[bytes, str]) -> dict[bytes, Verdict]:
+        """Returns the whole rows with these keys in the order of the file; nothing where most rows are others."""
+        found = dict[bytes, Verdict]()
+        (last,) = connection.execute("SELECT max(id) FROM verdicts").fetchone()
+        if last is None or last > _SCAN * len(names):
+            return found
+        rows = connection.execute(_ALL)
+        with _collector_paused():
+            while batch := rows.fetchmany(_BATCH):
+                found.update(read_rows([row for row in batch if row[0] in names])[0])
+        return found
+
     def _read(self, connection: sqlite3.Connection, wanted: list[bytes]) -> dict[bytes, Verdict]:
         found = dict[bytes, Verdict]()
-        for start in range(0, len(wanted), _BATCH):
+        for start in range(0, len(wanted), _BATCH):  # sorted: neighbours in the index take half the time
             keys = wanted[start : start + _BATCH]
             marks = ",".join("?" * len(keys))
             rows = connection.execute(f"SELECT key, mark, verdict FROM verdicts WHERE key IN ({marks})", keys)
@@ -276,6 +297,21 @@ class VerdictStore:
         if code in BUSY:
             return StoreBusy(f"Expected {self.path} within {self.patience:g} s, got {error}: end what holds it.")
         return self._unwritable(str(error)) if code in UNWRITABLE else self._unreadable(f"a damaged file ({error})")
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Verdicts are in no cycle, and the collector would walk the whole heap time and again as many are made.
+
+    Only where the lock is held: no process is forked from here with the collector switched off.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 # A child must not inherit open files: SQLite would take the parent's locks for the child's own.

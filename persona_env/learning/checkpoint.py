@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from persona_env.learning.run_folder import RunFolder
 
 __all__ = ["ROLLOUT", "Checkpoints"]
@@ -75,7 +77,10 @@ def _is_whole(path: Path) -> bool:
     try:
         sums = json.loads((path / _SUMS).read_text(encoding="utf-8"))
         parts = {part.name: _digest(part) for part in path.iterdir() if part.name != _SUMS}
-    except (OSError, ValueError):
+        for part in path.glob("*.safetensors"):
+            with safe_open(part, "numpy"):
+                pass
+    except (OSError, ValueError, RecursionError, SafetensorError):
         return False
     return bool(parts) and parts == sums
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from persona_env.logs.nodes import printable, shown
+
 __all__ = ["Plain"]
 
 _KIND = "is"
+_DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
 class Plain:
@@ -61,21 +64,32 @@ class Plain:
         """Returns what `write` was given.
 
         Raises:
-            ValueError: If the data are of no known kind.
+            ValueError: If the data are of no known kind, or not what was written of it.
         """
+        try:
+            return self._read(value)
+        except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            if isinstance(error, ValueError) and str(error).startswith("Expected "):
+                raise
+            why = printable(" ".join(str(error).split()))[:80]
+            raise ValueError(
+                f"Expected records as this version writes them, got an error ({why}): the file is not what was written."
+            ) from None
+
+    def _read(self, value: Any) -> Any:
         if isinstance(value, list):
-            return tuple(self.read(item) for item in value)
+            return tuple(self._read(item) for item in value)
         if not isinstance(value, dict):
             return value
         kind, fields = value.get(_KIND), {key: item for key, item in value.items() if key != _KIND}
         if kind == "float":
             return float(fields["of"])
         if kind == "mapping":
-            return {key: self.read(item) for key, item in fields["of"].items()}
-        if kind == "array":
+            return {key: self._read(item) for key, item in fields["of"].items()}
+        if kind == "array" and fields["dtype"] in _DTYPES:
             return np.array(fields["of"], fields["dtype"])
         if kind not in self._kinds:
             raise ValueError(
-                f"Expected a record of {', '.join(self._kinds)}, got {kind!r}: the file is of another version."
+                f"Expected a record of {', '.join(self._kinds)}, got {shown(kind)}: the file is of another version."
             )
-        return self._kinds[kind](**{name: self.read(item) for name, item in fields.items()})
+        return self._kinds[kind](**{name: self._read(item) for name, item in fields.items()})

@@ -13,6 +13,9 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from persona_env.logs.nodes import printable
+from persona_env.logs.strict_json import open_draft, unseen_escaped
+
 try:
     import fcntl
 except ImportError:  # not on Windows, where nothing keeps two processes apart
@@ -40,23 +43,40 @@ class RunFolder:
         resume: Whether a run goes on there.
 
     Raises:
-        ValueError: If the folder is not as it must be.
+        ValueError: If the folder is not as it must be. A link in the folder of a run that goes on is refused: what
+            it points to is no part of the run.
     """
 
     def __init__(self, path: str | Path, *, resume: bool = False):
         self.path, self.resumed = Path(path), resume
         self._unlock: Callable[[], Any] = lambda: None
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"Expected a folder for the run, got the file {path}: give another --out.")
-        if resume and not (self.path / CONFIG).is_file():
+        shown = printable(str(path))
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise ValueError(f"Expected a folder for the run, got the file {shown}: give another --out.")
+            _check_name(self.path)
+            if resume:
+                self._check_begun(shown)
+            elif self.path.is_dir() and any(not _is_draft(found.name) for found in self.path.iterdir()):
+                way_out = f" or go on with --resume {shown}" if (self.path / CONFIG).is_file() else ""
+                raise ValueError(
+                    f"Expected an empty folder for the run, got {shown} with files in it: give another --out{way_out}."
+                )
+        except OSError as error:
             raise ValueError(
-                f"Expected a run folder with a {CONFIG}, got {path} without one: name a run that has begun."
-            )
-        if not resume and self.path.is_dir() and any(not _is_draft(found.name) for found in self.path.iterdir()):
-            way_out = f" or go on with --resume {path}" if (self.path / CONFIG).is_file() else ""
+                f"Expected a folder that can be read, got {shown} ({error.strerror}): give another --out."
+            ) from None
+
+    def _check_begun(self, shown: str) -> None:
+        if not (self.path / CONFIG).is_file():
             raise ValueError(
-                f"Expected an empty folder for the run, got {path} with files in it: give another --out{way_out}."
+                f"Expected a run folder with a {CONFIG}, got {shown} without one: name a run that has begun."
             )
+        for found in self.path.rglob("*"):
+            if found.is_symlink() and not _is_draft(found.name):
+                raise ValueError(
+                    f"Expected a run folder of plain files, got the link {found.name!a} in {shown}: put the file there."
+                )
 
     def create(self) -> RunFolder:
         """Makes the folder, locks it for this process, tries to write in it, and clears half-written drafts away.
@@ -64,18 +84,23 @@ class RunFolder:
         Raises:
             ValueError: If that fails, or another process has it; nothing is left behind.
         """
+        missing = [path for path in (self.path, *self.path.parents) if not os.path.lexists(path)]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock()
-            probe = self.path / ".writable.tmp"
-            probe.touch()
+            open_draft(self.path / ".writable.tmp").close()
+            for folder in (self.path, self.path / "checkpoints"):
+                for draft in filter(lambda found: _is_draft(found.name), folder.iterdir() if folder.is_dir() else ()):
+                    _remove(draft)
         except OSError as error:
+            self.close()
+            for path in missing:  # the deepest first; what is not empty stays
+                with contextlib.suppress(OSError):
+                    path.rmdir()
+            shown = printable(str(self.path))
             raise ValueError(
-                f"Expected a folder that can be written, got {self.path} ({error.strerror}): give another --out."
+                f"Expected a folder that can be written, got {shown} ({error.strerror}): give another --out."
             ) from None
-        for folder in (self.path, self.path / "checkpoints"):
-            for draft in filter(lambda found: _is_draft(found.name), folder.iterdir() if folder.is_dir() else ()):
-                shutil.rmtree(draft) if draft.is_dir() else draft.unlink()
         return self
 
     def _lock(self) -> None:
@@ -102,14 +127,19 @@ class RunFolder:
         Raises:
             ValueError: If it cannot be read.
         """
+        place = printable(str(self.path / name))
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ValueError(f"Expected JSON at {self.path / name}, got {error}: give a whole run folder.") from None
+            found = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            why = printable(str(error))[:120]
+            raise ValueError(f"Expected JSON at {place}, got {why}: give a whole run folder.") from None
+        if not isinstance(found, dict):
+            raise ValueError(f"Expected an object at {place}, got other JSON: give a whole run folder.")
+        return found
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
         """Writes a JSON file whole."""
-        text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+        text = unseen_escaped(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
         return self.write_text(name, text + "\n")
 
     def write_text(self, name: str, text: str) -> Path:
@@ -122,7 +152,7 @@ class RunFolder:
         draft = _draft_of(target)
         with self._room_for(target):
             try:
-                with open(draft, "w", encoding="utf-8") as file:
+                with open_draft(draft) as file:
                     file.write(text)
                     file.flush()
                     os.fsync(file.fileno())
@@ -155,10 +185,16 @@ class RunFolder:
                 os.close(handle)
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """Returns the whole lines of a JSONL file, none where there is no file."""
+        """Returns the whole lines of a JSONL file, none where there is no file.
+
+        Raises:
+            ValueError: If one is no JSON object.
+        """
         path = self.path / name
         text = path.read_bytes() if path.is_file() else b""
-        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+        return [
+            _row(line, path, number) for number, line in enumerate(text[: text.rfind(b"\n") + 1].split(b"\n")[:-1], 1)
+        ]
 
     def size(self, name: str) -> int:
         """Returns the bytes of a file, 0 where there is none."""
@@ -217,6 +253,31 @@ class RunFolder:
         except (OSError, SafetensorError) as error:
             why = getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
             raise CannotWrite(path, why, self.path) from error
+
+
+def _check_name(path: Path) -> None:
+    try:
+        if b"\x00" not in os.fsencode(path):
+            return
+    except UnicodeEncodeError:
+        pass
+    raise ValueError(f"Expected a folder for the run, got {str(path)!a:.80}: give a name that a folder can have.")
+
+
+def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        place = f"{printable(str(path))} line {number}"
+        raise ValueError(f"Expected a JSON object at {place}, got something else: give a whole run folder.")
+    return found
+
+
+def _remove(draft: Path) -> None:
+    """Removes a draft; where it is a link, not what it points to."""
+    shutil.rmtree(draft) if draft.is_dir() and not draft.is_symlink() else draft.unlink()
 
 
 def _draft_of(target: Path) -> Path:

@@ -45,12 +45,18 @@ class RunJudge:
         for asker in _askers(self._base):
             asker.client = type(asker.client)(asker.client.endpoint, patience=settings.judge_patience)
         self._asked: Judge = self._base
+        self._canaries: Any = None
         self._kept: list[Any] = []
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """All that can change a verdict."""
         return getattr(self._base, "identity", {"spec": self._settings.judge})
+
+    @property
+    def wrapped(self) -> Judge:
+        """The judge with all that stands around it."""
+        return self._asked
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """Returns the verdicts, in order.
@@ -77,7 +83,8 @@ class RunJudge:
         from persona_env.judges.store import VerdictStore
 
         s = self._settings
-        asked: Judge = self._within_budget(Canaries(self._base, load_cast(s.role, s.personas, "train")), spent or {})
+        self._canaries = Canaries(self._base, load_cast(s.role, s.personas, "train"))
+        asked = self._within_budget(self._canaries, spent or {})
         if s.judge_cache:
             asked = KeptJudge(asked, VerdictStore(s.judge_cache))
             self._kept.append(asked)
@@ -103,14 +110,21 @@ class RunJudge:
             kept.store.close()
 
     def usage(self) -> dict[str, int]:
-        """Returns what this process has used so far: `calls`, `tokens`, and `cache_hits`, which cost nothing."""
+        """Returns the counts of `JudgeCosts` for this process so far; nothing for an exact judge."""
         found = getattr(self._base, "usage", None)
         if self.exact or found is None:
             return {}
+        canaries = [*self._canaries.counts.values()] if self._canaries else []
+        agreement = [*getattr(self._base, "agreement", {}).values()]
         return {
             "calls": found.calls,
             "tokens": found.prompt_tokens + found.completion_tokens,
             "cache_hits": sum(kept.hits for kept in self._kept),
+            "canaries": sum(count.asked for count in canaries),
+            "canaries_failed": sum(count.failed for count in canaries),
+            "pairs": sum(kind.pairs for kind in agreement),
+            "agreed": sum(kind.agreed for kind in agreement),
+            "damaged": sum(kept.store.damaged for kept in self._kept),
         }
 
     def watch(self, on_wait: Callable[[float], None]) -> None:

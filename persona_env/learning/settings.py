@@ -174,7 +174,7 @@ class Settings:
         """Checks what no number or text may be, whatever it stands for."""
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
-            if isinstance(value, int | float) and not abs(value) < _MOST:
+            if isinstance(value, int | float) and abs(value) >= _MOST:
                 raise ValueError(f"Expected {name} below {_MOST:.0e}, got {shown(value)}: give a smaller one.")
             if isinstance(value, str) and ("\x00" in value or not is_utf8(value)):
                 raise ValueError(f"Expected a text as {name}, got {shown(value)}: give one that UTF-8 can hold.")
@@ -201,10 +201,13 @@ class Settings:
         Raises:
             ValueError: If they are those of another version, or wrong; the source is named.
         """
-        odd = sorted(values.keys() ^ cls.__dataclass_fields__.keys())
+        odd, place = sorted(values.keys() ^ cls.__dataclass_fields__.keys()), printable(str(source))
         if odd:
-            raise ValueError(f"Expected the settings of this version in {printable(str(source))}, got others "
-                             f"({', '.join(map(shown, odd[:9]))}): go on with the version that began the run.")  # fmt: skip
+            others = ", ".join(map(shown, odd[:9]))
+            raise ValueError(
+                f"Expected the settings of this version in {place}, got others ({others}): "
+                "go on with the version that began the run."
+            )
         _check_types(values, source)
         return cls(**values)
 

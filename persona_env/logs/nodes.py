@@ -6,19 +6,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard, cast
 
-__all__ = ["MAX_TEXT", "LogError", "Node", "is_plain", "is_utf8", "shown"]
+__all__ = ["MAX_TEXT", "LogError", "Node", "is_plain", "is_utf8", "printable", "shown"]
 
 MAX_TEXT = 100_000
 """Characters of one text; the longest line, persona or reply seen in real logs has 4 000."""
 
 
 class LogError(ValueError):
-    """A file that is not what it should be: one line that names the file and the place in it."""
+    """A file that is not what it should be: one line that names the file and the place in it.
+
+    What cannot be printed, such as a control character in a file's name, is shown escaped.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(message if message.isprintable() else printable(message))
+
+
+def printable(text: str) -> str:
+    r"""Returns a text in which what cannot be printed is escaped: control, bidi and format characters.
+
+    >>> printable("a\x1b[2Jé\u202e")
+    'a\\x1b[2Jé\\u202e'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def shown(value: object) -> str:
     """Returns a value as an error message quotes it: one short line of ASCII."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except RecursionError:
+        return f"a {type(value).__name__} nested too deep"
+    except ValueError:  # Python spells no whole number of more than 4300 digits
+        return f"a {type(value).__name__} too large to be shown"
     return text if len(text) <= 40 else f"{text[:36]}...'"
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import BinaryIO, NoReturn, TextIO
 
 from persona_env.logs.nodes import LogError, Node, shown
 
 __all__ = [
     "MAX_LINE",
     "array_nodes",
+    "check_target",
     "first_byte",
     "json_text",
     "line_nodes",
+    "open_draft",
+    "open_file",
+    "unseen_escaped",
     "write_lines",
 ]
 
@@ -25,8 +31,9 @@ MAX_LINE = 64 << 20
 """Bytes of one JSONL line."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
-# JSON lets these stand in a text as they are, but str.splitlines and many tools end a line at them.
-_LINE_ENDS = {"\u0085": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+# JSON lets these stand in a text as they are: line ends of many tools, controls and bidi marks of terminals, and
+# halves of surrogate pairs, which UTF-8 cannot hold.
+_UNSEEN = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _RefusedError(ValueError):
@@ -69,16 +76,33 @@ def first_byte(path: str | Path) -> bytes:
         LogError: If there is none: no such file, a folder, nothing in it; or it opens with a byte order mark.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             head = file.read(1 << 16).lstrip(b" \t\r\n")
     except OSError as error:
-        what = "a folder" if Path(path).is_dir() else str(error.strerror or error)
-        raise LogError(f"Expected a file at {path}, got {what}: name a log or persona file.") from None
+        raise LogError(f"Expected a file at {path}, got {error.strerror or error}: name another.") from None
     if not head:
         raise LogError(f"Expected JSON at {path} line 1, got an empty file: name another, or write it again.")
     if head.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
         raise LogError(f"Expected UTF-8 at {path} line 1, got a byte order mark: save it as UTF-8 without one.")
     return head[:1]
+
+
+def open_file(path: str | Path, hint: str = "name a log or persona file") -> BinaryIO:
+    """Opens a file to read it. A pipe or a device is refused: what reads them may wait, or read, without end.
+
+    Raises:
+        LogError: If there is no such file, or it is none.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            return open(path, "rb")
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe or device"
+    except OSError as error:
+        what = error.strerror or str(error)
+    except ValueError:
+        what = "a name that no file can have"
+    raise LogError(f"Expected a file at {path}, got {what}: {hint}.")
 
 
 def _decoded(raw: bytes, place: str) -> str:
@@ -111,7 +135,8 @@ def array_nodes(path: str | Path, noun: str) -> Iterator[Node]:
         path: The file.
         noun: What an item is called in errors.
     """
-    text = _decoded(Path(path).read_bytes(), str(path))
+    with open_file(path) as file:
+        text = _decoded(file.read(), str(path))
     place, number = _skip(text, _skip(text, 0) + 1), 0
     if text[place : place + 1] == "]":
         _end(text, place + 1, path)
@@ -145,7 +170,7 @@ def _end(text: str, place: int, path: str | Path) -> None:
 
 def line_nodes(path: str | Path) -> Iterator[Node]:
     """Yields the values of a JSONL file, one line at a time; blank lines are skipped."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         number = 0
         while raw := file.readline(MAX_LINE + 1):
             number += 1
@@ -175,9 +200,52 @@ def json_text(value: object) -> str:
         raise LogError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
     except ValueError as error:
         raise LogError(f"Expected finite numbers to write, got {error}: leave them out.") from None
-    for end, escape in _LINE_ENDS.items():
-        text = text.replace(end, escape)
-    return text
+    return unseen_escaped(text)
+
+
+def unseen_escaped(text: str) -> str:
+    r"""Returns JSON in which what ends a line, steers a terminal or UTF-8 cannot hold is escaped; it means the same.
+
+    >>> print(unseen_escaped('["\u202e", "\u00e9"]'))
+    ["\u202e", "é"]
+    """
+    return text if text.isascii() and "\x7f" not in text else _UNSEEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+def check_target(path: str | Path) -> Path:
+    """Returns the path of a file that is to be written.
+
+    Raises:
+        LogError: If something else than a file is there, also a link: what it points at would stay as it was, or
+            be another's.
+    """
+    target, what = Path(path), ""
+    try:
+        mode = os.lstat(target).st_mode
+        if stat.S_ISLNK(mode):
+            what = "a link: name the file that it points to"
+        elif not stat.S_ISREG(mode):
+            what = f"{'a folder' if stat.S_ISDIR(mode) else 'a pipe or device'}: name another"
+    except FileNotFoundError:
+        what = "" if target.name else "no name: give one"
+    except OSError as error:
+        what = f"{error.strerror or error}: name another"
+    except ValueError:
+        what = "a name that no file can have: name another"
+    if what:
+        raise LogError(f"Expected a file that can be written at {path}, got {what}.")
+    return target
+
+
+def open_draft(draft: Path) -> TextIO:
+    """Opens a new file under a name of ours; what stood there is removed, and where it is a link, not followed.
+
+    Raises:
+        OSError: If that fails.
+    """
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    return open(handle, "w", encoding="utf-8", newline="\n")
 
 
 def write_lines(path: str | Path, lines: Iterable[str]) -> int:
@@ -186,11 +254,11 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> int:
     Raises:
         LogError: If the file cannot be written.
     """
-    target = Path(path)
+    target = check_target(path)
     draft = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     count = 0
     try:
-        with open(draft, "w", encoding="utf-8", newline="\n") as file:
+        with open_draft(draft) as file:
             for line in lines:
                 file.write(f"{line}\n")
                 count += 1
@@ -200,5 +268,6 @@ def write_lines(path: str | Path, lines: Iterable[str]) -> int:
     except OSError as error:
         raise LogError(f"Expected a file that can be written, got {path} ({error.strerror}): name another.") from None
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
     return count

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from persona_env.logs.nodes import MAX_TEXT, LogError, Node
 from persona_env.logs.records import LoggedDialogue, LoggedMessage, LoggedSpeaker
-from persona_env.logs.strict_json import first_byte
+from persona_env.logs.strict_json import first_byte, open_file
 from persona_env.persona import Persona
 
 __all__ = ["COLUMNS", "ChatRow", "load_dialogues", "read_chats"]
@@ -80,7 +80,7 @@ def _records(path: str | Path) -> Iterator[list[str]]:
 
 def _lines(path: str | Path) -> Iterator[str]:
     """Yields the lines of a file with their ends; none of them fills the memory."""
-    with open(path, "rb") as file:
+    with open_file(path) as file:
         number = 0
         while raw := file.readline(_LONGEST + 1):
             number += 1

@@ -13,7 +13,7 @@ from persona_env.remote.breaker import Breaker
 from persona_env.remote.chat import ChatReply, ChatRequest, Usage
 from persona_env.remote.completion import Completion
 from persona_env.remote.endpoint import Endpoint
-from persona_env.remote.faults import BadReply, Overloaded, Quarantined, RemoteFault, TooLong, Unavailable, Unreachable
+from persona_env.remote.faults import BadReply, Overloaded, RemoteFault, TooLong, Unavailable, Unreachable
 from persona_env.remote.gate import Gate
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Asking"]
 
 _SAME = 4
-_ALONE, _TOO_MANY = 2, 3
 _LONG_WAIT = 5.0
 
 
@@ -36,6 +35,7 @@ class _Item:
     failed: int = 0
     refused: int = 0
     deaths: int = 0
+    alone: bool = False
     last_text: str = ""
     same: int = 0
 
@@ -67,15 +67,17 @@ class Asking:
         self._patience, self._longest, self._tell = patience, longest, tell
         self._channel = _channel(endpoint, deadline)
         self._name = endpoint.base_url
-        self._gate, self._breaker = Gate(max_in_flight), Breaker(self._name, patience, tell)
+        self._breaker = Breaker(self._name, patience, tell)
+        self._gate = Gate(max_in_flight, self._breaker)
         self._rng = random.Random(0)
         self._last_reply = 0.0
         self.usage = Usage()
 
     def start(self) -> None:
-        """Notes that something new is to be asked."""
-        self._breaker.start()
-        self._last_reply = time.monotonic()
+        """Notes that something new is to be asked; where nothing else is, the server gets another chance."""
+        if self._gate.is_empty:
+            self._breaker.reset()
+            self._last_reply = time.monotonic()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -99,15 +101,11 @@ class Asking:
                 raise
             except RemoteFault as fault:
                 if self._is_over(item, fault):
-                    dead = item.deaths >= _TOO_MANY
-                    return Quarantined("the server went down with this each time; put aside") if dead else fault
+                    return fault
                 await asyncio.sleep(self._wait(item, fault))
 
     async def _attempt(self, item: _Item, accept: Callable[[ChatReply], None] | None) -> ChatReply:
-        async with self._gate.enter(alone=item.deaths >= _ALONE):
-            await self._gate.keep_pace()
-            await self._breaker.admit()
-            sent_at = time.monotonic()
+        async with self._gate.enter(item) as sent_at:
             self._count(calls=1, retries=int(item.calls > 0))
             item.calls += 1
             try:
@@ -145,14 +143,14 @@ class Asking:
     def _note(self, fault: RemoteFault, item: _Item, sent_at: float) -> None:
         """Tells all who must know what happened to a request."""
         now = time.monotonic()
-        self._breaker.failed(fault, item, sent_at)
+        was_attempt = self._breaker.failed(fault, item, sent_at, now)
         if isinstance(fault, Overloaded):
             item.refused += 1
             self._gate.pace.refused(now, sent_at)
             self._be_patient(fault, now)
             return
         self._gate.pace.answered(now, sent_at)
-        if not self._breaker.is_down:  # what nobody could have answered is no attempt
+        if was_attempt:
             self._last_reply = now
             item.failed += 1
 
@@ -169,9 +167,7 @@ class Asking:
             self._tell(waited)
 
     def _is_over(self, item: _Item, fault: RemoteFault) -> bool:
-        if not fault.again or item.deaths >= _TOO_MANY:
-            return True
-        return item.failed >= self._attempts or item.same >= _SAME
+        return not fault.again or item.failed >= self._attempts or item.same >= _SAME
 
     def _wait(self, item: _Item, fault: RemoteFault) -> float:
         """Returns the seconds before it is asked again: growing, with chance, or those the server asks for."""

@@ -44,9 +44,14 @@ class ChatClient:
     Raises:
         ValueError: If an argument is out of range, or the extra `openai` is missing.
 
+    Attributes:
+        waits: Whoever asks it waits for a server (see `persona_env.judges.waiting`).
+
     Example:
         `ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")).complete([request])`
     """
+
+    waits = True
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class ChatClient:
         told = weakref.WeakMethod(self._tell)
         self._asking = Asking(endpoint, deadline, attempts, max_in_flight, patience, longest, _weakly(told))
         self._thread = LoopThread()
+        self._completing: set[Future[list[ChatReply | RemoteFault]]] = set()
         self._finalizer = weakref.finalize(self, self._thread.stop, self._asking.close)
 
     @property
@@ -94,6 +100,7 @@ class ChatClient:
         if not requests:
             return []
         future = self.submit(requests, accept)
+        self._completing.add(future)
         try:
             return future.result()
         except CancelledError:
@@ -101,6 +108,13 @@ class ChatClient:
         except BaseException:  # KeyboardInterrupt above all: nothing stays in flight
             future.cancel()
             raise
+        finally:
+            self._completing.discard(future)
+
+    def interrupt(self) -> None:
+        """Stops what other threads wait for in `complete`, which raises there as if it were closed; it stays open."""
+        for future in tuple(self._completing):
+            future.cancel()
 
     def submit(
         self, requests: Sequence[ChatRequest], accept: Callable[[ChatReply], None] | None = None

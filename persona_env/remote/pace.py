@@ -8,7 +8,9 @@ __all__ = ["Pace"]
 
 _SHARE, _MUCH = 0.08, 0.15
 _FASTER, _FIND = 1.25, 2.0
-_CALM = 8
+_CALM, _IN_A_ROW = 8, 2
+_SLOWEST_FIRST = 8.0
+_LATE = 0.05  # what a timer that fires late may make up for
 _ANSWERS, _FEW, _ENOUGH = 40, 6, 4
 
 
@@ -17,9 +19,9 @@ class Pace:
 
     Time is cut into spans of about 40 requests. The rate falls to what the server answered in a span in which it
     turned some away. Now and then a span is faster by a quarter: it ends at the fourth refusal, or the rate
-    grows where the server keeps up. Refusals that a lower rate does not make fewer are not about speed, and
-    are not obeyed. Halving at each 429 instead would hunt around the limit, and collapse under a few that mean
-    nothing.
+    grows where the server keeps up, and doubles where it did so twice. What is refused at any speed is not about
+    speed: only what comes on top of it is obeyed. Halving at each 429 instead would hunt around the limit, and
+    collapse under a few that mean nothing.
 
     >>> pace = Pace()
     >>> pace.sent(10.0)
@@ -33,6 +35,7 @@ class Pace:
         self._span_ends = math.inf
         self._answered = self._refused = self._calm = 0
         self._begin, self._last_share = -math.inf, 0.0
+        self._usual, self._grown = 0.0, 0
         self._finding, self._probing = True, False
         self._patience = 1
         self._recent = list[float]()
@@ -44,7 +47,7 @@ class Pace:
     def sent(self, now: float) -> None:
         """Notes that a request is sent now."""
         if self.rate < math.inf:
-            self._free_at = max(self._free_at, now - 1 / self.rate) + 1 / (self.rate * self._gain)
+            self._free_at = max(self._free_at, now - max(1 / self.rate, _LATE)) + 1 / (self.rate * self._gain)
 
     @property
     def _gain(self) -> float:
@@ -70,7 +73,7 @@ class Pace:
         """Notes that the server asked for patience."""
         if self.rate == math.inf:
             first = sum(moment > now - 1 for moment in self._recent)
-            self.rate, self._recent = max(first, 2.0), []
+            self.rate, self._recent = max(first, _SLOWEST_FIRST), []
             self._free_at = now
             self._begin_span(now)
         elif sent >= self._begin:
@@ -101,9 +104,12 @@ class Pace:
         """Keeps what was reached; goes on growing as long as the server keeps up and there is enough to ask."""
         self.rate = max(self.rate, reached)
         goes_on = reached > 0.6 * self.rate
-        was_finding = self._finding
-        self._finding = was_finding and goes_on and not (share > _MUCH and self._refused > 2)
-        self._probing = not self._finding and goes_on and share <= _SHARE
+        was_finding, more = self._finding, share - self._usual
+        self._finding = was_finding and goes_on and not (more > _MUCH and self._refused > 2)
+        self._probing = not self._finding and goes_on and more <= _SHARE
+        self._grown = self._grown + 1 if self._probing and not was_finding else 0
+        if self._grown >= _IN_A_ROW:
+            self._grown, self._probing, self._finding = 0, False, True
         self._patience = 1 if was_finding or self._probing else min(2 * self._patience, _CALM)
         self._calm, self._last_share = 0, 0.0
 
@@ -111,7 +117,8 @@ class Pace:
         """Falls back to what was reached; where that does not help, the refusals are not about speed."""
         self._calm += 1
         if share <= _SHARE:
-            self.rate *= 1 - share / 2
+            self.rate *= 1 - max(share - self._usual, 0.0) / 2
+            self._usual = (self._usual + share) / 2
             self._probing, self._last_share = self._calm >= self._patience, 0.0
         elif self._last_share and share > 0.7 * self._last_share:
             self.rate, self._finding = self.rate / max(1 - share, 0.5), True

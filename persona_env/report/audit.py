@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from persona_env.logs import LoggedDialogue, SpeakerKey, load_logs
-from persona_env.logs.strict_json import write_lines
+from persona_env.logs.strict_json import check_target, write_lines
 from persona_env.metrics.copying import Copying
 from persona_env.metrics.metric import LineMetric, Score
 from persona_env.metrics.paper import (
@@ -28,6 +28,7 @@ from persona_env.metrics.paper import (
 )
 from persona_env.metrics.repetition import Repetition
 from persona_env.metrics.statistics import clustered_mean
+from persona_env.report.terminal import Terminal, plain
 
 __all__ = ["Audit", "AuditRow", "audit_log", "audit_rows", "audit_table", "print_audit"]
 
@@ -196,6 +197,8 @@ def audit_table(paths: Iterable[str | Path]) -> RenderableType:
 
 def print_audit(paths: Iterable[str | Path], json_out: str | Path | None = None) -> None:
     """Prints the table, and writes rows and disagreements to a JSON file where one is given."""
+    if json_out is not None:
+        check_target(json_out)
     audits = [audit_log(path) for path in paths]
     if json_out is not None:
         found = {
@@ -203,7 +206,7 @@ def print_audit(paths: Iterable[str | Path], json_out: str | Path | None = None)
             "disagreements": [_plain(score) for one in audits for score in one.disagreements],
         }
         write_lines(json_out, [json.dumps(found, indent=2, allow_nan=False)])
-    Console().print(_rendered(audits))
+    Terminal().print(_rendered(audits))
 
 
 def _plain(score: PaperScore) -> dict[str, Any]:
@@ -229,9 +232,9 @@ def _rendered(audits: Sequence[Audit]) -> RenderableType:
         table.add_section()
         for place, row in enumerate(one.rows):
             if place == 0:
-                table.add_row(Text("/".join(Path(row.file).parts[-2:]), style="bold"))
+                table.add_row(Text(plain("/".join(Path(row.file).parts[-2:])), style="bold"))
             table.add_row(*(Text(cell) for cell in _cells(row)))
-    return Group(table, *(Text(note) for one in audits for note in _notes(one)))
+    return Group(table, *(Text(plain(note)) for one in audits for note in _notes(one)))
 
 
 def _cells(row: AuditRow) -> Iterator[str]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.text import Text
 
 from persona_env.bench.cases import Cases
 from persona_env.bench.outcome import Measured
@@ -22,13 +22,20 @@ from persona_env.learning.run_judge import RunJudge
 from persona_env.learning.settings import Settings, check_understanding
 from persona_env.logs import save_logs
 from persona_env.report.drift_table import simulator_table
+from persona_env.report.terminal import Terminal, plain
 from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["run_benchmark"]
 
 
 def run_benchmark(
-    simulators: Sequence[str], cases: Cases, judge: str, out: Path | None, *, resume: bool = False
+    simulators: Sequence[str],
+    cases: Cases,
+    judge: str,
+    out: Path | None,
+    *,
+    resume: bool = False,
+    patience: float = 600.0,
 ) -> dict[str, Scores]:
     """Plays the cases with each simulator, prints one table and, where asked, writes a folder.
 
@@ -38,6 +45,7 @@ def run_benchmark(
         judge: The judge's spec.
         out: A folder for the dialogues and the figures; None for none.
         resume: Whether a benchmark was cut off there: what it has measured is read again.
+        patience: Seconds that a judge behind a server may be away.
 
     Raises:
         ValueError: If a simulator or judge cannot be had, the folder is not empty, or another benchmark
@@ -45,18 +53,17 @@ def run_benchmark(
         RunEnded: If the judge cannot go on; what was measured stays in the folder.
     """
     check_understanding(judge, cases.personas)
-    console = Console()
-    folder = RunFolder(out, resume=resume).create() if out else None
+    console = Terminal()
+    folder = RunFolder(out, resume=resume) if out else None
+    ears = RunJudge(Settings(role=cases.role, personas=cases.personas, judge=judge, judge_patience=patience))
+    speakers = {spec: load_speaker(spec) for spec in simulators}
     if folder:
-        _keep_config(folder, {"simulators": [*simulators], "judge": judge, **asdict(cases)})
-    ears = RunJudge(Settings(role=cases.role, personas=cases.personas, judge=judge))
-    if folder:
+        _keep_config(folder.create(), {"simulators": [*simulators], "judge": judge, **asdict(cases)})
         ears.open(folder.path)
     checkpoints = Checkpoints(folder) if folder else None
-    speakers = {spec: load_speaker(spec) for spec in simulators}
     found: dict[str, Measured] = {}
     for number, (spec, speaker) in enumerate(speakers.items()):
-        with console.status(f"{spec} is talking"):
+        with console.status(Text(f"{plain(spec)} is talking")):
             found[spec] = _measured(f"{number:03d}", speaker, cases, ears, checkpoints)
     ears.close()
     scores = {spec: measured.scores for spec, measured in found.items()}
@@ -68,7 +75,7 @@ def run_benchmark(
         records = (one for spec, m in found.items() for one in dialogue_records(spec, m.played, m.scores))
         save_logs(folder.path / "dialogues.jsonl", records)
         folder.write_json("summary.json", {spec: measured.as_json() for spec, measured in scores.items()})
-        console.print(f"Run folder: {folder.path}/", highlight=False)
+        console.print(f"Run folder: {folder.path}/")
         folder.close()
     return scores
 

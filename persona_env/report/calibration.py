@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +16,13 @@ from persona_env.bench.calibrate import LEAST_LABELS, LEAST_LOW, LEAST_PEOPLE, S
 from persona_env.bench.calibration import FILE, Calibration, Figure
 from persona_env.bench.label_file import question_fields
 from persona_env.bench.labels import Annotators, load_labels
-from persona_env.judges import load_judge
+from persona_env.judges import Judge, load_judge
+from persona_env.judges.committee import Committee
+from persona_env.judges.kept import KeptJudge
+from persona_env.judges.store import VerdictStore
 from persona_env.learning.run_folder import RunFolder
-from persona_env.logs.strict_json import json_text, write_lines
+from persona_env.logs.strict_json import check_target, json_text, write_lines
+from persona_env.report.terminal import Terminal, plain
 
 __all__ = ["calibration_table", "run_calibration", "verdict_sentence"]
 
@@ -38,6 +43,7 @@ def run_calibration(
     paths: Sequence[Path],
     *,
     prompts: Path | None = None,
+    cache: Path | None = None,
     roles: Sequence[str] = (),
     limit: int | None = None,
     seed: int = 0,
@@ -50,8 +56,9 @@ def run_calibration(
         spec: The judge.
         paths: The files of labels.
         prompts: A folder with judge prompts; ours where None.
+        cache: A file of verdicts that runs share; what a judge has said there is not asked again.
         roles: Only these; all where empty.
-        limit: At most so many questions of each role and kind.
+        limit: At most so many questions of each role, kind and label.
         seed: What they are drawn with.
         json_out: A file for the figures.
         out: A folder for the figures (`calibration.json`) and each verdict (`verdicts.jsonl`).
@@ -60,13 +67,15 @@ def run_calibration(
         ValueError: If the judge or the labels cannot be had, the labels are all of one class, or the
             folder is not empty.
     """
-    console = Console()
+    console = Terminal()
+    if json_out is not None:
+        check_target(json_out)
     labels = load_labels(paths, roles)
     labels = labels if limit is None else labels.limited(limit, seed)
     labels.check_classes()
     judge = load_judge(spec, prompts=prompts)
     folder = RunFolder(out).create() if out else None
-    with Progress(console=console, transient=True) as progress:
+    with _kept(judge, cache) as judge, Progress(console=console, transient=True) as progress:
         task = progress.add_task("judging", total=len(labels.items))
         found = calibrate(judge, labels, spec=spec, tick=lambda judged: progress.advance(task, judged))
     console.print(calibration_table(found))
@@ -76,6 +85,18 @@ def run_calibration(
     if json_out is not None:
         write_lines(json_out, [json_text(found.as_json())])
     return found
+
+
+@contextlib.contextmanager
+def _kept(judge: Judge, cache: Path | None) -> Iterator[Judge]:
+    """Yields a judge that asks only what the file does not know; each member for itself, where there are several."""
+    if cache is None:
+        yield judge
+        return
+    with VerdictStore(cache) as store:
+        members = judge.members if isinstance(judge, Committee) else (judge,)
+        kept = [KeptJudge(one, store) if hasattr(one, "usage") else one for one in members]
+        yield Committee(kept) if isinstance(judge, Committee) else kept[0]
 
 
 def _verdict_lines(found: Calibration) -> Iterator[str]:
@@ -95,7 +116,7 @@ def _verdict_lines(found: Calibration) -> Iterator[str]:
 def calibration_table(found: Calibration) -> RenderableType:
     """Returns the table of a calibration with what is to be said below it."""
     table = Table(
-        title=Text(f"{found.judge} held against labels"), caption=_CAPTION, box=box.SIMPLE_HEAD, pad_edge=False
+        title=Text(f"{plain(found.judge)} held against labels"), caption=_CAPTION, box=box.SIMPLE_HEAD, pad_edge=False
     )
     for name in ("", "the judge", "always consistent"):
         table.add_column(name, justify="right" if name else "left", no_wrap=bool(name))
@@ -107,7 +128,7 @@ def calibration_table(found: Calibration) -> RenderableType:
         for name in STATISTICS:
             cells = (_figure(row.judged[name]), _figure(row.constant[name]))
             table.add_row(f"  {_TITLES[name]}", *(Text(cell) for cell in cells))
-    return Group(table, *(Text(note) for note in _notes(found)))
+    return Group(table, *(Text(plain(note)) for note in _notes(found)))
 
 
 def _figure(figure: Figure) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from persona_env.bench.outcome import Comparison, Outcome
 from persona_env.bench.score import DRIFT_TYPES, Estimate, Scores, reductions
 from persona_env.metrics.statistics import Interval
+from persona_env.report.terminal import plain
 
 __all__ = ["drift_table", "simulator_table"]
 
@@ -36,8 +37,9 @@ _PERCENT = (*DRIFT_TYPES, "relevance", "copying", "repetition", "hedging")
 def drift_table(outcome: Outcome) -> Table:
     """Returns the table of a training run."""
     s = outcome.settings
+    title = f"{s.role}: {s.simulator}, judged by {s.judge}, on {s.split} people ({s.algorithm}, seed {s.seed})"
     table = Table(
-        title=Text(f"{s.role}: {s.simulator}, judged by {s.judge}, on {s.split} people ({s.algorithm}, seed {s.seed})"),
+        title=Text(plain(title)),
         caption=CAPTION,
         box=box.SIMPLE_HEAD,
         pad_edge=False,
@@ -55,7 +57,7 @@ def drift_table(outcome: Outcome) -> Table:
 
 def _add_drift(table: Table, comparison: Comparison) -> None:
     table.add_section()
-    table.add_row(f"[bold]drift over {comparison.lines} lines[/bold]")
+    table.add_row(Text(f"drift over {comparison.lines} lines", style="bold"))
     changes = reductions(comparison.before.scores, comparison.after.scores)
     for name in DRIFT_TYPES:
         before, after = (_inconsistency(m.scores.estimate(name)) for m in (comparison.before, comparison.after))
@@ -65,7 +67,7 @@ def _add_drift(table: Table, comparison: Comparison) -> None:
 
 def _add_seen(table: Table, seen: Scores, gap: Mapping[str, float | None]) -> None:
     table.add_section()
-    table.add_row("[bold]people met in training[/bold]", "", "", "unseen / seen")
+    table.add_row(Text("people met in training", style="bold"), "", "", "unseen / seen")
     for name in DRIFT_TYPES:
         ratio = gap.get(name)
         shown = "" if ratio is None else f"{ratio:.1f} x"
@@ -74,7 +76,8 @@ def _add_seen(table: Table, seen: Scores, gap: Mapping[str, float | None]) -> No
 
 def _add_guards(table: Table, comparison: Comparison, zero_drift: Scores | None) -> None:
     table.add_section()
-    table.add_row(f"[bold]guards over {comparison.lines} lines[/bold]", "", "", "zero drift" if zero_drift else "")
+    title = Text(f"guards over {comparison.lines} lines", style="bold")
+    table.add_row(title, "", "", "zero drift" if zero_drift else "")
     pair = comparison.before.scores, comparison.after.scores
     for name in pair[0].estimates:
         if name in DRIFT_TYPES:
@@ -88,10 +91,10 @@ def _add_guards(table: Table, comparison: Comparison, zero_drift: Scores | None)
 
 def simulator_table(title: str, scores: dict[str, Scores]) -> Table:
     """Returns simulators side by side: every drift type and guard, each with its interval."""
-    table = Table(title=Text(title), caption=CAPTION, box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(plain(title)), caption=CAPTION, box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)
     for simulator in scores:
-        table.add_column(Text(simulator), justify="right")
+        table.add_column(Text(plain(simulator)), justify="right")
     for name in next(iter(scores.values())).estimates:
         cells = (s.estimate(name) for s in scores.values())
         table.add_row(TITLES[name], *(_with_interval(name, cell) for cell in cells))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-from rich.console import Console
 from rich.text import Text
 
 from persona_env.bench.play import reply_seed
@@ -12,6 +11,7 @@ from persona_env.conversation import Conversation
 from persona_env.judges import Judge, load_judge
 from persona_env.metrics import Copying, LineToLine, PromptToLine, Relevance, Repetition, evaluate
 from persona_env.persona import Persona, role_named
+from persona_env.report.terminal import Terminal, plain
 from persona_env.speakers import load_speaker
 
 __all__ = ["talk"]
@@ -31,12 +31,12 @@ def talk(simulator: str, *, role: str, judge: str, seed: int, split: str) -> Con
     Raises:
         ValueError: If the simulator, judge, role or split cannot be had.
     """
-    console = Console()
+    console = Terminal()
     ears, speaker = load_judge(judge), load_speaker(simulator)
     persona = _somebody(role, split, seed)
     side = role_named(role)
     console.print(Text(f"You are the {side.task}. The {side.simulator}'s persona (hidden from you in a dialogue):"))
-    console.print(Text(f"  {persona.prompt}", style="dim"))
+    console.print(Text(f"  {plain(persona.prompt, 2)}", style="dim"))
     if persona.questions:
         hints = "  ".join(item.wording(0) for item in persona.questions[:4])
         console.print(Text(f"Ask, for example: {hints}\nAn empty line ends it."))
@@ -45,7 +45,7 @@ def talk(simulator: str, *, role: str, judge: str, seed: int, split: str) -> Con
         conversation = conversation.heard(heard)
         view = conversation.view("simulator", reply_seed(seed, len(conversation.lines)))
         conversation = conversation.said(speaker.reply([view])[0])
-        console.print(Text(f"{side.simulator}> {conversation.lines[-1]}", style="bold"))
+        console.print(Text(f"{side.simulator}> {plain(conversation.lines[-1], 4)}", style="bold"))
         console.print(_judged(conversation, ears))
     seconds = time.perf_counter() - begin
     console.print(Text(f"{len(conversation.lines)} lines in {seconds:.0f} s."))
@@ -59,7 +59,7 @@ def _somebody(role: str, split: str, seed: int) -> Persona:
     return people[seed % len(people)]
 
 
-def _heard(console: Console) -> str:
+def _heard(console: Terminal) -> str:
     try:
         return console.input("you> ", markup=False).strip()
     except EOFError:

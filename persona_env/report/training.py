@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -16,6 +15,7 @@ from persona_env.bench.outcome import Outcome
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings
 from persona_env.report.drift_table import drift_table
+from persona_env.report.terminal import Terminal
 from persona_env.report.transcript import telling_example, transcript
 
 __all__ = ["resume_training", "run_training"]
@@ -40,18 +40,20 @@ def run_training(
         ValueError: If anything the run needs cannot be had; nothing is left behind.
         CannotWrite: If there is no room on the disk; the run can be resumed.
     """
-    console = Console()
+    console = Terminal()
     folder = folder or RunFolder(out or _fresh_folder(settings))
     outcome = finished_outcome(folder, settings) if folder.resumed else None
     if outcome is None:
         job = MainJob(settings)
-        console.print(_plan(settings, folder), highlight=False)
+        console.print(_plan(settings, folder))
         if dry_run:
             return 0
         outcome = _with_progress(job, folder.create(), console)
         for name in job.damaged:
-            console.print(f"The checkpoint {name} is not as it was written; it was not used.", markup=False)
+            console.print(f"The checkpoint {name} is not as it was written; it was not used.")
     console.print(drift_table(outcome))
+    if outcome.settings.judge != "oracle":
+        console.print(outcome.judge_costs.sentence(outcome.settings.judge_budget, outcome.invalid_in_all))
     _show_example(outcome, folder, console)
     _say_how_it_ended(outcome, folder, console)
     folder.close()
@@ -77,23 +79,19 @@ def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = Fal
     return run_training(settings, None, dry_run=dry_run, folder=folder)
 
 
-def _say_how_it_ended(outcome: Outcome, folder: RunFolder, console: Console) -> None:
+def _say_how_it_ended(outcome: Outcome, folder: RunFolder, console: Terminal) -> None:
     if not outcome.calibrated:
         console.print(
             f"The judge {outcome.settings.judge} is not calibrated: nobody knows what its verdicts are worth. "
-            "Hold it against labels with persona-env judge calibrate.",
-            highlight=False,
-            markup=False,
+            "Hold it against labels with persona-env judge calibrate."
         )
     if outcome.status == "complete":
         seconds = sum(outcome.seconds.values())
-        console.print(f"{outcome.tokens:,} tokens, {seconds:.0f} s. Run folder: {folder.path}/", markup=False)
+        console.print(f"{outcome.tokens:,} tokens, {seconds:.0f} s. Run folder: {folder.path}/")
         return
     why = f"Stopped: {outcome.ended}" if outcome.ended else "Interrupted."
     console.print(
         f"{why} What there is stands in {folder.path}/; go on with: persona-env train --resume {folder.path}",
-        highlight=False,
-        markup=False,
         soft_wrap=True,
     )
 
@@ -113,7 +111,7 @@ def _plan(settings: Settings, folder: RunFolder) -> Text:
     )
 
 
-def _with_progress(job: MainJob, folder: RunFolder, console: Console) -> Outcome:
+def _with_progress(job: MainJob, folder: RunFolder, console: Terminal) -> Outcome:
     bar = Progress(
         TextColumn("{task.description:<14}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(), console=console,
@@ -136,7 +134,7 @@ def _with_progress(job: MainJob, folder: RunFolder, console: Console) -> Outcome
         return job.run(folder, progress)
 
 
-def _show_example(outcome: Outcome, folder: RunFolder, console: Console) -> None:
+def _show_example(outcome: Outcome, folder: RunFolder, console: Terminal) -> None:
     if not outcome.trained:
         return
     before, after = outcome.trained.before, outcome.trained.after

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from persona_env.bench.cases import Played
 from persona_env.bench.score import Scores
 from persona_env.persona import role_named
+from persona_env.report.terminal import plain
 
 __all__ = ["telling_example", "transcript"]
 
@@ -21,6 +22,8 @@ _MARKS = {
 def transcript(played: Played, scores: Scores, place: int) -> str:
     """Returns a dialogue as text; a line that drifts ends with what is wrong with it.
 
+    A line of several is indented, and what cannot be printed is escaped: no line can pass for another.
+
     Args:
         played: The dialogue.
         scores: The scores of the set it belongs to.
@@ -33,10 +36,10 @@ def transcript(played: Played, scores: Scores, place: int) -> str:
         "task": role.task if role.task != role.simulator else "other",
     }
     width = max(map(len, names.values())) + 1
-    rows = [talk.persona.prompt, ""]
+    rows = [plain(talk.persona.prompt), ""]
     index = 0
     for message in talk.messages:
-        row = f"{names[message.seat] + ':':<{width}} {message.text}"
+        row = f"{names[message.seat] + ':':<{width}} {plain(message.text, width + 1)}"
         if message.seat == "simulator":
             wrong = [mark for name, mark in _MARKS.items() if scores.dialogues[name][place].per_line[index] == 0]
             row += f"   <-- {', '.join(wrong)}" if wrong else ""

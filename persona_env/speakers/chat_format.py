@@ -37,7 +37,8 @@ _AWKWARD = {
 }
 _LOOKS_LIKE_CONTROL = re.compile(r"\s*(<.*>|\[.*\])\s*", re.DOTALL)
 _IMPOSSIBLE_BYTES = ("ÿ", "<0xFF>")  # how vocabularies spell the byte that no UTF-8 text has
-_REMEMBERED = 8192
+_REMEMBERED = 1 << 20  # characters and ids: lines come again and again, the prompts of a judge do not
+_EXHAUSTED = (ArithmeticError, RecursionError, MemoryError)  # what a template of bad will does
 
 
 class CannotCompose(ValueError):  # noqa: N818 - reads better where it is caught
@@ -74,6 +75,7 @@ class ChatFormat:
         self._tokenizer: Any = self.tokenizer  # typed more widely than it is
         self._segments = segments
         self._remembered: dict[str, tuple[int, ...]] = {}
+        self._room = _REMEMBERED
         controls = _control_tokens(rendering)
         self._control_ids = frozenset(i for i in controls.values() if i is not None)
         longest_first = sorted(controls, key=len, reverse=True)
@@ -119,8 +121,8 @@ class ChatFormat:
                 return cls(rendering, find_segments(rendering))
             except Misfit as misfit:
                 misfits.append(misfit)
-            except RENDER_ERRORS as error:
-                misfits.append(Misfit(0, f"raises {' '.join(str(error).split())[:120]!r}"))
+            except (*RENDER_ERRORS, *_EXHAUSTED) as error:
+                misfits.append(Misfit(0, f"raises {(' '.join(str(error).split())[:120] or type(error).__name__)!r}"))
         what = max(misfits, key=lambda misfit: misfit.depth)
         raise CannotCompose(
             f"Expected a chat template whose contexts grow by appending, got one that {what}: "
@@ -174,10 +176,19 @@ class ChatFormat:
     def _encode(self, text: str) -> list[int]:
         found = self._remembered.get(text)
         if found is None:
-            if len(self._remembered) >= _REMEMBERED:
-                self._remembered.clear()
-            found = self._remembered[text] = tuple(_encoded(self.tokenizer, text))
+            found = tuple(_encoded(self.tokenizer, text))
+            self._remember(text, found)
         return list(found)
+
+    def _remember(self, text: str, ids: tuple[int, ...]) -> None:
+        """Keeps what a text is in ids; forgets all of them once they hold too many characters together."""
+        cost = len(text) + len(ids)
+        if cost > self._room:
+            self._remembered.clear()
+            self._room = _REMEMBERED
+        if cost <= self._room:
+            self._remembered[text] = ids
+            self._room -= cost
 
     def _clean(self, text: str) -> str:
         """What somebody said cannot forge control tokens: `<|end|>` becomes `< |end|>`."""
@@ -248,9 +259,15 @@ def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None) -> str:
     if chat_template is not None and chat_template.endswith(".jinja"):
         path = Path(chat_template)
-        if not path.is_file():
-            raise CannotCompose(f"Expected a template file as chat_template=, got {chat_template!r}: no such file.")
-        return path.read_text(encoding="utf-8")
+        try:
+            found = path.read_text(encoding="utf-8") if path.is_file() else None
+        except (OSError, ValueError):
+            found = None
+        if found is None:
+            raise CannotCompose(
+                f"Expected a template file in UTF-8 as chat_template=, got {chat_template!r}: no such file."
+            )
+        return found
     template: Any = chat_template or getattr(tokenizer, "chat_template", None)
     if isinstance(template, Mapping):
         template = template.get("default")

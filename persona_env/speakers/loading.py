@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import re
 import socket
 from collections.abc import Iterable, Iterator
@@ -26,10 +27,12 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
+from persona_env.logs.nodes import printable, shown
+
 __all__ = ["load_model", "load_tokenizer", "quiet"]
 
+_LONGEST, _LONGEST_ID = 4096, 200
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
-_LOADING_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError)
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -136,8 +139,10 @@ def _source(spec: str) -> str:
         return str(files("persona_env") / "world" / "model")
     if kind != "hf" or not rest:
         raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got {spec!r}: use one of these.")
-    folder = Path(rest).expanduser()
-    if folder.exists():
+    folder = Path(rest)
+    if not rest.isprintable() or len(rest) > _LONGEST:
+        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got {shown(spec)}: use one of these.")
+    if _exists(folder := _at_home(folder)):
         if (folder / "adapter_config.json").is_file():
             raise ValueError(_adapter_line(spec))
         if not (folder / "config.json").is_file():
@@ -145,9 +150,23 @@ def _source(spec: str) -> str:
                 f"Expected a model's folder, got {rest} without a config.json: name the folder that holds the model."
             )
         return str(folder)
-    if not _HUB_ID.fullmatch(rest):
+    if len(rest) > _LONGEST_ID or not _HUB_ID.fullmatch(rest):
         raise ValueError(f"Expected a model's folder, got {rest}, which does not exist: check the path.")
     return rest
+
+
+def _at_home(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # nobody of that name
+        return folder
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except OSError:  # a name too long, or a folder that may not be looked into
+        return False
 
 
 def _refuse_pickles(spec: str, source: str) -> None:
@@ -158,6 +177,22 @@ def _refuse_pickles(spec: str, source: str) -> None:
             f"Expected weights as safetensors in {spec}, got {'pickled' if pickled else 'no'} ones: "
             "save the model with save_pretrained."
         )
+    for part in _indexed(folder / "model.safetensors.index.json"):
+        if not (isinstance(part, str) and part.endswith(".safetensors") and Path(part).name == part):
+            raise ValueError(
+                f"Expected weights as safetensors in {spec}, got {shown(part)} in their index: "
+                "save the model with save_pretrained."
+            )
+
+
+def _indexed(index: Path) -> list[object]:
+    """The files that an index of weights names; transformers would read whatever they are."""
+    if not index.is_file():
+        return []
+    try:
+        return list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
+        return ["no list of files"]
 
 
 @contextlib.contextmanager
@@ -183,9 +218,9 @@ def _explained(spec: str, source: str) -> Iterator[None]:
     """Turns the many errors of loading into one line."""
     try:
         yield
-    except _LOADING_ERRORS as error:
+    except Exception as error:  # tokenizers raises nothing more exact
         if Path(source).is_dir():
-            why = " ".join(str(error).split())[:160] or type(error).__name__
+            why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
             raise ValueError(f"Expected a whole model in {spec}, got an error ({why}): check its files.") from error
         raise ValueError(
             f"Expected a model's folder or hub id, got {spec}, which is no folder here, and the hub "

@@ -231,7 +231,7 @@ def test_the_file_holds_what_was_asked_and_of_whom(drifted: Labels):
     found = json.loads(json.dumps(calibrate(load_judge("oracle"), drifted.limited(30, 1), spec="oracle").as_json()))
     assert (found["judge"], found["labels"]["limit"], found["labels"]["seed"]) == ("oracle", 30, 1)
     assert len(found["labels"]["digest"]) == 64
-    assert [row["n"] for row in found["rows"]] == [30, 30]
+    assert [(row["n"], row["consistent"]) for row in found["rows"]] == [(60, 30), (60, 30)]
     assert set(found["rows"][0]["judged"]["kappa"]) == {"value", "low", "high"}
     assert not [value for value in found["rows"][0]["judged"].values() if value["value"] != value["value"]]
 

@@ -2,13 +2,16 @@
 
 import json
 import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from persona_env.bench.label_file import Vote, kind_of, question_fields, read_question, role_of, save_labels
-from persona_env.bench.labels import load_labels
+from persona_env.bench.labels import Labelled, Labels, load_labels
 from persona_env.conversation import Conversation
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious
 from persona_env.logs import LogError, LoggedDialogue, LoggedReply, save_logs
@@ -81,15 +84,27 @@ def test_the_digest_knows_the_labels_and_not_their_order(tmp_path: Path):
     assert one.digest != voted(tmp_path, (0, GOOD, ""), (1, GOOD, "")).digest
 
 
-def test_a_limit_holds_for_each_kind_and_its_draw_follows_the_seed(tmp_path: Path):
+def test_a_limit_holds_for_each_kind_and_label_and_its_draw_follows_the_seed(tmp_path: Path):
     many = [Vote(LineVsPersona(ANN, f"{i}.", ""), GOOD) for i in range(50)]
     save_labels(tmp_path / "labels.jsonl", [*many, *(Vote(q, BAD, "p") for q in QUESTIONS)])
     labels = load_labels([tmp_path / "labels.jsonl"])
-    assert [len(items) for items in labels.limited(7, 0).groups().values()] == [7, 1, 1, 1]
+    assert [len(items) for items in labels.limited(7, 0).groups().values()] == [8, 1, 1, 1]
     assert labels.limited(7, 3) == labels.limited(7, 3) != labels.limited(7, 4)
     assert labels.limited(100, 0).items == labels.items
     with pytest.raises(ValueError, match="Expected limit >= 1, got 0: "):
         labels.limited(0, 0)
+
+
+def test_a_limit_draws_both_classes_alike_and_the_people_in_turn():
+    def items(label: Any, of_person: Mapping[str, int]) -> list[Labelled]:
+        talk = [(who, f"{label} {n}.") for who, number in of_person.items() for n in range(number)]
+        return [Labelled(LineVsPersona(replace(ANN, id=who), line), label, who) for who, line in talk]
+
+    people = {"talker": 80, **{f"p{n}": 2 for n in range(5)}}
+    drawn = Labels((*items(GOOD, people), *items(BAD, {"talker": 40, "p0": 1}))).limited(10, seed=1).items
+    said = {label: Counter(item.person for item in drawn if item.label == label) for label in (GOOD, BAD)}
+    assert (said[GOOD].keys(), said[GOOD].total(), max(said[GOOD].values())) == (people.keys(), 10, 2)
+    assert said[BAD] == {"talker": 9, "p0": 1}
 
 
 def test_of_several_roles_those_asked_for_are_kept(tmp_path: Path):

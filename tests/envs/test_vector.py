@@ -1,12 +1,28 @@
 """N dialogues side by side."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
-from tests.envs.people import CAST, END, FIRST, LINES, PAD, TOKENS, Interview, make, make_vec, policies, unbatched
+from tests.envs.people import (
+    CAST,
+    END,
+    FIRST,
+    LINES,
+    PAD,
+    TOKENS,
+    Interview,
+    Therapist,
+    make,
+    make_vec,
+    policies,
+    unbatched,
+)
 
 
 @pytest.mark.parametrize("form", [LINES, TOKENS])
@@ -144,3 +160,68 @@ def test_the_final_observation_is_what_a_single_environment_ends_with():
     observation, _, _, _, info = envs.step([END, END])
     assert np.array_equal(info["final_obs"][0], expected)
     assert not np.array_equal(observation[0], expected)
+
+
+class Listener:
+    """Keeps what it was told, with the calls of the task agent by then, and who heard it."""
+
+    def __init__(self, agent, heard=None):
+        self.agent, self.told, self.heard = agent, [], [] if heard is None else heard
+
+    def __call__(self, completed):
+        self.told.append((len(self.agent.batches), dict(completed)))
+        self.heard.append(self)
+
+
+def test_listeners_are_told_of_lines_and_answers_before_the_task_agent_replies():
+    agent = Therapist()
+    listener, envs = Listener(agent), make_vec(LINES, 2, task_agent=agent, max_lines=1)
+    envs.reset(seed=0, options={"listeners": (listener,), "interviewers": (Interview(1),)})
+    envs.step(["One.", "Two."])
+    _, _, terminated, _, info = envs.step(["Four.", "Five."])
+    assert terminated.all()
+    (before, lines), (again, answers) = listener.told
+    assert (before, again) == (1, 1), "only the openings by then"
+    assert {row: info["line"] for row, info in lines.items()} == {0: "One.", 1: "Two."}
+    assert {row: info["answer"] for row, info in answers.items()} == {0: "Four.", 1: "Five."}
+    assert len(agent.batches) == 2
+    assert answers[1]["question"] is info["final_info"]["question"][1]
+
+
+def test_listeners_are_told_only_of_rows_that_completed_something():
+    agent = Therapist()
+    listener, envs = Listener(agent), make_vec(TOKENS, task_agent=agent)
+    envs.reset(seed=0, options={"listeners": (listener,)})
+    envs.step([FIRST + 97, FIRST + 98, FIRST + 99])
+    assert listener.told == []
+    _, _, _, _, info = envs.step([END, FIRST + 97, END])
+    ((before, completed),) = listener.told
+    assert (before, sorted(completed)) == (1, [0, 2])
+    assert completed[2]["conversation"] is info["conversation"][2]
+
+
+def test_the_listener_that_joined_last_is_told_first_and_until_the_next_reset():
+    agent, heard = Therapist(), []
+    outer, inner = (Listener(agent, heard) for _ in range(2))
+    envs = make_vec(LINES, task_agent=agent)
+    envs.reset(seed=0, options={"listeners": (outer, inner)})
+    state = envs.unwrapped.snapshot()
+    envs.step(["One."] * 3)
+    envs.unwrapped.restore(state)
+    envs.step(["One."] * 3)
+    assert heard == [inner, outer] * 2
+    envs.reset()
+    envs.step(["One."] * 3)
+    assert len(heard) == 4
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))])
+def test_a_copy_leaves_the_listeners_behind(copied):
+    listener = Listener(Therapist())
+    envs = make_vec(LINES)
+    envs.reset(seed=0, options={"listeners": (listener,)})
+    again = copied(envs.unwrapped)
+    again.step(["One."] * 3)
+    assert listener.told == []
+    envs.step(["One."] * 3)
+    assert len(listener.told) == 1

@@ -1,5 +1,6 @@
 """A store gives back what was put in, or says that it cannot; it never gives anything else."""
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -366,3 +367,36 @@ def test_a_forked_child_loses_nothing_when_its_parent_closes_first(tmp_path: Pat
 def test_writers_that_are_killed_lose_nothing_that_was_acknowledged():
     (row,) = r11_killed_writers.measure(kills=6)
     assert row.met, row.achieved
+
+
+@pytest.mark.parametrize("wanted", [600, 1400, 3000])
+def test_many_keys_give_the_same_by_a_scan_as_one_by_one(tmp_path: Path, wanted: int):
+    """Of 3000 rows, 600 are looked up; for more than a quarter of them all are read in order."""
+    verdicts = made(tmp_path / "v.db", 3000)
+    asked = [key(i) for i in range(3000 - wanted, 3000)] + [key(-i) for i in range(1, 50)]
+    with VerdictStore(tmp_path / "v.db") as store:
+        found = store.get_many(asked)
+        assert found == {name: verdicts[name] for name in asked if name in verdicts}
+        assert list(store.get_many(asked[:1]).values()) == [verdicts[asked[0]]]
+    assert gc.isenabled()
+
+
+def test_a_damaged_row_is_found_by_a_scan_too_and_only_where_it_is_wanted(tmp_path: Path):
+    verdicts = made(tmp_path / "v.db", 1000)
+    flipped(tmp_path / "v.db", b'because 7"')
+    with VerdictStore(tmp_path / "v.db", check=False) as store:
+        others = {name: verdict for name, verdict in verdicts.items() if name != key(7)}
+        assert store.get_many(others) == others
+        assert store.damaged == 0
+        with pytest.warns(UserWarning, match="1 verdicts in .* are damaged"):
+            assert store.get_many(verdicts) == others
+        assert store.damaged == 1
+        assert store.put_many({key(7): NO}) == {key(7): NO}
+        assert store.get_many(verdicts) == {**verdicts, key(7): NO}
+
+
+def test_rows_that_are_not_bytes_are_damaged_not_an_error():
+    name = bytes(range(32))
+    row = row_of(name, YES)
+    for odd in ((1, row[1], row[2]), (None, row[1], row[2]), (name, None, row[2]), (name, row[1], 2.5), (name, 1, "x")):
+        assert read_rows([row, odd]) == ({name: YES}, [odd[0] if isinstance(odd[0], bytes) else b""])

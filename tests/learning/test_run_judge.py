@@ -1,5 +1,7 @@
 """A run's judge asks nothing twice, within its budget, and says what it has used."""
 
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -9,6 +11,7 @@ import pytest
 
 from persona_env.judges import AnswerVsGold, LineVsPersona, Question, load_judge
 from persona_env.judges.budget import BudgetSpent
+from persona_env.learning.judge_costs import JudgeCosts
 from persona_env.learning.run_judge import JOURNAL, RunJudge
 from persona_env.learning.settings import Settings, parse_budget
 from persona_env.remote.faults import Unavailable
@@ -45,8 +48,35 @@ def test_verdicts_are_the_servers_and_none_is_asked_for_twice(spec: str, tmp_pat
     judge.close()
     again = opened(tmp_path, spec)
     assert again.judge(QUESTIONS) == verdicts
-    assert again.usage() == {"calls": 0, "tokens": 0, "cache_hits": len(QUESTIONS)}
+    assert again.usage() == dict.fromkeys(JudgeCosts.names(), 0) | {"cache_hits": len(QUESTIONS)}
     assert (tmp_path / JOURNAL).is_file()
+
+
+def test_canaries_damage_and_agreement_are_counted(spec: str, tmp_path: Path):
+    many: list[Question] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(99)]
+    judge = opened(tmp_path, f"committee:{spec},{spec}")
+    judge.judge(many)
+    costs = JudgeCosts(**judge.usage())
+    judge.close()
+    assert (0 < costs.canaries < 20, costs.canaries_failed, costs.damaged) == (True, 0, 0)
+    assert (costs.pairs, costs.agreement) == (99 + costs.canaries, 1.0)
+    with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as journal, journal:
+        journal.execute("UPDATE verdicts SET verdict = '[]' WHERE id <= 3")
+    with pytest.warns(UserWarning, match="3 verdicts .* are damaged and will be asked again"):
+        again = opened(tmp_path, f"committee:{spec},{spec}")
+    again.judge(many)
+    assert (again.usage()["damaged"], again.usage()["cache_hits"], again.usage()["calls"] >= 3) == (3, 96, True)
+
+
+def test_costs_add_up_over_processes_and_are_said_in_one_line():
+    costs = JudgeCosts.of({"calls": 7, "tokens": 900, "canaries": 5, "canaries_failed": 2, "pairs": 9, "agreed": 8})
+    assert JudgeCosts.of(costs.as_json("calls=9")) == costs
+    assert (costs.as_json("calls=9")["budget"], costs.agreement, JudgeCosts().agreement) == ({"calls": 9}, 8 / 9, None)
+    assert "\n" not in costs.sentence("calls=9,tokens=1000", invalid=3)
+    for part in ("7 of 9 calls", "900 of 1,000 tokens", "3 unreadable", "2 of 5 canaries failed", "89% of 9 pairs"):
+        assert part in costs.sentence("calls=9,tokens=1000", invalid=3)
+    assert "damaged" not in costs.sentence()
+    assert "1 damaged verdicts asked again" in JudgeCosts(damaged=1).sentence()
 
 
 def test_runs_share_what_is_in_the_cache(spec: str, tmp_path: Path):

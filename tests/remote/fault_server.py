@@ -109,6 +109,8 @@ class Wire:
         self.open = False
 
 
+_ACCEPTED = 10  # steps of the loop within which an accepted connection is a task
+
 Behaviour: TypeAlias = Callable[[Wire], Awaitable[None]]
 
 
@@ -384,6 +386,10 @@ class FaultServer:
         started()
         self._started.set()
         await self._stop.wait()
+        for listening in server.sockets:  # what asyncio is just accepting when a server closes stays open for ever
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(_ACCEPTED):
+            await asyncio.sleep(0)
         server.close()
         for task in self._tasks:
             task.cancel()

@@ -79,8 +79,6 @@ def test_a_server_that_asks_for_patience_for_ever_ends_the_run_in_order(wait: di
         asked.complete(requests(3))
 
 
-@pytest.mark.xfail(strict=False, reason="hangs on the timing of restarts")
-@pytest.mark.slow
 def test_an_item_that_takes_the_server_down_is_put_aside_and_the_others_are_not():
     """The poisoned item ends the server, which is started again each time."""
     port, deaths = free_port(), []

@@ -1,7 +1,11 @@
 """`persona-env judge calibrate`: the table, the files, and refusals of one line that leave nothing behind."""
 
+import contextlib
 import json
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -10,15 +14,25 @@ from persona_env import cli
 from persona_env.bench.calibrate import is_calibrated, judge_identity
 from persona_env.bench.label_file import Vote, save_labels
 from persona_env.judges import load_judge
+from persona_env.judges.store import VerdictStore
 from persona_env.report.calibration import run_calibration
 from tests.bench.drifted import drifted_votes
 from tests.logs.invented import CHATTING, THERAPY, written
+from tests.reliability.oracle_server import Handler
 
 
 @pytest.fixture
 def labels(tmp_path: Path) -> Path:
     save_labels(tmp_path / "labels.jsonl", drifted_votes())
     return tmp_path / "labels.jsonl"
+
+
+@contextlib.contextmanager
+def oracle_behind_a_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"openai:oracle@http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -93,7 +107,19 @@ def test_a_role_and_a_limit_narrow_it_down(labels: Path, tmp_path: Path, monkeyp
     shown = capsys.readouterr().out
     assert "student, prompt_to_line" in shown
     assert "patient" not in shown
-    assert shown.count("50 labels of") == 2
+    assert shown.count("50 say consistent") == 2
+
+
+def test_what_stands_in_the_cache_is_not_asked_again(labels: Path, tmp_path: Path, monkeypatch, capsys):
+    with oracle_behind_a_server() as spec:
+        judge = f"committee:{spec},{spec},oracle"
+        arguments = ["--judge", judge, "--labels", labels, "--limit", 5, "--judge-cache", tmp_path / "cache.sqlite"]
+        assert run(monkeypatch, *arguments, "--json", tmp_path / "first.json") == 0
+    with VerdictStore(tmp_path / "cache.sqlite") as store:
+        assert len(store) == 20  # the two behind the server share an identity
+    assert run(monkeypatch, *arguments, "--json", tmp_path / "again.json") == 0  # nobody listens any more
+    assert (tmp_path / "again.json").read_text() == (tmp_path / "first.json").read_text()
+    assert "3 members agree at Krippendorff's alpha 1.000 on 20 questions" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_same_seed_draws_the_same_questions(labels: Path):

@@ -10,6 +10,7 @@ from persona_env.bench.outcome import Comparison, Measured, Outcome
 from persona_env.bench.play import play
 from persona_env.bench.score import score
 from persona_env.judges import load_judge
+from persona_env.learning.judge_costs import JudgeCosts
 from persona_env.learning.settings import Settings
 from persona_env.report.drift_table import drift_table, simulator_table
 from persona_env.report.transcript import telling_example, transcript
@@ -63,6 +64,16 @@ def test_an_outcome_without_an_after_has_no_reduction():
     )
     assert summary["before"]["prompt_to_line"]["n"] == 24
     assert "drift over" not in shown(drift_table(early))
+
+
+def test_the_summary_says_what_the_judge_cost_and_how_it_did():
+    costs = JudgeCosts(calls=70, tokens=900, cache_hits=3, canaries=5, canaries_failed=1, pairs=8, agreed=6, damaged=2)
+    summary = Outcome(Settings(judge_budget="calls=99"), judge_costs=costs, invalid=4).as_json()["judge_usage"]
+    assert summary == {
+        "calls": 70, "tokens": 900, "cache_hits": 3, "canaries": 5, "canaries_failed": 1, "pairs": 8, "agreed": 6,
+        "damaged": 2, "agreement": 0.75, "budget": {"calls": 99}, "invalid": 4,
+    }  # fmt: skip
+    assert JudgeCosts.of(summary) == costs
 
 
 def test_the_transcript_marks_the_lines_that_drift(outcome: Outcome):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -180,3 +182,30 @@ def test_derivation_is_fast() -> None:
     begin = time.process_time()
     ChatFormat.derive(tokenizer)
     assert time.process_time() - begin < 0.1
+
+
+def test_thousands_of_long_prompts_take_no_more_memory_than_a_few() -> None:
+    form, line = chat(), "I am tired."
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for number in range(1500):
+            form.opening("You judge.", f"{number} " + "you are ann " * 200)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 16 * 2**20  # all of them: 40 MB
+    assert form.own(line) == chat().own(line)
+
+
+def test_a_text_that_comes_again_is_not_encoded_again() -> None:
+    form, texts = chat(), [f"I am {number} hours tired." for number in range(3000)]
+    first, second = (min(_seconds(form, texts) for _ in range(times)) for times in (1, 3))
+    assert second < 0.5 * first
+
+
+def _seconds(form: ChatFormat, texts: list[str]) -> float:
+    begin = time.process_time()
+    for text in texts:
+        form.heard(text)
+    return time.process_time() - begin

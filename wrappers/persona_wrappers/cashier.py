@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from persona_env.judges import Judge, Question, Verdict, load_judge
-from persona_env.metrics import verdicts_on
+from persona_env.metrics import Finding, verdicts_on
 from persona_wrappers.term import AnswerTerm, Event, Term
 
-__all__ = ["Cashier", "Payment", "Pays", "SharedJudge", "recordable"]
+__all__ = ["Asks", "Cashier", "Payment", "Pays", "SharedJudge", "recordable"]
+
+Asks: TypeAlias = Callable[[Sequence[Finding], Judge | None], list[Verdict]]
+"""What `metrics.verdicts_on` does: one judge call for all findings."""
 
 
 class SharedJudge:
@@ -82,18 +85,25 @@ class Cashier:
             term.place = place
         return {**(options or {}), "interviewers": (*chain, *(term.ask for term in askers))}
 
-    def pay(self, events: Sequence[Event]) -> list[Payment]:
+    def findings(self, events: Sequence[Event]) -> list[Finding]:
+        """Returns what each term with a part in them finds in these events, in the order in which it is asked."""
+        return [finding for _, _, finding in self._due(events)]
+
+    def pay(self, events: Sequence[Event], ask: Asks = verdicts_on) -> list[Payment]:
         """Returns what these events are worth by each term with a part in them; one judge call."""
-        due = [
+        due = self._due(events)
+        verdicts = ask([finding for _, _, finding in due], self.judge)
+        return [
+            Payment(number, term.name, verdict.value, term.pay(verdict))
+            for (number, term, _), verdict in zip(due, verdicts, strict=True)
+        ]
+
+    def _due(self, events: Sequence[Event]) -> list[tuple[int, Term, Finding]]:
+        return [
             (number, term, finding)
             for number, event in enumerate(events)
             for term in self.terms
             if (finding := term.finding(event)) is not None
-        ]
-        verdicts = verdicts_on([finding for _, _, finding in due], self.judge)
-        return [
-            Payment(number, term.name, verdict.value, term.pay(verdict))
-            for (number, term, _), verdict in zip(due, verdicts, strict=True)
         ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,11 @@ from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
 from persona_env.judges import Judge
+from persona_env.judges.waiting import shared, waits
 from persona_wrappers.cashier import Cashier, Payment, Pays
 from persona_wrappers.gym_reward import check_dialogue
 from persona_wrappers.term import Event, Term, event_in
+from persona_wrappers.vector.beside import Beside
 
 __all__ = ["VectorReward"]
 
@@ -31,6 +33,10 @@ def _completed(info: dict[str, Any]) -> Iterator[tuple[int, Event]]:
             yield int(row), event
 
 
+def _row(happened: tuple[dict[str, Any], int, Event]) -> int:
+    return happened[1]
+
+
 def _write(info: dict[str, Any], payment: Payment, row: int, rows: int) -> None:
     """Writes a value as Gymnasium lays out the infos of many environments."""
     key = payment.key
@@ -45,6 +51,10 @@ class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
     With same-step autoreset a finishing row's info stands under `final_info`, and so does what is
     written about it. A step in which no row completes anything costs two look-ups.
 
+    A judge that waits (see `Judge`) is asked beside the task agent's replies, where the environment
+    tells of completed lines before it has them (`takes_listeners`); any other is asked after them.
+    Rewards, infos, calls of the judge and their order are the same.
+
     Args:
         env: A vector environment of dialogues.
         terms: What is paid for.
@@ -54,22 +64,58 @@ class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
     def __init__(self, env: VectorEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None):
         super().__init__(env)
         self.cashier = Cashier(terms, judge)
+        self._beside = Beside()
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the environments; terms that ask questions join their interviewers."""
-        observations, info = self.env.reset(seed=seed, options=self.cashier.joined(options))
+        options = self.cashier.joined(options)
+        if self.overlaps:
+            chain = tuple((options or {}).get("listeners", ()))
+            options = {**(options or {}), "listeners": (*chain, self._begin)}
+        observations, info = self.env.reset(seed=seed, options=options)
         check_dialogue(info, self.env)
         return observations, info
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether the judge is asked beside the task agent's replies, from the next reset on."""
+        judge = self.cashier.judge
+        if judge is None or not waits(judge) or not getattr(self.env.unwrapped, "takes_listeners", False):
+            return False
+        # What is asked after the replies further inside must not be asked here at the same time.
+        later = [one.cashier.judge for one in self._inner() if one.cashier.judge is not None and not one.overlaps]
+        return not any(shared(judge, other) for other in later)
+
+    def _inner(self) -> Iterator[VectorReward]:
+        """Yields the rewards further inside, the nearest first."""
+        layer = self.env
+        while isinstance(layer, VectorWrapper):
+            if isinstance(layer, VectorReward):
+                yield layer
+            layer = layer.env
+
+    def _begin(self, completed: Mapping[int, Mapping[str, Any]]) -> None:
+        """Begins to ask about what rows have completed: the environment calls this."""
+        judge, found = self.cashier.judge, [event_in(completed[row]) for row in sorted(completed)]
+        if judge is not None:
+            findings = self.cashier.findings([event for event in found if event is not None])
+            after = next((one._beside for one in self._inner() if one._beside.has_begun), None)
+            self._beside.begin(findings, judge, after)
+
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Steps the environments and adds to their rewards and infos."""
-        observations, rewards, terminated, truncated, info = self.env.step(actions)
-        final = info.get("final_info", {})
-        happened = [(info, *found) for found in _completed(info)]
-        happened += [(final, *found) for found in _completed(final)]
-        if happened:
-            rewards, info = self._paid(rewards, info, happened)
+        with self._beside:
+            observations, rewards, terminated, truncated, info = self.env.step(actions)
+            final = info.get("final_info", {})
+            happened = [(source, *found) for source in (info, final) for found in _completed(source)]
+            if happened:
+                rewards, info = self._paid(rewards, info, sorted(happened, key=_row))
         return observations, rewards, terminated, truncated, info
+
+    def close(self, **kwargs: Any) -> None:
+        """Closes the environments; no judge call goes on after it."""
+        super().close(**kwargs)
+        self._beside.end()
 
     def _paid(
         self, rewards: Any, info: dict[str, Any], happened: list[tuple[dict[str, Any], int, Event]]
@@ -78,7 +124,7 @@ class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
         rewards, now = np.array(rewards, np.float64), dict(info)
         if "final_info" in now:
             now["final_info"] = dict(now["final_info"])
-        for payment in self.cashier.pay([event for _, _, event in happened]):
+        for payment in self.cashier.pay([event for _, _, event in happened], self._beside.verdicts_on):
             source, row, _ = happened[payment.number]
             rewards[row] += payment.reward
             target = now if source is info else now["final_info"]

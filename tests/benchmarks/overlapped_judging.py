@@ -1,0 +1,119 @@
+"""The time of a vector step in which a judge and the task agent are asked, against the slower of the two alone.
+
+Both are language models behind servers of fixed latency, in processes of their own: a remote judge (two queries a
+line) and a remote task agent, each as `openai:` makes them. Judging alone is the judge's call on the questions of
+the same steps, generation alone the same steps without rewards; all three are taken in turns, in one run. Target:
+<= 1.15 x the slower; one after the other would cost the sum.
+
+    python -m tests.benchmarks.overlapped_judging
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import gymnasium as gym
+
+import persona_env  # noqa: F401 - registers the environments
+from persona_env.judges import Question, Verdict, load_judge
+from persona_env.speakers import load_speaker
+from persona_wrappers.vector import ConsistencyRewards
+from tests.remote.fault_server import FaultServer
+
+__all__ = ["TARGET", "main", "measure"]
+
+TARGET = 1.15
+LATENCIES = ((0.05, 0.05), (0.05, 0.02), (0.02, 0.05))
+ROWS, STEPS, TIMES = 8, 12, 3
+WEIGHTS = {"prompt_to_line": 1.0, "relevance": 0.5}
+
+
+def _serve(ready: Connection, latency: float) -> None:
+    server = FaultServer(answer=lambda prompt: '{"answer": "A"}', latency=latency)
+    asyncio.run(server.serve(lambda: ready.send(server.spec)))
+
+
+@contextlib.contextmanager
+def served(latency: float) -> Iterator[str]:
+    """Serves a model in a process of its own that answers anything after so many seconds; yields its spec."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    server = context.Process(target=_serve, args=(theirs, latency), daemon=True)
+    server.start()
+    try:
+        yield f"openai:{ours.recv()}"
+    finally:
+        server.kill()
+        server.join()
+
+
+class Noted:
+    """Passes the questions on to a judge and keeps them, batch by batch."""
+
+    def __init__(self, judge: Any) -> None:
+        self.wrapped, self.batches = judge, list[Sequence[Question]]()
+
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        """Returns the judge's verdicts."""
+        self.batches.append(questions)
+        return self.wrapped.judge(questions)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def _steps(envs: Any) -> list[float]:
+    """Returns the seconds of each step of a dialogue that nobody ends."""
+    envs.reset(seed=0)
+    lines = [tuple(f"I sleep {step} hours, or {row} more." for row in range(ROWS)) for step in range(STEPS)]
+    return [_seconds(lambda line=line: envs.step(line)) for line in lines]
+
+
+def measure(judge_spec: str, agent_spec: str) -> tuple[float, float, float]:
+    """Returns the seconds of a step with both, of judging alone and of generation alone: the best medians."""
+    judge, agent = Noted(load_judge(judge_spec)), load_speaker(agent_spec)
+    plain = gym.make_vec("persona_env/Patient-v0", ROWS, task_agent=agent, max_lines=STEPS + 1)
+    paid = ConsistencyRewards(
+        gym.make_vec("persona_env/Patient-v0", ROWS, task_agent=agent, max_lines=STEPS + 1), WEIGHTS, judge
+    )
+    _steps(paid)  # connections are opened, and the questions are known
+    batches = list(judge.batches)
+    found = list[tuple[float, float, float]]()
+    for _ in range(TIMES):
+        alone = [_seconds(lambda batch=batch: judge.wrapped.judge(batch)) for batch in batches]
+        found.append((statistics.median(_steps(paid)), statistics.median(alone), statistics.median(_steps(plain))))
+    for client in (judge.wrapped.asker.client, getattr(agent, "client")):  # noqa: B009 - not every speaker has one
+        client.close()
+    both, judging, generating = zip(*found, strict=True)
+    return min(both), min(judging), min(generating)
+
+
+def main() -> bool:
+    """Prints the ratios and returns whether all are low enough."""
+    good = True
+    for judging_latency, speaking_latency in LATENCIES:
+        with served(judging_latency) as judge, served(speaking_latency) as agent:
+            both, judging, generating = measure(judge, agent)
+        ratio = both / max(judging, generating)
+        good &= ratio <= TARGET
+        print(
+            f"overlap: judge {1e3 * judging:.1f} ms, task agent {1e3 * generating:.1f} ms, a step with both "
+            f"{1e3 * both:.1f} ms: x{ratio:.2f} the slower (target <= {TARGET}), x{both / (judging + generating):.2f} "
+            "the sum",
+            flush=True,
+        )
+    return good
+
+
+if __name__ == "__main__":
+    raise SystemExit(not main())

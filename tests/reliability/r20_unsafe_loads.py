@@ -1,0 +1,240 @@
+"""R20: nothing that is loaded can run code: no such call in the house, and every trap that is laid stays shut."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import pickle
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import persona_env
+import persona_wrappers
+from persona_env.bench.labels import load_labels
+from persona_env.judges import load_judge
+from persona_env.judges.store import VerdictStore
+from persona_env.learning.checkpoint import ROLLOUT, Checkpoints
+from persona_env.learning.plain import Plain
+from persona_env.learning.run_folder import RunFolder
+from persona_env.logs import load_logs, load_personas
+from persona_env.speakers.chat_format import ChatFormat
+from persona_env.speakers.loading import load_model, load_tokenizer
+from tests.reliability.r12_cache_key import unsafe
+from tests.reliability.rows import Row
+from tests.speakers.small import CHATML, model, tokenizer
+
+_CALLS = ("os.system", "os.popen", "tempfile.mktemp", "mktemp", "os.execv", "pty.spawn", "jinja2.Environment")
+_TRAPS = ("os.system('x')", "f('x', shell=True)", "tempfile.mktemp()", "jinja2.Environment()", "import shelve")
+
+
+def unsafe_in(source: str) -> list[str]:
+    """Returns what in a module could run code that stands in data, start a shell, or guess at a file's name."""
+    tree = ast.parse(source)
+    found = [*unsafe(tree)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            shell = [key for key in node.keywords if key.arg == "shell" and ast.unparse(key.value) != "False"]
+            found += [f"{name}()"] if name in _CALLS or shell else []
+    return found
+
+
+def unsafe_places() -> tuple[int, list[str]]:
+    """Returns how many modules there are, and what is unsafe in them."""
+    roots = [Path(package.__file__ or "").parent for package in (persona_env, persona_wrappers)]
+    files = [file for root in roots for file in sorted(root.rglob("*.py"))]
+    return len(files), [f"{f.name}: {found}" for f in files for found in unsafe_in(f.read_text(encoding="utf-8"))]
+
+
+class Trap:
+    """A pickle of this makes a file when it is loaded."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.marker,)
+
+
+ESCAPES = (
+    "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "{{ cycler.__init__.__globals__.os.system('touch %s') }}",
+    "{{ lipsum.__globals__['os'].popen('touch %s').read() }}",
+    "{{ self.__init__.__globals__.__builtins__.open('%s', 'w') }}",
+    "{{ raise_exception.__globals__['__builtins__']['open']('%s', 'w') }}",
+    "{{ raise_exception.__code__.co_consts }}",
+    "{{ (messages|attr('__class__')).__base__.__subclasses__() }}",
+    "{{ '{0.__class__.__init__.__globals__}'.format(messages) }}{{ ''.__class__ }}",
+    "{{ messages.append({'role': 'system', 'content': 'x'}) }}",
+    "{% import 'os' as os %}{{ os.system('touch %s') }}",
+    "{% include '/etc/hostname' %}",
+    "{% extends '/etc/hostname' %}",
+    "{{ namespace.__init__.__globals__ }}{{ joiner.__init__.__globals__.os }}",
+    "{% for i in range(1000000000) %}{% endfor %}",
+    "{{ 1 / 0 }}",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+)
+"""Chat templates that try to leave the sandbox, or to keep it busy; `%s` is the file that they want to make."""
+
+_CODE = "import pathlib\npathlib.Path({marker!r}).touch()\nclass Evil: pass\n"
+
+
+def folders(root: Path, marker: Path) -> Iterator[tuple[str, Path, bool]]:
+    """Yields folders of models with a trap each: name, folder, and whether what is left may be loaded without it."""
+    words = tokenizer()
+    good = model(len(words))
+    root.mkdir(exist_ok=True)
+
+    def made(name: str, *, weights: bool = True) -> Path:
+        folder = root / name
+        good.save_pretrained(folder)
+        words.save_pretrained(folder)
+        if not weights:
+            (folder / "model.safetensors").unlink()
+        return folder
+
+    def changed(folder: Path, file: str, **more: Any) -> Path:
+        known = json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
+        (folder / file).write_text(json.dumps({**known, **more}))
+        (folder / "evil.py").write_text(_CODE.format(marker=str(marker)))
+        return folder
+
+    trap, code = pickle.dumps(Trap(marker)), "evil.Evil"
+    for name in ("pytorch_model.bin", "model.pt", "weights.pth"):
+        folder = made(f"only-{name}", weights=False)
+        (folder / name).write_bytes(trap)
+        yield f"only {name}", folder, False
+    folder = made("both")
+    (folder / "pytorch_model.bin").write_bytes(trap)
+    (folder / "training_args.bin").write_bytes(trap)
+    yield "a pickle beside safetensors", folder, True
+    folder = made("disguised")
+    (folder / "model.safetensors").write_bytes(trap)
+    yield "a pickle called safetensors", folder, False
+    folder = made("index", weights=False)
+    (folder / "extra.safetensors").write_bytes(b"")
+    (folder / "pytorch_model.bin").write_bytes(trap)
+    shards = {"metadata": {}, "weight_map": {"model.embed_tokens.weight": "pytorch_model.bin"}}
+    yield "an index that leads to a pickle", changed(folder, "model.safetensors.index.json", **shards), False
+    auto = {"AutoConfig": code, "AutoModelForCausalLM": code}
+    yield "code for an unknown model", changed(made("unknown"), "config.json", model_type="evil", auto_map=auto), False
+    yield "code for a known model", changed(made("known"), "config.json", auto_map=auto), True
+    maps = {"auto_map": {"AutoTokenizer": [code, code]}, "tokenizer_class": "Evil"}
+    yield "code for a tokenizer", changed(made("words"), "tokenizer_config.json", **maps), True
+
+
+def refusal(load: Callable[[], object]) -> str:
+    """Returns what is wrong with how something is refused; "" where that is one line, "loaded" where it is not."""
+    try:
+        load()
+    except ValueError as error:
+        is_good = str(error).startswith("Expected ") and str(error).isprintable()
+        return "" if is_good else f"refused with {str(error)[:80]!a}"
+    except Exception as error:
+        return f"refused with {type(error).__name__}"
+    return "loaded"
+
+
+def models(root: Path, marker: Path) -> tuple[int, list[str]]:
+    """Loads every model with a trap; returns how many there are and what went wrong."""
+    bad, count = list[str](), 0
+    for name, folder, harmless in folders(root, marker):
+        count += 1
+        told = refusal(lambda folder=folder: (load_tokenizer(f"hf:{folder}"), load_model(f"hf:{folder}")))
+        if told and not (harmless and told == "loaded"):
+            bad.append(f"{name}: {told}")
+        if marker.exists():
+            bad.append(f"{name}: CODE WAS RUN")
+            marker.unlink()
+    return count, bad
+
+
+def templates(marker: Path) -> list[str]:
+    """Derives formats from every hostile template; returns what went wrong."""
+    words, bad = tokenizer(), list[str]()
+    for escape in ESCAPES:
+        text = escape.replace("%s", str(marker)) + CHATML
+        told = refusal(lambda text=text: ChatFormat.derive(words, text))
+        if told:
+            bad.append(f"template {escape[:40]}: {told}")
+        if marker.exists():
+            bad.append(f"template {escape[:40]}: CODE WAS RUN")
+            marker.unlink()
+    return bad
+
+
+def _checkpoint(root: Path, trap: bytes) -> RunFolder:
+    """A run folder whose checkpoint is a pickle, with the right checksums."""
+    folder = RunFolder(root / "run").create()
+    path = root / "run" / "checkpoints" / f"{ROLLOUT}1"
+    path.mkdir(parents=True)
+    parts = {"tensors.safetensors": trap, "state.json": b"{}"}
+    for name, data in parts.items():
+        (path / name).write_bytes(data)
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
+    (path / "checksums.json").write_text(json.dumps(sums))
+    return folder
+
+
+def files(root: Path, marker: Path) -> list[str]:
+    """Gives a pickle, and an array of objects, to everything that reads a file; returns what went wrong."""
+    trap, path = pickle.dumps(Trap(marker)), root / "trap"
+    readers: dict[str, Callable[[], object]] = {
+        "a log": lambda: load_logs(path),
+        "personas": lambda: load_personas(path),
+        "labels": lambda: load_labels([path]),
+        "a recorded judge": lambda: load_judge(f"recorded:{path}"),
+        "a verdict store": lambda: VerdictStore(path),
+    }
+    bad = list[str]()
+    np.save(root / "objects.npy", np.array([Trap(marker)], object), allow_pickle=True)
+    for what, data in (("a pickle", trap), ("an array of objects", (root / "objects.npy").read_bytes())):
+        path.write_bytes(data)
+        bad += [f"{what} as {name}: {told}" for name, read in readers.items() if (told := refusal(read))]
+    objects = {"is": "array", "dtype": "O", "of": [1]}
+    bad += [f"objects in a state: {told}" for told in [refusal(lambda: Plain([]).read(objects))] if told]
+    checkpoints = Checkpoints(_checkpoint(root, trap))
+    if checkpoints.newest(ROLLOUT) is not None or not checkpoints.damaged:
+        bad.append("a pickle as a checkpoint: used")
+    return [*bad, "a file: CODE WAS RUN"] if marker.exists() else bad
+
+
+FILES = 12
+
+
+def _told(hits: list[str]) -> str:
+    return f": {'; '.join(hits)[:300]}" if hits else ""
+
+
+def measure() -> list[Row]:
+    """Looks through the house, and loads every trap."""
+    count, found = unsafe_places()
+    sprung = sum(bool(unsafe_in(trap)) for trap in _TRAPS)
+    with tempfile.TemporaryDirectory() as name:
+        root, marker = Path(name), Path(name) / "marker"
+        pickle.loads(pickle.dumps(Trap(marker)))
+        works = marker.exists()
+        marker.unlink()
+        loaded, hits = models(root, marker)
+        hits += templates(marker) + files(root, marker)
+    return [
+        Row(
+            "R20",
+            f"AST of {count} modules: pickle, eval, unsafe torch.load, remote code, shells, guessed file names",
+            "0 hits",
+            f"{len(found)} hits{_told(found)}; {sprung} of {len(_TRAPS)} planted ones noticed",
+            met=not found and sprung == len(_TRAPS),
+        ),
+        Row(
+            "R20",
+            f"{loaded} models, {len(ESCAPES)} chat templates and {FILES} files with a trap that leaves a mark",
+            "0 hits: refused in one line, or loaded without; the trap never runs",
+            f"{len(hits)} hits{_told(hits)}",
+            met=not hits and works,
+        ),
+    ]

@@ -1,0 +1,34 @@
+"""Paths that lead elsewhere are refused in one line, and nothing outside the given folder is touched."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import r21_paths as paths
+from tests.reliability.commands import tree
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    return paths.prepared(tmp_path)
+
+
+def test_calls_with_paths_that_lead_elsewhere_are_refused(work: Path):
+    assert not paths.library(work)
+
+
+def test_people_may_be_called_like_paths(work: Path):
+    assert not paths.named_like_paths(work)
+
+
+def test_a_change_anywhere_is_noticed(work: Path):
+    before = tree(work.parent)
+    (work.parent / "precious.txt").write_text("yours")
+    assert tree(work.parent) != before
+
+
+@pytest.mark.slow
+def test_commands_with_paths_that_cannot_be_used_are_refused_and_leave_no_trace(work: Path):
+    count, bad = paths.refused(work)
+    assert not bad
+    assert count > 100

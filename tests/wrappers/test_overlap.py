@@ -1,0 +1,446 @@
+"""Judging beside the generation: the same rewards, errors and judge calls as after it, and never a call left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import signal
+import threading
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import SyncVectorEnv, VectorWrapper
+
+import persona_wrappers as pw
+from persona_env.judges import load_judge
+from persona_env.judges.budget import BudgetSpent
+from persona_env.judges.committee import Committee
+from persona_env.judges.kept import KeptJudge
+from persona_env.judges.store import VerdictStore
+from persona_env.remote.faults import Unavailable
+from persona_env.sb3 import as_sb3
+from tests.envs.people import LINES, TOKENS, ByteChat, Therapist, policies
+from tests.remote.fault_server import FaultServer, hang, well
+from tests.wrappers.playing import CLASSES, NAMES, WEIGHTS, gym_env, line_of
+
+LONG = 20.0  # seconds after which a handshake has failed
+
+
+class Exact:
+    """The exact judge, said to wait or not; keeps its batches, and refuses to be in two calls at once."""
+
+    identity = {"judge": "exact"}  # noqa: RUF012
+
+    def __init__(self, waits=True):
+        self.inside, self.waits, self.batches, self.threads = load_judge("oracle"), waits, [], []
+        self._turn = threading.Lock()
+
+    def judge(self, questions):
+        assert self._turn.acquire(blocking=False), "the judge is in two calls at once"
+        try:
+            self.batches.append(list(questions))
+            self.threads.append(threading.current_thread())
+            return self.verdicts(questions)
+        finally:
+            self._turn.release()
+
+    def verdicts(self, questions):
+        return self.inside.judge(questions)
+
+
+class Hanging(Exact):
+    """Waits in its first call until it is interrupted, and tells when it began."""
+
+    def __init__(self):
+        super().__init__()
+        self.began, self.ended, self.interrupted = (threading.Event() for _ in range(3))
+
+    def verdicts(self, questions):
+        self.began.set()
+        if self.ended.is_set():
+            return super().verdicts(questions)
+        try:
+            assert self.interrupted.wait(LONG)
+            raise ConnectionAbortedError("interrupted")
+        finally:
+            self.ended.set()
+
+    def interrupt(self):
+        self.interrupted.set()
+
+
+class Failing(Exact):
+    """Cannot judge at its third call."""
+
+    def __init__(self, error, waits=True):
+        super().__init__(waits)
+        self.error = error
+
+    def verdicts(self, questions):
+        if len(self.batches) == 3:
+            raise self.error
+        return super().verdicts(questions)
+
+
+class Moody(Therapist):
+    """Closes some dialogues with its reply to the second line, and others not."""
+
+    def _line(self, view):
+        closes = len(view.messages) == 4 and len(view.messages[1].text) % 2
+        return super()._line(view) + (" [END]" if closes else "")
+
+
+def dialogues(form=LINES, num_envs=3, **more: Any) -> Any:
+    """Dialogues of at most three lines, some of which the task agent closes after two."""
+    chat = {"simulator": ByteChat(), "max_tokens": 12} if form == TOKENS else {}
+    settings = {"task_agent": Moody(), "max_lines": 3}
+    return gym.make_vec(form, num_envs, **{**settings, **chat, **more})
+
+
+def wrapped(envs, judge, kind) -> Any:
+    """A stack of all rewards with one judge, or all of them in one wrapper."""
+    if kind == "joint":
+        return pw.vector.ConsistencyRewards(envs, WEIGHTS, judge, every=2)
+    for name in NAMES:
+        more: dict[str, Any] = {} if name in ("copying", "repetition") else {"judge": judge}
+        more |= {"every": 2} if name == "question_answer" else {}
+        envs = getattr(pw.vector, CLASSES[name])(envs, weight=WEIGHTS[name], **more)
+    return envs
+
+
+def actions_on(observation, rows):
+    """What a learner says that is a pure function of what it sees."""
+    if isinstance(observation, np.ndarray):
+        return policies(observation, rows)
+    return [line_of({key: texts[row] for key, texts in observation.items()}) for row in range(rows)]
+
+
+def played(envs, steps, seed=3):
+    """Everything that each step returns, as texts that can be compared."""
+    observation, info = envs.reset(seed=seed)
+    found = [repr((observation, info))]
+    with np.printoptions(threshold=10**6):
+        for _ in range(steps):
+            observation, rewards, *flags, info = envs.step(actions_on(observation, envs.num_envs))
+            found.append(repr((observation, rewards.tolist(), flags, sorted(info.items()))))
+    return found
+
+
+def nobody_judges():
+    return not any(thread.name == "persona-env judging" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("kind", ["stack", "joint"])
+@pytest.mark.parametrize(("form", "steps"), [(LINES, 20), (TOKENS, 150)])
+def test_steps_and_judge_calls_are_the_same_with_and_without_overlap(form, steps, kind):
+    beside, after = Exact(), Exact(waits=False)
+    one, other = wrapped(dialogues(form), beside, kind), wrapped(dialogues(form), after, kind)
+    assert (one.overlaps, other.overlaps) == (kind == "joint", False)  # the outermost of the stack asks no judge
+    assert played(one, steps) == played(other, steps)
+    assert beside.batches == after.batches
+    assert len(after.batches) > 10
+    assert (one.judged, one.invalid) == (other.judged, other.invalid)
+    main = threading.current_thread()
+    assert {thread is main for thread in after.threads} == {True}
+    assert {thread is main for thread in beside.threads} == {False}
+    assert nobody_judges()
+
+
+def test_there_is_one_batch_a_step_for_each_wrapper():
+    judge = Exact()
+    envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(max_lines=9), judge), judge)
+    envs.reset(seed=0)
+    for step in range(1, 4):
+        envs.step([f"I have {step} cats, {row}." for row in range(3)])
+        assert len(judge.batches) == 2 * step
+    kinds = [{type(question).__name__ for question in batch} for batch in judge.batches]
+    assert kinds == [{"LineVsPersona"}, {"LineVsPrevious"}] * 3
+
+
+class Meeting(Exact):
+    """Begins its verdicts only once the task agent is speaking, and the task agent only once it is judging."""
+
+    def __init__(self):
+        super().__init__()
+        self.judging, self.speaking = threading.Event(), threading.Event()
+
+    def verdicts(self, questions):
+        self.judging.set()
+        assert self.speaking.wait(LONG), "nobody speaks while this judges"
+        return super().verdicts(questions)
+
+    def reply(self, views):
+        if views[0].messages:  # not the opening
+            self.speaking.set()
+            assert self.judging.wait(LONG), "nobody judges while this speaks"
+        return ["And then?"] * len(views)
+
+
+def test_judge_and_task_agent_are_at_work_at_the_same_time():
+    both = Meeting()
+    envs = pw.vector.PromptToLineReward(dialogues(task_agent=both), both)
+    envs.reset(seed=0)
+    _, rewards, *_ = envs.step(["I sleep well."] * 3)
+    assert rewards.tolist() == [1.0] * 3
+
+
+def test_a_served_judge_and_a_served_task_agent_are_asked_at_the_same_time():
+    judging, speaking = threading.Event(), threading.Event()
+
+    def once(own, other):
+        async def behave(wire):
+            own.set()
+            until = time.monotonic() + LONG
+            while not other.is_set():
+                assert time.monotonic() < until
+                await asyncio.sleep(0.005)
+            await well(wire)
+
+        return lambda call: behave
+
+    talker = FaultServer(lambda call: once(speaking, judging)(call) if len(call.sent["messages"]) > 2 else well)
+    with FaultServer(once(judging, speaking), answer=lambda prompt: '{"answer": "A"}') as judge, talker:
+        envs = dialogues(task_agent=f"openai:{talker.spec}")
+        envs = pw.vector.PromptToLineReward(envs, f"openai:{judge.spec}")
+        envs.reset(seed=0)
+        _, _, _, _, info = envs.step(["I sleep well."] * 3)
+        assert info["_consistency/prompt_to_line"].all()
+        assert len(judge.calls) == 6
+        assert len(talker.calls) == 6  # the openings and the replies
+        inside: Any = envs.unwrapped
+        asked: Any = envs.cashier.judge
+        inside.task_agent.client.close()
+        asked.asker.client.close()
+
+
+@pytest.mark.parametrize("error", [BudgetSpent("The budget is spent."), Unavailable("It is down."), ValueError("No.")])
+def test_what_the_judge_raises_comes_out_of_the_step_as_without_overlap(error):
+    states, batches = [], []
+    for waits in (True, False):
+        judge = Failing(error, waits)
+        envs: Any = pw.vector.PromptToLineReward(pw.vector.RelevanceReward(dialogues(), judge), judge)
+        envs.reset(seed=0)  # the inner wrapper's second call fails, so the outer one makes no second one
+        envs.step(["I sleep well."] * 3)
+        with pytest.raises(type(error)) as caught:
+            envs.step(["I sleep badly."] * 3)
+        assert caught.value is error
+        assert nobody_judges()
+        states.append((envs.unwrapped.snapshot(), envs.step(["I do not know."] * 3)[1].tolist()))
+        batches.append(judge.batches)
+    assert states[0] == states[1]
+    assert batches[0] == batches[1]
+
+
+class Silent(Therapist):
+    """Fails at its second call, once the judge is at work."""
+
+    def __init__(self, began, error):
+        super().__init__()
+        self.began, self.error = began, error
+
+    def reply(self, views):
+        if len(self.batches) == 1:
+            assert self.began.wait(LONG)
+            raise self.error
+        return super().reply(views)
+
+
+def test_a_step_that_fails_in_generation_leaves_no_call_behind(monkeypatch):
+    monkeypatch.setattr("persona_wrappers.vector.beside._GRACE", 0.2)
+    judge = Hanging()
+    agent = Silent(judge.began, OSError("no line"))
+    envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(task_agent=agent), judge), judge)
+    envs.reset(seed=0)
+    with pytest.raises(OSError, match="no line") as caught:
+        envs.step(["I sleep well."] * 3)
+    assert judge.ended.is_set()
+    assert nobody_judges()
+    assert caught.value.__notes__ == ["The judge failed as well: ConnectionAbortedError: interrupted"]
+    assert len(judge.batches) == 1, "the outer wrapper's call is not made any more"
+
+
+def test_verdicts_that_come_in_time_are_kept_where_the_generation_failed(tmp_path):
+    judge = Exact()
+    with VerdictStore(tmp_path / "v.db") as store:
+        began = threading.Event()
+        agent = Silent(began, OSError("no line"))
+        judge.verdicts = lambda questions: (began.set(), time.sleep(0.05), judge.inside.judge(questions))[2]
+        envs = pw.vector.PromptToLineReward(dialogues(task_agent=agent), KeptJudge(judge, store))
+        envs.reset(seed=0)
+        with pytest.raises(OSError, match="no line"):
+            envs.step(["I sleep well.", "I sleep badly.", "I dream."])
+        assert len(store) == 3
+
+
+def test_an_interrupt_in_the_generation_interrupts_the_judge():
+    judge = Hanging()
+    envs = pw.vector.PromptToLineReward(dialogues(task_agent=Silent(judge.began, KeyboardInterrupt())), judge)
+    envs.reset(seed=0)
+    with pytest.raises(KeyboardInterrupt):
+        envs.step(["I sleep well."] * 3)
+    assert judge.ended.is_set()
+    assert nobody_judges()
+
+
+def test_ctrl_c_while_a_served_judge_hangs_ends_the_step_at_once():
+    with FaultServer(lambda call: hang) as server:
+        envs = pw.vector.PromptToLineReward(dialogues(), f"openai:{server.spec}")
+        envs.reset(seed=0)
+
+        def press():
+            until = time.monotonic() + LONG
+            while not server.calls and time.monotonic() < until:
+                time.sleep(0.01)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+        threading.Thread(target=press).start()
+        begin = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            envs.step(["I sleep well."] * 3)
+        assert time.monotonic() - begin < LONG
+        assert nobody_judges()
+        asker: Any = envs.cashier.judge
+        server.behave = lambda call: well
+        assert len(envs.step(["I sleep well."] * 3)[1]) == 3, "the judge can be asked again"
+        asker.asker.client.close()
+
+
+def test_close_ends_a_call_that_an_impatient_user_has_left_behind(monkeypatch):
+    """Two Ctrl-C in a row: the second comes while the step waits for the judge to end."""
+    judge = Hanging()
+    envs = pw.vector.PromptToLineReward(dialogues(task_agent=Silent(judge.began, KeyboardInterrupt())), judge)
+    envs.reset(seed=0)
+
+    def impatient(judge):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("persona_wrappers.vector.beside.interrupt", impatient)
+        with pytest.raises(KeyboardInterrupt):
+            envs.step(["I sleep well."] * 3)
+    assert not nobody_judges()
+    envs.close()
+    assert judge.ended.is_set()
+    assert nobody_judges()
+
+
+def test_a_judge_that_is_asked_after_the_replies_further_inside_is_not_asked_beside_them():
+    slow, quick = Exact(), Exact(waits=False)
+    mixed = Committee([slow, quick])  # has to compute, so it is asked after the replies
+    envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), mixed), slow)
+    assert not envs.overlaps
+    plain: Any = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), quick), slow)
+    assert plain.overlaps
+    assert not plain.env.overlaps
+    assert [repr(found) for found in played(envs, 9)] == [repr(found) for found in played(plain, 9)]
+
+
+class Repeating(VectorWrapper):
+    """Says each line twice."""
+
+    def step(self, actions):
+        self.env.step(actions)
+        return self.env.step(actions)
+
+
+def test_a_layer_that_steps_twice_is_judged_by_what_it_returns():
+    found = []
+    for waits in (True, False):
+        judge = Exact(waits)
+        envs = pw.vector.PromptToLineReward(Repeating(dialogues()), judge)
+        found.append(played(pw.vector.LineToLineReward(envs, judge), 7))
+    assert found[0] == found[1]
+
+
+class Rewriting(VectorWrapper):
+    """Changes what was said on its way out."""
+
+    def step(self, actions):
+        *rest, info = self.env.step(actions)
+        for entries in (info, info.get("final_info", {})):
+            for row in np.flatnonzero(entries.get("_line", [])):
+                entries["conversation"][row] = entries["conversation"][row].said("I am a language model.")
+                entries["line_index"][row] += 1
+        return *rest, info
+
+
+def test_a_layer_that_rewrites_what_was_said_is_judged_by_what_it_returns():
+    found = []
+    for waits in (True, False):
+        judge = Exact(waits)
+        envs = pw.vector.PromptToLineReward(Rewriting(dialogues()), judge)
+        found.append(played(pw.vector.RelevanceReward(envs, judge), 7))
+    assert found[0] == found[1]
+
+
+def test_a_step_of_what_is_inside_asks_nobody():
+    judge = Exact()
+    envs = pw.vector.PromptToLineReward(dialogues(), judge)
+    envs.reset(seed=0)
+    envs.unwrapped.step(["I sleep well."] * 3)
+    assert judge.batches == []
+    assert nobody_judges()
+
+
+def test_gymnasiums_own_vector_of_environments_is_judged_after_the_step():
+    judge = Exact()
+    envs = pw.vector.PromptToLineReward(SyncVectorEnv([gym_env] * 2), judge)
+    assert not envs.overlaps
+    envs.reset(seed=0)
+    envs.step(["I sleep well."] * 2)
+    assert judge.threads == [threading.current_thread()]
+
+
+def test_copies_play_the_same_and_need_no_copy_of_the_judge(tmp_path):
+    with VerdictStore(tmp_path / "v.db") as store:  # holds a lock, which neither copies nor pickles
+        judge = KeptJudge(Exact(), store)
+        envs = pw.vector.PromptToLineReward(dialogues(), judge)
+        assert envs.overlaps
+        envs.reset(seed=0)
+        inside: Any = envs.unwrapped
+        for bare in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside))):
+            again = pw.vector.PromptToLineReward(bare, judge)
+            lines = ["I sleep four hours.", "I sleep six hours.", "I am a language model."]
+            state = inside.snapshot()
+            expected = repr(envs.step(lines))
+            inside.restore(state)
+            assert repr(again.step(lines)) == expected
+            assert again.overlaps
+            assert played(again, 9) == played(envs, 9)
+            envs.reset(seed=0)
+
+
+def test_a_stack_is_copied_between_two_steps():
+    envs = pw.vector.ConsistencyRewards(dialogues(), WEIGHTS, "oracle")
+    envs.reset(seed=0)
+    for again in (copy.deepcopy(envs), pickle.loads(pickle.dumps(envs))):
+        assert played(again, 5) == played(envs, 5)
+
+
+def test_the_bridge_to_stable_baselines3_takes_the_same_path():
+    judge = Exact()
+    bridge = as_sb3(pw.vector.ConsistencyRewards(dialogues(TOKENS), {"prompt_to_line": 1.0}, judge))
+    observation = bridge.reset()
+    while len(judge.batches) < 3:
+        observation, _, _, infos = bridge.step(policies(np.asarray(observation), 3))
+        judged = any("consistency/prompt_to_line" in info for info in infos)
+        assert judged == any("line" in info for info in infos)
+    assert threading.current_thread() not in judge.threads
+
+
+def test_the_learner_of_these_tests_earns_and_loses_and_is_cut_short_now_and_then():
+    """Else the equalities above would hold of nothing."""
+    envs = wrapped(dialogues(), Exact(), "joint")
+    observation, _ = envs.reset(seed=3)
+    seen, last = set(), set()
+    for _ in range(20):
+        observation, rewards, _, _, info = envs.step(actions_on(observation, 3))
+        seen.update(rewards.round(6).tolist())
+        final = info.get("final_info", {})
+        last.update(key for key in ("line", "answer") if np.any(final.get(f"_{key}", False)))
+    assert len(seen) > 5
+    assert last == {"line", "answer"}, "after the third line, or where the second was asked about and is then closed"
