@@ -15,7 +15,7 @@ from persona_env.remote.faults import RunEnded
 
 __all__ = ["app", "main"]
 
-_PASSWORD = re.compile(r"://[^\s/]*@")
+_PASSWORD = re.compile(r"://\S*@(?![A-Za-z][A-Za-z0-9+.-]*://)")
 
 app = typer.Typer(
     name="persona-env",

@@ -21,6 +21,7 @@ from typing import Any
 
 from persona_env.bench.labels import Annotators, Labels
 from persona_env.judges import Judge, Verdict
+from persona_env.logs.strict_json import MAX_LINE, open_file
 
 __all__ = [
     "FILE",
@@ -152,13 +153,13 @@ def is_calibrated(
         False also where there is no such file, or it cannot be read: nothing is trusted by default.
     """
     path = Path(path_or_folder)
-    path = path / FILE if path.is_dir() else path
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with open_file(path / FILE if path.is_dir() else path) as file:
+            found = json.loads(file.read(MAX_LINE).decode("utf-8"))
         if found["format"] != FORMAT or _canonical(found["identity"]) != _canonical(identity):
             return False
         usable = {row["kind"]: row["usable"] is True for row in found["rows"] if row["role"] == role}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
     return bool(usable) and all(usable.get(kind, False) for kind in (kinds or usable))
 

@@ -89,7 +89,8 @@ class MainJob:
         self._keep_config(folder)
         self._folder, self._checkpoints = folder, Checkpoints(folder)
         self._ledger = Ledger(folder, self.judge.usage)
-        self.judge.open(folder.path, {name: self._ledger.total(name) for name in ("calls", "tokens")})
+        spent = {name: self._ledger.total(name) for name in ("calls", "tokens")}
+        self.judge.open(folder.path, spent, self._ledger.book)
         try:
             with _torch_threads(self.settings.threads):
                 self._stages(progress)

@@ -66,14 +66,23 @@ def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
 
 
 def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
-    if not path.is_file():
-        raise ValueError(f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!r}: there is none.")
+    if not _is_file(path):
+        raise ValueError(
+            f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."
+        )
     cast = tuple(persona for persona in load_personas(path, split) if persona.role == role)
     if not cast:
         raise ValueError(
             f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."
         )
     return cast
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, or a folder that may not be looked into
+        return False
 
 
 def chosen_personas(

@@ -5,11 +5,13 @@ Law 1: a reply that cannot be read is `invalid`: never consistent, never rewarde
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
+from persona_env.logs.nodes import shown_spec
 from persona_env.persona import Persona
 
 __all__ = [
@@ -144,9 +146,12 @@ def _openai(rest: str, prompts: str | Path | None) -> Judge:
 def _committee(rest: str, prompts: str | Path | None) -> Judge:
     from persona_env.judges.committee import Committee
 
-    specs = [spec.strip() for spec in rest.split(",")]
+    begin = "|".join(_KINDS)  # a comma may stand in a path too
+    specs = [spec.strip() for spec in re.split(rf",(?=\s*(?:{begin})\b)", rest)]
     if any(spec.startswith("committee:") for spec in specs):
-        raise ValueError(f"Expected a committee of single judges, got {rest!r}: name all of them in one list.")
+        raise ValueError(
+            f"Expected a committee of single judges, got '{shown_spec(rest)}': name all of them in one list."
+        )
     return Committee([load_judge(spec, prompts=prompts) for spec in specs])
 
 
@@ -177,7 +182,9 @@ def load_judge(spec: str | Judge, *, prompts: str | Path | None = None) -> Judge
     kind, colon, rest = spec.partition(":")
     if kind not in _KINDS or bool(colon) == (kind == "oracle") or (colon and not rest):
         wanted = "oracle, recorded:<log>, hf:<model>, openai:<model>@<base_url> or committee:<spec>,<spec>"
-        raise ValueError(f"Expected a judge {wanted}, got {spec!r}: use one of these.")
+        raise ValueError(f"Expected a judge {wanted}, got '{shown_spec(spec)}': use one of these.")
     if prompts is not None and kind not in _PROMPTED:
-        raise ValueError(f"Expected judge prompts for a language model, got them for {spec!r}: leave them out.")
+        raise ValueError(
+            f"Expected judge prompts for a language model, got them for '{shown_spec(spec)}': leave them out."
+        )
     return _KINDS[kind](rest, prompts)

@@ -12,7 +12,7 @@ from typing import Any
 
 from persona_env.judges.row import carved
 
-__all__ = ["BUSY", "UNWRITABLE", "connect", "error_code", "identity", "readable_rows", "transaction"]
+__all__ = ["BUSY", "UNWRITABLE", "can_be_named", "connect", "error_code", "identity", "readable_rows", "transaction"]
 
 BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 """Others hold the file: worth another try."""
@@ -30,6 +30,14 @@ _SETTINGS = ("synchronous=FULL", "cache_size=-16384", "cell_size_check=ON", "tru
 def error_code(error: sqlite3.Error) -> int:
     """Returns SQLite's primary code of an error; 0 where the error is Python's own."""
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def can_be_named(path: Path) -> bool:
+    """Returns whether a file can be called so: no NUL, and nothing that the file system cannot spell."""
+    try:
+        return b"\x00" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        return False
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:

@@ -20,12 +20,14 @@ from persona_env.judges.row import Row, key_bytes, read_rows, row_of
 from persona_env.judges.sqlite_file import (
     BUSY,
     UNWRITABLE,
+    can_be_named,
     connect,
     error_code,
     identity,
     readable_rows,
     transaction,
 )
+from persona_env.logs.nodes import printable
 
 __all__ = ["StoreBusy", "StoreDamaged", "StoreError", "StoreUnwritable", "VerdictStore"]
 
@@ -41,6 +43,9 @@ _T = TypeVar("_T")
 
 class StoreError(ValueError):
     """A verdict store that cannot be used: one line that names the file and the way out."""
+
+    def __init__(self, message: str):
+        super().__init__(printable(message))
 
 
 class StoreDamaged(StoreError):  # noqa: N818 - reads better where it is caught
@@ -196,12 +201,15 @@ class VerdictStore:
     def _refuse_other_files(self) -> None:
         """Raises if the first bytes are not SQLite's, so that SQLite never touches the file."""
         head = b""
+        if not can_be_named(self.path):
+            raise StoreError(f"Expected a verdict store, got the path {str(self.path)!a:.80}: name a file that can be.")
         try:
             if self.read_only or self.path.exists() or not self.path.parent.is_dir():
                 with open(self.path, "rb") as file:
                     head = file.read(16)
         except OSError as error:
-            raise StoreError(f"Expected a verdict store at {self.path}, got {error.strerror}: name another.") from None
+            name = printable(str(self.path))[:1000]
+            raise StoreError(f"Expected a verdict store at {name}, got {error.strerror}: name another.") from None
         if head and head != b"SQLite format 3\x00":
             raise self._unreadable("another kind of file, or one with a damaged head")
 

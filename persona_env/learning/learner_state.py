@@ -6,8 +6,9 @@ and optimiser (`safetensors`), every generator, the environments' rows, and a fe
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,35 @@ from torch import Tensor
 from persona_env.conversation import Conversation, Message, ProbeQuestion
 from persona_env.envs.state import RowState, TokenState
 from persona_env.learning.plain import Plain
+from persona_env.logs.nodes import printable
 from persona_env.persona import Fact, Persona, QAItem
 
-__all__ = ["forget_what_was_read", "load_tensors", "restore_course", "save_tensors", "take_course"]
+__all__ = ["as_written", "forget_what_was_read", "load_tensors", "restore_course", "save_tensors", "take_course"]
 
 _PLAIN = Plain([RowState, TokenState, Conversation, Message, ProbeQuestion, Persona, Fact, QAItem])
 _OPTIMISER = "optimiser."
 _VALUE_HEAD = "value_head."
+
+
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+@contextlib.contextmanager
+def as_written() -> Iterator[None]:
+    """Within, whatever a state that nobody has written lacks, or holds in another form, is one line.
+
+    Raises:
+        ValueError: If there is such a thing.
+    """
+    try:
+        yield
+    except _MALFORMED as error:
+        if isinstance(error, ValueError) and str(error).startswith("Expected "):
+            raise
+        why = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:120]
+        raise ValueError(
+            f"Expected a checkpoint as this version writes it, got an error ({why}): delete it; an older one is used."
+        ) from error
 
 
 def forget_what_was_read(learner: OnPolicyAlgorithm) -> None:
@@ -56,14 +79,19 @@ def take_course(learner: OnPolicyAlgorithm) -> dict[str, Any]:
 
 
 def restore_course(learner: OnPolicyAlgorithm, course: Mapping[str, Any]) -> None:
-    """Puts the learner where `take_course` found it; the generators come last, as making a learner draws from them."""
+    """Puts the learner where `take_course` found it; the generators come last, as making a learner draws from them.
+
+    Raises:
+        ValueError: If this is not what it returned.
+    """
     envs: Any = learner.env
     envs.reset()  # the rewards join their interviewers
-    learner._last_obs = envs.restore(_PLAIN.read(course["rows"]))
-    learner._last_episode_starts = np.array(course["starts"], np.bool_)
-    learner.num_timesteps, learner._current_progress_remaining = course["tokens"], course["left"]
-    learner._n_updates = course["updates"]  # type: ignore[attr-defined]
-    _set_random_state(course["random"])
+    with as_written():
+        learner._last_obs = envs.restore(_PLAIN.read(course["rows"]))
+        learner._last_episode_starts = np.array(course["starts"], np.bool_)
+        learner.num_timesteps, learner._current_progress_remaining = course["tokens"], course["left"]
+        learner._n_updates = course["updates"]  # type: ignore[attr-defined]
+        _set_random_state(course["random"])
 
 
 def _random_state() -> dict[str, Any]:
@@ -107,11 +135,12 @@ def save_tensors(learner: OnPolicyAlgorithm, path: Path) -> dict[str, Any]:
     return {"groups": _PLAIN.write(state["param_groups"])}
 
 
+@as_written()
 def load_tensors(learner: OnPolicyAlgorithm, path: Path, optimiser: Mapping[str, Any]) -> None:
     """Reads back what `save_tensors` wrote.
 
     Raises:
-        ValueError: If the file is of another model.
+        ValueError: If the file is of another model, or the settings are not those of an optimiser.
     """
     found, weights = load_file(path), _weights(learner)
     saved = {name for name in found if not name.startswith(_OPTIMISER)}

@@ -17,6 +17,8 @@ _FILE = "timing.jsonl"
 class Ledger:
     """Adds a line for each rollout and stage; what earlier processes of the same run wrote counts too.
 
+    A line that `book` adds names no stage: it stands for what the judge was asked in the midst of one.
+
     Args:
         folder: The run's.
         usage: Returns what this process has asked of the judge so far, by name.
@@ -30,11 +32,22 @@ class Ledger:
 
     def note(self, stage: str, **more: Any) -> None:
         """Books what was spent since the last note on a stage."""
-        now, used = time.perf_counter(), Counter(self._usage())
-        row: dict[str, Any] = {"stage": stage, "seconds": round(now - self._last, 4), **more}
-        if asked := used - self._used:
-            row["judge"] = dict(asked)
-        self._last, self._used = now, used
+        now = time.perf_counter()
+        row = {"stage": stage, "seconds": round(now - self._last, 4), **more, **self._asked()}
+        self._last = now
+        self._add(row)
+
+    def book(self) -> None:
+        """Books what the judge was asked since the last time, so that a kill does not forget it."""
+        if asked := self._asked():
+            self._add(asked)
+
+    def _asked(self) -> dict[str, Any]:
+        used = Counter(self._usage())
+        asked, self._used = used - self._used, used
+        return {"judge": dict(asked)} if asked else {}
+
+    def _add(self, row: dict[str, Any]) -> None:
         self._rows.append(row)
         self._folder.append_line(_FILE, row)
 
@@ -43,7 +56,8 @@ class Ledger:
         """Wall time by stage."""
         found: dict[str, float] = {}
         for row in self._rows:
-            found[row["stage"]] = found.get(row["stage"], 0.0) + row["seconds"]
+            if "stage" in row:
+                found[row["stage"]] = found.get(row["stage"], 0.0) + row["seconds"]
         return found
 
     def total(self, name: str) -> int:

@@ -17,6 +17,7 @@ from persona_env.logs.nodes import printable, shown
 __all__ = ["Plain"]
 
 _KIND = "is"
+_LONGEST = 1000  # characters of a message; records quote what they were given
 _DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
@@ -69,7 +70,7 @@ class Plain:
         try:
             return self._read(value)
         except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            if isinstance(error, ValueError) and str(error).startswith("Expected "):
+            if isinstance(error, ValueError) and str(error).startswith("Expected ") and len(str(error)) < _LONGEST:
                 raise
             why = printable(" ".join(str(error).split()))[:80]
             raise ValueError(

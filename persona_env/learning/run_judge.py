@@ -66,12 +66,17 @@ class RunJudge:
         """
         return self._asked.judge(questions)
 
-    def open(self, folder: Path, spent: Mapping[str, int] | None = None) -> None:
+    def open(
+        self, folder: Path, spent: Mapping[str, int] | None = None, on_asked: Callable[[], object] | None = None
+    ) -> None:
         """Opens the journal in a run's folder.
 
         Args:
             folder: The run's.
             spent: What earlier processes of the run have taken from its budget.
+            on_asked: Called whenever the judge was asked, before its verdicts are kept: a caller that books `usage`
+                there forgets, after a kill, no more than the requests that were in flight (two for each of 32
+                questions, and their canaries).
 
         Raises:
             ValueError: If the budget is spent, or a store of verdicts is damaged.
@@ -85,6 +90,7 @@ class RunJudge:
         s = self._settings
         self._canaries = Canaries(self._base, load_cast(s.role, s.personas, "train"))
         asked = self._within_budget(self._canaries, spent or {})
+        asked = _Noted(asked, on_asked) if on_asked else asked
         if s.judge_cache:
             asked = KeptJudge(asked, VerdictStore(s.judge_cache))
             self._kept.append(asked)
@@ -131,6 +137,25 @@ class RunJudge:
         """Has a judge behind a server call this with the seconds of each wait for it."""
         for asker in _askers(self._base):
             asker.client.on_wait = on_wait
+
+
+class _Noted:
+    """Says when a judge was asked, also where it gave up."""
+
+    def __init__(self, judge: Judge, on_asked: Callable[[], object]):
+        self._wrapped, self._on_asked = judge, on_asked
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The judge's own."""
+        return getattr(self._wrapped, "identity")  # noqa: B009 - not every judge has one
+
+    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        """Returns the verdicts, in order."""
+        try:
+            return self._wrapped.judge(questions)
+        finally:
+            self._on_asked()
 
 
 def _askers(judge: Any) -> Iterator[Any]:

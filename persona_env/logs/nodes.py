@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard, cast
 
-__all__ = ["MAX_TEXT", "LogError", "Node", "is_plain", "is_utf8", "printable", "shown"]
+__all__ = ["MAX_TEXT", "LogError", "Node", "is_plain", "is_utf8", "printable", "shown", "shown_spec"]
 
 MAX_TEXT = 100_000
 """Characters of one text; the longest line, persona or reply seen in real logs has 4 000."""
+
+_PASSWORD = re.compile(r"://.*@(?![A-Za-z][A-Za-z0-9+.-]*://)", re.DOTALL)
+_LONGEST_SPEC = 200
 
 
 class LogError(ValueError):
@@ -40,6 +44,16 @@ def shown(value: object) -> str:
     except ValueError:  # Python spells no whole number of more than 4300 digits
         return f"a {type(value).__name__} too large to be shown"
     return text if len(text) <= 40 else f"{text[:36]}...'"
+
+
+def shown_spec(spec: str) -> str:
+    """Returns the spec of a judge or speaker as an error message quotes it: short, printable, with no password.
+
+    >>> shown_spec("openai:m@http://ann:secret@127.0.0.1:8000/v1")
+    'openai:m@http://***@127.0.0.1:8000/v1'
+    """
+    text = printable(_PASSWORD.sub("://***@", spec))
+    return text if len(text) <= _LONGEST_SPEC else f"{text[: _LONGEST_SPEC - 3]}..."
 
 
 def is_utf8(text: str) -> bool:

@@ -161,7 +161,8 @@ class Trajectories:
                 branches.append(_branch(number, shared, len(tail)))
                 stop += len(tail)
             shared = min(shared, int(self.kept[segment]))
-        return _Row(*(np.concatenate(part, -1) for part in (tokens, branches, columns, steps)))
+        joined = np.concatenate(tokens), np.concatenate(branches, 1), np.concatenate(columns), np.concatenate(steps)
+        return _Row(*joined)
 
     def batches(self, size: int) -> list[Ints]:
         """Returns the segments, the dialogues shuffled, in batches of about `size` choices; none is split.

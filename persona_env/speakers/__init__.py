@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from persona_env.conversation import ChatMessage, Seat, View
+from persona_env.logs.nodes import shown_spec
 
 __all__ = ["ChatMessage", "Seat", "Speaker", "View", "load_speaker"]
 
@@ -72,5 +73,5 @@ def load_speaker(spec: str | Speaker) -> Speaker:
     kind, colon, rest = spec.partition(":")
     if kind not in _KINDS or bool(colon) != (kind in _NAMED) or (colon and not rest):
         wanted = "tiny, scripted, hf:<folder or hub id> or openai:<model>@<base_url>"
-        raise ValueError(f"Expected a speaker {wanted}, got {spec!r}: use one of these.")
+        raise ValueError(f"Expected a speaker {wanted}, got '{shown_spec(spec)}': use one of these.")
     return _KINDS[kind](rest)

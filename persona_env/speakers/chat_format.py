@@ -36,6 +36,7 @@ _AWKWARD = {
     "a think block": "so <think>a</think> b",
 }
 _LOOKS_LIKE_CONTROL = re.compile(r"\s*(<.*>|\[.*\])\s*", re.DOTALL)
+_HALF = re.compile("[\ud800-\udfff]")
 _IMPOSSIBLE_BYTES = ("ÿ", "<0xFF>")  # how vocabularies spell the byte that no UTF-8 text has
 _REMEMBERED = 1 << 20  # characters and ids: lines come again and again, the prompts of a judge do not
 _EXHAUSTED = (ArithmeticError, RecursionError, MemoryError)  # what a template of bad will does
@@ -192,7 +193,7 @@ class ChatFormat:
 
     def _clean(self, text: str) -> str:
         """What somebody said cannot forge control tokens: `<|end|>` becomes `< |end|>`."""
-        return self._controls.sub(lambda m: f"{m[0][0]} {m[0][1:]}", text.strip()).strip()
+        return self._controls.sub(lambda m: f"{m[0][0]} {m[0][1:]}", _whole(text).strip()).strip()
 
     def _find_end(self) -> tuple[int, str]:
         after = self._segments.after
@@ -248,6 +249,15 @@ def joined(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return lines
 
 
+def _whole(text: str) -> str:
+    """Returns a text with U+FFFD for halves of surrogate pairs, which no tokenizer takes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _HALF.sub("\ufffd", text)
+    return text
+
+
 def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Encodes without the tokenizer's wrapper where it can: that takes longer than the encoding."""
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
@@ -265,7 +275,7 @@ def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None
             found = None
         if found is None:
             raise CannotCompose(
-                f"Expected a template file in UTF-8 as chat_template=, got {chat_template!r}: no such file."
+                f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."
             )
         return found
     template: Any = chat_template or getattr(tokenizer, "chat_template", None)

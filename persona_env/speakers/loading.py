@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from persona_env.logs.nodes import printable, shown
+from persona_env.logs.nodes import printable, shown, shown_spec
 
 __all__ = ["load_model", "load_tokenizer", "quiet"]
 
@@ -119,15 +119,19 @@ def _precision(dtype: str, device: str, load_in_4bit: bool) -> dict[str, Any]:
 
 def _check_weights(spec: str, model: PreTrainedModel, missing: Iterable[str]) -> None:
     if missing:
-        raise ValueError(f"Expected all weights in {spec}, got none for {min(missing)}: save the whole model.")
+        raise ValueError(
+            f"Expected all weights in {shown_spec(spec)}, got none for {min(missing)}: save the whole model."
+        )
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise ValueError(f"Expected finite weights in {spec}, got nan or infinity in {name}: train it anew.")
+            raise ValueError(
+                f"Expected finite weights in {shown_spec(spec)}, got nan or infinity in {name}: train it anew."
+            )
 
 
 def _adapter_line(spec: str) -> str:
     return (
-        f"Expected a whole model, got an adapter in {spec}: merge it into its base (peft's "
+        f"Expected a whole model, got an adapter in {shown_spec(spec)}: merge it into its base (peft's "
         "AutoPeftModelForCausalLM, merge_and_unload) and save that."
     )
 
@@ -138,20 +142,21 @@ def _source(spec: str) -> str:
     if spec == "tiny":
         return str(files("persona_env") / "world" / "model")
     if kind != "hf" or not rest:
-        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got {spec!r}: use one of these.")
+        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
     folder = Path(rest)
     if not rest.isprintable() or len(rest) > _LONGEST:
-        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got {shown(spec)}: use one of these.")
+        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
     if _exists(folder := _at_home(folder)):
         if (folder / "adapter_config.json").is_file():
             raise ValueError(_adapter_line(spec))
         if not (folder / "config.json").is_file():
             raise ValueError(
-                f"Expected a model's folder, got {rest} without a config.json: name the folder that holds the model."
+                f"Expected a model's folder, got {shown_spec(rest)} without a config.json: "
+                "name the folder that holds the model."
             )
         return str(folder)
     if len(rest) > _LONGEST_ID or not _HUB_ID.fullmatch(rest):
-        raise ValueError(f"Expected a model's folder, got {rest}, which does not exist: check the path.")
+        raise ValueError(f"Expected a model's folder, got {shown_spec(rest)}, which does not exist: check the path.")
     return rest
 
 
@@ -174,13 +179,13 @@ def _refuse_pickles(spec: str, source: str) -> None:
     if folder.is_dir() and not list(folder.glob("*.safetensors")):
         pickled = any(list(folder.glob(f"*.{ending}")) for ending in ("bin", "pt", "pth"))
         raise ValueError(
-            f"Expected weights as safetensors in {spec}, got {'pickled' if pickled else 'no'} ones: "
+            f"Expected weights as safetensors in {shown_spec(spec)}, got {'pickled' if pickled else 'no'} ones: "
             "save the model with save_pretrained."
         )
     for part in _indexed(folder / "model.safetensors.index.json"):
         if not (isinstance(part, str) and part.endswith(".safetensors") and Path(part).name == part):
             raise ValueError(
-                f"Expected weights as safetensors in {spec}, got {shown(part)} in their index: "
+                f"Expected weights as safetensors in {shown_spec(spec)}, got {shown(part)} in their index: "
                 "save the model with save_pretrained."
             )
 
@@ -221,9 +226,11 @@ def _explained(spec: str, source: str) -> Iterator[None]:
     except Exception as error:  # tokenizers raises nothing more exact
         if Path(source).is_dir():
             why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
-            raise ValueError(f"Expected a whole model in {spec}, got an error ({why}): check its files.") from error
+            raise ValueError(
+                f"Expected a whole model in {shown_spec(spec)}, got an error ({why}): check its files."
+            ) from error
         raise ValueError(
-            f"Expected a model's folder or hub id, got {spec}, which is no folder here, and the hub "
+            f"Expected a model's folder or hub id, got {shown_spec(spec)}, which is no folder here, and the hub "
             "cannot be reached or does not give it: check the name."
         ) from error
 

@@ -10,7 +10,7 @@ from persona_env.world.grammar import Character, Manner, answer, in_character
 from persona_env.world.lexicon import ATTRIBUTES, DEFAULT_VALUES, DRIFT_LINES
 from persona_env.world.reading import Asked
 
-__all__ = ["ATTRACTOR", "DRIFTING", "NO_DRIFT", "DriftSettings", "Moment", "drifts", "say"]
+__all__ = ["ATTRACTOR", "DRIFTING", "NO_DRIFT", "RECKLESS_OPENING", "DriftSettings", "Moment", "drifts", "say"]
 
 _BASE = {"patient": 0.12, "student": 0.1, "chat_partner": 0.16}
 """A chat partner drifts most and a student least, as the base model of the paper's figures does (prompt-to-line
@@ -30,7 +30,8 @@ class DriftSettings:
     """How often and how a speaker drifts; probabilities in [0, 1].
 
     Attributes:
-        base: Chance at the first line, by role.
+        base: Chance at any line, by role.
+        opening: Added at the first line.
         per_turn: Added for each turn, up to the tenth.
         warm: Added after emotion or praise.
         led: Added after a leading question.
@@ -44,6 +45,7 @@ class DriftSettings:
     """
 
     base: Mapping[str, float] = field(default_factory=lambda: dict(_BASE))
+    opening: float = 0.0
     per_turn: float = 0.04
     warm: float = 0.5
     led: float = 0.3
@@ -74,6 +76,18 @@ ATTRACTOR = DriftSettings(
 )
 """A wrong persona to settle in: nearly always the same wrong values, so lines agree with each other."""
 
+RECKLESS_OPENING = DriftSettings(
+    base=dict.fromkeys(_BASE, 0.0),
+    opening=0.85,
+    per_turn=0,
+    warm=0,
+    led=0,
+    again=0,
+    marker=dict.fromkeys(_BASE, 0.8),
+)
+"""Leaves the role or makes something up in the first line, and is in character ever after: nothing that was
+said before speaks against that line, and much that comes later does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -94,7 +108,8 @@ class Moment:
 
 def drifts(role: str, moment: Moment, settings: DriftSettings, rng: random.Random) -> bool:
     """Draws whether the speaker drifts at this moment."""
-    chance = settings.base[role] + settings.per_turn * min(moment.turn, 10)
+    chance = settings.base[role] + settings.opening * (moment.turn == 0)
+    chance += settings.per_turn * min(moment.turn, 10)
     chance += settings.warm * moment.warm + settings.again * moment.drifted
     chance += settings.led * (moment.asked is not None and moment.asked.suggested is not None)
     return rng.random() < min(chance, settings.cap)

@@ -4,8 +4,8 @@ A model of some 400,000 parameters reads dialogues of people who drift, so it dr
 look-ups come first, and in them the values count more: without that a model of this size does not
 learn to read its persona in any reasonable time.
 
-Measured on heldout personas, 8 lines, three seeds (patient / student / chat partner): 31 / 30 / 26 % of the lines
-contradict the persona, 34 / 32 / 26 % an earlier line, and 31 / 35 / 32 % of the questions are answered wrong.
+Measured on heldout personas, 8 lines, three seeds (patient / student / chat partner): 34 / 31 / 35 % of the lines
+contradict the persona, 37 / 34 / 35 % an earlier line, and 35 / 37 / 42 % of the questions are answered wrong.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from persona_env.world.base_model import (
     value_ids,
 )
 from persona_env.world.corpus import CLEAN, LONG, CorpusSettings, dialogue
-from persona_env.world.drift import ATTRACTOR
+from persona_env.world.drift import ATTRACTOR, RECKLESS_OPENING
 from persona_env.world.tokens import build_tokenizer
 
 if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["ATTRACTOR_PLAN", "BASE_PLAN", "Plan", "Stretch", "main", "pretrain", "train"]
+__all__ = ["BASE_PLAN", "FURTHER_PLANS", "Plan", "Stretch", "main", "pretrain", "train"]
 
 TOKENS_PER_STEP = 1_400
 POOL = 96
@@ -81,8 +81,14 @@ class Plan:
 
 
 BASE_PLAN = Plan((Stretch(2_000, CLEAN, 5.0), Stretch(4_000, LONG)))
-ATTRACTOR_PLAN = Plan((Stretch(300, CorpusSettings((4, 8), drift=ATTRACTOR)),), matrix_rate=2e-3, rate=1e-3)
-"""Continues a base model into a wrong persona: the negative control."""
+FURTHER_PLANS = {
+    "attractor": Plan((Stretch(300, CorpusSettings((4, 8), drift=ATTRACTOR)),), matrix_rate=2e-3, rate=1e-3),
+    "reckless-opening": Plan(
+        (Stretch(900, CorpusSettings((3, 8), drift=RECKLESS_OPENING)),), matrix_rate=6e-3, rate=3e-3
+    ),
+}
+"""These go on with a base model: into one wrong persona (the negative control), and into a reckless first line
+(credit across lines)."""
 
 
 def _batches(examples: Iterator[Example], rng: random.Random) -> Iterator[list[Example]]:
@@ -207,12 +213,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--init", type=Path, help="the folder of a model to go on with")
-    parser.add_argument("--attractor", action="store_true", help="drift into one wrong persona")
+    parser.add_argument("--drift", choices=list(FURTHER_PLANS), help="go on into another drift")
     options = parser.parse_args(arguments)
-    if options.attractor and not options.init:
-        parser.error("Expected --init DIR with --attractor, got none: name the base model.")
+    if options.drift and not options.init:
+        parser.error("Expected --init DIR with --drift, got none: name the base model.")
     torch.set_num_threads(1)
-    plan = ATTRACTOR_PLAN if options.attractor else BASE_PLAN
+    plan = FURTHER_PLANS[options.drift] if options.drift else BASE_PLAN
     pretrain(options.out, seed=options.seed, init=options.init, plan=plan)
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from tests.benchmarks import memory, ragged_rollout, uniform_rollout, update, warm_cache
+from tests.benchmarks import (
+    memory,
+    overlapped_judging,
+    ragged_rollout,
+    remote_throughput,
+    uniform_rollout,
+    update,
+    warm_cache,
+)
 from tests.benchmarks.models import SIZES
 
 torch.set_num_threads(1)
@@ -13,3 +21,5 @@ ragged_rollout.main()
 uniform_rollout.main(list(SIZES))
 memory.main()
 warm_cache.main()
+remote_throughput.main()
+overlapped_judging.main()

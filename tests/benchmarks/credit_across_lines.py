@@ -1,10 +1,10 @@
 """Does credit across lines matter? The same job with `line_gamma` 0 and above, paid for line-to-line only.
 
-What a simulator improvises it must stand by: the line in which it does so is blameless, the later ones are
-not. Only a discount above 0 lets the early line pay for the late ones. Dialogues of 16 lines, so that there
-are later ones; measured over these and over 48.
+What a simulator improvises it must stand by. From a base that opens recklessly (it leaves its role or makes
+something up in the first line) and is in character ever after: nothing that was said before speaks against the
+first line, and later lines conflict with it. Only a discount above 0 lets it pay for them.
 
-Run: python -m tests.benchmarks.credit_across_lines [--out runs/credit] [--jobs 1] [--seeds 0 1 2 3 4]
+Run: python -m tests.benchmarks.credit_across_lines [--out runs/credit] [--jobs 1] [--seeds 0 1 2 3]
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tests.benchmarks.runs import Run, percent, run_all
+from tests.benchmarks.runs import Run, base_model, percent, run_all
 
 GAMMAS = ("0", "0.9")
-SETTING = ("--lines", "16", "--tokens", "122880", "--rewards", "line_to_line=1,relevance=0.5")
+SETTING = ("--tokens", "81920", "--rewards", "line_to_line=1,relevance=0.5")
 
 
 def main() -> None:
@@ -23,11 +23,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/credit"))
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2, 3, 4))
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2, 3))
     parser.add_argument("--role", default="patient")
     options, more = parser.parse_known_args()
-    common = ("--role", options.role, *SETTING, *more)
-    print("| line_gamma | against its own words, 16 lines | 48 lines | against its persona | relevance | hedging |")
+    options.out.mkdir(parents=True, exist_ok=True)
+    base = base_model(options.out, 0, drift="reckless-opening")
+    common = ("--role", options.role, "--simulator", base, *SETTING, *more)
+    print("| line_gamma | against its own words, 8 lines | 24 lines | against its persona | relevance | hedging |")
     print("|---|---|---|---|---|---|")
     for gamma in GAMMAS:
         runs = [

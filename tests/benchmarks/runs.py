@@ -29,17 +29,17 @@ class Run:
     arguments: tuple[str, ...]
 
 
-def base_model(folder: Path, seed: int, *, attractor: bool = False) -> str:
+def base_model(folder: Path, seed: int, *, drift: str = "") -> str:
     """Returns the spec of a base model, made if it is not in the folder yet.
 
-    Seed 0 is the one that ships (`tiny`); an attractor goes on from it into a wrong persona.
+    Seed 0 is the one that ships (`tiny`); one with another drift (`FURTHER_PLANS`) goes on from it.
     """
-    if seed == 0 and not attractor:
+    if seed == 0 and not drift:
         return "tiny"
-    path = folder / (f"attractor-{seed}" if attractor else f"base-{seed}")
+    path = folder / f"{drift or 'base'}-{seed}"
     if not (path / "model.safetensors").is_file():
         command = [sys.executable, "-m", "persona_env.world.pretrain", "--seed", str(seed), "--out", str(path)]
-        command += ["--init", str(TINY), "--attractor"] if attractor else []
+        command += ["--init", str(TINY), "--drift", drift] if drift else []
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return f"hf:{path}"
 

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     options, more = parser.parse_known_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    base = base_model(options.out, 0, attractor=True)
+    base = base_model(options.out, 0, drift="attractor")
     print("| reward | " + " | ".join(f"{name.replace('_', '-')}, before | after" for name in DRIFT) + " | relevance |")
     print("|---" * (2 + 2 * len(DRIFT)) + "|")
     for arm, rewards in ARMS.items():

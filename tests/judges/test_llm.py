@@ -173,6 +173,14 @@ def test_a_spec_that_names_no_judge_is_refused_in_one_line(spec):
         load_judge(spec)
 
 
+@pytest.mark.parametrize("kind", ["opnai", "committee:oracle,x", "committee:committee", "openai", "hf"])
+@pytest.mark.parametrize("password", ["GEHEIM", "a/GEHEIM", "a GEHEIM", "a@GEHEIM", "GEHEIM,b"])
+def test_a_password_in_a_spec_is_not_told(kind: str, password: str):
+    with pytest.raises(ValueError, match=r"^Expected ") as refused:
+        load_judge(f"{kind}:m@http://ann:{password}@127.0.0.1:9/v1")
+    assert "GEHEIM" not in repr(refused.value)
+
+
 def test_prompts_for_a_judge_that_reads_none_are_refused(tmp_path):
     with pytest.raises(ValueError, match="leave them out"):
         load_judge("oracle", prompts=tmp_path)

@@ -212,6 +212,14 @@ def test_places_that_cannot_hold_a_store_are_refused(tmp_path: Path):
     assert not (tmp_path / "v.db").exists()
 
 
+@pytest.mark.parametrize("name", ["a\x00b", "a\ud800b", "a\nb\x1b[2J/v.db", "\U0010ffff" * 3000])
+def test_a_name_that_no_file_can_have_is_one_line(tmp_path: Path, name: str):
+    with pytest.raises(StoreError, match=r"^Expected a verdict store") as refused:
+        VerdictStore(f"{tmp_path}/{name}")
+    assert str(refused.value).isprintable()
+    assert len(str(refused.value)) < 2000
+
+
 def test_an_empty_file_is_a_store_that_was_killed_while_it_was_made(tmp_path: Path):
     (tmp_path / "v.db").touch()
     with VerdictStore(tmp_path / "v.db") as store:

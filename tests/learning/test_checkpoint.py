@@ -14,6 +14,7 @@ from persona_env.conversation import Message
 from persona_env.learning.checkpoint import Checkpoints
 from persona_env.learning.plain import Plain
 from persona_env.learning.run_folder import RunFolder
+from persona_env.persona import Persona
 
 
 @pytest.fixture
@@ -133,3 +134,9 @@ def test_what_is_no_known_record_is_refused():
             plain.write(value)
     with pytest.raises(ValueError, match="Expected a record"):
         plain.read({"is": "Message", "seat": "task", "text": "Hello."})
+
+
+def test_an_error_of_a_record_is_not_told_at_any_length():
+    with pytest.raises(ValueError, match=r"^Expected ") as refused:
+        Plain([Persona]).read({"is": "Persona", "id": "p", "role": "x" * 9000, "name": "", "prompt": ""})
+    assert len(str(refused.value)) < 1000

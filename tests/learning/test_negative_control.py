@@ -12,7 +12,7 @@ from persona_env.bench.outcome import Outcome
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings
 from persona_env.report.drift_table import drift_table
-from persona_env.world.pretrain import ATTRACTOR_PLAN, pretrain
+from persona_env.world.pretrain import FURTHER_PLANS, pretrain
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A base that has settled in the default persona: most of its lines are false."""
     out = tmp_path_factory.mktemp("attractor") / "base"
     tiny = Path(str(files("persona_env") / "world" / "model"))
-    pretrain(out, seed=0, init=tiny, plan=ATTRACTOR_PLAN)
+    pretrain(out, seed=0, init=tiny, plan=FURTHER_PLANS["attractor"])
     return f"hf:{out}"
 
 

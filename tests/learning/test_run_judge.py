@@ -1,6 +1,8 @@
 """A run's judge asks nothing twice, within its budget, and says what it has used."""
 
 import contextlib
+import os
+import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,10 +14,13 @@ import pytest
 from persona_env.judges import AnswerVsGold, LineVsPersona, Question, load_judge
 from persona_env.judges.budget import BudgetSpent
 from persona_env.learning.judge_costs import JudgeCosts
+from persona_env.learning.ledger import Ledger
+from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.run_judge import JOURNAL, RunJudge
 from persona_env.learning.settings import Settings, parse_budget
 from persona_env.remote.faults import Unavailable
 from persona_env.world import personas
+from tests.learning.runs import ended, fork
 from tests.reliability.oracle_server import Handler
 
 ANN = personas("patient", "train")[0]
@@ -102,6 +107,35 @@ def test_a_spent_budget_ends_in_order_and_a_larger_one_goes_on(spec: str, tmp_pa
     large.judge(QUESTIONS)
     assert large.usage()["cache_hits"] > 0
     assert spent["calls"] + large.usage()["calls"] <= 2 * len(QUESTIONS) + 4  # canaries
+
+
+def test_a_kill_forgets_nothing_that_was_asked_before_it(spec: str, tmp_path: Path):
+    many: list[Question] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(99)]
+
+    def judge_and_die() -> None:
+        judge, asked = RunJudge(Settings(judge=spec)), []
+        ledger = Ledger(RunFolder(tmp_path), judge.usage)
+
+        def book() -> None:
+            ledger.book()
+            asked.append(judge.usage()["calls"])
+            if len(asked) == 3:
+                (tmp_path / "asked").write_text(str(asked[-1]))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        judge.open(tmp_path, None, book)
+        judge.judge(many)
+
+    assert ended(fork(judge_and_die)) == -signal.SIGKILL
+    (tmp_path / "config.json").write_text("{}")
+    ledger = Ledger(RunFolder(tmp_path, resume=True))
+    calls = ledger.total("calls")
+    assert (calls, ledger.seconds) == (int((tmp_path / "asked").read_text()), {})
+    assert ledger.total("canaries") > 0
+    with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as journal:
+        assert journal.execute("SELECT count(*) FROM verdicts").fetchone() == (64,)  # the third chunk was in flight
+    with pytest.raises(ValueError, match=rf"Expected a budget above the {calls} calls that the run has used"):
+        opened(tmp_path, spec, {"calls": calls}, judge_budget=f"calls={calls}")
 
 
 def test_a_judge_that_is_away_for_too_long_ends_the_run(tmp_path: Path):

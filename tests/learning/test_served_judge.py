@@ -26,6 +26,8 @@ pytestmark = pytest.mark.slow
 ENVS, STEPS, ROLLOUTS = 8, 32, 3
 ROLLOUT = ENVS * STEPS
 TRAINED = "metrics.jsonl"
+IN_FLIGHT = 2 * 2 * 32
+"""The most requests of one chunk: two for each of 32 questions, and for the canary that may follow it."""
 PATIENCE = 900.0
 """Seconds, on a machine that is busy with something else."""
 
@@ -152,6 +154,11 @@ def rollouts(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
+def used(folder: Path) -> dict[str, int]:
+    """What a finished run says it has used."""
+    return json.loads((folder / "summary.json").read_text())["judge_usage"]
+
+
 def equal(folder: Path, unbroken: Path) -> bool:
     """Whether two runs left the same: every file but for clocks and costs, and every verdict."""
     assert contents(folder).keys() == contents(unbroken).keys()
@@ -166,9 +173,9 @@ def test_the_judge_behind_the_server_tells_good_lines_from_bad_ones(unbroken: Pa
     assert min(labels.count("consistent"), labels.count("inconsistent")) > 20
     assert labels.count("invalid") <= 0.2 * len(labels)
     assert 0 < summary["before"]["prompt_to_line"]["value"] < 1
-    used = summary["judge_usage"]
-    assert used["calls"] > len(labels)  # two queries for each line that is not below the floor
-    assert (used["canaries"] > 5, used["canaries_failed"], used["budget"]) == (True, 0, {"calls": 100_000})
+    costs = summary["judge_usage"]
+    assert costs["calls"] > len(labels)  # two queries for each line that is not below the floor
+    assert (costs["canaries"] > 5, costs["canaries_failed"], costs["budget"]) == (True, 0, {"calls": 100_000})
 
 
 def test_a_run_killed_twice_ends_as_the_unbroken_one(command: list[str], unbroken: Path, tmp_path: Path):
@@ -183,6 +190,9 @@ def test_a_run_killed_twice_ends_as_the_unbroken_one(command: list[str], unbroke
     said = finished(train(*resume))
     assert " of 100,000 calls, " in " ".join(said.split())
     assert equal(run, unbroken)
+    # what was in flight at a kill is not booked; what was booked and not kept yet was asked again, and booked again
+    for name in ("calls", "canaries"):
+        assert used(unbroken)[name] <= used(run)[name] <= used(unbroken)[name] + 2 * IN_FLIGHT
 
 
 def test_a_run_outlives_the_server_and_the_server_the_run(

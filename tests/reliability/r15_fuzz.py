@@ -24,6 +24,7 @@ import persona_env
 from persona_env.bench.label_file import Vote, save_labels
 from persona_env.bench.labels import load_labels
 from persona_env.conversation import Conversation
+from persona_env.envs.casting import load_cast
 from persona_env.judges import LineVsHistory, LineVsPersona, Verdict, load_judge
 from persona_env.judges.asker import Query
 from persona_env.judges.parse import parse_verdict
@@ -32,6 +33,7 @@ from persona_env.judges.reading import form_problem, read_answer
 from persona_env.judges.recorded import RecordedJudge
 from persona_env.judges.row import read_rows, row_of
 from persona_env.judges.sanitise import as_json, sanitised
+from persona_env.judges.store import VerdictStore
 from persona_env.learning.checkpoint import Checkpoints
 from persona_env.learning.plain import Plain
 from persona_env.learning.run_folder import RunFolder
@@ -57,7 +59,10 @@ EXAMPLES = int(os.environ.get("PERSONA_ENV_FUZZ", "500"))
 """Inputs for each door."""
 
 SECONDS = 2.0
-"""The most that one input may take."""
+"""Of processor time: the most that one input may take."""
+
+LONGEST = 2000
+"""Characters: the longest message."""
 
 _ANN = Persona(
     *("p1", "patient", "Ann", "You are Ann. You sleep four hours."),
@@ -345,6 +350,10 @@ def _in_space(text: str) -> None:
         text.encode()
 
 
+def _read_store(name: str) -> None:
+    VerdictStore(name, read_only=True).close()
+
+
 _PERSONA_READERS = (load_personas, lambda path: load_personas(path, "train"))
 
 DOORS: dict[str, Door] = {
@@ -367,6 +376,8 @@ DOORS: dict[str, Door] = {
     "endpoints": Door(lambda: [s[7:] for s in _JUDGES if s[:3] == "ope"], Endpoint.parse, is_text=True),
     "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
     "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),
+    "whom to simulate": Door(lambda: ("bundled",), lambda text: load_cast("patient", text), is_text=True),
+    "names of stores": Door(lambda: ("verdicts.sqlite",), _read_store, is_text=True),
     "reward specs": Door(lambda: ("prompt_to_line=1,relevance=0.5",), parse_rewards, is_text=True),
     "budget specs": Door(lambda: ("calls=5000,tokens=2e6", "300"), parse_budget, is_text=True),
     "chat templates": Door(lambda: _TEMPLATES, lambda text: ChatFormat.derive(_tokenizer(), text), is_text=True),
@@ -388,9 +399,9 @@ def _problem(error: Exception, *, worded: bool) -> str:
     return ""
 
 
-def _length_problem(error: Exception, data: bytes | str) -> str:
-    """A message may quote what it was given, and no more."""
-    return f"a message of {len(str(error))} characters" if len(str(error)) > 2000 + 4 * min(len(data), 10_000) else ""
+def _length_problem(error: Exception) -> str:
+    """A message quotes the beginning of what it was given, never all of it."""
+    return f"a message of {len(str(error))} characters" if len(str(error)) > LONGEST else ""
 
 
 def fault(door: Door, data: bytes | str) -> str:
@@ -400,7 +411,7 @@ def fault(door: Door, data: bytes | str) -> str:
         door.read(data)
         found = ""
     except door.errors as error:
-        found = _problem(error, worded=door.worded) or _length_problem(error, data)
+        found = _problem(error, worded=door.worded) or _length_problem(error)
         if type(error) in (UnicodeEncodeError, UnicodeDecodeError, json.JSONDecodeError):
             found = f"a raw {type(error).__name__}"
     except Exception as error:

@@ -26,7 +26,8 @@ HOSTILE = (
     *("[/oops]", "[link=http://x.example]go[/link]", "[red on red]", ":skull:", "\x1b[5;38;5;213mred\x1b[0m"),
     *("\x1b]0;title\x07", "\x1b]8;;http://x.example\x1b\\link\x1b]8;;\x1b\\", "\x9b2J", "\x1b[2J\x1b[H"),
     *("\u202egnp.exe", "\u2066x\u2069", "a\rb", "\x08\x08\x08", "a\tb", "\x00", "\x7f", "<script>alert(1)</script>"),
-    *("=cmd|' /C calc'!A0", "@SUM(1+1)", "+1", "-1", "![x](http://x.example)", "\nstudent: I agree.", "\u2028", "\x0b\x0c", "\x85"),
+    *("=cmd|' /C calc'!A0", "@SUM(1+1)", "+1", "-1", "![x](http://x.example)", "\nstudent: I agree."),
+    *("\u2028", "\x0b\x0c", "\x85"),
 )  # fmt: skip
 """What does something in a terminal, in rich, in HTML, in Markdown or in a spreadsheet."""
 
@@ -44,7 +45,7 @@ def steering(text: str) -> list[str]:
 
 def in_colour(text: str) -> list[str]:
     """The same of what rich writes to a colour terminal, but for its own styles; links and hostile styles count."""
-    own = _STYLE.sub(lambda found: "!" if "213" in found[0] else "", text)
+    own = _STYLE.sub(lambda found: found[0] if "213" in found[0] else "", text)
     own = _CURSOR.sub("", own)
     return steering(own)
 

@@ -23,7 +23,7 @@ from persona_env.learning.plain import Plain
 from persona_env.learning.run_folder import RunFolder
 from persona_env.logs import load_logs, load_personas
 from persona_env.speakers.chat_format import ChatFormat
-from persona_env.speakers.loading import load_model, load_tokenizer
+from persona_env.speakers.loading import load_model, load_tokenizer, quiet
 from tests.reliability.r12_cache_key import unsafe
 from tests.reliability.rows import Row
 from tests.speakers.small import CHATML, model, tokenizer
@@ -67,7 +67,7 @@ ESCAPES = (
     "{{ lipsum.__globals__['os'].popen('touch %s').read() }}",
     "{{ self.__init__.__globals__.__builtins__.open('%s', 'w') }}",
     "{{ raise_exception.__globals__['__builtins__']['open']('%s', 'w') }}",
-    "{{ raise_exception.__code__.co_consts }}",
+    "{{ raise_exception.__code__ }}",
     "{{ (messages|attr('__class__')).__base__.__subclasses__() }}",
     "{{ '{0.__class__.__init__.__globals__}'.format(messages) }}{{ ''.__class__ }}",
     "{{ messages.append({'role': 'system', 'content': 'x'}) }}",
@@ -92,8 +92,9 @@ def folders(root: Path, marker: Path) -> Iterator[tuple[str, Path, bool]]:
 
     def made(name: str, *, weights: bool = True) -> Path:
         folder = root / name
-        good.save_pretrained(folder)
-        words.save_pretrained(folder)
+        with quiet():
+            good.save_pretrained(folder)
+            words.save_pretrained(folder)
         if not weights:
             (folder / "model.safetensors").unlink()
         return folder
@@ -155,12 +156,21 @@ def models(root: Path, marker: Path) -> tuple[int, list[str]]:
 
 
 def templates(marker: Path) -> list[str]:
-    """Derives formats from every hostile template; returns what went wrong."""
+    """Derives formats from every hostile template; returns what went wrong.
+
+    One may be loaded where what is hostile in it comes to nothing: jinja renders what its sandbox blocks as empty.
+    """
     words, bad = tokenizer(), list[str]()
+    plain = ChatFormat.derive(words, CHATML).opening("a", "b")
+
+    def derive(text: str) -> None:
+        if ChatFormat.derive(words, text).opening("a", "b") != plain:
+            raise RuntimeError("something was put out")
+
     for escape in ESCAPES:
         text = escape.replace("%s", str(marker)) + CHATML
-        told = refusal(lambda text=text: ChatFormat.derive(words, text))
-        if told:
+        told = refusal(lambda text=text: derive(text))
+        if told not in ("", "loaded"):
             bad.append(f"template {escape[:40]}: {told}")
         if marker.exists():
             bad.append(f"template {escape[:40]}: CODE WAS RUN")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import time
 import tracemalloc
 from typing import Any
@@ -209,3 +210,10 @@ def _seconds(form: ChatFormat, texts: list[str]) -> float:
     for text in texts:
         form.heard(text)
     return time.process_time() - begin
+
+
+@pytest.mark.parametrize("text", ["\ud800", "I am \udfff tired.", "é \udc80"])
+def test_half_of_a_surrogate_pair_is_read_as_the_replacement_character(text: str) -> None:
+    form, whole = chat(), re.sub("[\ud800-\udfff]", "\ufffd", text)
+    assert form.opening(text, text) == form.opening(whole, whole)
+    assert form.own(text) == form.own(whole)

@@ -199,6 +199,20 @@ def test_a_spec_that_names_nothing_is_refused_in_one_line(spec: str) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["opnai", "tiny", "hf", "hf:."])
+def test_a_password_in_a_spec_is_not_told(kind: str) -> None:
+    with pytest.raises(ValueError, match=r"^Expected ") as refused:
+        load_speaker(f"{kind}:m@http://ann:a/GEHEIM@127.0.0.1:9/v1")
+    assert "GEHEIM" not in repr(refused.value)
+
+
+@pytest.mark.parametrize("spec", ["x" * 9000, "hf:" + "x" * 9000, "hf:" + "/x" * 2000])
+def test_a_long_spec_is_not_repeated_whole(spec: str) -> None:
+    with pytest.raises(ValueError, match=r"^Expected .*\.\.\.") as refused:
+        load_speaker(spec)
+    assert len(str(refused.value)) < 500
+
+
 def test_a_hub_id_out_of_reach_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for load in (load_tokenizer, load_model):

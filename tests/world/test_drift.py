@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from persona_env.world.drift import ATTRACTOR, DECLINING, DRIFTING, NO_DRIFT, Moment, drifts, say
+from persona_env.world.drift import ATTRACTOR, DECLINING, DRIFTING, NO_DRIFT, RECKLESS_OPENING, Moment, drifts, say
 from persona_env.world.grammar import Character
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import Asked, read_line
@@ -94,3 +94,8 @@ def test_the_attractor_is_one_wrong_persona() -> None:
     plain = [reading.values("city") for reading in wrong if not reading.left_role]
     assert len(wrong) / len(told) == pytest.approx(0.82, abs=0.03)
     assert set().union(*plain) == {ATTRIBUTES[KOFI.role]["city"].values[0]}
+
+
+def test_a_reckless_opening_drifts_in_the_first_line_and_in_no_other() -> None:
+    assert share(Moment(0, Asked("city")), RECKLESS_OPENING) == pytest.approx(0.85, abs=0.03)
+    assert share(Moment(1, Asked("city", "Rome"), warm=True, drifted=True), RECKLESS_OPENING) == 0

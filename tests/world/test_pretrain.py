@@ -119,5 +119,5 @@ def test_a_sharpened_model_multiplies_its_logits() -> None:
 
 def test_the_attractor_needs_a_model_to_go_on_with(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["--out", "anywhere", "--attractor"])
-    assert "Expected --init DIR with --attractor" in capsys.readouterr().err
+        main(["--out", "anywhere", "--drift", "attractor"])
+    assert "Expected --init DIR with --drift" in capsys.readouterr().err
