@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -86,13 +85,15 @@ class MainJob:
         Raises:
             CannotWrite: If there is no room on the disk; what stood there stands there still.
         """
+        from persona_env.learning.threads import torch_threads
+
         self._keep_config(folder)
         self._folder, self._checkpoints = folder, Checkpoints(folder)
         self._ledger = Ledger(folder, self.judge.usage)
         spent = {name: self._ledger.total(name) for name in ("calls", "tokens")}
         self.judge.open(folder.path, spent, self._ledger.book)
         try:
-            with _torch_threads(self.settings.threads):
+            with torch_threads(self.settings.threads):
                 self._stages(progress)
         except KeyboardInterrupt:
             self.outcome.interrupted = True
@@ -218,19 +219,6 @@ def _start_over(speaker: Speaker) -> None:
     start_over = getattr(speaker, "start_over", None)
     if start_over is not None:
         start_over()
-
-
-@contextmanager
-def _torch_threads(count: int) -> Iterator[None]:
-    """Runs with so many threads, and puts back what there was; 0 leaves it."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _tidy(checkpoints: Checkpoints) -> None:
