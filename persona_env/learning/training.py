@@ -13,6 +13,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from persona_env.learning.checkpoint import ROLLOUT, Checkpoints
 from persona_env.learning.journal import Journal
 from persona_env.learning.learner_state import (
+    as_written,
     forget_what_was_read,
     load_tensors,
     restore_course,
@@ -104,10 +105,13 @@ class Training:
             self.folder.cut(_METRICS, 0)
             return False
         state = json.loads((found / "state.json").read_text(encoding="utf-8"))
-        load_tensors(self.learner, found / "tensors.safetensors", state["optimiser"])
-        self.folder.cut(_METRICS, state["metrics"])
-        self.tally.judged, self.tally.invalid = state["judged"], state["invalid"]
-        restore_course(self.learner, state["course"])
+        with as_written():
+            optimiser, course, metrics = (state[key] for key in ("optimiser", "course", "metrics"))
+            self.tally.judged, self.tally.invalid = int(state["judged"]), int(state["invalid"])
+            metrics = int(metrics)
+        load_tensors(self.learner, found / "tensors.safetensors", optimiser)
+        self.folder.cut(_METRICS, metrics)
+        restore_course(self.learner, course)
         return True
 
     def course(self) -> dict[str, Any]:
