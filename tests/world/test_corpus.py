@@ -38,9 +38,9 @@ def mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def test_nearly_a_third_of_the_lines_contradicts_the_persona_and_more_with_each_turn() -> None:
+def test_a_third_of_the_lines_contradicts_the_persona_and_more_with_each_turn() -> None:
     rows = drift_of("persona", TALKS)
-    assert mean([bad for _, _, bad in rows]) == pytest.approx(0.29, abs=0.04)
+    assert mean([bad for _, _, bad in rows]) == pytest.approx(0.33, abs=0.04)
     early = mean([bad for turn, _, bad in rows if turn < 2])
     assert mean([bad for turn, _, bad in rows if turn > 5]) > early + 0.2
 
