@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from persona_env.bench.label_file import GivenLabel, Vote
-from persona_env.conversation import Conversation
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question
-from persona_env.judges.recorded import recorded_verdict
+from persona_env.judges import AnswerVsGold, LineVsPersona, Question
+from persona_env.judges.recorded import recorded_question, recorded_verdict
 from persona_env.logs import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
 from persona_env.logs.dnli import read_dnli
 from persona_env.logs.released import qa_item
@@ -64,24 +63,9 @@ def _line_labels(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[tupl
     own = {place: number for number, place in enumerate(dialogue.places(speaker))}
     for reply in dialogue.replies:
         if reply.line in own:
-            question = _question(conversation, own[reply.line], reply)
+            question = recorded_question(conversation, own[reply.line], reply)
             if question is not None:
                 yield question, published_label(reply, speaker)
-
-
-def _question(conversation: Conversation, index: int, reply: LoggedReply) -> Question | None:
-    persona, line = conversation.persona, conversation.lines[index]
-    match reply.metric:
-        case "prompt_to_line":
-            return LineVsPersona(persona, line, conversation.heard_before(index))
-        case "line_to_line" if index:
-            return LineVsHistory(persona.role, line, conversation.earlier(index))
-        case "relevance":
-            return LineVsPrevious(persona, conversation.heard_before(index), line)
-        case "question_answer":
-            return AnswerVsGold(persona.role, reply.question, reply.gold, reply.answer, reply.choices)
-        case _:
-            return None
 
 
 def published_label(reply: LoggedReply, speaker: SpeakerKey) -> GivenLabel | None:

@@ -111,19 +111,19 @@ class Judge(Protocol):
         ...
 
 
-def _oracle(rest: str, prompts: str | Path | None) -> Judge:
+def _oracle(rest: str, prompts: str | Path | None, patience: float) -> Judge:
     from persona_env.judges.oracle import OracleJudge
 
     return OracleJudge()
 
 
-def _recorded(rest: str, prompts: str | Path | None) -> Judge:
+def _recorded(rest: str, prompts: str | Path | None, patience: float) -> Judge:
     from persona_env.judges.recorded import RecordedJudge
 
     return RecordedJudge.load(rest)
 
 
-def _hugging_face(rest: str, prompts: str | Path | None) -> Judge:
+def _hugging_face(rest: str, prompts: str | Path | None, patience: float) -> Judge:
     from persona_env.judges.llm import LLMJudge
     from persona_env.judges.local import LocalAsker
     from persona_env.judges.prompting import JudgePrompts
@@ -132,7 +132,7 @@ def _hugging_face(rest: str, prompts: str | Path | None) -> Judge:
     return LLMJudge(LocalAsker.load(rest), texts)
 
 
-def _openai(rest: str, prompts: str | Path | None) -> Judge:
+def _openai(rest: str, prompts: str | Path | None, patience: float) -> Judge:
     from persona_env.judges.llm import LLMJudge
     from persona_env.judges.prompting import JudgePrompts
     from persona_env.judges.remote import RemoteAsker
@@ -140,10 +140,10 @@ def _openai(rest: str, prompts: str | Path | None) -> Judge:
     from persona_env.remote.endpoint import Endpoint
 
     texts = JudgePrompts.load(prompts)
-    return LLMJudge(RemoteAsker(ChatClient(Endpoint.parse(rest))), texts)
+    return LLMJudge(RemoteAsker(ChatClient(Endpoint.parse(rest), patience=patience)), texts)
 
 
-def _committee(rest: str, prompts: str | Path | None) -> Judge:
+def _committee(rest: str, prompts: str | Path | None, patience: float) -> Judge:
     from persona_env.judges.committee import Committee
 
     begin = "|".join(_KINDS)  # a comma may stand in a path too
@@ -152,10 +152,10 @@ def _committee(rest: str, prompts: str | Path | None) -> Judge:
         raise ValueError(
             f"Expected a committee of single judges, got '{shown_spec(rest)}': name all of them in one list."
         )
-    return Committee([load_judge(spec, prompts=prompts) for spec in specs])
+    return Committee([load_judge(spec, prompts=prompts, patience=patience) for spec in specs])
 
 
-_KINDS: dict[str, Callable[[str, str | Path | None], Judge]] = {
+_KINDS: dict[str, Callable[[str, str | Path | None, float], Judge]] = {
     "oracle": _oracle,
     "recorded": _recorded,
     "hf": _hugging_face,
@@ -165,7 +165,7 @@ _KINDS: dict[str, Callable[[str, str | Path | None], Judge]] = {
 _PROMPTED = ("hf", "openai", "committee")
 
 
-def load_judge(spec: str | Judge, *, prompts: str | Path | None = None) -> Judge:
+def load_judge(spec: str | Judge, *, prompts: str | Path | None = None, patience: float = 600.0) -> Judge:
     """Returns the judge that a spec names; a judge is returned as it is.
 
     Args:
@@ -173,6 +173,7 @@ def load_judge(spec: str | Judge, *, prompts: str | Path | None = None) -> Judge
             `hf:<folder or hub id>` (a local model, by label probabilities), `openai:<model>@<base_url>` (a model
             behind a server) or `committee:<spec>,<spec>,<spec>` (the majority of several judges).
         prompts: A folder with judge prompts, for judges that are language models; ours if None.
+        patience: Seconds that a judge behind a server may be away before it raises `Unavailable`.
 
     Raises:
         ValueError: If the spec names no known kind of judge, or what it names cannot be loaded.
@@ -187,4 +188,4 @@ def load_judge(spec: str | Judge, *, prompts: str | Path | None = None) -> Judge
         raise ValueError(
             f"Expected judge prompts for a language model, got them for '{shown_spec(spec)}': leave them out."
         )
-    return _KINDS[kind](rest, prompts)
+    return _KINDS[kind](rest, prompts, patience)

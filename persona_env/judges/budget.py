@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from persona_env.judges import Judge, Question, Verdict
+from persona_env.judges.around import Around
 from persona_env.remote.faults import RunEnded
 
 __all__ = ["BudgetSpent", "BudgetedJudge"]
@@ -25,7 +26,7 @@ class BudgetSpent(RunEnded):
         self.answered = dict(answered or {})
 
 
-class BudgetedJudge:
+class BudgetedJudge(Around):
     """Asks a judge as long as calls and tokens last; what the next questions cost is estimated from the last.
 
     Near the end it asks in ever smaller pieces, half of what still fits, so that the budget is used to
@@ -50,18 +51,8 @@ class BudgetedJudge:
             )
         if not hasattr(judge, "usage"):
             raise ValueError(f"Expected a judge that counts its usage, got {judge!r:.80}: it costs nothing to limit.")
-        self.wrapped = judge
+        super().__init__(judge)
         self._before, self._asked = _counted(judge), 0
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """The judge's own."""
-        return getattr(self.wrapped, "identity")  # noqa: B009 - not every judge has one
-
-    @property
-    def usage(self) -> Any:
-        """The judge's own."""
-        return getattr(self.wrapped, "usage")  # noqa: B009
 
     @property
     def spent(self) -> dict[str, int]:

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import comb
-from typing import Any
 
 from persona_env.judges import AnswerVsGold, Judge, LineVsHistory, Question, Verdict
+from persona_env.judges.around import Around
 from persona_env.judges.known_answers import KnownAnswer, known_answers
 from persona_env.judges.untrusted import JudgeUntrusted
 from persona_env.persona import Persona
@@ -57,7 +57,7 @@ def least_error_rate(failed: int, asked: int, doubt: float = _DOUBT) -> float:
     return low
 
 
-class Canaries:
+class Canaries(Around):
     """Mixes questions with known answers into a judge's batches, and stops the run when it fails them.
 
     About one question in `every` is followed by a canary of its own kind and role. Which one, and after which
@@ -95,7 +95,8 @@ class Canaries:
             raise ValueError(f"Expected every >= 1, got {every}: 20 mixes in one canary for 20 questions.")
         if not 0 < limit < 1:
             raise ValueError(f"Expected limit in (0, 1), got {limit}: 0.2 stops a judge that errs more than that.")
-        self.wrapped, self.every, self.limit = judge, every, limit
+        super().__init__(judge)
+        self.every, self.limit = every, limit
         self._known: defaultdict[tuple[str, str], list[KnownAnswer]] = defaultdict(list)
         for known in known_answers(cast):
             kind, role = _kind(known.question)
@@ -106,16 +107,6 @@ class Canaries:
             raise ValueError("Expected personas with questions about stated facts, got none: canaries need them.")
         self.counts: dict[str, CanaryCount] = {}
         self._lately: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_WINDOW))
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """The judge's own: canaries change no verdict."""
-        return getattr(self.wrapped, "identity")  # noqa: B009 - not every judge has one
-
-    @property
-    def usage(self) -> Any:
-        """The judge's own, canaries included."""
-        return getattr(self.wrapped, "usage", None)
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """Returns the verdicts, in order.

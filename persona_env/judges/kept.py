@@ -13,6 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from persona_env.judges import Judge, Question, Verdict
+from persona_env.judges.around import Around
 from persona_env.judges.store import VerdictStore
 from persona_env.persona import Persona
 
@@ -22,7 +23,7 @@ KEY_FORMAT = "persona-env/verdict-1"
 """Part of every key; another one where the same question or the same verdict come to mean something else."""
 
 
-class KeptJudge:
+class KeptJudge(Around):
     """Gives the verdicts that a store has, asks the judge for the others, and keeps those first.
 
     Each distinct question is asked once, even if it stands in a call several times. The judge is asked
@@ -63,19 +64,10 @@ class KeptJudge:
                              "be told from another judge's.")  # fmt: skip
         if chunk < 1:
             raise ValueError(f"Expected chunk >= 1, got {chunk}: ask at least one question at a time.")
-        self.wrapped, self.store, self.keep_invalid, self.chunk = judge, store, keep_invalid, chunk
+        super().__init__(judge)
+        self.store, self.keep_invalid, self.chunk = store, keep_invalid, chunk
         self.hits = self.misses = 0
         _digest(self.identity)  # raises now if it is not plain data
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """The judge's own."""
-        return getattr(self.wrapped, "identity")  # noqa: B009 - not every judge has one
-
-    @property
-    def usage(self) -> Any:
-        """What the judge has used, without what the store answered; None if it does not count."""
-        return getattr(self.wrapped, "usage", None)
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """Returns the verdicts, in order.

@@ -21,7 +21,7 @@ from persona_env.judges.parse import parse_verdict
 from persona_env.logs import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
 from persona_env.logs.released import qa_item
 
-__all__ = ["RecordedJudge", "logged_replies", "recorded_verdict"]
+__all__ = ["RecordedJudge", "logged_replies", "recorded_question", "recorded_verdict"]
 
 _Key: TypeAlias = tuple[object, ...]
 
@@ -100,18 +100,19 @@ def _records(dialogue: LoggedDialogue) -> Iterator[tuple[_Key, Verdict]]:
         own = {place: number for number, place in enumerate(places)}
         for reply in dialogue.replies:
             if reply.line in own:
-                question = _question(conversation, own[reply.line], reply)
+                question = recorded_question(conversation, own[reply.line], reply)
                 if question:
                     yield _key(question), recorded_verdict(reply, places[: own[reply.line]])
         yield from _answers(dialogue, speaker)
 
 
-def _question(conversation: Conversation, index: int, reply: LoggedReply) -> Question | None:
+def recorded_question(conversation: Conversation, index: int, reply: LoggedReply) -> Question | None:
+    """Returns what a logged reply about line `index` answers; None where it answers nothing that is judged."""
     persona, line = conversation.persona, conversation.lines[index]
     match reply.metric:
         case "prompt_to_line":
             return LineVsPersona(persona, line, conversation.heard_before(index))
-        case "line_to_line":
+        case "line_to_line" if index:
             return LineVsHistory(persona.role, line, conversation.earlier(index))
         case "relevance":
             return LineVsPrevious(persona, conversation.heard_before(index), line)

@@ -8,6 +8,7 @@ from typing import Any
 
 from persona_env.envs.casting import load_cast
 from persona_env.judges import Judge, Question, Verdict, load_judge
+from persona_env.judges.around import Around
 from persona_env.learning.settings import Settings, parse_budget
 
 __all__ = ["JOURNAL", "RunJudge"]
@@ -40,10 +41,9 @@ class RunJudge:
     def __init__(self, settings: Settings):
         self._settings = settings
         self.exact = settings.judge.partition(":")[0] in _EXACT
-        prompts = {"prompts": Path(settings.judge_prompts)} if settings.judge_prompts else {}
-        self._base: Judge = load_judge(settings.judge, **prompts)
-        for asker in _askers(self._base):
-            asker.client = type(asker.client)(asker.client.endpoint, patience=settings.judge_patience)
+        self._base: Judge = load_judge(
+            settings.judge, prompts=settings.judge_prompts or None, patience=settings.judge_patience
+        )
         self._asked: Judge = self._base
         self._canaries: Any = None
         self._kept: list[Any] = []
@@ -139,21 +139,17 @@ class RunJudge:
             asker.client.on_wait = on_wait
 
 
-class _Noted:
+class _Noted(Around):
     """Says when a judge was asked, also where it gave up."""
 
     def __init__(self, judge: Judge, on_asked: Callable[[], object]):
-        self._wrapped, self._on_asked = judge, on_asked
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """The judge's own."""
-        return getattr(self._wrapped, "identity")  # noqa: B009 - not every judge has one
+        super().__init__(judge)
+        self._on_asked = on_asked
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
         """Returns the verdicts, in order."""
         try:
-            return self._wrapped.judge(questions)
+            return self.wrapped.judge(questions)
         finally:
             self._on_asked()
 

@@ -58,7 +58,7 @@ def test_a_runs_judge_waits_as_the_one_inside_does(judge: str, tmp_path: Path):
         limits = {"judge_budget": "calls=100", "judge_cache": str(tmp_path / "cache.sqlite")}
     run = RunJudge(Settings(judge=judge, **limits))
     assert waits(run) == (judge != "oracle")
-    run.open(tmp_path)
+    run.open(tmp_path, on_asked=lambda: None)
     assert waits(SharedJudge(run)) == (judge != "oracle")
     run.close()
 
