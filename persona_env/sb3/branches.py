@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from persona_env.speakers.kv_cache import CannotDecode, RaggedDecoder
+from persona_env.speakers.decoder import tolerance
 from persona_env.speakers.ragged_attention import attend
 
 __all__ = ["NAME", "branch_attention", "branch_mask", "reading", "reads_branches"]
@@ -26,22 +26,36 @@ __all__ = ["NAME", "branch_attention", "branch_mask", "reading", "reads_branches
 NAME = "persona_env_branches"
 """The attention implementation under which both functions are registered."""
 
+_NOT_FOLLOWED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
+"""What a model raises that does not follow the interface."""
+
 _branches: ContextVar[Tensor] = ContextVar("persona_env_branches")
 """Those of the forward in progress."""
 
 
-def reads_branches(model: PreTrainedModel, context: int) -> bool:
-    """Returns whether texts can share rows: whether the model follows the attention interface.
+@torch.no_grad()
+def reads_branches(model: PreTrainedModel) -> bool:
+    """Returns whether texts can share rows: two that do are compared with the same two alone.
 
     Args:
-        model: The model.
-        context: The longest text.
+        model: The model, in evaluation mode.
     """
+    text = model.config.get_text_config()
+    first, fork = torch.arange(1, 9, device=model.device) % text.vocab_size, 5
+    second = torch.cat([first[:fork], first.flip(0)[:4]])
+    columns = [(place, 0, 0) for place in range(len(first))]
+    columns += [(place, 1, fork) for place in range(fork, len(second))]
+    branches = torch.tensor(columns, device=model.device).T[:, None]
     try:
-        RaggedDecoder(model, rows=1, max_len=context)
-    except CannotDecode:
+        with reading(model, branches) as more:
+            row = torch.cat([first, second[fork:]])[None]
+            got = model(input_ids=row, use_cache=False, **more).logits[0]
+        alone = [model(input_ids=ids[None], use_cache=False).logits[0] for ids in (first, second)]
+    except _NOT_FOLLOWED:
         return False
-    return True
+    want = torch.cat([alone[0], alone[1][fork:]])
+    off = (got.float().log_softmax(-1) - want.float().log_softmax(-1)).abs().max()
+    return float(off) <= tolerance(want.dtype)
 
 
 @contextlib.contextmanager
@@ -90,21 +104,10 @@ def branch_attention(
     s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attends each token to its own text.
+    """Returns ((S, L, heads, dim), None): each token attends to its own text.
 
-    Args:
-        module: The attention layer.
-        query: (S, heads, L, dim).
-        key: (S, key heads, L, dim).
-        value: Likewise.
-        attention_mask: What `branch_mask` returned.
-        scaling: Factor of the scores; dim ** -0.5 if None.
-        softcap: Scores are squashed to (-softcap, softcap) with tanh, as in Gemma 2.
-        s_aux: (heads,) attention sinks, as in GPT-OSS.
-        **kwargs: What else the model passes on; unused.
-
-    Returns:
-        ((S, L, heads, dim), None).
+    Query is (S, heads, L, dim), key and value are (S, key heads, L, dim), and the mask is `branch_mask`'s; the
+    rest is as in `ragged_attention`.
     """
     if softcap is None and s_aux is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, is_causal=False)

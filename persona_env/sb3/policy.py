@@ -258,15 +258,13 @@ class TokenPolicy(ActorCriticPolicy):
     @cached_property
     def reads_branches(self) -> bool:
         """Whether the segments of a dialogue can share a row of the update, for the reference too."""
-        shape = self.observation_space.shape
-        assert shape is not None
-        models = [self._model] if self.reference is None else [self._model, self.reference.model]
-        return all(reads_branches(getattr(model, "get_base_model", lambda m=model: m)(), shape[0]) for model in models)
+        models = [self._model] if self.reference is None else [self._model, _base(self.reference.model)]
+        return all(map(reads_branches, models))
 
     @property
     def _model(self) -> Any:
         """The transformers model itself, with its adapters (if it has some) in it."""
-        return self.lm.get_base_model() if hasattr(self.lm, "get_base_model") else self.lm
+        return _base(self.lm)
 
     def _allowed(self, logits: Tensor) -> Tensor:
         return forbid(logits[..., : self.vocabulary].float(), self._forbidden)
@@ -347,6 +345,11 @@ class TokenPolicy(ActorCriticPolicy):
             optimizer_class=self.optimizer_class,
             optimizer_kwargs=self.optimizer_kwargs,
         )
+
+
+def _base(model: Any) -> Any:
+    """The transformers model itself, with its adapters (if it has some) in it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> Bounds:

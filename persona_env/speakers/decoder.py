@@ -1,6 +1,6 @@
 """Rows of token ids and the next-token logits after each: the interface, and the way without a cache.
 
-In here: `Decoder`, `FullForwardDecoder` (whole contexts at each step), and `usable_length`.
+In here: `Decoder`, `FullForwardDecoder` (whole contexts at each step), and what both ways ask of a model.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "Decoder",
     "FullForwardDecoder",
     "rope_follows_length",
+    "tolerance",
     "trained_length",
     "usable_length",
 ]
@@ -240,6 +241,11 @@ class FullForwardDecoder(Decoder):
 
     def _copy(self, sources: Ints, first: int) -> None:
         self._read[first : first + len(sources)] = self._read[sources]
+
+
+def tolerance(dtype: torch.dtype) -> float:
+    """Returns how far log-probabilities may be from the full forward's before another way of reading is wrong."""
+    return {torch.float32: 1e-4, torch.float64: 1e-6}.get(dtype, 0.25)
 
 
 def usable_length(model: PreTrainedModel) -> int:

@@ -19,6 +19,7 @@ from persona_env.speakers.decoder import (
     FullForwardDecoder,
     Ints,
     rope_follows_length,
+    tolerance,
     trained_length,
     usable_length,
 )
@@ -35,8 +36,6 @@ __all__ = [
 
 _MOST_TOKENS = 8192  # of one forward; bounds the memory of masks and activations
 _CHECKED = 12  # tokens of the longer row of the self-check
-_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-6}
-_LOW_PRECISION_TOLERANCE = 0.25
 _PROBE_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 
@@ -170,8 +169,7 @@ def _check_against_full_forward(decoder: RaggedDecoder) -> None:
             with torch.inference_mode():
                 want = model(input_ids=ids, use_cache=False).logits[0, -1]
             off = float((got[row] - want.float().log_softmax(-1)).abs().max())
-            allowed = _TOLERANCE.get(want.dtype, _LOW_PRECISION_TOLERANCE)
-            if not off <= allowed:
+            if not off <= tolerance(want.dtype):
                 raise CannotDecode(f"log-probabilities are {off:.1e} from the full forward's")
     except CannotDecode:
         raise

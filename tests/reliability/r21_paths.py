@@ -30,7 +30,7 @@ _FOLDERS = ("text.txt", "full", "text.txt/below", "fifo", "loop", "link.txt", "/
 """What is no folder for a run."""
 _IDS = (
     "../../evil",
-    "/tmp/evil",
+    "/evil",
     "..",
     "~/evil",
     "a/b/c",

@@ -39,7 +39,7 @@ def one_row(padding: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 def test_each_text_in_a_row_gets_the_logits_that_it_gets_alone(family: str) -> None:
     model = built(SINKS if family == "GPT-OSS" else FAMILIES[family])
     ids, branches = one_row()
-    assert reads_branches(model, 64)
+    assert reads_branches(model)
     with torch.no_grad(), reading(model, branches) as more:
         got = model(input_ids=ids, use_cache=False, **more).logits[0].log_softmax(-1)
     begin = 0
@@ -68,7 +68,7 @@ def test_the_model_is_left_as_it_was_found_even_when_a_pass_fails() -> None:
     ids=lambda config: config.model_type,
 )
 def test_a_model_that_does_not_follow_the_interface_reads_no_branches(config: Any) -> None:
-    assert not reads_branches(built(config), 64)
+    assert not reads_branches(built(config))
 
 
 def rollout(**policy: Any) -> Any:
