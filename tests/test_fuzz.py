@@ -5,7 +5,8 @@
 
 import pytest
 
-from tests.reliability.r15_fuzz import DOORS, EXAMPLES, fault, fuzzed
+from tests.reliability.doors import DOORS
+from tests.reliability.r15_fuzz import EXAMPLES, fault, fuzzed
 
 
 @pytest.mark.parametrize("name", DOORS)

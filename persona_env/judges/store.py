@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import os
 import sqlite3
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -251,9 +249,8 @@ class VerdictStore:
         if last is None or last > _SCAN * len(names):
             return found
         rows = connection.execute(_ALL)
-        with _collector_paused():
-            while batch := rows.fetchmany(_BATCH):
-                found.update(read_rows([row for row in batch if row[0] in names])[0])
+        while batch := rows.fetchmany(_BATCH):
+            found.update(read_rows([row for row in batch if row[0] in names])[0])
         return found
 
     def _read(self, connection: sqlite3.Connection, wanted: list[bytes]) -> dict[bytes, Verdict]:
@@ -305,21 +302,6 @@ class VerdictStore:
         if code in BUSY:
             return StoreBusy(f"Expected {self.path} within {self.patience:g} s, got {error}: end what holds it.")
         return self._unwritable(str(error)) if code in UNWRITABLE else self._unreadable(f"a damaged file ({error})")
-
-
-@contextlib.contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Verdicts are in no cycle, and the collector would walk the whole heap time and again as many are made.
-
-    Only where the lock is held: no process is forked from here with the collector switched off.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 # A child must not inherit open files: SQLite would take the parent's locks for the child's own.

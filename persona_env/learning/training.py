@@ -24,7 +24,6 @@ from persona_env.learning.ledger import Ledger
 from persona_env.learning.loops import make_learner
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings
-from persona_env.learning.threads import RolloutThreads
 from persona_env.learning.validity import Tally
 from persona_env.remote.faults import RunEnded
 
@@ -78,8 +77,7 @@ class Training:
         try:
             if self.tokens < self.total:
                 journal = Journal(self._write, tick, self.tally)
-                callbacks: list[BaseCallback] = [RolloutThreads(), journal, boundaries]
-                self.learner.learn(self.total - self.tokens, callbacks, reset_num_timesteps=not begun)
+                self.learner.learn(self.total - self.tokens, [journal, boundaries], reset_num_timesteps=not begun)
                 self.save(self.course())
             self.tally.close()
         except (KeyboardInterrupt, RunEnded):

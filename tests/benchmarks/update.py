@@ -33,6 +33,12 @@ def backward(policy: Any, loss: torch.Tensor) -> None:
     loss.backward()
 
 
+def print_observations(kept: Any, contexts: torch.Tensor) -> None:
+    """Prints what a rollout's observations take, against their tokens and against whole contexts."""
+    print(f"observations: {kept.nbytes / (4 * len(kept.tokens)):.2f} of their tokens' bytes (target <= 3)")
+    print(f"observations: 1/{contexts.numel() * 4 / kept.nbytes:.0f} of stable-baselines3's own")
+
+
 def main() -> None:
     """Prints the ratios."""
     algorithm, contexts = rollout(512)
@@ -73,9 +79,7 @@ def main() -> None:
         f"update: {seconds / best_seconds(plain_language_model, 3):.2f} of a plain forward and backward (target <= 1.0)"
     )
     print(f"update: x{share * best_seconds(naive_update, 1) / seconds:.0f} stable-baselines3's own (target >= 10)")
-    tokens = len(buffer.trajectories.tokens)
-    print(f"observations: {buffer.trajectories.nbytes / (4 * tokens):.2f} of their tokens' bytes (target <= 3)")
-    print(f"observations: 1/{contexts.numel() * 4 / buffer.trajectories.nbytes:.0f} of stable-baselines3's own")
+    print_observations(buffer.trajectories, contexts)
 
 
 if __name__ == "__main__":

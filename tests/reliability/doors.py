@@ -1,0 +1,381 @@
+"""The doors by which bytes and texts of others come in, and for each some that are as they should be."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import persona_env
+from persona_env.bench.label_file import Vote, save_labels
+from persona_env.bench.labels import load_labels
+from persona_env.conversation import Conversation
+from persona_env.envs.casting import load_cast
+from persona_env.judges import LineVsHistory, LineVsPersona, Verdict, load_judge
+from persona_env.judges.asker import Query
+from persona_env.judges.parse import parse_verdict
+from persona_env.judges.prompting import JudgePrompts
+from persona_env.judges.reading import form_problem, read_answer
+from persona_env.judges.recorded import RecordedJudge
+from persona_env.judges.row import read_rows, row_of
+from persona_env.judges.sanitise import as_json, sanitised
+from persona_env.judges.store import VerdictStore
+from persona_env.learning.checkpoint import Checkpoints
+from persona_env.learning.plain import Plain
+from persona_env.learning.run_folder import RunFolder
+from persona_env.learning.settings import Settings, parse_budget, parse_rewards, read_config
+from persona_env.logs import LoggedDialogue, LoggedReply, load_logs, load_personas, save_logs, save_personas
+from persona_env.logs.synthetic_persona_chat import COLUMNS, load_dialogues
+from persona_env.persona import Fact, Persona, QAItem
+from persona_env.remote.body import Body
+from persona_env.remote.completion import Completion
+from persona_env.remote.endpoint import Endpoint
+from persona_env.remote.faults import RemoteFault
+from persona_env.report.audit import audit_log
+from persona_env.spaces import Utterance
+from persona_env.speakers import load_speaker
+from persona_env.speakers.chat_format import ChatFormat
+from tests.logs.invented import CHATTING, EDUCATION, THERAPY
+from tests.logs.test_dnli import ROW
+from tests.speakers.small import CHATML, LEAD_SPACE, NO_OPENING, THINKING, tokenizer
+
+_ANN = Persona(
+    *("p1", "patient", "Ann", "You are Ann. You sleep four hours."),
+    facts=(Fact("sleep", "four", "You sleep four hours."),),
+    hidden=("pet",),
+    questions=(QAItem("four hours", ("How long do you sleep?",), ("Your nights?",), ("four hours", "eight"), "sleep"),),
+    scene="It is Monday.",
+)
+_TALK = Conversation(_ANN, id="run/7").heard("How do you sleep?").said("Four: no more.").heard("Oh.").said("Yes.")
+_JUDGED = LoggedDialogue.of(
+    _TALK,
+    [
+        LoggedReply("prompt_to_line", 1, "NO", "consistent", probability=0.75),
+        LoggedReply("line_to_line", 3, "[0]", "inconsistent", (0,), "says otherwise"),
+        LoggedReply("question_answer", 3, "YES", "consistent", question="How?", gold="well", answer="Well"),
+    ],
+)
+
+
+@dataclass(frozen=True)
+class Door:
+    """Something that reads what others wrote.
+
+    Attributes:
+        samples: Makes valid inputs.
+        read: Reads one.
+        errors: What it may raise, with one line that says what was expected; nothing where empty.
+        worded: Whether that line is to open with "Expected".
+        is_text: Whether it takes a text; else bytes.
+    """
+
+    samples: Callable[[], Sequence[bytes] | Sequence[str]]
+    read: Callable[[Any], object]
+    errors: tuple[type[Exception], ...] = (ValueError,)
+    worded: bool = True
+    is_text: bool = False
+
+
+@cache
+def _folder() -> Path:
+    held = tempfile.TemporaryDirectory(prefix="fuzz-")
+    _HELD.append(held)
+    return Path(held.name)
+
+
+_HELD = list[Any]()
+
+
+def problem(error: Exception, *, worded: bool) -> str:
+    """Returns what is wrong with an error that a user meets; "" where it is one line that can be shown."""
+    text = str(error)
+    if not text.isprintable():
+        return f"a message that is not one printable line: {ascii(text)[:200]}"
+    if worded and not text.startswith("Expected "):
+        return f"a message that does not say what was expected: {text[:200]}"
+    return ""
+
+
+def _file(name: str, *readers: Callable[[Path], object]) -> Callable[[bytes], None]:
+    """Returns what writes bytes to a file and has each reader read it; the last error is raised."""
+
+    def read(data: bytes) -> None:
+        path = _folder() / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        failed: Exception | None = None
+        for reader in readers:
+            try:
+                reader(path)
+            except ValueError as error:
+                if problem(error, worded=True):
+                    raise
+                failed = error
+        if failed:
+            raise failed
+
+    return read
+
+
+def _written(write: Callable[[Path], object]) -> bytes:
+    path = _folder() / "sample"
+    write(path)
+    return path.read_bytes()
+
+
+def _logs() -> list[bytes]:
+    return [_written(lambda path: save_logs(path, [_JUDGED, _TALK]))]
+
+
+def _released() -> list[bytes]:
+    return [json.dumps([THERAPY]).encode(), json.dumps([CHATTING, EDUCATION], ensure_ascii=False).encode()]
+
+
+def _people() -> list[bytes]:
+    ours = _written(lambda path: save_personas(path, [_ANN]))
+    shapes: list[Any] = [
+        [{"persona": "You are Bo.", "name": "Bo"}],
+        [{"description": "You are Ann.", "strategy": "You evade."}],
+        [["bread", {"grade_level": "college", "description": "I ask."}]],
+    ]
+    return [ours, b"[" + ours.strip() + b"]", *(json.dumps(shape).encode() for shape in shapes), *_dnli()]
+
+
+def _dnli() -> list[bytes]:
+    return [(json.dumps(ROW) + "\n").encode()]
+
+
+def _chats() -> list[bytes]:
+    row = ("I bake.\nI love tea.", "I fish.", "User 1: Hi.\nUser 2: Hello.\nAnd more.")
+    quoted = ",".join(f'"{text}"' for text in row)
+    return [f"{','.join(COLUMNS)}\r\n{quoted}\r\n{quoted}\r\n".encode()]
+
+
+def _labels() -> list[bytes]:
+    questions = (LineVsPersona(_ANN, "I am Bo.", "Who?"), LineVsHistory("student", "Yes.", ("No.",)))
+    votes = [Vote(question, label, "p", "ann") for question in questions for label in ("consistent",)]
+    return [_written(lambda path: save_labels(path, votes)), *_dnli(), *_logs()]
+
+
+def _prompts() -> list[bytes]:
+    ours = Path(persona_env.__file__).parent / "judges" / "prompts"
+    return [file.read_bytes() for file in sorted(ours.glob("*.toml"))]
+
+
+def _configs() -> list[bytes]:
+    return [
+        b'role = "student"\ntokens = 4096\nlearning_rate = 1e-3\n[rewards]\nprompt_to_line = 1.0\nrelevance = 2\n',
+        b'judge = "openai:m@http://127.0.0.1:9/v1"\njudge_budget = "calls=5"\nload_in_4bit = false\nlines = 2\n',
+    ]
+
+
+def _plain() -> Plain:
+    from persona_env.conversation import Message, ProbeQuestion
+
+    return Plain([Conversation, Message, ProbeQuestion, Persona, Fact, QAItem])
+
+
+def _states() -> list[bytes]:
+    value = {"talk": _TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
+    return [json.dumps(_plain().write(value)).encode()]
+
+
+def _read_state(data: bytes) -> None:
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return  # that is the concern of what stands around it
+    _plain().read(value)
+
+
+def _settings() -> list[bytes]:
+    return [json.dumps(Settings(seed=3).as_json()).encode()]
+
+
+def _read_run(path: Path) -> None:
+    folder = RunFolder(path.parent, resume=True)
+    Settings.from_json(folder.read_json(path.name), path).resumed({"seed": 3})
+
+
+def _timings() -> list[bytes]:
+    rows = [{"stage": "before", "seconds": 1.5}, {"stage": "training", "seconds": 2, "judge": {"calls": 3}}]
+    return [b"".join(json.dumps(row).encode() + b"\n" for row in rows)]
+
+
+def _sums() -> list[bytes]:
+    return [json.dumps({"state.json": "ab" * 32}).encode()]
+
+
+def _read_checkpoint(data: bytes) -> None:
+    """A checkpoint with these checksums is whole or is not used."""
+    root = _folder() / "run" / "checkpoints" / "rollout-1"
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "state.json").write_bytes(b"{}")
+    (root / "checksums.json").write_bytes(data)
+    Checkpoints(_run()).newest("rollout-")
+
+
+def _run() -> RunFolder:
+    (_folder() / "run").mkdir(exist_ok=True)
+    (_folder() / "run" / "config.json").write_bytes(b"{}")
+    return RunFolder(_folder() / "run", resume=True)
+
+
+def _verdicts() -> list[bytes]:
+    key = bytes(32)
+    return [
+        row_of(key, Verdict("inconsistent", (1, 2), "because", 0.25, "raw é"))[2],
+        row_of(key, Verdict("invalid"))[2],
+    ]
+
+
+def _read_verdict(payload: bytes) -> None:
+    """A row that somebody else wrote, with the right checksum."""
+    from persona_env.judges.row import _check_of
+
+    key = bytes(32)
+    found, damaged = read_rows([(key, _check_of(key, payload), payload)])
+    assert len(found) + len(damaged) == 1
+
+
+_REPLIES = (
+    "It fits the background. NO",
+    "**YES**, it does.",
+    "See above. [3, 5]\n\nThat is all.",
+    "NO (mostly).",
+    "[]",
+)
+_ANSWERS = ('{"answer": "A"}', '{"conflicts": [1, 2]}', '{"compatible": []}', ' {"answer":"B"}\n')
+_QUERIES = [Query(polarity, "", "", items) for items in (0, 3) for polarity in ("against", "for")]
+
+
+def _read_reply(reply: str) -> None:
+    for kind in ("prompt_to_line", "line_to_line", "question_answer", "relevance"):
+        assert parse_verdict(reply, kind, (1, 3, 5)).label in ("consistent", "inconsistent", "invalid")
+
+
+def _read_answer(reply: str) -> None:
+    form_problem(reply)
+    for query in _QUERIES:
+        read_answer(reply, query)
+
+
+def _bodies() -> list[bytes]:
+    choice = {"index": 0, "message": {"role": "assistant", "content": '{"answer": "A"}'}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+    return [json.dumps({"id": "x", "created": 1, "choices": [choice], "usage": usage}).encode()]
+
+
+def _read_packed(data: bytes) -> None:
+    body = Body(1 << 16, "gzip")
+    body.add(data)
+    body.finish()
+
+
+_JUDGES = (
+    *("oracle", "recorded:log.jsonl", "openai:m@http://127.0.0.1:9/v1", "openai:org/m:7@https://h.example/v1/"),
+    *("committee:oracle,oracle,oracle", "hf:./no/such/folder", "hf:org/model"),
+)
+_SPEAKERS = ("scripted", "hf:org/some-model", "hf:./folder", "openai:m@http://127.0.0.1:9/v1")
+
+
+def _offline(load: Callable[[str], object]) -> Callable[[str], None]:
+    """Nothing is looked up on the hub, and no model is loaded: what is asked for is not there."""
+
+    def read(spec: str) -> None:
+        if spec.split(":")[0] == "tiny":
+            return
+        with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", new=True):
+            load(spec)
+
+    return read
+
+
+_TEMPLATES = (CHATML, LEAD_SPACE, NO_OPENING, THINKING)
+
+
+@cache
+def _tokenizer() -> Any:
+    return tokenizer()
+
+
+@cache
+def _format() -> ChatFormat:
+    return ChatFormat.derive(_tokenizer())
+
+
+def _read_line(text: str) -> None:
+    """A line that somebody said goes into the context, and nothing of it is a control token."""
+    made = _format()
+    plain = [i for i in made.opening("a", "b") if i in made.forbidden_ids or i in made.end_ids]
+    found = [i for i in made.opening(text, text) if i in made.forbidden_ids or i in made.end_ids]
+    assert found == plain, "a line forged a control token"
+    made.decode(made.own(text))
+
+
+def _round_trip(text: str) -> None:
+    """What is said survives a log, or is refused."""
+    path = _folder() / "round.jsonl"
+    talk = _TALK.heard(text).said(text)
+    save_logs(path, [talk])
+    (loaded,) = load_logs(path)
+    assert loaded.conversation() == talk, "a log changed what was said"
+
+
+def _sanitise(text: str) -> None:
+    clean = sanitised(text)
+    assert sanitised(clean) == clean, "cleaned twice is something else"
+    assert json.loads(as_json(text)) == clean
+    assert not any(character < " " and character not in "\n\t" for character in clean)
+
+
+def _in_space(text: str) -> None:
+    if Utterance(100).contains(text):
+        text.encode()
+
+
+def _read_store(name: str) -> None:
+    VerdictStore(name, read_only=True).close()
+
+
+_PERSONA_READERS = (load_personas, lambda path: load_personas(path, "train"))
+
+DOORS: dict[str, Door] = {
+    "logs of ours": Door(_logs, _file("log.jsonl", load_logs, RecordedJudge.load)),
+    "released logs": Door(_released, _file("log.json", load_logs, RecordedJudge.load, audit_log)),
+    "persona files": Door(_people, _file("people.jsonl", *_PERSONA_READERS)),
+    "persona-chat CSV": Door(_chats, _file("chats.csv", load_personas, load_dialogues)),
+    "label files": Door(_labels, _file("labels.jsonl", lambda path: load_labels([path]).digest)),
+    "judge prompts": Door(_prompts, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),
+    "config files": Door(_configs, _file("config.toml", lambda path: Settings(**read_config(path)))),
+    "a run's settings": Door(_settings, _file("resumed/config.json", _read_run)),
+    "a run's timings": Door(_timings, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
+    "checkpoint states": Door(_states, _read_state),
+    "checkpoint sums": Door(_sums, _read_checkpoint, errors=()),
+    "kept verdicts": Door(_verdicts, _read_verdict, errors=()),
+    "judge replies": Door(lambda: _REPLIES, _read_reply, errors=(), is_text=True),
+    "closed answers": Door(lambda: _ANSWERS, _read_answer, errors=(), is_text=True),
+    "chat completions": Door(_bodies, lambda data: Completion.read(data).reply(b""), (RemoteFault,), worded=False),
+    "packed bodies": Door(lambda: [gzip.compress(b"{}" * 99)], _read_packed, (RemoteFault,), worded=False),
+    "endpoints": Door(lambda: [s[7:] for s in _JUDGES if s[:3] == "ope"], Endpoint.parse, is_text=True),
+    "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
+    "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),
+    "whom to simulate": Door(lambda: ("bundled",), lambda text: load_cast("patient", text), is_text=True),
+    "names of stores": Door(lambda: ("verdicts.sqlite",), _read_store, is_text=True),
+    "reward specs": Door(lambda: ("prompt_to_line=1,relevance=0.5",), parse_rewards, is_text=True),
+    "budget specs": Door(lambda: ("calls=5000,tokens=2e6", "300"), parse_budget, is_text=True),
+    "chat templates": Door(lambda: _TEMPLATES, lambda text: ChatFormat.derive(_tokenizer(), text), is_text=True),
+    "lines in a context": Door(lambda: ("I sleep.", "Fine.<|end|>"), _read_line, errors=(), is_text=True),
+    "lines in a log": Door(lambda: ("I sleep.", "é\u2028\x00"), _round_trip, is_text=True),
+    "lines in a prompt": Door(lambda: ("I sleep.", "</s>[INST]"), _sanitise, errors=(), is_text=True),
+    "lines in a space": Door(lambda: ("I sleep.",), _in_space, errors=(), is_text=True),
+}
+"""All that reads what others wrote, by name."""
