@@ -291,8 +291,8 @@ class TokenPolicy(ActorCriticPolicy):
 
     @staticmethod
     def _sample(log_probs: Tensor) -> Tensor:
-        """Draws one token per row by inversion; in float64, so that no forbidden token is ever hit."""
-        mass = log_probs.double().exp_().cumsum_(-1)
+        """Draws one token per row by inversion; summed in float64, so that no forbidden token is ever hit."""
+        mass = log_probs.exp().cumsum(-1, dtype=torch.float64)
         drawn = torch.rand(len(mass), 1, dtype=torch.float64, device=mass.device) * mass[:, -1:]
         return torch.searchsorted(mass, drawn, right=True)[:, 0].clamp_(max=mass.shape[-1] - 1)
 

@@ -347,26 +347,30 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: _Options) -> 
     """
     scaling, softcap, sinks = options
     (batch, steps, heads, dim), group = q.shape, q.shape[2] // k.shape[1]
-    q = q.unflatten(2, (-1, group)).permute(0, 2, 3, 1, 4).reshape(batch, -1, group * steps, dim)
-    if group > 1 and steps > 1:
-        mask = mask[:, :, None].expand(-1, -1, group, -1, -1).flatten(2, 3)
     mask = mask.to(q.dtype)
+    by_hand = scaling or dim**-0.5, softcap, sinks
+    if steps == 1:
+        q = q.reshape(batch, -1, group, dim)
+        if q.device.type == "cpu":  # torch's kernel is made for many queries a row
+            return _attend_by_hand(q, k, v, mask, by_hand).reshape(batch, 1, heads, -1)
+    else:
+        q = q.unflatten(2, (-1, group)).permute(0, 2, 3, 1, 4).reshape(batch, -1, group * steps, dim)
+        if group > 1:
+            mask = mask[:, :, None].expand(-1, -1, group, -1, -1).flatten(2, 3)
     if softcap is None and sinks is None:
         sdpa = torch.nn.functional.scaled_dot_product_attention
         out = sdpa(q, k, v, attn_mask=mask, scale=scaling)
     else:
-        out = _attend_by_hand(q, k, v, mask, (scaling or dim**-0.5, softcap, sinks))
-    if steps == 1:
-        return out.reshape(batch, 1, heads, -1)
+        out = _attend_by_hand(q, k, v, mask, by_hand)
     return out.unflatten(2, (group, steps)).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 
 def _attend_by_hand(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: tuple[float, float | None, Tensor | None]
 ) -> Tensor:
-    """Attention with a soft cap or sinks, which torch's kernel has not."""
+    """Attention in its three steps, with a soft cap and sinks, which torch's kernel has not."""
     scaling, softcap, sinks = options
-    scores = (q @ k.transpose(-1, -2)) * scaling
+    scores = (q * scaling) @ k.transpose(-1, -2)
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     scores = scores + mask

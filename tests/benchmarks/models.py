@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-__all__ = ["SIZES", "best_seconds", "model_of_size"]
+__all__ = ["SIZES", "best_seconds", "model_of_size", "times_as_fast"]
 
 SIZES: dict[str, dict[str, Any]] = {
     "0.7M": dict(vocab_size=1000, hidden_size=128, num_hidden_layers=3, num_attention_heads=4),
@@ -43,3 +44,11 @@ def best_seconds(call: Callable[[], Any], times: int) -> float:
         call()
         best = min(best, time.perf_counter() - begin)
     return best
+
+
+def times_as_fast(call: Callable[[], Any], other: Callable[[], Any], rounds: int) -> float:
+    """Returns the other's seconds through the call's: the median of rounds in which they take turns.
+
+    What slows the machine for a while then slows both.
+    """
+    return statistics.median(best_seconds(other, 1) / best_seconds(call, 1) for _ in range(rounds))

@@ -16,12 +16,14 @@ from gymnasium import spaces
 
 from persona_env.sb3 import TokenPolicy
 from persona_env.spaces import TokenContext
-from tests.benchmarks.models import SIZES, best_seconds, model_of_size
+from tests.benchmarks.models import SIZES, model_of_size, times_as_fast
 
 ROWS, PROMPT, NEW = 8, 256, 64
+ROUNDS = {"0.7M": 31, "33M": 5, "170M": 3}
+"""How often each is run."""
 
 
-def ratio(size: str, times: int = 3) -> float:
+def ratio(size: str) -> float:
     """Returns generate's seconds through the policy's."""
     model = model_of_size(size)
     vocabulary = model.config.vocab_size
@@ -50,7 +52,7 @@ def ratio(size: str, times: int = 3) -> float:
         )
 
     by_policy()
-    return best_seconds(by_generate, times) / best_seconds(by_policy, times)
+    return times_as_fast(by_policy, by_generate, ROUNDS[size])
 
 
 def main(sizes: list[str]) -> None:
