@@ -69,6 +69,15 @@ def role_named(key: str) -> Role:
     return ROLES[key]
 
 
+def _as_tuples(record: object, *names: str) -> None:
+    """Makes tuples of lists, so that the record can be hashed."""
+    for name in names:
+        value = getattr(record, name)
+        if isinstance(value, str):
+            raise ValueError(f"Expected {name} to be a list, got the text {value!r:.60}: put it into one.")
+        object.__setattr__(record, name, tuple(value))
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One thing that is true of a persona, in words and as a key and value.
@@ -103,6 +112,7 @@ class QAItem:
     key: str = ""
 
     def __post_init__(self) -> None:
+        _as_tuples(self, "wordings", "held_out_wordings", "choices")
         if not self.wordings or not all(text.strip() for text in self.wordings):
             raise ValueError(f"Expected a question with words in it, got {self.wordings!r}: fill it in.")
         if sum(character.isalnum() for character in self.gold) < 2 and not self.gold.isdigit():
@@ -145,6 +155,7 @@ class Persona:
     scene: str = ""
 
     def __post_init__(self) -> None:
+        _as_tuples(self, "facts", "hidden", "questions")
         role_named(self.role)
         if not self.description.strip():
             raise ValueError(f"Expected a description of persona {self.id!r}, got an empty text: write one.")

@@ -1,8 +1,15 @@
-"""What holds for every test: one thread, as the models here are too small to share out, for children too."""
+"""What holds for every test.
+
+One thread, as the models here are too small to share out, for children too; and no deadlines, as the machine
+may be busy with something else.
+"""
 
 import os
 
 import torch
+from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")

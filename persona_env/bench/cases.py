@@ -24,6 +24,7 @@ class Cases:
         seed: The randomness of task agent and simulator.
         questions_every: A Q&A question is asked after each of so many lines.
         task_agent: Spec of the other side.
+        max_tokens: Bound on a line's tokens; None: the simulator's own, where it has one.
     """
 
     role: str
@@ -34,6 +35,7 @@ class Cases:
     seed: int = 0
     questions_every: int = 2
     task_agent: str = "scripted"
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("dialogues", "lines", "questions_every"):

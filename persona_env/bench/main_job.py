@@ -124,6 +124,7 @@ class MainJob:
         cases = Cases(
             role=s.role, personas=s.personas, split=s.split, dialogues=s.dialogues, lines=s.lines,
             seed=s.seed, questions_every=max(1, s.lines // QUESTIONS), task_agent=s.task_agent,
+            max_tokens=s.max_tokens,
         )  # fmt: skip
         every = max(1, LONGER * s.lines // QUESTIONS)
         long = replace(cases, dialogues=s.long_dialogues or 1, lines=LONGER * s.lines, questions_every=every)

@@ -50,6 +50,7 @@ def play(
         personas=people,
         task_agent=cases.task_agent,
         max_lines=cases.lines,
+        max_tokens=cases.max_tokens or getattr(simulator, "max_tokens", 24),
     )
     interviewer = Interviewer(every=cases.questions_every, held_out=True)
     envs.reset(seed=cases.seed, options={"personas": people, "interviewers": (interviewer.ask,)})

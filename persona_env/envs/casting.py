@@ -75,7 +75,7 @@ def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
         raise ValueError(
             f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."
         )
-    return cast
+    return _checked(role, cast)
 
 
 def _is_file(path: Path) -> bool:

@@ -69,9 +69,11 @@ def context_length(chat: TokenFormat, stage: Stage, context: int | None) -> int:
     reply = getattr(stage.task_agent, "longest_reply", None)
     opening = max(len(chat.opening(text, reply or "")) for text in _longest(persona.prompt for persona in people))
     heard = len(chat.heard(reply)) if reply is not None else _guessed(stage.task_agent)
-    wordings = (text for persona in people for item in persona.questions for text in item.wordings)
+    items = (item for persona in people for item in persona.questions)
+    wordings = (text for item in items for text in (*item.wordings, *item.held_out_wordings))
     question = max((len(chat.heard(text)) for text in _longest(wordings)), default=heard)
-    longest = opening + stage.max_lines * line + (stage.max_lines - 1) * heard + question + line
+    replies = stage.max_lines if reply is None else stage.max_lines - 1  # the opening holds a known one
+    longest = opening + stage.max_lines * line + replies * heard + question + line
     if context is None:
         return longest + longest // 8  # texts of fewer characters may have more tokens
     needed = longest if reply is not None else opening + line

@@ -254,6 +254,15 @@ class ParallelDialogue(turn_based_aec_to_parallel_wrapper[str, dict[str, str], s
     Whose it is stands in `info["active_agent"]`. So nobody answers a line that it has not seen.
     """
 
+    @property
+    def agents(self) -> list[str]:  # type: ignore[override]  # a restore of the environment inside changes them too
+        """Those that still have a step to take."""
+        return self.aec_env.agents
+
+    @agents.setter
+    def agents(self, agents: list[str]) -> None:
+        """Has nothing to set: PettingZoo's conversion notes here what the environment inside says."""
+
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, dict[str, str] | None], dict[str, Info]]:

@@ -126,6 +126,11 @@ class Seat(gym.Env[dict[str, str], str]):
         self.aec.close()
 
     @property
+    def max_lines(self) -> int:
+        """The simulator's lines in one dialogue, at most."""
+        return self.dialogue.max_lines
+
+    @property
     def conversation(self) -> Conversation:
         """The dialogue so far."""
         return self.dialogue.conversation

@@ -69,7 +69,7 @@ class Stage:
     def prepare(self, rows: Sequence[Row], options: Mapping[str, Any] | None) -> None:
         """Starts a dialogue in each row as reset's options ask; nobody speaks yet."""
         chosen = chosen_personas(self.role, self.cast, options, len(rows))
-        self.interviewers = tuple((options or {}).get("interviewers", ()))
+        self.interviewers = tuple((options or {}).get("interviewers", self.interviewers))
         self.listeners = tuple((options or {}).get("listeners", ()))
         for row, persona in zip(rows, chosen, strict=True):
             row.start(persona or self.draw(row))

@@ -27,7 +27,8 @@ class DialogueEnv(SingleDialogueEnv[dict[str, str], str]):
     - Info: at reset `persona`; after a line `line`, `line_index`, `conversation`; after an answer
       `question`, `answer`. Never both.
     - Options of reset: `persona` (a `Persona`, or an id of the split), `interviewers` (callables
-      from the conversations in which a line was completed to a `ProbeQuestion` or None for each).
+      from the conversations in which a line was completed to a `ProbeQuestion` or None for each; they ask until
+      a reset names others).
 
     Args:
         role: `patient`, `student` or `chat_partner`.

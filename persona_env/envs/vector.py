@@ -82,9 +82,8 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
                 (callables that are told of completed lines and answers before the task agent replies),
                 and Gymnasium's `reset_mask` ((N,) bool, the rows that begin anew; all if left out).
         """
-        self._seed(seed)
-        mask = (options or {}).get("reset_mask", np.ones(self.num_envs, np.bool_))
-        places = np.flatnonzero(mask).tolist()
+        places = self._reset_places((options or {}).get("reset_mask"))
+        self._seed(seed, places)
         rows = [self._rows[place] for place in places]
         self._stage.prepare(rows, options)
         self._stage.reply(rows)
@@ -93,15 +92,26 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
             info = self._add_info(info, {"persona": row.conversation.persona}, place)
         return self._observe(), info
 
-    def _seed(self, seed: int | Sequence[int | None] | None) -> None:
+    def _reset_places(self, mask: object) -> list[int]:
+        if mask is None:
+            return [*range(self.num_envs)]
+        mask = np.asarray(mask)
+        if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
+            raise ValueError(
+                f"Expected a reset_mask of {self.num_envs} bools, one of them true, got {mask.tolist()!r:.60}: "
+                "say of each row whether it begins anew."
+            )
+        return np.flatnonzero(mask).tolist()
+
+    def _seed(self, seed: int | Sequence[int | None] | None, places: Sequence[int]) -> None:
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
         if seeds is None:
             return
         if len(seeds) != self.num_envs:
             raise ValueError(f"Expected {self.num_envs} seeds, got {len(seeds)}: give one for each row.")
-        for row, one in zip(self._rows, seeds, strict=True):
-            if one is not None:
-                row.rng, _ = seeding.np_random(one)
+        for place in places:
+            if seeds[place] is not None:
+                self._rows[place].rng, _ = seeding.np_random(seeds[place])
 
     def _settle(self, places: Sequence[int], texts: Sequence[str]) -> Step[Observations]:
         """Settles the rows that completed a line, and returns what a step returns.
@@ -177,10 +187,12 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
             The observations at that point. Interviewers and listeners stay those of the last reset.
 
         Raises:
-            ValueError: If there are not N states.
+            ValueError: If there are not N states, or a dialogue has ended in one of them.
         """
         if len(states) != self.num_envs:
             raise ValueError(f"Expected {self.num_envs} states, got {len(states)}: give one for each row.")
+        if any(state.terminated or state.truncated for state in states):
+            raise ValueError("Expected dialogues that go on, got one that has ended: take an earlier snapshot of it.")
         for row, state in zip(self._rows, states, strict=True):
             row.restore(state)
         return self._observe()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from persona_env.conversation import Conversation
 from persona_env.judges import LineVsHistory, Verdict
-from persona_env.metrics.metric import Finding, LineMetric, Score
+from persona_env.metrics.metric import Finding, LineMetric, Score, unless_empty
 
 __all__ = ["LineToLine", "LineToLineScore", "pair_score"]
 
@@ -56,8 +56,8 @@ def pair_score(verdicts: Sequence[Verdict]) -> float:
 class LineToLine(LineMetric):
     """Share of the simulator's lines that conflict with none of its own earlier lines.
 
-    The first line has nothing to conflict with and counts as consistent. Scores carry the paper's
-    `pair_score` too, which dilutes with length where this share does not.
+    The first line has nothing to conflict with and counts as consistent, unless it says nothing. Scores carry
+    the paper's `pair_score` too, which dilutes with length where this share does not.
 
     Source: arXiv 2511.00222, section 3 (line-to-line consistency), which reports the pair score
     only.
@@ -72,10 +72,9 @@ class LineToLine(LineMetric):
 
     def finding(self, conversation: Conversation, index: int) -> Finding:
         """Returns the question which earlier lines line `index` conflicts with."""
-        if index == 0:
-            return _FIRST_LINE
         lines = conversation.lines
-        return LineVsHistory(conversation.persona.role, lines[index], lines[:index])
+        question = LineVsHistory(conversation.persona.role, lines[index], lines[:index])
+        return question if index else unless_empty(question, _FIRST_LINE)
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> LineToLineScore:
         """Returns the mean over lines, and the pair score."""

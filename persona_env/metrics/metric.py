@@ -10,8 +10,9 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from persona_env.conversation import Conversation
 from persona_env.judges import Judge, Question, Verdict
+from persona_env.judges.floor import below_floor
 
-__all__ = ["Finding", "LineMetric", "Metric", "Score", "evaluate", "pooled", "verdicts_on"]
+__all__ = ["Finding", "LineMetric", "Metric", "Score", "evaluate", "pooled", "unless_empty", "verdicts_on"]
 
 Finding: TypeAlias = Question | Verdict
 """What a metric finds: a question for the judge, or a verdict that the text alone settles."""
@@ -60,6 +61,17 @@ def pooled(scores: Sequence[Score]) -> Score:
     0.6666666666666666
     """
     return Score.of([value for score in scores for value in score.per_line])
+
+
+def unless_empty(question: Question, verdict: Verdict) -> Verdict:
+    """Returns a verdict that holds of every line to which this question would be put, but for one without content.
+
+    >>> from persona_env.judges import LineVsHistory
+    >>> unless_empty(LineVsHistory("patient", "...", ()), Verdict("consistent")).label
+    'inconsistent'
+    """
+    reason = below_floor(question)
+    return Verdict("inconsistent", reason=reason) if reason else verdict
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from persona_env.conversation import Conversation
 from persona_env.judges import LineVsPrevious, Verdict
-from persona_env.metrics.metric import Finding, LineMetric
+from persona_env.metrics.metric import Finding, LineMetric, unless_empty
 
 __all__ = ["Relevance"]
 
@@ -15,7 +15,7 @@ class Relevance(LineMetric):
     """Share of the simulator's lines that respond to what was just heard, or openly decline to.
 
     It keeps a simulator from being consistent by saying nothing to the point. A line before which
-    nothing was heard counts as relevant.
+    nothing was heard counts as relevant, unless it says nothing.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
@@ -29,6 +29,5 @@ class Relevance(LineMetric):
     def finding(self, conversation: Conversation, index: int) -> Finding:
         """Returns the question whether line `index` responds to what was heard before it."""
         heard = conversation.heard_before(index)
-        if not heard.strip():
-            return _NOTHING_HEARD
-        return LineVsPrevious(conversation.persona, heard, conversation.lines[index])
+        question = LineVsPrevious(conversation.persona, heard, conversation.lines[index])
+        return question if heard.strip() else unless_empty(question, _NOTHING_HEARD)

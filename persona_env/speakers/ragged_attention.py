@@ -351,7 +351,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: _Options) -> 
     by_hand = scaling or dim**-0.5, softcap, sinks
     if steps == 1:
         q = q.reshape(batch, -1, group, dim)
-        if q.device.type == "cpu":  # torch's kernel is made for many queries a row
+        if q.device.type == "cpu" and q.dtype == torch.float32:  # torch's kernel is made for many queries a row
             return _attend_by_hand(q, k, v, mask, by_hand).reshape(batch, 1, heads, -1)
     else:
         q = q.unflatten(2, (-1, group)).permute(0, 2, 3, 1, 4).reshape(batch, -1, group * steps, dim)
@@ -378,7 +378,8 @@ def _attend_by_hand(
         group = sinks.numel() // k.shape[1]
         sink = sinks.view(1, -1, group, 1).expand(len(q), -1, -1, q.shape[2] // group)
         scores = torch.cat([scores, sink.reshape(*scores.shape[:3], 1)], -1)
-    return scores.float().softmax(-1).to(q.dtype)[..., : k.shape[2]] @ v
+    weights = scores.softmax(-1, dtype=torch.promote_types(q.dtype, torch.float32))
+    return weights.to(q.dtype)[..., : k.shape[2]] @ v
 
 
 AttentionInterface.register(NAME, ragged_attention)

@@ -56,3 +56,19 @@ def test_evaluation_asks_in_other_words_than_training():
             item = next(i for i in dialogue.conversation.persona.questions if i.key == answer.question.key)
             assert answer.question.text in item.held_out_wordings
             assert answer.question.text not in item.wordings
+
+
+class LongWinded:
+    """Says and answers a line of 476 letters, with a bound of 40 tokens of its own."""
+
+    max_tokens = 40
+
+    def reply(self, views):
+        return ["x" * 476 for _ in views]
+
+
+def test_a_line_is_as_long_as_the_cases_or_else_the_simulator_allow():
+    for bound, letters in ((None, 476), (96, 476), (24, 384)):
+        played = play(LongWinded(), replace(CASES, dialogues=1, lines=2, max_tokens=bound))[0]
+        assert [len(line) for line in played.conversation.lines] == [letters] * 2
+        assert [len(answer.text) for answer in played.answers] == [letters]

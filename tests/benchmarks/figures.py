@@ -68,7 +68,7 @@ def main() -> None:
     """Runs what is missing and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/figures"))
-    parser.add_argument("--jobs", type=int, default=1, help="Runs at the same time, one core each.")
+    parser.add_argument("--jobs", type=int, default=1, help="Runs at the same time, a core each.")
     parser.add_argument("--roles", nargs="+", default=ROLES)
     parser.add_argument("--bases", type=int, nargs="+", default=(0, 1, 2))
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))

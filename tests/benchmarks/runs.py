@@ -45,13 +45,13 @@ def base_model(folder: Path, seed: int, *, drift: str = "") -> str:
 
 
 def run_all(folder: Path, runs: Sequence[Run], jobs: int) -> list[Summary]:
-    """Runs what is not in the folder yet, `jobs` at a time, and returns all summaries in order."""
+    """Runs what is not in the folder yet, `jobs` at a time on a core each, and returns all summaries in order."""
 
     def one(run: Run) -> Summary:
         out = folder / run.name
         if not (out / "summary.json").is_file():
-            command = [sys.executable, "-m", "persona_env", "train", *run.arguments, "--out", str(out)]
-            subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+            command = [sys.executable, "-m", "persona_env", "train", "--threads", "1", *run.arguments]
+            subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
         return json.loads((out / "summary.json").read_text(encoding="utf-8"))
 
     folder.mkdir(parents=True, exist_ok=True)

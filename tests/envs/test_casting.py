@@ -68,6 +68,13 @@ def test_what_is_unknown_is_refused_in_one_line(role, personas, split, message):
     assert ": " in str(caught.value)
 
 
+def test_a_prompt_in_a_file_that_is_too_long_is_refused_too(tmp_path):
+    file = tmp_path / "people.jsonl"
+    save_personas(file, [Persona("p", "patient", "", "a " * 25_000)])
+    with pytest.raises(ValueError, match=r"^Expected a prompt of at most 32768"):
+        load_cast("patient", file, "train")
+
+
 def test_a_file_without_the_role_is_refused(tmp_path):
     file = tmp_path / "people.jsonl"
     save_personas(file, people("patient", 3))

@@ -6,9 +6,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+import persona_wrappers as pw
 from persona_env.envs.context import context_length, load_format
 from persona_env.envs.registration import env_ids
 from persona_env.envs.stage import Stage
+from persona_env.persona import Persona, QAItem
 from tests.envs.people import CAST, END, PAD, TOKENS, ByteChat, Interview, Therapist, make, make_vec
 
 CHAT = ByteChat()
@@ -50,6 +52,31 @@ def test_where_replies_are_of_unknown_length_only_the_opening_and_a_line_are_ask
 def test_the_computed_context_holds_the_longest_dialogue():
     assert context_length(CHAT, stage(Therapist()), None) >= longest()
     assert context_length(CHAT, stage(Silent()), None) > 0
+
+
+class Wide(Silent):
+    """Says how many tokens its replies have at most, not which is the longest."""
+
+    max_tokens = 96
+
+
+@pytest.mark.parametrize("max_lines", [1, 2])
+def test_the_computed_context_has_room_for_the_reply_that_opens_the_dialogue(max_lines):
+    persona, line = max(len(p.prompt) for p in CAST), 6
+    assert context_length(CHAT, stage(Wide(), max_lines), None) > persona + max_lines * (96 + line) + 24 + line
+
+
+def test_the_computed_context_has_room_for_the_wordings_of_evaluation():
+    item = QAItem("four hours", ("Sleep?",), held_out_wordings=("How long do you sleep? " * 9,))
+    ann = Persona("p1", "patient", "Ann", "You are Ann.", questions=(item,))
+    env = make(TOKENS, personas=[ann], task_agent=Silent(), max_lines=1, max_tokens=4, context=None)
+    env = pw.QuestionAnswerReward(env, every=1, held_out=True)
+    env.reset(seed=0)
+    over = False
+    while not over:
+        _, _, terminated, truncated, _ = env.step(70)
+        over = terminated or truncated
+    assert (env.judged + env.invalid, env.unwrapped.skipped_questions) == (1, 0)
 
 
 def test_the_smallest_context_allowed_holds_every_line_and_question():

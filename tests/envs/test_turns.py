@@ -71,14 +71,12 @@ def test_a_question_is_known_by_the_place_of_its_asker():
     assert [env.step("Four hours.")[4]["question"].asker for _ in range(2)] == [1, 2]
 
 
-def test_interviewers_ask_until_the_next_reset():
+def test_interviewers_ask_until_a_reset_names_others():
     env = make(LINES)
-    env.reset(seed=0, options={"interviewers": (Interview(1),)})
-    env.step("Badly.")
-    assert env.unwrapped.probing
-    env.reset()
-    env.step("Badly.")
-    assert not env.unwrapped.probing
+    for options, asked in (({"interviewers": (Interview(1),)}, True), (None, True), ({"interviewers": ()}, False)):
+        env.reset(seed=0, options=options)
+        env.step("Badly.")
+        assert env.unwrapped.probing == asked
 
 
 def test_an_interviewer_must_say_something_about_every_row():

@@ -225,3 +225,40 @@ def test_a_copy_leaves_the_listeners_behind(copied):
     assert listener.told == []
     envs.step(["One."] * 3)
     assert len(listener.told) == 1
+
+
+@pytest.mark.parametrize("form", [LINES, TOKENS])
+def test_only_rows_that_begin_anew_are_seeded(form):
+    def next_reply(**reset):
+        envs = make_vec(form)
+        envs.reset(seed=1)
+        envs.reset(**reset)
+        for _ in range(2 if form == LINES else 40):
+            envs.step(policies(envs.unwrapped._observe(), 3))
+        return envs.unwrapped.conversations[1]
+
+    mask = np.array([True, False, True])
+    without, other, none = (next_reply(seed=seed, options={"reset_mask": mask}) for seed in (None, 7, [7, 8, None]))
+    assert without == other == none
+    assert without != next_reply(seed=7)
+
+
+@pytest.mark.parametrize("mask", [[True], [True] * 4, [False] * 3, [1, 0, 1], "yes"])
+def test_a_reset_mask_that_does_not_fit_is_refused(mask):
+    envs = make_vec(LINES)
+    envs.reset(seed=0)
+    before = envs.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=r"^Expected a reset_mask of 3 bools, one of them true, got"):
+        envs.reset(seed=3, options={"reset_mask": mask})
+    assert envs.unwrapped.snapshot() == before
+
+
+def test_a_dialogue_that_has_ended_is_no_row_to_go_on_from():
+    alone, envs = make(LINES, max_lines=1), make_vec(LINES, max_lines=1)
+    alone.reset(seed=0)
+    envs.reset(seed=0)
+    alone.step("Hm.")
+    before = envs.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=r"^Expected dialogues that go on, got one that has ended"):
+        envs.unwrapped.restore([*before[:2], alone.unwrapped.snapshot()])
+    assert envs.unwrapped.snapshot() == before

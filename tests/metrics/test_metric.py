@@ -168,3 +168,12 @@ def test_relevance_asks_nothing_where_nothing_was_heard():
     assert Relevance().question(opening, 0) is None
     assert Relevance()([opening])[0].value == 1.0
     assert Relevance().question(talk("One."), 0) == LineVsPrevious(ANN, "Go on.", "One.")
+
+
+@pytest.mark.parametrize("line", ["", "...", "Thought process:"])
+def test_a_line_without_content_is_good_by_no_metric_though_nothing_stands_before_it(line):
+    ann = Persona("p1", "patient", "Ann", "You are Ann.")
+    first, silent = Conversation(ann).said(line), Conversation(ann).heard(" ").said(line)
+    assert [score.value for score in LineToLine()([first])] == [0.0]
+    assert [score.value for score in Relevance()([first, silent])] == [0.0, 0.0]
+    assert [score.value for score in LineToLine()([Conversation(ann).said("I am Ann.")])] == [1.0]

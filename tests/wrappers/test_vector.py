@@ -6,8 +6,9 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import persona_wrappers as pw
+from persona_env.envs import Seat
 from persona_env.judges import load_judge
-from tests.wrappers.playing import NAMES, WEIGHTS, gym_env, play_rows, stacked, vector_env
+from tests.wrappers.playing import NAMES, WEIGHTS, aec_env, gym_env, play_rows, stacked, vector_env
 
 
 class Counting:
@@ -147,12 +148,34 @@ def test_what_the_environment_inside_returned_stays_as_it_was():
 
 @pytest.mark.parametrize("mode", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
 def test_gymnasiums_own_vector_of_environments_is_paid_the_same(mode):
-    names = [name for name in NAMES if name != "question_answer"]
     sync = SyncVectorEnv([gym_env] * 2, autoreset_mode=mode)
-    sync = stacked(sync, names, home=pw.vector)
-    own = stacked(vector_env(2), names, home=pw.vector)
+    sync = stacked(sync, NAMES, home=pw.vector, every=1)
+    own = stacked(vector_env(2), NAMES, home=pw.vector, every=1)
     for one, other in zip(play_rows(sync, 1), play_rows(own, 1), strict=True):
         assert one == other
+
+
+def test_questions_are_asked_in_dialogues_that_gymnasium_itself_begins():
+    sync, own = SyncVectorEnv([gym_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP), vector_env(2)
+    found = []
+    for envs in (sync, own):
+        envs = pw.vector.QuestionAnswerReward(envs, every=1)
+        play_rows(envs, 3)
+        found.append(envs.judged + envs.invalid)
+    assert found[0] == found[1] > 2 * 3
+
+
+@pytest.mark.parametrize("lines", [3, 24])
+def test_one_question_a_dialogue_is_asked_anywhere_in_it(lines):
+    sync = SyncVectorEnv([lambda: gym_env(max_lines=lines)] * 2)
+    assert pw.vector.QuestionAnswerReward(sync).cashier.terms[0].metric.interviewer.within == lines
+    assert pw.QuestionAnswerReward(Seat(aec_env(max_lines=lines))).cashier.terms[0].metric.interviewer.within == lines
+
+
+def test_where_the_lines_of_a_dialogue_are_not_known_they_must_be_given():
+    cart = gym.make_vec("CartPole-v1", 2, vectorization_mode="sync")
+    with pytest.raises(ValueError, match=r"^Expected a dialogue environment, got .* which has no max_lines: give"):
+        pw.vector.QuestionAnswerReward(cart)
 
 
 def test_it_is_a_vector_wrapper_like_gymnasiums_own():

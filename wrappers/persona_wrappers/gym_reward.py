@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -23,8 +24,19 @@ def check_dialogue(info: dict[str, Any], env: object) -> None:
 
 
 def lines_of(env: Any) -> int:
-    """Returns how many lines a dialogue of an environment has at most; 8 where it does not say."""
-    return int(getattr(env.unwrapped, "max_lines", 8))
+    """Returns how many lines a dialogue of an environment, or of a vector of them, has at most.
+
+    Raises:
+        ValueError: If it does not say.
+    """
+    inside = env.unwrapped
+    lines = getattr(inside, "max_lines", None)
+    if lines is None and hasattr(inside, "get_attr"):  # Gymnasium's own vectors
+        with contextlib.suppress(AttributeError):
+            lines = max(inside.get_attr("max_lines"))
+    if lines is None:
+        raise ValueError(f"Expected a dialogue environment, got {env}, which has no max_lines: give within=.")
+    return int(lines)
 
 
 class GymReward(Pays, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):

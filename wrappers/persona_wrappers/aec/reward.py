@@ -20,8 +20,7 @@ _SIMULATOR = "simulator_0"
 class AECReward(Pays, BaseWrapper[Any, Any, Any]):
     """Adds what the terms pay for a completed line or answer to the reward of `simulator_0`.
 
-    PettingZoo's wrappers cannot reach the private sums of the environment inside, so this keeps its
-    own `rewards` and cumulative rewards.
+    What it pays is added to the sums of the environment inside, so that a snapshot of that one holds it.
 
     Args:
         env: An AEC environment of dialogues.
@@ -41,25 +40,18 @@ class AECReward(Pays, BaseWrapper[Any, Any, Any]):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Resets the environment; terms that ask questions join its interviewers."""
         super().reset(seed=seed, options=self.cashier.joined(options))
-        self.rewards = dict(self.env.rewards)
-        self._cumulative_rewards = dict.fromkeys(self.env.agents, 0.0)
 
     def step(self, action: Any) -> None:
         """Steps the acting agent and adds to the simulator's reward and info."""
         agent = self.env.agent_selection
         was_dead = self.env.terminations[agent] or self.env.truncations[agent]
         super().step(action)
-        self.rewards = dict(self.env.rewards)
-        sums = {other: self._cumulative_rewards.get(other, 0.0) for other in self.env.agents}
-        if not was_dead:
-            sums[agent] = 0.0
-            if agent == _SIMULATOR:  # its info is that of this step; other agents' may be older
-                self._pay(self.env.infos[agent])
-            sums = {other: total + self.rewards[other] for other, total in sums.items()}
-        self._cumulative_rewards = sums
+        if agent == _SIMULATOR and not was_dead:  # its info is that of this step; other agents' may be older
+            self._pay(self.env.infos[agent])
 
     def _pay(self, info: dict[str, Any]) -> None:
         event = event_in(info)
         for payment in self.cashier.pay([event] if event else []):
-            self.rewards[_SIMULATOR] += payment.reward
+            self.env.rewards[_SIMULATOR] += payment.reward
+            self.env._cumulative_rewards[_SIMULATOR] += payment.reward
             info[payment.key] = payment.value

@@ -1,0 +1,48 @@
+"""Attention over ragged rows is as exact as the numbers that a model computes with."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import transformers as tf
+
+from persona_env.speakers.decoder import tolerance
+from persona_env.speakers.kv_cache import RaggedDecoder, make_decoder
+from persona_env.speakers.ragged_attention import attend
+from tests.speakers.families import FAMILIES, SHAPE, built
+
+LARGER = {**SHAPE, "hidden_size": 128, "num_hidden_layers": 4, "initializer_range": 0.05}
+
+
+@pytest.mark.parametrize("config", [tf.LlamaConfig(**LARGER), FAMILIES["Gemma2"]], ids=["plain", "soft cap"])
+def test_a_model_of_double_precision_keeps_it(config: tf.PreTrainedConfig) -> None:
+    model = built(config).double()
+    decoder = make_decoder(model, 2, 24)
+    assert isinstance(decoder, RaggedDecoder)
+    ids, n = np.random.default_rng(0).integers(3, 120, (2, 24)), np.array([20, 9])
+    for _ in range(3):
+        got = decoder.extend(ids, n)[0].log_softmax(-1)
+        with torch.no_grad():
+            want = [model(torch.tensor(row[:k])[None]).logits[0, -1] for row, k in zip(ids, n, strict=True)]
+        assert float((got - torch.stack(want).log_softmax(-1)).abs().max()) < tolerance(torch.float64)
+        n = n + 1
+
+
+@pytest.mark.parametrize(("dtype", "worst"), [(torch.float32, 2e-6), (torch.float64, 1e-13), (torch.bfloat16, 2e-2)])
+@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("softcap", [None, 5.0])
+def test_attention_by_hand(dtype: torch.dtype, worst: float, steps: int, softcap: float | None) -> None:
+    """Two query heads share each of two key heads; the second row sees five of its seven positions."""
+    draw = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, *shape, generator=draw).to(dtype) for shape in ((steps, 4, 8), (2, 7, 8), (2, 7, 8)))
+    mask = torch.zeros(2, 1, steps, 7)
+    mask[1, ..., 5:] = -torch.inf
+    found = attend(q, k, v, mask, (None, softcap, None))
+    for row in range(2):
+        for head in range(4):
+            queries, keys, values = (x.double() for x in (q[row, :, head], k[row, head // 2], v[row, head // 2]))
+            scores = queries @ keys.T / 8**0.5
+            scores = scores if softcap is None else softcap * torch.tanh(scores / softcap)
+            want = (scores + mask[row, 0]).softmax(-1) @ values
+            assert float((found[row, :, head].double() - want).abs().max()) < worst

@@ -1,0 +1,20 @@
+"""A persona can be written with lists, and is the same."""
+
+import pytest
+
+from persona_env.persona import Fact, Persona, QAItem
+
+
+def test_lists_become_tuples_so_that_a_persona_can_be_looked_up():
+    ann = ("p", "patient", "Ann", "You are Ann.")
+    listed = Persona(*ann, [Fact("a", "b")], ["pet"], [QAItem("Ann", ["Name?"], [], [])])
+    tupled = Persona(*ann, (Fact("a", "b"),), ("pet",), (QAItem("Ann", ("Name?",)),))
+    assert listed == tupled
+    assert {listed: 1}[tupled] == 1
+
+
+def test_a_text_in_place_of_a_list_is_refused():
+    with pytest.raises(ValueError, match=r"^Expected wordings to be a list, got the text 'Name\?': put it into one"):
+        QAItem("Ann", "Name?")
+    with pytest.raises(ValueError, match=r"^Expected hidden to be a list, got the text 'pet'"):
+        Persona("p", "patient", "Ann", "You are Ann.", hidden="pet")
