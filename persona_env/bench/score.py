@@ -20,7 +20,7 @@ from persona_env.metrics import (
     Score,
     evaluate,
 )
-from persona_env.metrics.statistics import Interval, clustered_mean, reduction
+from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction
 from persona_env.world.talk_guards import hedging, line_words, volunteering
 
 __all__ = ["DRIFT_TYPES", "GUARDS", "Estimate", "Scores", "reductions", "score"]
@@ -83,9 +83,10 @@ class Scores:
         """Returns a metric, guard or habit with its interval."""
         if name in self.talk:
             values = list(self.talk[name])
-            return Estimate.of(clustered_mean(values, self.personas), len(values), 0)
+            over_personas = clustered_share if name == "hedging" else clustered_mean
+            return Estimate.of(over_personas(values, self.personas), len(values), 0)
         scores = self.dialogues[name]
-        interval = clustered_mean([score.value for score in scores], self.personas)
+        interval = clustered_share([score.value for score in scores], self.personas)
         return Estimate.of(interval, sum(s.n for s in scores), sum(s.invalid for s in scores))
 
     @property

@@ -104,7 +104,10 @@ class Canaries(Around):
             self._known[kind, ""].append(known)
             self._known["", ""].append(known)
         if not self._known:
-            raise ValueError("Expected personas with questions about stated facts, got none: canaries need them.")
+            raise ValueError(
+                "Expected personas with questions about stated facts that have a wrong answer too, got none: "
+                "canaries need them; give questions choices."
+            )
         self.counts: dict[str, CanaryCount] = {}
         self._lately: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_WINDOW))
 

@@ -50,12 +50,12 @@ class _Item:
     choices: tuple[str, ...]
 
     def said(self, answer: str) -> str:
-        """Returns an answer as a line of its own."""
+        """Returns an answer as a line of its own, in a sentence of the embedded world if it is one of its answers."""
         attribute = ATTRIBUTES[self.persona.role].get(self.key)
-        if attribute and self.persona.value(self.key) in attribute.values:  # somebody of the embedded world
-            value = next((value for value in attribute.values if value.casefold() in _words(answer)), "")
-            if value:
-                return attribute.answers[0].format(value)
+        if attribute:
+            for value in attribute.values:
+                if answer == attribute.gold.format(value):
+                    return attribute.answers[0].format(value)
         return f"{answer[0].upper()}{answer[1:].rstrip('.')}."
 
     def told(self, answer: str) -> str:
@@ -64,7 +64,7 @@ class _Item:
 
 
 def _wrong(persona: Persona, item: QAItem, others: Sequence[str]) -> str:
-    """Returns another value than the persona's: another option, or another persona's value of the same fact."""
+    """Returns another value than the persona's: another option, or else one of the others'."""
     right = _words(item.gold)
     if len(right) > _SHORT:
         return ""
@@ -78,16 +78,19 @@ def _wrong(persona: Persona, item: QAItem, others: Sequence[str]) -> str:
 
 def _items(cast: Sequence[Persona]) -> Iterator[_Item]:
     golds: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    asked: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     for persona in cast:
         for item in persona.questions:
             golds[persona.role, item.key].append(item.gold)
+            asked[persona.role, item.key].add(item.wordings[0])
     for number, persona in enumerate(cast):
         told = _words(persona.prompt)
         for item in persona.questions:
             if item.key and _words(item.gold) and _words(item.gold) <= told:
                 others = golds[persona.role, item.key]
                 turned = others[number % len(others) :] + others[: number % len(others)]
-                wrong = _wrong(persona, item, turned)
+                is_one_type = len(asked[persona.role, item.key]) == 1  # else "gearbox" answers "How old is your son?"
+                wrong = _wrong(persona, item, turned if is_one_type else ())
                 yield _Item(persona, item.wordings[0], item.key, item.gold, wrong, item.choices)
 
 
@@ -104,7 +107,7 @@ def _about_two(item: _Item, other: _Item) -> Iterator[KnownAnswer]:
     """Yields the questions for which another fact of the same persona is needed."""
     persona, role = item.persona, item.persona.role
     yield KnownAnswer(LineVsPrevious(persona, item.asked, item.said(item.gold)), "consistent")
-    yield KnownAnswer(LineVsPrevious(persona, item.asked, other.said(other.gold)), "inconsistent")
+    yield KnownAnswer(LineVsPrevious(persona, item.asked, other.told(other.gold)), "inconsistent")
     now, besides = item.told(item.gold), other.told(other.gold)
     yield KnownAnswer(LineVsHistory(role, now, (besides,)), "consistent")
     yield KnownAnswer(LineVsHistory(role, now, (besides, item.told(item.wrong))), "inconsistent", (1,))
@@ -113,8 +116,9 @@ def _about_two(item: _Item, other: _Item) -> Iterator[KnownAnswer]:
 def known_answers(cast: Sequence[Persona], *, people: int = 64) -> list[KnownAnswer]:
     """Returns questions with known answers, as many good as bad of each kind.
 
-    Only facts are used that the description states and that some other persona has (or a wrong option gives)
-    another value of.
+    Only facts are used that the description states. A wrong value is an option of the question, or what another
+    persona has there where the cast's questions under that key are all one and the same: under a key such as
+    `plan`, which asks each for something else, another's value contradicts nothing.
 
     Args:
         cast: The personas whose facts are used.

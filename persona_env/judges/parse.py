@@ -12,13 +12,15 @@ __all__ = ["Kind", "parse_verdict", "read_indices", "read_yes_no"]
 
 Kind: TypeAlias = Literal["prompt_to_line", "line_to_line", "question_answer", "relevance"]
 
-_QUOTES = "\u2018\u2019\u201c\u201d"
+_QUOTES = "\"'\u2018\u2019\u201c\u201d"
 _DASHES = "\u2013\u2014"
-_MARKUP = "*_`\"'#>()[]" + _QUOTES
+_MARKUP = "*_`#()[]"  # no quotes and no ">": the word that they mark may be the judged line's
 _FIRST = re.compile(r"(YES|NO)(?![\w'\u2019-])", re.IGNORECASE)
-_LAST = re.compile(r"(?<![\w'\u2019-])(YES|NO)\Z", re.IGNORECASE)
+_LAST = re.compile(rf"(?<![\w{_QUOTES}-])(YES|NO)\Z", re.IGNORECASE)
 _LOUD = re.compile(r"(?<![\w'\u2019-])(YES|NO)(?![\w'\u2019-])")
 _LEAD = re.compile(r"\b(?:so|thus|hence|therefore|(?:answer|verdict) is)\Z", re.IGNORECASE)
+_TITLE = re.compile(r"\b(?:answer|verdict)(?: is)?\Z", re.IGNORECASE)
+_QUOTED = re.compile(r"[\"\u201c](YES|NO)[.!]?[\"\u201d]\Z")
 _NUMBERED = re.compile(r"\.\s*\d")
 _LISTS = re.compile(r"\[([^\[\]]*)\]")
 _DIGITS = 9
@@ -58,13 +60,16 @@ def read_yes_no(reply: str) -> tuple[bool | None, str]:
     """Returns whether a reply says YES (True) or NO, or None and why neither can be read.
 
     The verdict is the first or the last word of the reply, set off from the rest by punctuation, in
-    capitals unless it stands alone; a closing remark in parentheses is passed over. A reply with both
-    words in capitals is invalid.
+    capitals unless it stands alone; a closing remark in parentheses is passed over. What stands in quotes
+    or after a colon may be the judged line: it counts at the end of a reply that names it "answer" or
+    "verdict", and in quotes only in capitals. A reply with both words in capitals is invalid.
 
     >>> read_yes_no("**No**"), read_yes_no("YES, it does."), read_yes_no("It fits, so NO (mostly).")
     ((False, ''), (True, ''), (False, ''))
     >>> read_yes_no("YES or NO")
     (None, 'says both YES and NO')
+    >>> read_yes_no('The patient says: "No."')
+    (None, 'says neither YES nor NO at its start or end')
     >>> read_yes_no("I cannot say NO")
     (None, 'says neither YES nor NO at its start or end')
     """
@@ -97,14 +102,24 @@ def _first_word(text: str) -> str:
 def _last_word(text: str) -> str:
     """Returns YES or NO if the text closes with it, as a sentence or clause of its own."""
     text = _without_remark(text).rstrip(_MARKUP + ".,;:! \t\n")
+    quoted = _QUOTED.search(text[-8:])
+    if quoted:
+        return quoted.group(1) if _names_verdict(text[: -len(quoted.group())]) else ""
     match = _LAST.search(text[-4:])
     if not match:
         return ""
     word = match.group()
-    before = text[: -len(word)].rstrip(_MARKUP + " \t")
+    before = text[: -len(word)].rstrip(_MARKUP + _QUOTES + " \t")
+    if before.rstrip(_MARKUP + " \t\r\n").endswith(":"):
+        return word if _names_verdict(before) else ""
     if not before or before[-1] in "\n.;:!?" or (word.isupper() and before[-1] in ",)" + _DASHES):
         return word
     return word if word.isupper() and _LEAD.search(before[-20:]) else ""
+
+
+def _names_verdict(before: str) -> bool:
+    """Returns whether the text before a word says that the word is the verdict."""
+    return bool(_TITLE.search(before.rstrip(_MARKUP + ": \t\r\n")[-20:]))
 
 
 def _without_remark(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_env.metrics.statistics import Interval, t_quantile
+from persona_env.metrics.statistics import Interval, t_quantile, within
 
 __all__ = ["Agreement", "accuracy", "alpha", "auroc", "balanced_accuracy", "kappa", "over_personas"]
 
@@ -151,9 +151,8 @@ def over_personas(
     `tests/metrics/test_agreement.py` measures the coverage of all four statistics.
 
     Where nothing differs between personas the jackknife would claim certainty. A constant judge's 0.5 is
-    certain. A perfect (or perfectly wrong) figure is not: its other end is then the exact binomial bound
-    for k personas of k without a fault, (1 - level) / 2 to the power of 1 / k, stretched to the statistic's
-    range.
+    certain. A perfect (or perfectly wrong) figure is not: its other end is then the exact bound of
+    `statistics.within`.
 
     Args:
         statistic: `accuracy`, `balanced_accuracy`, `kappa` or `auroc`; its highest value is 1.
@@ -168,7 +167,7 @@ def over_personas(
         ends are nan below two personas, and where the rest without one of them has no such statistic.
 
     Source: Efron and Stein, "The Jackknife Estimate of Variance" (1981); Obuchowski, "Nonparametric
-    Analysis of Clustered ROC Curve Data" (1997); Clopper and Pearson (1934) for the exact bound.
+    Analysis of Clustered ROC Curve Data" (1997).
 
     >>> interval = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"])
     >>> interval.mean, interval.n
@@ -188,6 +187,4 @@ def over_personas(
         return unknown
     error = math.sqrt((k - 1) / k * float(np.sum((rest - rest.mean()) ** 2)))
     half = t_quantile((1 + level) / 2, k - 1) * error
-    if value in (lowest, 1.0):
-        half = max(half, (1.0 - lowest) * (1.0 - ((1 - level) / 2) ** (1 / k)))
-    return Interval(value, max(lowest, value - half), min(1.0, value + half), k)
+    return within(Interval(value, value - half, value + half, k), lowest, level=level)

@@ -18,10 +18,12 @@ __all__ = [
     "Interval",
     "cluster_means",
     "clustered_mean",
+    "clustered_share",
     "reduction",
     "t_cdf",
     "t_interval",
     "t_quantile",
+    "within",
 ]
 
 Floats = NDArray[np.float64]
@@ -181,6 +183,43 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level:
     0.75
     """
     return t_interval(list(cluster_means(values, clusters).values()), level)
+
+
+def within(interval: Interval, lowest: float = 0.0, highest: float = 1.0, level: float = 0.95) -> Interval:
+    """Returns the interval of a statistic with a range, cut to that range and never certain of its ends.
+
+    Where nobody has a fault the residuals are 0, and an interval made of them would claim certainty. The
+    other end is then the exact binomial bound for k personas of k without a fault, (1 - level) / 2 to the
+    power of 1 / k, stretched to the range; likewise where everybody has nothing but faults.
+
+    Args:
+        interval: The interval; one with unknown ends comes back as it is.
+        lowest: The statistic's lowest value.
+        highest: Its highest value.
+        level: Coverage of the interval.
+
+    Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits" (1934).
+
+    >>> interval = within(Interval(1.0, 1.0, 1.0, 10))
+    >>> round(interval.low, 4), interval.high
+    (0.6915, 1.0)
+    """
+    if math.isnan(interval.low):
+        return interval
+    doubt = (highest - lowest) * (1.0 - ((1 - level) / 2) ** (1 / interval.n))
+    low = min(interval.low, highest - doubt) if interval.mean == highest else interval.low
+    high = max(interval.high, lowest + doubt) if interval.mean == lowest else interval.high
+    return Interval(interval.mean, max(lowest, low), min(highest, high), interval.n)
+
+
+def clustered_share(values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95) -> Interval:
+    """Returns `clustered_mean` of shares, each in [0, 1], with the interval `within` [0, 1].
+
+    >>> interval = clustered_share([1.0, 1.0, 1.0], ["ann", "ann", "bo"])
+    >>> round(interval.low, 4), interval.high
+    (0.1581, 1.0)
+    """
+    return within(clustered_mean(values, clusters, level), level=level)
 
 
 def reduction(

@@ -122,11 +122,11 @@ def _inconsistency(estimate: Estimate) -> str:
 def _with_interval(name: str, estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return _figure(name, estimate)
-    half = (estimate.high - estimate.low) / 2
+    side = max(estimate.value - estimate.low, estimate.high - estimate.value)
     return (
-        f"{_figure(name, estimate)} ± {100 * half:.1f}"
+        f"{_figure(name, estimate)} ± {100 * side:.1f}"
         if name in _PERCENT
-        else f"{_figure(name, estimate)} ± {half:.2f}"
+        else f"{_figure(name, estimate)} ± {side:.2f}"
     )
 
 

@@ -74,6 +74,19 @@ def made(values: list[float]) -> Scores:
     return Scores(people, {name: [Score.of((v,)) for v in values] for name in DRIFT_TYPES}, {})
 
 
+def test_the_interval_of_a_share_stays_within_its_range_and_that_of_a_length_does_not():
+    scores = Scores(
+        ("a", "b", "c", "d", "e"),
+        {name: [Score.of((v,)) for v in (1.0, 1.0, 1.0, 1.0, 0.2)] for name in DRIFT_TYPES},
+        {"hedging": [0.0] * 5, "line_words": [4.0, 6.0, 5.0, 5.0, 5.0]},
+    )
+    drift, hedging, words = (scores.estimate(name) for name in ("line_to_line", "hedging", "line_words"))
+    assert (drift.low, drift.high) == (pytest.approx(0.395769, abs=1e-6), 1.0)
+    assert (hedging.low, hedging.high) == (0.0, pytest.approx(1 - 0.025**0.2))
+    # squares 2, error sqrt(2 / 4 / 5): 5 -+ 2.7764451 * .3162278
+    assert (words.low, words.high) == (pytest.approx(4.122011, abs=1e-6), pytest.approx(5.877989, abs=1e-6))
+
+
 def test_a_reduction_is_of_inconsistency_over_people():
     table = reductions(made([0.0, 0.0, 1.0, 1.0]), made([1.0, 1.0, 1.0, 0.0]))
     assert set(table) == {*DRIFT_TYPES, "overall"}

@@ -1,8 +1,10 @@
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 
 import pytest
 
-from persona_env.judges import Judge, Label, Verdict
+from persona_env.envs.casting import load_cast
+from persona_env.judges import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
 from persona_env.judges.canary import Canaries, least_error_rate
 from persona_env.judges.known_answers import known_answers
 from persona_env.judges.llm import LLMJudge
@@ -44,6 +46,50 @@ def test_the_oracle_knows_every_known_answer(role):
     count = Counter((type(canary.question).__name__, canary.label) for canary in known)
     assert len(count) == 8
     assert all(count[kind, "consistent"] == count[kind, "inconsistent"] >= 100 for kind, _ in count)
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "heldout"])
+@pytest.mark.parametrize("cast_name", ["natural", "bundled"])
+@pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
+def test_a_wrong_value_is_one_that_the_question_could_have(role, cast_name, split):
+    cast = load_cast(role, cast_name, split)
+    golds, options = defaultdict(set), defaultdict(set)
+    asked = {(item.key, item.wordings[0]) for persona in cast for item in persona.questions}
+    for item in (item for persona in cast for item in persona.questions):
+        golds[item.wordings[0]].add(item.gold)
+        options[item.wordings[0]].update(item.choices)
+    keys = Counter(key for key, _ in asked)
+    one_type = {question for key, question in asked if keys[key] == 1}
+    bad = [known.question for known in known_answers(cast) if known.label == "inconsistent"]
+    about = [(q.heard, q.line) for q in bad if isinstance(q, LineVsPersona)]
+    about += [_asked_and_told(q.earlier[1]) for q in bad if isinstance(q, LineVsHistory)]
+    for question, line in about:
+        allowed = options[question] | (golds[question] if question in one_type else set())
+        assert any(value.casefold() in line.casefold() for value in allowed), (question, line)
+    assert {type(q).__name__ for q in bad} == {"LineVsPersona", "AnswerVsGold", "LineVsPrevious", "LineVsHistory"}
+
+
+def _asked_and_told(line):
+    return re.findall(r'^When I am asked "(.+)" I answer: (.+)\.$', line)[0]
+
+
+@pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
+def test_the_natural_cast_has_enough_of_each_kind(role):
+    """Twenty: one of them that a good judge may doubt is 5 %, far below the limit."""
+    known = known_answers(load_cast(role, "natural", "train"))
+    count = Counter((type(canary.question).__name__, canary.label) for canary in known)
+    assert len(count) == 8
+    assert all(number >= 20 for number in count.values())
+    assert not any("gearbox" in repr(canary) for canary in known if "your son" in repr(canary))
+
+
+def test_what_answers_another_question_names_that_question():
+    """A bare "Nine." would answer "How old are you?" as well as the question that it is the answer of."""
+    for role in ("patient", "student", "chat_partner"):
+        for canary in known_answers(load_cast(role, "natural", "train")):
+            if isinstance(canary.question, LineVsPrevious) and canary.label == "inconsistent":
+                about, _ = _asked_and_told(canary.question.line)
+                assert about != canary.question.heard
 
 
 def test_the_caller_never_sees_them_and_they_change_nothing():

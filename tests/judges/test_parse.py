@@ -14,7 +14,7 @@ YES = [
     "yes",
     "Yes.",
     "**YES**",
-    '"YES"',
+    "`YES`",
     "YES, it contradicts the background.",
     "Yes.\nThey said otherwise.",
     "**Yes**\r\nThey said otherwise.",
@@ -29,6 +29,12 @@ YES = [
     "They said otherwise. YES (a little).",
     "No cat was named before; YES",
     "There is no doubt. YES!",
+    "**Answer:**\n\nYES.",
+    "So the answer is: YES.",
+    'The answer is "YES".',
+    'Verdict: **"YES"**',
+    'They say "I stopped." YES',
+    "(Yes)",
 ]
 UNREADABLE = [
     "",
@@ -62,6 +68,25 @@ UNREADABLE = [
     "[]",
     "y",
     "true",
+    '"NO"',
+    "'No.'",
+    '"No."\n\nThis contradicts the background: Ann drinks every day.',
+    "\u201cNo.\u201d\n\nThis contradicts the background: Ann drinks every day.",
+    '*"No."*\n\nThis contradicts the background.',
+    "> No.",
+    "> NO.\n\nThis line contradicts the background.",
+    '> "No."\n\nThis line contradicts the background.',
+    'The background says she drinks daily. Asked whether she drinks, the patient answers: "No."',
+    'The patient says: "NO."',
+    "The patient says: \u201cNo.\u201d",
+    "The patient says: **NO**",
+    'The patient says, "NO"',
+    'She answered. "NO',
+    "The line is:\nNo",
+    "The line is:\n\nNO",
+    "The line is:\n> No",
+    'The line is\n"No."',
+    'Line: "No"\nIt contradicts the background.',
 ]
 
 
@@ -110,6 +135,7 @@ LISTS = [
     ("[1-3]", "invalid", ()),
     ("[1, 3.0]", "invalid", ()),
     ("['3']", "invalid", ()),
+    ('The line is: "[]"', "invalid", ()),
     ("[[3]]", "invalid", ()),
     ("[3", "invalid", ()),
     ("3]", "invalid", ()),
@@ -177,7 +203,7 @@ def test_garbage_is_never_consistent(reply: str, kind: Kind):
 
 @pytest.mark.parametrize("piece", ["[", "(", ")", "[1", "()", "* ", "YES ", "NO (", "[]", " ", ".", "'", "[1,", "-"])
 def test_a_long_reply_is_read_in_no_time(piece: str):
-    start = time.perf_counter()
+    start = time.process_time()
     for kind in KINDS:
         parse_verdict(piece * 50_000, kind, (1, 3))
-    assert time.perf_counter() - start < 2.0
+    assert time.process_time() - start < 2.0

@@ -6,12 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_env.metrics.statistics import (
+    Interval,
     cluster_means,
     clustered_mean,
+    clustered_share,
     reduction,
     t_cdf,
     t_interval,
     t_quantile,
+    within,
 )
 
 # Standard tables of Student's t (Abramowitz and Stegun, table 26.10), and closed forms.
@@ -90,6 +93,56 @@ def test_each_persona_counts_once_however_many_lines_it_has():
     # two means .25 and 1: mean .625, s = .75 / sqrt(2), half width 12.7062 * .375
     assert (interval.mean, interval.n) == (0.625, 2)
     assert interval.half_width == pytest.approx(12.7062047 * 0.375, abs=1e-6)
+
+
+def test_the_interval_of_a_share_by_hand():
+    # mean .84; squares 4 * .16 ** 2 + .64 ** 2 = .512; error sqrt(.512 / 4 / 5) = .16; half 2.7764451 * .16: to 1.284
+    interval = clustered_share([1.0, 1.0, 1.0, 1.0, 0.2], "abcde")
+    assert (interval.mean, interval.low) == (pytest.approx(0.84), pytest.approx(0.84 - 2.7764451 * 0.16, abs=1e-7))
+    assert (interval.high, interval.n) == (1.0, 5)
+    assert clustered_mean([1.0, 1.0, 1.0, 1.0, 0.2], "abcde").high == pytest.approx(1.284231, abs=1e-6)
+    middle = [0.4, 0.5, 0.6]  # nothing to cut
+    assert clustered_share(middle, "abc") == clustered_mean(middle, "abc")
+
+
+@pytest.mark.parametrize(("k", "doubt"), [(2, 0.841886), (3, 0.707598), (10, 0.308497), (256, 0.014307)])
+def test_a_perfect_share_is_not_certain(k, doubt):
+    """1 - .025 ** (1 / k): Clopper and Pearson's bound, .3085 for 0 of 10 in their tables."""
+    best, worst = (clustered_share([value] * k, range(k)) for value in (1.0, 0.0))
+    assert (best.mean, best.low, best.high) == (1.0, pytest.approx(1 - doubt, abs=1e-6), 1.0)
+    assert (worst.mean, worst.low, worst.high) == (0.0, 0.0, pytest.approx(doubt, abs=1e-6))
+    narrow = clustered_share([1.0] * k, range(k), level=0.5)
+    assert narrow.low == pytest.approx(0.25 ** (1 / k))
+
+
+def test_the_share_of_one_persona_has_no_interval():
+    interval = clustered_share([1.0, 1.0], ["ann", "ann"])
+    assert (interval.mean, interval.n, math.isnan(interval.low), math.isnan(interval.high)) == (1.0, 1, True, True)
+
+
+def test_a_range_may_be_another_one():
+    assert within(Interval(0.9, 0.7, 1.1, 4), -1.0) == Interval(0.9, 0.7, 1.0, 4)
+    perfect = within(Interval(1.0, 1.0, 1.0, 2), -1.0)
+    assert perfect.low == pytest.approx(1 - 2 * 0.841886, abs=2e-6)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.25, 0.9, 1.0]), min_size=2, max_size=12))
+def test_the_interval_of_a_share_is_a_part_of_its_range_around_it(values):
+    interval = clustered_share(values, range(len(values)))
+    assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+    assert interval.low < interval.high or 0 < interval.mean < 1
+
+
+def test_the_intervals_of_shares_cover_what_they_claim_where_faults_are_rare():
+    """2,000 worlds of 10 personas of whom each has a fault with 10 %: in a third of them nobody has one."""
+    faults = np.random.default_rng(1).random((2000, 10)) < 0.1
+    hits = dict.fromkeys((clustered_mean, clustered_share), 0)
+    for world in faults:
+        for f in hits:
+            interval = f((~world).astype(float).tolist(), range(10))
+            hits[f] += interval.low <= 0.9 <= interval.high
+    assert hits[clustered_mean] / 2000 < 0.7
+    assert hits[clustered_share] / 2000 > 0.95
 
 
 def test_invalid_values_belong_to_no_mean():

@@ -30,6 +30,7 @@ _CORES = (
     '{"answer": "A"', '{"conflicts": [9]}', '{"conflicts": [1, 1]}', '{"conflicts": [true]}', '{"conflicts": "none"}',
     "A or B", "(A)", "B.", "consistent", "inconsistent", "Error 503", "<html>502 Bad Gateway</html>", "\ud83d", "\x00",
     "No, I cannot judge this.", "Yes, of course I can help you with that!", "NO. 3 is what they mean", "[None, 1]",
+    '"No."', "> No.", 'Asked whether she drinks, the patient says: "No."', "The line is:\nNo", 'The line is: "[]"',
 )  # fmt: skip
 _ENDINGS = (
     " x", "!!x", "\n```", " (see above", "\nThanks", " ]", ' "', "... as I said", " etc",
