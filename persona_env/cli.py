@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from persona_env.logs.nodes import printable
 from persona_env.remote.faults import RunEnded
@@ -17,7 +19,24 @@ __all__ = ["app", "main"]
 
 _PASSWORD = re.compile(r"://\S*@(?![A-Za-z][A-Za-z0-9+.-]*://)")
 
+
+class _Interrupted(Exception):  # noqa: N818 - reads better where it is caught
+    """Ctrl-C inside a command."""
+
+
+class _Commands(TyperGroup):
+    """The commands; typer would end one at Ctrl-C without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted(str(interrupt)) from None
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="persona-env",
     help="Measure the drift of simulated people, train it away, and talk to them.",
     no_args_is_help=True,
@@ -99,6 +118,7 @@ def bench(
     lines: Annotated[int, typer.Option(help="The simulator's lines in a dialogue.")] = 8,
     dialogues: Annotated[int, typer.Option(help="Dialogues with each simulator.")] = 128,
     personas: Annotated[str, typer.Option(help="bundled, natural, or a file.")] = "bundled",
+    max_tokens: Annotated[int | None, typer.Option(help="Bound on a line's tokens; else the simulator's own.")] = None,
     judge_patience: Annotated[float, typer.Option(help="Seconds to wait for a judge that is away.")] = 600.0,
     out: Annotated[Path | None, typer.Option(help="A folder for the dialogues and the figures.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Instead of --out: the folder of one that was cut off.")] = None,
@@ -107,7 +127,9 @@ def bench(
     from persona_env.bench.cases import Cases
     from persona_env.report.benchmark import run_benchmark
 
-    cases = Cases(role=role, personas=personas, split=split, dialogues=dialogues, lines=lines, seed=seed)
+    cases = Cases(
+        role=role, personas=personas, split=split, dialogues=dialogues, lines=lines, seed=seed, max_tokens=max_tokens
+    )
     run_benchmark(simulators, cases, judge, resume or out, resume=resume is not None, patience=judge_patience)
 
 
@@ -162,13 +184,21 @@ def judge_calibrate(
 
 
 def main() -> None:
-    """Runs the command line; bad input ends with one line on standard error and exit code 2."""
+    """Runs the command line; bad input ends with one line on standard error and exit code 2.
+
+    After Ctrl-C the exit code is 130; it is 1, without a word, where nobody reads standard output any more.
+    What an encoding cannot write is escaped.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         _check_arguments()
         app()
-    except KeyboardInterrupt:
-        sys.stderr.write("persona-env: interrupted\n")
+    except (KeyboardInterrupt, _Interrupted) as interrupt:
+        way_on = f"; {printable(str(interrupt))}" if str(interrupt) else ""
+        sys.stderr.write(f"persona-env: interrupted{way_on}\n")
         sys.exit(130)
     except RunEnded as ended:
         sys.stderr.write(f"persona-env: {_line(ended)}\n")

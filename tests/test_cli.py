@@ -1,5 +1,6 @@
 """The command line: one command does the main job; bad input is one line, exit code 2, nothing half-written."""
 
+import io
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ from persona_env import cli
 from persona_env.learning.settings import Settings
 from persona_env.logs import load_logs
 from persona_env.speakers import load_speaker
+from persona_env.speakers.loading import load_tokenizer
+from tests.remote.fault_server import FaultServer
 
 SMALL = ["--tokens", "2048", "--dialogues", "8", "--long-dialogues", "4", "--split", "dev", "--threads", "1"]
 
@@ -163,6 +166,27 @@ def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytes
     assert "scripted" in capsys.readouterr().out
 
 
+def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypatch):
+    arguments = ["bench", "--split", "dev", "--dialogues", "2", "--lines", "2", "--max-tokens", "5"]
+    with FaultServer(answer=lambda prompt: "x" * 999) as server:
+        specs = ["tiny", f"openai:{server.spec}"]
+        assert run([*arguments, *specs, "--out", tmp_path / "bench"], monkeypatch) == 0
+    assert {call.sent["max_tokens"] for call in server.calls} == {5}
+    tiny, served = ([], [])
+    for log in load_logs(tmp_path / "bench" / "dialogues.jsonl"):
+        (tiny if log.id.startswith("tiny/") else served).extend(log.conversation().lines)
+    tokenizer = load_tokenizer("tiny")
+    assert max(len(tokenizer.encode(line, add_special_tokens=False)) for line in tiny) == 5
+    assert {len(line) for line in served} == {16 * 5}, "the environment cuts what a server says beyond it"
+    assert json.loads((tmp_path / "bench" / "config.json").read_text())["max_tokens"] == 5
+
+
+def test_a_bound_of_no_tokens_is_refused(tmp_path: Path, monkeypatch, capsys):
+    assert run(["bench", "scripted", "--max-tokens", "0", "--out", tmp_path / "bench"], monkeypatch) == 2
+    assert capsys.readouterr().err == "persona-env: Expected max_tokens >= 1, got 0: allow at least one.\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_benchmark_whose_judge_stays_away_ends_in_order_and_can_go_on(tmp_path: Path, monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]  # nobody listens there once it is closed
@@ -175,27 +199,91 @@ def test_a_benchmark_whose_judge_stays_away_ends_in_order_and_can_go_on(tmp_path
     assert (tmp_path / "bench" / "config.json").is_file()
 
 
+def started(arguments: Sequence[str | Path]) -> subprocess.Popen[str]:
+    """The command line in a process that Ctrl-C reaches, whatever this one does with it."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "persona_env", *map(str, arguments)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not as in the background
+    )  # fmt: skip
+
+
+def test_ctrl_c_in_a_command_is_told_in_one_line():
+    with started(["play", "--simulator", "scripted", "--split", "dev"]) as running:
+        assert running.stdout is not None
+        while not running.stdout.readline().startswith("An empty line ends it."):
+            assert running.poll() is None
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    assert (running.returncode, errors) == (130, "persona-env: interrupted\n")
+
+
+def test_ctrl_c_in_a_benchmark_names_its_folder_and_how_to_go_on(tmp_path: Path):
+    out = tmp_path / "bench"
+    with started(["bench", "tiny", "--split", "dev", "--lines", "60", "--out", out]) as running:
+        while not (out / "config.json").is_file():
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=60)
+    said = f"persona-env: interrupted; go on with the same command, --resume {out} instead of --out\n"
+    assert (running.returncode, errors) == (130, said)
+
+
+def test_ctrl_c_while_a_run_is_shown_names_its_folder_and_how_to_go_on(finished: Path, monkeypatch, capsys):
+    class Interrupted(io.StringIO):
+        """As if somebody lost patience while the table was written."""
+
+        def write(self, text: str, /) -> int:
+            signal.raise_signal(signal.SIGINT)
+            return len(text)
+
+    monkeypatch.setattr(sys, "stdout", Interrupted())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert run(["train", "--resume", finished], monkeypatch) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == f"persona-env: interrupted; go on with: persona-env train --resume {finished}\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "cp1252"])
+def test_a_table_is_shown_where_only_ascii_can_be_written(encoding: str):
+    bench = ["bench", "scripted", "--split", "dev", "--dialogues", "6", "--lines", "3"]
+    command = [sys.executable, "-m", "persona_env", *bench]
+    done = subprocess.run(command, capture_output=True, check=False, env=environment() | {"PYTHONIOENCODING": encoding})
+    assert (done.returncode, done.stderr) == (0, b"")
+    lines = done.stdout.decode(encoding.partition(":")[0]).splitlines()
+    rows = {line[:25].strip(" |"): line[25:].strip(" |").split() for line in lines}
+    between = "±" if encoding == "cp1252" else r"\xb1"
+    assert rows["against its persona"][:3] == ["0.0", "%", between]
+    assert rows["lines judged"] == ["18"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["train", "--help"], ["train", "--dry-run"], ["bench", "scripted", "--dialogues", "2", "--out", "new"]],
+)
+def test_a_reader_that_goes_away_ends_a_command_without_a_word(arguments: list[str], tmp_path: Path):
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        command = [sys.executable, "-m", "persona_env", *arguments]
+        done = subprocess.run(
+            command, stdout=write, stderr=subprocess.PIPE, check=False, env=environment(), cwd=tmp_path
+        )
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (1, b"")
+    if "bench" in arguments:
+        assert {"summary.json", "dialogues.jsonl"} <= {path.name for path in (tmp_path / "new").iterdir()}
+
+
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_cleanly_and_leaves_a_readable_folder(tmp_path: Path):
     out = tmp_path / "run"
-    command = [
-        sys.executable,
-        "-m",
-        "persona_env",
-        "train",
-        "--dialogues",
-        "8",
-        "--long-dialogues",
-        "0",
-        "--threads",
-        "1",
-        "--out",
-        out,
-    ]
-    running = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # not as in the background
-    )  # fmt: skip
+    settings = ["--dialogues", "8", "--long-dialogues", "0", "--threads", "1"]
+    running = started(["train", *settings, "--out", out])
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():
         assert running.poll() is None

@@ -38,9 +38,10 @@ class Cases:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("dialogues", "lines", "questions_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1, got {getattr(self, name)}: give at least one.")
+        for name in ("dialogues", "lines", "questions_every", "max_tokens"):
+            number = getattr(self, name)
+            if number is not None and number < 1:
+                raise ValueError(f"Expected {name} >= 1, got {number}: give at least one.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +28,7 @@ from persona_env.metrics.paper import (
     paper_scores,
 )
 from persona_env.metrics.repetition import Repetition
-from persona_env.metrics.statistics import clustered_mean
+from persona_env.metrics.statistics import clustered_mean, clustered_share
 from persona_env.report.terminal import Terminal, plain
 
 __all__ = ["Audit", "AuditRow", "audit_log", "audit_rows", "audit_table", "print_audit"]
@@ -39,6 +40,13 @@ _METRICS: dict[str, PaperMetric] = {
 }
 _GUARDS: tuple[LineMetric, ...] = (Repetition(), Copying())
 _SHOWN = 5
+_TITLE = "What the logs record, and what their own replies say"
+_CAPTION = (
+    "Shares in [0, 1], 1 is good, averaged over personas. recomputed: by the paper's fail-open "
+    "rule (line_to_line: its pair score). fail-closed: share of the n readable lines or answers, "
+    "with the longer side of its 95 % interval over personas."
+)
+_COLUMNS = ("log, metric", "dial.", "n", "invalid", "recorded", "recomputed", "differ", "fail-closed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +177,7 @@ def _counts(parts: Sequence[_Part], scores: Sequence[Score]) -> dict[str, Any]:
 def _estimate(people: Sequence[str], scores: Sequence[Score]) -> dict[str, Any]:
     if not scores:
         return {}
-    interval = clustered_mean([score.value for score in scores], people)
+    interval = clustered_share([score.value for score in scores], people)
     ends = {"fail_closed": interval.mean, "low": interval.low, "high": interval.high}
     return {name: None if math.isnan(value) else value for name, value in ends.items()}
 
@@ -215,35 +223,64 @@ def _plain(score: PaperScore) -> dict[str, Any]:
 
 
 def _rendered(audits: Sequence[Audit]) -> RenderableType:
-    table = Table(
-        title="What the logs record, and what their own replies say",
-        caption=(
-            "Shares in [0, 1], 1 is good, averaged over personas. recomputed: by the paper's fail-open "
-            "rule (line_to_line: its pair score). fail-closed: share of the n readable lines or answers, "
-            "with a 95 % interval over personas."
-        ),
-        box=box.HORIZONTALS,
-        padding=(0, 0),
-    )
-    table.add_column("log, metric", overflow="fold")
-    for name in ("dial.", "n", "invalid", "recorded", "recomputed", "differ", "fail-closed"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in audits:
-        table.add_section()
-        for place, row in enumerate(one.rows):
-            if place == 0:
-                table.add_row(Text(plain("/".join(Path(row.file).parts[-2:])), style="bold"))
-            table.add_row(*(Text(cell) for cell in _cells(row)))
-    return Group(table, *(Text(plain(note)) for one in audits for note in _notes(one)))
+    return Group(_Rows(audits), *(Text(plain(note)) for one in audits for note in _notes(one)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of all logs: a table where it fits, else each row on lines of its own."""
+
+    audits: Sequence[Audit]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        cells = [_COLUMNS, *(tuple(_cells(row)) for one in self.audits for row in one.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        if sum(widths) + len(widths) + 1 <= options.max_width:
+            yield self._table(widths[0])
+        else:
+            yield from self._lines()
+
+    def _table(self, names: int) -> Table:
+        table = Table(title=_TITLE, caption=_CAPTION, box=box.HORIZONTALS, padding=(0, 0))
+        table.add_column(_COLUMNS[0], overflow="fold", min_width=names)
+        for name in _COLUMNS[1:]:
+            table.add_column(name, justify="right", no_wrap=True)
+        for one in self.audits:
+            table.add_section()
+            for place, row in enumerate(one.rows):
+                if place == 0:
+                    table.add_row(_log_name(row))
+                table.add_row(*(Text(cell) for cell in _cells(row)))
+        return table
+
+    def _lines(self) -> Iterator[RenderableType]:
+        yield Text(f"{_TITLE}\n")
+        for one in self.audits:
+            for place, row in enumerate(one.rows):
+                if place == 0:
+                    yield _log_name(row)
+                name, *figures = _cells(row)
+                yield Text(f"{name}:")
+                known = (f"{title} {figure}" for title, figure in zip(_COLUMNS[1:], figures, strict=True) if figure)
+                yield Padding(Text(", ".join(known)), (0, 0, 0, 4))
+        yield Text(f"\n{_CAPTION}\n")
+
+
+def _log_name(row: AuditRow) -> Text:
+    return Text(plain("/".join(Path(row.file).parts[-2:])), style="bold", overflow="fold")
 
 
 def _cells(row: AuditRow) -> Iterator[str]:
+    """Yields a row as text, in the order of the columns; what it has not is empty."""
     yield f"  {row.metric}"
     yield from (str(row.dialogues), str(row.n), str(row.invalid))
     yield from (_figure(row.recorded), _figure(row.recomputed))
     yield str(row.disagreements) if row.recorded is not None else ""
-    half = None if row.low is None or row.high is None else (row.high - row.low) / 2
-    yield _figure(row.fail_closed) + ("" if half is None else f" ± {half:.3f}")
+    share, low, high = row.fail_closed, row.low, row.high
+    if share is None or low is None or high is None:
+        yield _figure(share)
+    else:
+        yield f"{share:.3f} ± {max(share - low, high - share):.3f}"
 
 
 def _figure(value: float | None) -> str:

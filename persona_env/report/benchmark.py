@@ -22,6 +22,7 @@ from persona_env.learning.run_judge import RunJudge
 from persona_env.learning.settings import Settings, check_understanding
 from persona_env.logs import save_logs
 from persona_env.report.drift_table import simulator_table
+from persona_env.report.interrupt import resumable
 from persona_env.report.terminal import Terminal, plain
 from persona_env.speakers import Speaker, load_speaker
 
@@ -51,33 +52,40 @@ def run_benchmark(
         ValueError: If a simulator or judge cannot be had, the folder is not empty, or another benchmark
             was cut off there.
         RunEnded: If the judge cannot go on; what was measured stays in the folder.
+        KeyboardInterrupt: After Ctrl-C; likewise, and it says how to go on.
     """
     check_understanding(judge, cases.personas)
     console = Terminal()
     folder = RunFolder(out, resume=resume) if out else None
     ears = RunJudge(Settings(role=cases.role, personas=cases.personas, judge=judge, judge_patience=patience))
-    speakers = {spec: load_speaker(spec) for spec in simulators}
-    if folder:
-        _keep_config(folder.create(), {"simulators": [*simulators], "judge": judge, **asdict(cases)})
-        ears.open(folder.path)
-    checkpoints = Checkpoints(folder) if folder else None
-    found: dict[str, Measured] = {}
-    for number, (spec, speaker) in enumerate(speakers.items()):
-        with console.status(Text(f"{plain(spec)} is talking")):
-            found[spec] = _measured(f"{number:03d}", speaker, cases, ears, checkpoints)
-    ears.close()
-    scores = {spec: measured.scores for spec, measured in found.items()}
-    title = (
+    speakers = {spec: load_speaker(spec, cases.max_tokens) for spec in simulators}
+    way_on = "go on with the same command" + ("" if resume else f", --resume {out} instead of --out")
+    with resumable(folder, way_on):
+        if folder:
+            _keep_config(folder.create(), {"simulators": [*simulators], "judge": judge, **asdict(cases)})
+            ears.open(folder.path)
+        checkpoints = Checkpoints(folder) if folder else None
+        found: dict[str, Measured] = {}
+        for number, (spec, speaker) in enumerate(speakers.items()):
+            with console.status(Text(f"{plain(spec)} is talking")):
+                found[spec] = _measured(f"{number:03d}", speaker, cases, ears, checkpoints)
+        ears.close()
+        scores = {spec: measured.scores for spec, measured in found.items()}
+        if folder:
+            records = (one for spec, m in found.items() for one in dialogue_records(spec, m.played, m.scores))
+            save_logs(folder.path / "dialogues.jsonl", records)
+            folder.write_json("summary.json", {spec: measured.as_json() for spec, measured in scores.items()})
+            folder.close()
+        console.print(simulator_table(_title(cases, judge), scores))
+        if folder:
+            console.print(f"Run folder: {folder.path}/")
+    return scores
+
+
+def _title(cases: Cases, judge: str) -> str:
+    return (
         f"{cases.role}: {cases.dialogues} dialogues of {cases.lines} lines with {cases.split} people, judged by {judge}"
     )
-    console.print(simulator_table(title, scores))
-    if folder:
-        records = (one for spec, m in found.items() for one in dialogue_records(spec, m.played, m.scores))
-        save_logs(folder.path / "dialogues.jsonl", records)
-        folder.write_json("summary.json", {spec: measured.as_json() for spec, measured in scores.items()})
-        console.print(f"Run folder: {folder.path}/")
-        folder.close()
-    return scores
 
 
 def _measured(name: str, speaker: Speaker, cases: Cases, judge: Judge, checkpoints: Checkpoints | None) -> Measured:

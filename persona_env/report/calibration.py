@@ -50,7 +50,7 @@ def run_calibration(
     json_out: Path | None = None,
     out: Path | None = None,
 ) -> Calibration:
-    """Calibrates a judge, prints the table and the verdict, and writes what is asked for.
+    """Calibrates a judge, writes what is asked for, and prints the table and the verdict.
 
     Args:
         spec: The judge.
@@ -78,12 +78,12 @@ def run_calibration(
     with _kept(judge, cache) as judge, Progress(console=console, transient=True) as progress:
         task = progress.add_task("judging", total=len(labels.items))
         found = calibrate(judge, labels, spec=spec, tick=lambda judged: progress.advance(task, judged))
-    console.print(calibration_table(found))
     if folder:
         folder.write_json(FILE, found.as_json())
         write_lines(folder.path / "verdicts.jsonl", _verdict_lines(found))
     if json_out is not None:
         write_lines(json_out, [json_text(found.as_json())])
+    console.print(calibration_table(found))
     return found
 
 

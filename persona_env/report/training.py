@@ -15,6 +15,7 @@ from persona_env.bench.outcome import Outcome
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings
 from persona_env.report.drift_table import drift_table
+from persona_env.report.interrupt import resumable
 from persona_env.report.terminal import Terminal
 from persona_env.report.transcript import telling_example, transcript
 
@@ -39,24 +40,26 @@ def run_training(
     Raises:
         ValueError: If anything the run needs cannot be had; nothing is left behind.
         CannotWrite: If there is no room on the disk; the run can be resumed.
+        KeyboardInterrupt: After Ctrl-C while nothing is learnt or measured; it says how to go on.
     """
     console = Terminal()
     folder = folder or RunFolder(out or _fresh_folder(settings))
-    outcome = finished_outcome(folder, settings) if folder.resumed else None
-    if outcome is None:
-        job = MainJob(settings)
-        console.print(_plan(settings, folder))
-        if dry_run:
-            return 0
-        outcome = _with_progress(job, folder.create(), console)
-        for name in job.damaged:
-            console.print(f"The checkpoint {name} is not as it was written; it was not used.")
-    console.print(drift_table(outcome))
-    if outcome.settings.judge != "oracle":
-        console.print(outcome.judge_costs.sentence(outcome.settings.judge_budget, outcome.invalid_in_all))
-    _show_example(outcome, folder, console)
-    _say_how_it_ended(outcome, folder, console)
-    folder.close()
+    with resumable(folder, f"go on with: {_resume_command(folder)}"):
+        outcome = finished_outcome(folder, settings) if folder.resumed else None
+        if outcome is None:
+            job = MainJob(settings)
+            console.print(_plan(settings, folder))
+            if dry_run:
+                return 0
+            outcome = _with_progress(job, folder.create(), console)
+            for name in job.damaged:
+                console.print(f"The checkpoint {name} is not as it was written; it was not used.")
+        console.print(drift_table(outcome))
+        if outcome.settings.judge != "oracle":
+            console.print(outcome.judge_costs.sentence(outcome.settings.judge_budget, outcome.invalid_in_all))
+        _show_example(outcome, folder, console)
+        _say_how_it_ended(outcome, folder, console)
+        folder.close()
     return outcome.exit_code
 
 
@@ -91,9 +94,13 @@ def _say_how_it_ended(outcome: Outcome, folder: RunFolder, console: Terminal) ->
         return
     why = f"Stopped: {outcome.ended}" if outcome.ended else "Interrupted."
     console.print(
-        f"{why} What there is stands in {folder.path}/; go on with: persona-env train --resume {folder.path}",
+        f"{why} What there is stands in {folder.path}/; go on with: {_resume_command(folder)}",
         soft_wrap=True,
     )
+
+
+def _resume_command(folder: RunFolder) -> str:
+    return f"persona-env train --resume {folder.path}"
 
 
 def _fresh_folder(settings: Settings) -> Path:

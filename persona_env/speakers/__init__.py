@@ -6,7 +6,7 @@ In here: the `Speaker` protocol, and `load_speaker`, which turns a spec string i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from persona_env.conversation import ChatMessage, Seat, View
 from persona_env.logs.nodes import shown_spec
@@ -23,31 +23,31 @@ class Speaker(Protocol):
         ...
 
 
-def _scripted(rest: str) -> Speaker:
+def _scripted(rest: str, **settings: Any) -> Speaker:  # whose lines are as long as they are
     from persona_env.speakers.scripted import ScriptedSpeaker
 
     return ScriptedSpeaker()
 
 
-def _tiny(rest: str) -> Speaker:
+def _tiny(rest: str, **settings: Any) -> Speaker:
     from persona_env.speakers.language_model import LanguageModel
 
-    return LanguageModel.load("tiny")
+    return LanguageModel.load("tiny", **settings)
 
 
-def _hugging_face(rest: str) -> Speaker:
+def _hugging_face(rest: str, **settings: Any) -> Speaker:
     from persona_env.speakers.language_model import LanguageModel
 
-    return LanguageModel.load(f"hf:{rest}")
+    return LanguageModel.load(f"hf:{rest}", **settings)
 
 
-def _openai(rest: str) -> Speaker:
+def _openai(rest: str, **settings: Any) -> Speaker:
     from persona_env.speakers.remote import RemoteSpeaker
 
-    return RemoteSpeaker.load(rest)
+    return RemoteSpeaker.load(rest, **settings)
 
 
-_KINDS: dict[str, Callable[[str], Speaker]] = {
+_KINDS: dict[str, Callable[..., Speaker]] = {
     "tiny": _tiny,
     "scripted": _scripted,
     "hf": _hugging_face,
@@ -56,7 +56,7 @@ _KINDS: dict[str, Callable[[str], Speaker]] = {
 _NAMED = ("hf", "openai")
 
 
-def load_speaker(spec: str | Speaker) -> Speaker:
+def load_speaker(spec: str | Speaker, max_tokens: int | None = None) -> Speaker:
     """Returns the speaker that a spec names; a speaker is returned as it is.
 
     Args:
@@ -64,9 +64,12 @@ def load_speaker(spec: str | Speaker) -> Speaker:
             `hf:<folder or hub id>` (any Hugging Face causal language model with a chat template) or
             `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants one,
             stands in OPENAI_API_KEY).
+        max_tokens: The most tokens of a line, at least 1; None for the speaker's own (24, of a server 128).
+            `scripted` does without.
 
     Raises:
-        ValueError: If the spec names no known kind of speaker, or what it names cannot be loaded.
+        ValueError: If the spec names no known kind of speaker, or what it names cannot be loaded, or
+            max_tokens is below 1.
     """
     if not isinstance(spec, str):
         return spec
@@ -74,4 +77,8 @@ def load_speaker(spec: str | Speaker) -> Speaker:
     if kind not in _KINDS or bool(colon) != (kind in _NAMED) or (colon and not rest):
         wanted = "tiny, scripted, hf:<folder or hub id> or openai:<model>@<base_url>"
         raise ValueError(f"Expected a speaker {wanted}, got '{shown_spec(spec)}': use one of these.")
-    return _KINDS[kind](rest)
+    if max_tokens is None:
+        return _KINDS[kind](rest)
+    if max_tokens < 1:
+        raise ValueError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
+    return _KINDS[kind](rest, max_tokens=max_tokens)

@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,38 @@ def test_the_table_shows_what_is_recorded_beside_what_is_recomputed_and_read(tmp
     assert cells == ["prompt_to_line", "2", "4", "2", "0.458", "0.667", "1", "0.500", "±", "0.000"]
     assert "P2 prompt recorded 0.25, its replies give 0.666" in " ".join(text.split())
     assert "2 of 4 questions have a broken gold answer" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [40, 50, *range(30, 90, 4)])
+def test_every_name_and_figure_can_be_read_on_a_terminal_of_any_width(tmp_path: Path, width: int):
+    path = written(tmp_path, THERAPY, WRONG)
+    text = shown(path, width=width)
+    assert max(map(len, text.splitlines())) <= width
+    for row in audit_log(path).rows:
+        shares = [f"{abs(v):.3f}" for v in (row.recorded, row.recomputed) if v is not None]
+        differ = [str(row.disagreements)] * bool(shares)
+        side = "0.842" if row.fail_closed == 1.0 else "0.000"  # of two people: 1 - .025 ** (1 / 2)
+        figures = map(str, [row.dialogues, row.n, row.invalid, *shares, *differ, f"{row.fail_closed:.3f} ± {side}"])
+        assert re.search(r"\D+".join([row.metric, *figures]), " ".join(text.split())), text
+
+
+def test_on_a_narrow_terminal_each_metric_has_lines_of_its_own(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    print_audit([written(tmp_path, THERAPY, WRONG)])
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 40
+    rows = re.split(r"^  (?=\w)", text.partition("Shares in")[0], flags=re.M)
+    assert [" ".join(row.split()) for row in rows[1:]] == [
+        "prompt_to_line: dial. 2, n 4, invalid 2, recorded 0.458, recomputed 0.667, differ 1, "
+        "fail-closed 0.500 ± 0.000",
+        "line_to_line: dial. 2, n 6, invalid 0, recorded -0.333, recomputed -0.333, differ 0, "
+        "fail-closed 0.333 ± 0.000",
+        "question_answer: dial. 2, n 6, invalid 6, recorded 0.500, recomputed 0.500, differ 0, "
+        "fail-closed 0.667 ± 0.000",
+        "repetition: dial. 2, n 6, invalid 0, fail-closed 1.000 ± 0.842",
+        "copying: dial. 2, n 6, invalid 0, fail-closed 1.000 ± 0.842",
+    ]
+    assert f"{tmp_path.name}/log.json" in "".join(rows[0].split())
 
 
 def test_each_log_has_its_rows(tmp_path: Path):

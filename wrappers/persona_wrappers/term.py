@@ -56,7 +56,8 @@ class Term(ABC):
 
     def __init__(self, name: str, weight: float, *, penalty: bool = False):
         if not (math.isfinite(weight) and weight >= 0.0):
-            raise ValueError(f"Expected weight >= 0 for {name}, got {weight}: a penalty has its sign already.")
+            remedy = "a penalty has its sign already" if math.isfinite(weight) else "give a finite number"
+            raise ValueError(f"Expected weight >= 0 for {name}, got {weight}: {remedy}.")
         self.name, self.weight, self.penalty = name, float(weight), penalty
         self.judged = self.invalid = 0
 
