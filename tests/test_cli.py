@@ -183,7 +183,7 @@ def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypa
 
 def test_a_bound_of_no_tokens_is_refused(tmp_path: Path, monkeypatch, capsys):
     assert run(["bench", "scripted", "--max-tokens", "0", "--out", tmp_path / "bench"], monkeypatch) == 2
-    assert capsys.readouterr().err == "persona-env: Expected max_tokens >= 1, got 0: allow at least one.\n"
+    assert capsys.readouterr().err == "persona-env: Expected max_tokens >= 1, got 0: give at least one.\n"
     assert not list(tmp_path.iterdir())
 
 

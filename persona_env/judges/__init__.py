@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -80,6 +80,8 @@ class Verdict:
         reason: Why, in words; may be empty.
         probability: The judge's probability of `consistent` in [0, 1], where it gives one.
         raw: The judge's reply as it came.
+        lost: Whether it is invalid because no reply came (an outage, a wrong key): to ask again may help, so it is
+            kept nowhere. Two verdicts that differ in this alone are equal.
     """
 
     label: Label
@@ -87,6 +89,7 @@ class Verdict:
     reason: str = ""
     probability: float | None = None
     raw: str = ""
+    lost: bool = field(default=False, compare=False, repr=False)
 
     @property
     def value(self) -> float:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from persona_env.judges import Judge, Question, Verdict
@@ -27,11 +29,13 @@ class BudgetSpent(RunEnded):
 
 
 class BudgetedJudge(Around):
-    """Asks a judge as long as calls and tokens last; what the next questions cost is estimated from the last.
+    """Asks a judge as long as calls and tokens last; what the next questions may cost is estimated from the last.
 
-    Near the end it asks in ever smaller pieces, half of what still fits, so that the budget is used to
-    about the last question and passed by no more than one question's deviation from the mean (a retry
-    counts as a call). Stands inside of what answers for nothing: `KeptJudge(BudgetedJudge(judge), store)`.
+    It asks in pieces: a single question until one has cost something, then of each kind of question at most
+    twice as many as before, and no more than half of what still fits at the mean price of the dearest piece
+    so far. So the budget is used until not even one question fits at that price, and as long as no piece is
+    more than twice as dear as the dearest before it, a limit is passed by less than one question's price (a
+    retry counts as a call). Stands inside of what answers for nothing: `KeptJudge(BudgetedJudge(judge), store)`.
 
     Args:
         judge: With a `usage` that counts `calls`, `prompt_tokens` and `completion_tokens`.
@@ -52,7 +56,9 @@ class BudgetedJudge(Around):
         if not hasattr(judge, "usage"):
             raise ValueError(f"Expected a judge that counts its usage, got {judge!r:.80}: it costs nothing to limit.")
         super().__init__(judge)
-        self._before, self._asked = _counted(judge), 0
+        self._before = _counted(judge)
+        self._asked = Counter[type[Question]]()
+        self._dearest = dict.fromkeys(self.limits, 0.0)
 
     @property
     def spent(self) -> dict[str, int]:
@@ -67,13 +73,14 @@ class BudgetedJudge(Around):
         """
         verdicts = list[Verdict]()
         while len(verdicts) < len(questions):
-            piece = questions[len(verdicts) :][: self._piece(len(questions) - len(verdicts))]
+            piece = self._piece(questions[len(verdicts) :])
             if not piece:
                 raise BudgetSpent(self._message(len(questions) - len(verdicts)), dict(enumerate(verdicts)))
             verdicts += self._answers(piece, verdicts)
         return verdicts
 
     def _answers(self, piece: Sequence[Question], before: Sequence[Verdict]) -> list[Verdict]:
+        spent = self.spent
         try:
             answers = self.wrapped.judge(piece)
         except RunEnded as error:  # an outage must not lose what came before it
@@ -85,21 +92,31 @@ class BudgetedJudge(Around):
             raise ValueError(
                 f"Expected {len(piece)} verdicts, got {len(answers)}: a judge answers each question, in order."
             )
-        self._asked += len(piece)
+        self._learn(piece, spent)
         return answers
 
-    def _piece(self, wanted: int) -> int:
-        """Returns how many questions to ask next: all if they surely fit, 0 if not even one does."""
+    def _learn(self, piece: Sequence[Question], before: Mapping[str, int]) -> None:
+        """Notes what a piece has cost; one that cost nothing tells nothing of the next."""
         spent = self.spent
-        if any(spent[name] >= limit for name, limit in self.limits.items()):
-            return 0
-        if not self._asked:
-            return 1  # what a question costs is not known yet
-        left = [(limit - spent[name]) * self._asked / spent[name] for name, limit in self.limits.items() if spent[name]]
-        fits = min(left, default=2.0 * wanted)
-        if fits >= 2 * wanted:
-            return wanted
-        return 0 if fits < 1 else min(wanted, max(1, int(fits / 2)))
+        if spent != before:
+            self._asked.update(map(type, piece))
+            for name, dearest in self._dearest.items():
+                self._dearest[name] = max(dearest, (spent[name] - before[name]) / len(piece))
+
+    def _piece(self, questions: Sequence[Question]) -> Sequence[Question]:
+        """Returns the questions to ask next, from the first on: none if not even one fits."""
+        spent = self.spent
+        left = {name: limit - spent[name] for name, limit in self.limits.items()}
+        fits = min(left[name] / dearest if dearest else inf for name, dearest in self._dearest.items())
+        if min(left.values()) <= 0 or fits < 1:
+            return []
+        most = max(1, int(min(fits / 2, len(questions)))) if self._asked else 1
+        kinds = Counter[type[Question]]()
+        for place, kind in enumerate(map(type, questions[:most])):
+            kinds[kind] += 1
+            if kinds[kind] > max(1, 2 * self._asked[kind]):
+                return questions[:place]
+        return questions[:most]
 
     def _message(self, left: int) -> str:
         spent = self.spent

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from persona_env.judges import Judge, Label, Question, Verdict
+from persona_env.judges.waiting import interrupt
 from persona_env.remote.chat import Usage
 
 __all__ = ["Agreement", "Committee"]
 
 _LABELS: tuple[Label, Label] = ("consistent", "inconsistent")
+_AGAIN = 0.1  # seconds: a member that is just going to ask cannot be interrupted yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Committee:
     A label needs more than half of all members, so a tie is invalid, and so is a majority of invalid replies. Of
     the members that find a line inconsistent, more than half must name an earlier line for it to be among the
     conflicts; where they find conflicts but name no line in common, the verdict is invalid. `probability` is the
-    mean of the members' where all give one.
+    mean of the members' where all give one. An invalid verdict is `lost` where a member's is.
 
     Args:
         members: Two or more judges, an odd number for preference.
@@ -83,17 +85,48 @@ class Committee:
         return Usage(*(sum(getattr(usage, name, 0) for usage in used) for name in names))
 
     def judge(self, questions: Sequence[Question]) -> list[Verdict]:
-        """Returns the majority's verdicts, in order."""
+        """Returns the majority's verdicts, in order.
+
+        What a member raises is raised, once the others were interrupted; its `answered` then has the majority's
+        verdicts on what every member had answered, by place.
+        """
         if not questions:
             return []
         with ThreadPoolExecutor(len(self.members)) as pool:
-            ballots = list(pool.map(lambda member: member.judge(questions), self.members))
-        for member, ballot in zip(self.members, ballots, strict=True):
-            if len(ballot) != len(questions):
-                raise ValueError(f"Expected {len(questions)} verdicts from {member!r:.80}, got {len(ballot)}: mend it.")
-        votes = list(zip(*ballots, strict=True))
-        self._count(questions, votes)
-        return [_majority(vote) for vote in votes]
+            asked = [pool.submit(member.judge, questions) for member in self.members]
+            try:
+                done = wait(asked, return_when=FIRST_EXCEPTION).done
+            finally:
+                self._end(asked)
+        votes = self._votes(questions, asked)
+        self._count([questions[place] for place in votes], [*votes.values()])
+        verdicts = {place: _majority(vote) for place, vote in votes.items()}
+        for ballot in asked:
+            if ballot in done and (error := ballot.exception()):
+                error.answered = verdicts  # pyright: ignore[reportAttributeAccessIssue]
+                raise error
+        return [*verdicts.values()]
+
+    def _end(self, asked: Sequence[Future[list[Verdict]]]) -> None:
+        """Interrupts the members that are still asked; waits for those that cannot be interrupted."""
+        while waiting := [member for member, ballot in zip(self.members, asked, strict=True) if not ballot.done()]:
+            for member in waiting:
+                interrupt(member)
+            wait(asked, timeout=_AGAIN)
+
+    def _votes(
+        self, questions: Sequence[Question], asked: Sequence[Future[list[Verdict]]]
+    ) -> dict[int, tuple[Verdict, ...]]:
+        """Returns all members' verdicts on each question that all have answered, by place."""
+        ballots = list[Mapping[int, Verdict]]()
+        for member, ballot in zip(self.members, asked, strict=True):
+            error = ballot.exception()
+            given = getattr(error, "answered", None) or {} if error else dict(enumerate(ballot.result()))
+            if not error and len(given) != len(questions):
+                raise ValueError(f"Expected {len(questions)} verdicts from {member!r:.80}, got {len(given)}: mend it.")
+            ballots.append(given)
+        shared = [place for place in range(len(questions)) if all(place in ballot for ballot in ballots)]
+        return {place: tuple(ballot[place] for ballot in ballots) for place in shared}
 
     def __repr__(self) -> str:
         return f"Committee({list(self.members)!r})"
@@ -116,13 +149,14 @@ def _majority(vote: Sequence[Verdict]) -> Verdict:
     reason = ", ".join(f"{count[label]} {label}" for label in (*_LABELS, "invalid") if count[label])
     known = [verdict.probability for verdict in vote if verdict.probability is not None]
     probability = sum(known) / len(known) if len(known) == len(vote) else None
+    lost = any(verdict.lost for verdict in vote)
     if label is None:
-        return Verdict("invalid", (), f"no majority: {reason}", probability)
+        return Verdict("invalid", (), f"no majority: {reason}", probability, lost=lost)
     if label == "consistent":
         return Verdict("consistent", (), reason, probability)
     ayes = [verdict for verdict in vote if verdict.label == "inconsistent"]
     named = Counter(place for verdict in ayes for place in verdict.conflicts)
     conflicts = tuple(sorted(place for place, times in named.items() if 2 * times > len(ayes)))
     if named and not conflicts and 2 * sum(bool(verdict.conflicts) for verdict in ayes) > len(ayes):
-        return Verdict("invalid", (), f"no majority for any earlier line: {reason}", probability)
+        return Verdict("invalid", (), f"no majority for any earlier line: {reason}", probability, lost=lost)
     return Verdict("inconsistent", conflicts, reason, probability)

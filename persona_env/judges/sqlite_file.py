@@ -61,16 +61,24 @@ def _wal(path: Path) -> Path:
 
 
 def identity(connection: sqlite3.Connection) -> tuple[int, int, list[str]]:
-    """Returns whose file it is (`application_id`), its version, and the statements that made what is in it."""
+    """Returns whose file it is (`application_id`), its version, and the statements that made what is in it.
+
+    Others may be making it just now: read it in a `transaction`.
+    """
     mark, version = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     made = connection.execute("SELECT coalesce(sql, '') FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'")
     return mark, version, [str(sql, "utf-8", "replace") for (sql,) in made]
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All that is written within is kept at the end, or nothing of it."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """All that is written within is kept at the end, or nothing of it; all that is read is of one moment.
+
+    Args:
+        connection: Any.
+        kind: `IMMEDIATE` to write, `DEFERRED` to read only.
+    """
+    connection.execute(f"BEGIN {kind}")
     try:
         yield
         connection.execute("COMMIT")

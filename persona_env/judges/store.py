@@ -213,7 +213,8 @@ class VerdictStore:
 
     def _made(self, connection: sqlite3.Connection) -> bool:
         """Returns whether the store was made just now; raises if the file is another program's, or newer."""
-        mark, schema, tables = identity(connection)
+        with transaction(connection, "DEFERRED"):
+            mark, schema, tables = identity(connection)
         is_new = (mark, schema, tables) == (0, 0, []) and not self.read_only
         if not is_new and mark != _APPLICATION:
             raise StoreError(f"Expected a verdict store at {self.path}, got another program's database: name another.")

@@ -51,7 +51,7 @@ def test_what_fits_is_asked_in_few_pieces():
     judge = BudgetedJudge(inner, calls=100_000)
     assert judge.judge(asked(300)) == inner.oracle.judge(asked(300))
     judge.judge(asked(300, 300))
-    assert inner.pieces == [1, 299, 300]
+    assert inner.pieces == [1, 2, 6, 18, 54, 162, 57, 300]
     assert judge.judge([]) == []
 
 

@@ -85,6 +85,15 @@ def test_the_probability_is_the_mean_where_all_give_one():
     assert of(*votes[:2], YES).judge([LINE])[0].probability is None
 
 
+def test_what_a_member_lost_is_lost_where_it_might_have_made_the_majority():
+    lost = Verdict("invalid", lost=True)
+    assert of(YES, NO, lost).judge([LINE])[0].lost
+    assert of(bad(0), bad(1), lost).judge([HISTORY])[0].lost
+    assert not of(YES, NO, WHAT).judge([LINE])[0].lost
+    decided = of(YES, YES, lost).judge([LINE])[0]
+    assert (decided.label, decided.lost) == ("consistent", False)
+
+
 def test_a_spec_names_the_members_and_the_identity_all_of_theirs():
     committee = load_judge("committee:oracle, oracle,oracle")
     assert isinstance(committee, Committee)

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_env.judges import Verdict
+from persona_env.judges import Verdict, sqlite_file
 from persona_env.judges.row import MAX_PAYLOAD, read_rows, row_of
 from persona_env.judges.store import StoreBusy, StoreDamaged, StoreError, StoreUnwritable, VerdictStore
 from tests.reliability import r11_killed_writers
@@ -328,6 +328,27 @@ def test_a_store_that_others_hold_for_longer_than_sqlite_waits_is_tried_again(tm
         assert store.put_many({KEY: YES}) == {KEY: YES}
         release.join()
         other.close()
+
+
+def test_a_store_that_another_makes_while_it_is_looked_at_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, others = tmp_path / "v.db", list[threading.Thread]()
+
+    def make_another(statement: str) -> None:
+        if statement == "PRAGMA user_version" and not others:
+            others.append(threading.Thread(target=lambda: made(path, 3)))
+            others[0].start()
+            others[0].join(1)  # it is done by then, or waits until this has been read
+
+    def connect(*args: object, **settings: object) -> sqlite3.Connection:
+        connection = sqlite_file.connect(*args, **settings)  # pyright: ignore[reportArgumentType]
+        if threading.current_thread() is threading.main_thread():
+            connection.set_trace_callback(make_another)
+        return connection
+
+    monkeypatch.setattr("persona_env.judges.store.connect", connect)
+    with VerdictStore(path) as store:
+        others[0].join()
+        assert len(store) == 3
 
 
 def test_threads_share_a_store(tmp_path: Path):
