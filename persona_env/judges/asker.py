@@ -51,6 +51,7 @@ class Answer:
         numbers: Different numbers from 1 to `Query.items`, or None.
         problem: Why it cannot be read; "" where it can.
         raw: The reply as it came, or what stands for it.
+        lost: Whether no reply came, and asking again may bring one; then there is a problem.
     """
 
     label: str = ""
@@ -58,6 +59,7 @@ class Answer:
     numbers: frozenset[int] | None = None
     problem: str = ""
     raw: str = ""
+    lost: bool = False
 
 
 class Asker(Protocol):

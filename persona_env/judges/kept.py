@@ -35,7 +35,7 @@ class KeptJudge(Around):
         judge: With an `identity`: a JSON-able mapping of everything that can change its verdicts.
         store: Where verdicts are kept.
         keep_invalid: Keep replies that could not be read as well (a run's own journal); in a shared
-            store they would stop everybody from asking again.
+            store they would stop everybody from asking again. What is `lost` is never kept.
         chunk: Questions in one call of the judge: a few times what a server is asked at once, so that its
             queue seldom runs dry, and little is lost.
 
@@ -104,8 +104,11 @@ class KeptJudge(Around):
 
     def _kept(self, given: dict[str, Verdict]) -> dict[str, Verdict]:
         """Keeps verdicts and returns them; where somebody else gave one in the meantime, theirs."""
-        kept = {key: verdict for key, verdict in given.items() if self.keep_invalid or verdict.label != "invalid"}
+        kept = {key: verdict for key, verdict in given.items() if self._is_kept(verdict)}
         return given | self.store.put_many(kept)
+
+    def _is_kept(self, verdict: Verdict) -> bool:
+        return verdict.label != "invalid" or (self.keep_invalid and not verdict.lost)
 
     def __repr__(self) -> str:
         return f"KeptJudge({self.wrapped!r}, {self.store!r})"

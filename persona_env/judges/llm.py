@@ -123,7 +123,8 @@ def _verdict(question: Question, plan: _Plan, answers: Sequence[Answer]) -> Verd
     raw = json.dumps([answer.raw[:_SHOWN] for answer in answers])
     problem = next((answer.problem for answer in answers if answer.problem), "")
     if problem:
-        return Verdict("invalid", reason=f"the reply {problem}", raw=raw)
+        lost = any(answer.lost for answer in answers)
+        return Verdict("invalid", reason=f"the reply {problem}", raw=raw, lost=lost)
     if isinstance(question, LineVsHistory) and plan.pairs[0][0].items:
         return _listed(answers[0], answers[1], len(question.earlier), raw)
     found = [_agreed(against, favour) for against, favour in zip(answers[::2], answers[1::2], strict=True)]

@@ -10,7 +10,7 @@ from persona_env.judges.asker import Answer, Query
 from persona_env.judges.reading import answer_schema, form_problem, read_answer
 from persona_env.judges.untrusted import JudgeUntrusted
 from persona_env.remote.chat import ChatReply, ChatRequest, Usage
-from persona_env.remote.faults import BadReply, RemoteFault, Unavailable
+from persona_env.remote.faults import BadReply, Quarantined, RemoteFault, TooLarge, Unavailable
 
 if TYPE_CHECKING:
     from persona_env.remote.client import ChatClient
@@ -19,6 +19,8 @@ __all__ = ["RemoteAsker"]
 
 _LABEL = 'Reply with one JSON object and nothing else: {"answer": "A"} or {"answer": "B"}.'
 _LIST = 'Reply with one JSON object and nothing else, such as {"%s": [1, 2]} or {"%s": []}.'
+_LASTING = (BadReply, TooLarge, Quarantined)
+"""What is wrong with a reply that came, or with a question that the server cannot survive; the rest may pass."""
 
 
 class RemoteAsker:
@@ -26,9 +28,10 @@ class RemoteAsker:
 
     The schema goes along as `response_format`, and every reply must prove that it was kept: exactly one JSON
     object with the one key that was asked for, and a value that was allowed. Another reply is asked again as
-    often as the client does that; then its answer has a `problem`. When `unread` of them come in a row, the
-    server does not honour what it was asked for (or the model cannot do it), and the run ends in order instead
-    of going on without a reward. Label probabilities are not asked for: a server may make them up.
+    often as the client does that; then its answer has a `problem`. So has one whose reply never came (an outage,
+    a wrong key), which is `lost` as well. When `unread` of them come in a row, the server does not honour what it
+    was asked for (or the model cannot do it), and the run ends in order instead of going on without a reward.
+    Label probabilities are not asked for: a server may make them up.
 
     Args:
         client: The client. Its `complete` gets all queries of a call at once, both polarities.
@@ -111,5 +114,6 @@ def _accept(reply: ChatReply) -> None:
 
 def _answer(reply: ChatReply | RemoteFault, query: Query) -> Answer:
     if isinstance(reply, RemoteFault):
-        return Answer(problem=f"never came: {' '.join(str(reply).split())[:160]}")
+        problem = f"never came: {' '.join(str(reply).split())[:160]}"
+        return Answer(problem=problem, lost=not isinstance(reply, _LASTING))
     return read_answer(reply.text, query)

@@ -14,7 +14,9 @@ from persona_env.learning.settings import Settings, parse_budget
 __all__ = ["JOURNAL", "RunJudge"]
 
 JOURNAL = "verdicts.sqlite"
-"""The run's own verdicts: what stands there is never asked again, also by a run that is resumed."""
+"""The run's own verdicts: what stands there is never asked again, also by a run that is resumed.
+
+Verdicts that are `lost` (no reply came) do not stand there, so that a run goes on with them once its judge does."""
 
 _EXACT = ("oracle", "recorded")
 _CHUNK = 32

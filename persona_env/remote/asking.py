@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import Callable
@@ -36,6 +37,8 @@ class _Item:
     refused: int = 0
     deaths: int = 0
     alone: bool = False
+    failed_at: float = math.inf
+    outlived: bool = False
     last_text: str = ""
     same: int = 0
 
@@ -66,12 +69,20 @@ class Asking:
         self._model, self._attempts = endpoint.model, attempts
         self._patience, self._longest, self._tell = patience, longest, tell
         self._channel = _channel(endpoint, deadline)
-        self._name = endpoint.base_url
-        self._breaker = Breaker(self._name, patience, tell)
-        self._gate = Gate(max_in_flight, self._breaker)
+        self._name, self._most = endpoint.base_url, max_in_flight
+        self.usage = Usage()
+        self._know_nothing()
+
+    def _know_nothing(self) -> None:
+        self._breaker = Breaker(self._name, self._patience, self._tell)
+        self._gate = Gate(self._most, self._breaker)
         self._rng = random.Random(0)
         self._last_reply = 0.0
-        self.usage = Usage()
+
+    def forked(self) -> None:
+        """In a forked child: leaves what goes on to the parent, and begins anew but for `usage`."""
+        self._channel.forked()
+        self._know_nothing()
 
     def start(self) -> None:
         """Notes that something new is to be asked; where nothing else is, the server gets another chance."""
@@ -94,6 +105,13 @@ class Asking:
         if self._longest is not None and request.characters > self._longest:
             return TooLong(f"the prompt has {request.characters} characters, more than {self._longest}: not sent")
         item = _Item(request.body(self._model), request.max_tokens)
+        self._breaker.asked.add(item)
+        try:
+            return await self._until_over(item, accept)
+        finally:
+            self._breaker.asked.discard(item)
+
+    async def _until_over(self, item: _Item, accept: Callable[[ChatReply], None] | None) -> ChatReply | RemoteFault:
         while True:
             try:
                 return await self._attempt(item, accept)

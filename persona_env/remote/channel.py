@@ -72,6 +72,10 @@ class Channel:
         while self._idle:
             await self._idle.pop().close()
 
+    def forked(self) -> None:
+        """In a forked child: leaves the connections to the parent."""
+        self._idle = []
+
     async def _connection(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
@@ -27,8 +28,9 @@ class ChatClient:
     that goes down with it again and again is put aside. The key is read from OPENAI_API_KEY, once; it stands
     nowhere but in the header. Redirects are not followed, proxies not used, and nothing is logged.
 
-    May be called from any thread, also from several at once. The work is done in a thread of its own, which
-    starts with the first call and ends with `close`.
+    May be called from any thread, also from several at once, and in a forked child, which gets connections of
+    its own. The work is done in a thread of its own, which starts with the first call and ends with `close`.
+    Pickled, it is what it was made from, without `on_wait`; the key is read again.
 
     Args:
         endpoint: The model and its server.
@@ -36,7 +38,8 @@ class ChatClient:
         attempts: How often one thing is asked; waiting for a server that is down, or that asks for patience,
             does not count. The same reply four times in a row that `accept` does not take is enough, too.
         max_in_flight: How many calls may be in flight, over all threads.
-        patience: Seconds without a reply after which the server counts as unavailable.
+        patience: Seconds that a server may be down before it counts as unavailable; where it fails with fewer
+            than 8 different prompts, these are put aside first, and the next ones have as long.
         longest: The most characters of a prompt (a token has 3 to 4 in English); a longer one is not sent.
         on_wait: Called about once a second, in the client's thread, with the seconds waited so far for a
             server that is down; may be set later.
@@ -73,11 +76,13 @@ class ChatClient:
             )
         self.endpoint, self.on_wait = endpoint, on_wait
         self.max_in_flight = max_in_flight
+        self._settings = {"deadline": deadline, "attempts": attempts, "patience": patience, "longest": longest}
         told = weakref.WeakMethod(self._tell)
         self._asking = Asking(endpoint, deadline, attempts, max_in_flight, patience, longest, _weakly(told))
         self._thread = LoopThread()
         self._completing: set[Future[list[ChatReply | RemoteFault]]] = set()
         self._finalizer = weakref.finalize(self, self._thread.stop, self._asking.close)
+        _clients.add(self)
 
     @property
     def usage(self) -> Usage:
@@ -140,9 +145,33 @@ class ChatClient:
     def __deepcopy__(self, memo: dict[int, Any]) -> ChatClient:
         return self  # an environment's spec copies its arguments: connections are shared, not copied
 
+    def __reduce__(self) -> tuple[Callable[..., ChatClient], tuple[Any, ...]]:
+        return _made, (self.endpoint, self._settings | {"max_in_flight": self.max_in_flight})
+
+    def _forked(self) -> None:
+        self._thread.forked()
+        self._asking.forked()
+        self._completing.clear()
+
     def _tell(self, seconds: float) -> None:
         if self.on_wait is not None:
             self.on_wait(seconds)
+
+
+_clients = weakref.WeakSet[ChatClient]()
+
+
+def _made(endpoint: Endpoint, settings: dict[str, Any]) -> ChatClient:
+    return ChatClient(endpoint, **settings)
+
+
+def _in_child() -> None:
+    for client in list(_clients):
+        client._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
 
 
 def _weakly(method: weakref.WeakMethod[Callable[[float], None]]) -> Callable[[float], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 __all__ = ["LoopThread"]
 
 _T = TypeVar("_T")
+_left = list[Any]()  # loops of a parent: a child that freed them would end what they run
 
 
 class LoopThread:
@@ -21,6 +23,14 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
+
+    def forked(self) -> None:
+        """In a forked child, where the thread is missing: leaves the loop to the parent, to start another one."""
+        loop: Any = self._loop
+        if loop is not None:
+            _left.append(loop)
+            loop._selector = selectors.DefaultSelector()  # the old one is shared: it would stop watching for the parent
+        self._lock, self._loop, self._thread = threading.Lock(), None, None
 
     def submit(self, make: Callable[[], Coroutine[Any, Any, _T]]) -> Future[_T]:
         """Runs what `make` returns.

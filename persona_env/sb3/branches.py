@@ -9,6 +9,7 @@ make that exact for any decoder that uses them, as in `persona_env.speakers.ragg
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -18,7 +19,8 @@ from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from persona_env.speakers.decoder import tolerance
+from persona_env.speakers.decoder import distance, tolerance
+from persona_env.speakers.kv_cache import sharpens_from
 from persona_env.speakers.ragged_attention import attend
 
 __all__ = ["NAME", "branch_attention", "branch_mask", "reading", "reads_branches"]
@@ -40,6 +42,8 @@ def reads_branches(model: PreTrainedModel) -> bool:
     Args:
         model: The model, in evaluation mode.
     """
+    if sharpens_from(model) < math.inf:  # two short texts would not show it
+        return False
     text = model.config.get_text_config()
     first, fork = torch.arange(1, 9, device=model.device) % text.vocab_size, 5
     second = torch.cat([first[:fork], first.flip(0)[:4]])
@@ -54,8 +58,7 @@ def reads_branches(model: PreTrainedModel) -> bool:
     except _NOT_FOLLOWED:
         return False
     want = torch.cat([alone[0], alone[1][fork:]])
-    off = (got.float().log_softmax(-1) - want.float().log_softmax(-1)).abs().max()
-    return float(off) <= tolerance(want.dtype)
+    return distance(got, want) <= tolerance(want.dtype)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,8 +14,11 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedToken
 
 from persona_env.sb3.lora import LoraOptions, add_adapters
 from persona_env.speakers.chat_format import ChatFormat
+from persona_env.speakers.decoder import usable_length
 
-__all__ = ["Learner", "check_vocabulary", "load_learner"]
+__all__ = ["Learner", "check_context", "check_vocabulary", "keep_beginning", "kept_beginning", "load_learner"]
+
+_BEGINNING = "_persona_env_beginning"
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,3 +125,46 @@ def check_vocabulary(learner: Learner, observations: spaces.Space[Any], actions:
             "give the environment simulator= the model that is trained."
         )
     return count
+
+
+def check_context(learner: Learner, observations: spaces.Space[Any]) -> None:
+    """Raises ValueError if the environment's contexts may be longer than what the model can read."""
+    shape, most = observations.shape, usable_length(learner.model)
+    assert shape is not None
+    if shape[0] > most:
+        raise ValueError(
+            f"Expected a context that {type(learner.model).__name__} can read, at most {most} tokens, got {shape[0]}: "
+            f"give the environment fewer or shorter lines, or context={most}."
+        )
+
+
+class _Beginning:
+    """Holds weakly, beside a model, a copy of what that was like at first; pickled, it turns into the copy."""
+
+    def __init__(self, model: torch.nn.Module):
+        self._model = weakref.ref(model)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _itself, (self._model(),)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> None:
+        return None
+
+
+def _itself(model: torch.nn.Module | None) -> torch.nn.Module | None:
+    return model
+
+
+def keep_beginning(model: torch.nn.Module, beginning: torch.nn.Module) -> None:
+    """Lets pickles of a model in training bring along what it was like at first.
+
+    stable-baselines3 pickles a model that is given live as it is at the time, and gives it back as if it
+    were untrained.
+    """
+    vars(model)[_BEGINNING] = _Beginning(beginning)  # past torch, which would take it for a part
+
+
+def kept_beginning(model: torch.nn.Module) -> Any:
+    """Returns what a model that comes from such a pickle was like at first; None for any other model."""
+    found = vars(model).get(_BEGINNING)
+    return found if isinstance(found, torch.nn.Module) else None

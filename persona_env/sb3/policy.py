@@ -18,7 +18,14 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_env.sb3.branches import reads_branches
 from persona_env.sb3.leash import EXACT_VOCABULARY, Reference, half_square, introduce, kl_to_reference, watch_loss_leash
-from persona_env.sb3.loading import Learner, check_vocabulary, load_learner
+from persona_env.sb3.loading import (
+    Learner,
+    check_context,
+    check_vocabulary,
+    keep_beginning,
+    kept_beginning,
+    load_learner,
+)
 from persona_env.sb3.lora import LoraOptions
 from persona_env.sb3.scoring import (
     Bounds,
@@ -57,8 +64,8 @@ class TokenPolicy(ActorCriticPolicy):
         tokenizer: Where `model` is a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
-        reference: What the leash holds to: None, `initial` (the model as it is now; with adapters: without
-            them), a spec or a model.
+        reference: What the leash holds to: None, `initial` (the model as it is now, or was before it was
+            saved by stable-baselines3; with adapters: without them), a spec or a model.
         lora: `LoraOptions`, or its keywords: adapters are trained, and the model under them stays as it is.
         micro_batch: Tokens, padding included, of one forward and backward pass; the gradient of a step is
             summed over such passes, at the price of a second forward pass each. None: one pass.
@@ -74,11 +81,12 @@ class TokenPolicy(ActorCriticPolicy):
         lm: The language model.
         tokenizer: Its tokenizer, or None.
         chat: Its `ChatFormat`, or None.
-        reference: The `Reference`, or None; no submodule, never trained or saved.
+        reference: The `Reference`, or None; no submodule, never trained, and no part of the state.
         value_head: The critic.
 
     Raises:
-        ValueError: If the model cannot be had, or does not have the environment's tokens.
+        ValueError: If the model cannot be had, does not have the environment's tokens, or cannot read its
+            longest context.
     """
 
     lm: Any
@@ -114,6 +122,7 @@ class TokenPolicy(ActorCriticPolicy):
         learner = load_learner(model, tokenizer, chat_template, template_kwargs, lora=self.lora)
         self.bounds = _checked_bounds(learner.model, micro_batch, gradient_checkpointing)
         vocabulary = check_vocabulary(learner, observation_space, action_space)
+        check_context(learner, observation_space)
         self._learner = learner  # a plain record: modules can be set after super().__init__ only
         self._value_options = (value_width, value_scale, value_gradient)
         self.vocabulary = vocabulary
@@ -156,12 +165,20 @@ class TokenPolicy(ActorCriticPolicy):
         if reference is None:
             return None
         if isinstance(reference, str) and reference == "initial":
-            return Reference.initial(self.lm)
+            return self._initial_reference()
         learner = load_learner(reference, self.tokenizer)
         check_vocabulary(learner, self.observation_space, self.action_space)
+        check_context(learner, self.observation_space)
         if learner.model is self.lm:
             raise ValueError("Expected a reference that stays as it is, got the policy's own model: say 'initial'.")
         return Reference(learner.model)
+
+    def _initial_reference(self) -> Reference:
+        beginning = kept_beginning(self.lm)
+        found = Reference.initial(self.lm) if beginning is None else Reference(beginning)
+        if not found.adapters_off:
+            keep_beginning(self.lm, found.model)
+        return found
 
     def train(self, mode: bool = True) -> TokenPolicy:
         """Sets the mode of everything but the language model, whose dropout stays off.

@@ -14,6 +14,7 @@ from stable_baselines3.common.vec_env import VecEnv
 __all__ = ["TokenObservation", "VectorEnvBridge", "as_sb3"]
 
 _RESERVED = ("final_obs", "final_info")
+_STATISTICS = "episode"  # where Gymnasium and stable-baselines3 keep an ended episode's figures
 _Step = tuple["TokenObservation", NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
 
 
@@ -21,7 +22,8 @@ class TokenObservation(np.ndarray):
     """Contexts (N, context) int32 that know what a buffer must know beside them.
 
     stable-baselines3 hands the very object that an environment returned to its buffer, so this is where
-    the environment can tell the buffer which of the coming tokens belong to answers.
+    the environment can tell the buffer which of the coming tokens belong to answers. A copy knows what its
+    original knows and is told later: some wrappers, such as `VecNormalize`, hand on copies.
 
     Attributes:
         probing: (N,) bool: an answer to a side question is due, not a line; None where it is not
@@ -41,6 +43,18 @@ class TokenObservation(np.ndarray):
 
     def __array_finalize__(self, source: Any) -> None:
         self.probing, self.cut_off, self._following = None, {}, None
+
+    def copy(self, order: Any = "C") -> TokenObservation:
+        """Returns a copy that shares what this observation knows."""
+        copied = super().copy(order)
+        copied.__dict__ = self.__dict__
+        return copied
+
+    def __copy__(self) -> TokenObservation:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> TokenObservation:
+        return self.copy()
 
     @property
     def following(self) -> TokenObservation | None:
@@ -163,7 +177,10 @@ class VectorEnvBridge(VecEnv):
         _spread(info, infos)
         if "final_info" in info:  # a finished row's other entries are about its next dialogue
             for row in np.flatnonzero(info["_final_info"]):
-                infos[row] = {"reset_info": infos[row]}
+                began = infos[row]
+                infos[row] = {"reset_info": began}
+                if _STATISTICS in began:
+                    infos[row][_STATISTICS] = began.pop(_STATISTICS)
             _spread(info["final_info"], infos)
         return infos
 
@@ -190,8 +207,16 @@ def _spread(info: dict[str, Any], infos: list[dict[str, Any]]) -> None:
     for key, values in info.items():
         if key.startswith("_") or key in _RESERVED or f"_{key}" not in info:
             continue
-        for row in np.flatnonzero(info[f"_{key}"]):
-            infos[row][key] = values[row]
+        for row in np.flatnonzero(info[f"_{key}"]).tolist():
+            infos[row][key] = _entry(values, row)
+
+
+def _entry(values: Any, row: int) -> Any:
+    """What an entry says of a row: one value, or of a dict each value that is about the row."""
+    if not isinstance(values, dict):
+        return values[row]
+    about = [key for key in values if not key.startswith("_") and (f"_{key}" not in values or values[f"_{key}"][row])]
+    return {key: _entry(values[key], row) for key in about}
 
 
 def _layers(envs: Any) -> Iterable[Any]:

@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 __all__ = [
     "Decoder",
     "FullForwardDecoder",
+    "distance",
     "rope_follows_length",
     "tolerance",
     "trained_length",
@@ -244,8 +245,24 @@ class FullForwardDecoder(Decoder):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Returns how far log-probabilities may be from the full forward's before another way of reading is wrong."""
-    return {torch.float32: 1e-4, torch.float64: 1e-6}.get(dtype, 0.25)
+    """Returns the `distance` from the full forward beyond which another way of reading is wrong."""
+    return {torch.float32: 2e-5, torch.float64: 1e-6}.get(dtype, 0.02)
+
+
+def distance(got: Tensor, want: Tensor) -> float:
+    """Returns how far log-probabilities are apart at most, as a share of the largest of them.
+
+    A share, as those of a well-trained model reach far below zero, and a number is only as exact as it is small.
+
+    Args:
+        got: Logits (..., V).
+        want: Those that they are compared with.
+
+    >>> distance(torch.tensor([0.0, -100.0]), torch.tensor([0.0, -101.0]))
+    0.009900989942252636
+    """
+    got, want = (logits.detach().float().log_softmax(-1) for logits in (got, want))
+    return float((got - want).abs().max() / want.abs().max())
 
 
 def usable_length(model: PreTrainedModel) -> int:

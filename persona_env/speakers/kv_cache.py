@@ -6,6 +6,7 @@ self-check) and `make_decoder`, which falls back to `FullForwardDecoder` for the
 
 from __future__ import annotations
 
+import math
 import warnings
 from itertools import pairwise
 
@@ -18,6 +19,7 @@ from persona_env.speakers.decoder import (
     Decoder,
     FullForwardDecoder,
     Ints,
+    distance,
     rope_follows_length,
     tolerance,
     trained_length,
@@ -31,6 +33,7 @@ __all__ = [
     "FullForwardDecoder",
     "RaggedDecoder",
     "make_decoder",
+    "sharpens_from",
     "usable_length",
 ]
 
@@ -75,6 +78,7 @@ class RaggedDecoder(Decoder):
     def __init__(self, model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0):
         super().__init__(model, rows, max_len, scratch)
         _refuse_by_config(model, max_len)
+        self._most = min(_MOST_TOKENS, sharpens_from(model) - 1)
         self._depth = model.config.get_text_config().num_hidden_layers
         self._make_cache(2, max_len)
         _check_against_full_forward(self)
@@ -94,7 +98,7 @@ class RaggedDecoder(Decoder):
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
         """See `Decoder.step`."""
         self._check_length(int((start + count).max()))
-        if len(tokens) > _MOST_TOKENS and len(slots) > 1:
+        if len(tokens) > self._most and len(slots) > 1:
             half = len(slots) // 2
             cut = int(count[:half].sum())
             first = self.step(slots[:half], start[:half], count[:half], tokens[:cut])
@@ -149,8 +153,21 @@ def _refuse_by_config(model: PreTrainedModel, max_len: int) -> None:
         raise CannotDecode(
             f"RoPE follows the longest row beyond {trained_length(model)} tokens and max_len is {max_len}"
         )
+    if max_len >= (most := sharpens_from(model)):
+        raise CannotDecode(
+            f"attention sharpens from {most:.0f} tokens on, of all rows together, and max_len is {max_len}"
+        )
     if getattr(text, "alibi", False) or text.model_type in ("bloom", "mpt"):
         raise CannotDecode("ALiBi biases do not go through the attention interface")
+
+
+def sharpens_from(model: PreTrainedModel) -> float:
+    """Returns how many tokens side by side change a model's attention; infinity for almost all models.
+
+    Llama 4's layers without RoPE count the columns of a forward, whatever places these are given.
+    """
+    text = model.config.get_text_config()
+    return float(text.floor_scale) if getattr(text, "attn_temperature_tuning", False) else math.inf
 
 
 def _check_against_full_forward(decoder: RaggedDecoder) -> None:
@@ -163,14 +180,14 @@ def _check_against_full_forward(decoder: RaggedDecoder) -> None:
     ends = np.array([length, length // 2 + 1])
     model.eval()
     try:
-        got = _read_in_three_steps(decoder, tokens, ends).float().log_softmax(-1)
+        got = _read_in_three_steps(decoder, tokens, ends)
         for row, end in enumerate(ends):
             ids = torch.from_numpy(tokens[row : row + 1, :end]).to(model.device)
             with torch.inference_mode():
                 want = model(input_ids=ids, use_cache=False).logits[0, -1]
-            off = float((got[row] - want.float().log_softmax(-1)).abs().max())
+            off = distance(got[row], want)
             if not off <= tolerance(want.dtype):
-                raise CannotDecode(f"log-probabilities are {off:.1e} from the full forward's")
+                raise CannotDecode(f"log-probabilities are {off:.1e} of the largest from the full forward's")
     except CannotDecode:
         raise
     except _PROBE_ERRORS as error:

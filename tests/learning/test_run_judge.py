@@ -57,6 +57,35 @@ def test_verdicts_are_the_servers_and_none_is_asked_for_twice(spec: str, tmp_pat
     assert (tmp_path / JOURNAL).is_file()
 
 
+class Keyed(Handler):
+    """An exact judge for those who bring the key."""
+
+    def do_POST(self) -> None:  # noqa: N802
+        if self.headers.get("Authorization") == "Bearer sk-right-key":
+            super().do_POST()
+        else:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+
+def test_a_run_without_its_key_gets_its_verdicts_when_it_is_resumed_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    labels: list[list[str]] = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keyed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        for key in ("sk-wrong-key", "sk-right-key"):
+            monkeypatch.setenv("OPENAI_API_KEY", key)
+            judge = opened(tmp_path, f"openai:oracle@http://127.0.0.1:{server.server_port}/v1")
+            labels.append([verdict.label for verdict in judge.judge(QUESTIONS)])
+            judge.close()
+        server.shutdown()
+    exact = [verdict.label for verdict in load_judge("oracle").judge(QUESTIONS)]
+    assert labels == [["invalid"] * len(QUESTIONS), exact]
+
+
 def test_canaries_damage_and_agreement_are_counted(spec: str, tmp_path: Path):
     many: list[Question] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(99)]
     judge = opened(tmp_path, f"committee:{spec},{spec}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from persona_env.remote.gate import Gate
 class Item:
     deaths: int = 0
     alone: bool = False
+    failed_at: float = math.inf
+    outlived: bool = False
 
 
 class Crowd:

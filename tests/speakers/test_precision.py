@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers as tf
 
-from persona_env.speakers.decoder import tolerance
+from persona_env.sb3.branches import reads_branches
 from persona_env.speakers.kv_cache import RaggedDecoder, make_decoder
 from persona_env.speakers.ragged_attention import attend
 from tests.speakers.families import FAMILIES, SHAPE, built
@@ -25,8 +25,18 @@ def test_a_model_of_double_precision_keeps_it(config: tf.PreTrainedConfig) -> No
         got = decoder.extend(ids, n)[0].log_softmax(-1)
         with torch.no_grad():
             want = [model(torch.tensor(row[:k])[None]).logits[0, -1] for row, k in zip(ids, n, strict=True)]
-        assert float((got - torch.stack(want).log_softmax(-1)).abs().max()) < tolerance(torch.float64)
+        assert float((got - torch.stack(want).log_softmax(-1)).abs().max()) < 1e-6
         n = n + 1
+
+
+def test_a_model_that_is_very_sure_reads_on_as_it_did_before() -> None:
+    """Training makes log-probabilities large and so their rounding, too; what a model reads must not change then."""
+    model = built(tf.LlamaConfig(**LARGER, tie_word_embeddings=False))
+    with torch.no_grad():
+        model.lm_head.weight *= 300.0
+        assert float(model(torch.arange(3, 20)[None]).logits.log_softmax(-1).abs().max()) > 300
+    assert isinstance(make_decoder(model, 2, 24), RaggedDecoder)
+    assert reads_branches(model)
 
 
 @pytest.mark.parametrize(("dtype", "worst"), [(torch.float32, 2e-6), (torch.float64, 1e-13), (torch.bfloat16, 2e-2)])

@@ -1,0 +1,89 @@
+"""What stable-baselines3 saves of a leashed policy comes back held to the same reference."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+from stable_baselines3 import PPO
+
+from persona_env.sb3 import as_sb3
+from persona_env.speakers.language_model import LanguageModel
+from tests.sb3.rollouts import make
+from tests.sb3.toys import ToyDialogues, tiny_llama
+
+
+def reference_log_probs(algorithm: Any, sample: Any) -> torch.Tensor:
+    return algorithm.policy.reference_log_probs(sample.observations, sample.actions)
+
+
+def trained(model: Any, envs: Any) -> Any:
+    return make(envs, model, learning_rate=1e-2, policy_kwargs=dict(reference="initial")).learn(128)
+
+
+def sampled(algorithm: Any) -> Any:
+    return next(algorithm.rollout_buffer.get(16))
+
+
+def test_a_live_models_initial_reference_is_saved_and_found_again(tmp_path: Path) -> None:
+    envs, model = as_sb3(ToyDialogues(4)), tiny_llama()
+    untrained = copy.deepcopy(model)
+    algorithm = trained(model, envs)
+    sample = sampled(algorithm)
+    want = reference_log_probs(algorithm, sample)
+    for time in range(2):  # what was loaded can be saved and loaded again
+        algorithm.save(tmp_path / f"{time}.zip")
+        algorithm: Any = PPO.load(tmp_path / f"{time}.zip", env=envs, device="cpu")
+        assert torch.equal(reference_log_probs(algorithm, sample), want)
+        for weight, before, now in zip(
+            algorithm.policy.reference.model.parameters(),
+            untrained.parameters(),
+            algorithm.policy.lm.parameters(),
+            strict=True,
+        ):
+            assert torch.equal(weight, before)
+            assert not weight.requires_grad
+            assert not torch.equal(weight, now)
+        algorithm.learn(128, reset_num_timesteps=False)
+
+
+def test_so_is_a_language_models(tmp_path: Path) -> None:
+    import gymnasium as gym
+
+    speaker = LanguageModel.load("tiny")
+    envs = as_sb3(gym.make_vec("persona_env/PatientTokens-v0", num_envs=2, max_lines=1, simulator=speaker))
+    algorithm = trained(speaker, envs)
+    algorithm.save(tmp_path / "all.zip")
+    loaded = PPO.load(tmp_path / "all.zip", env=envs, device="cpu")
+    sample = sampled(algorithm)
+    assert torch.equal(reference_log_probs(loaded, sample), reference_log_probs(algorithm, sample))
+
+
+def test_a_model_that_was_trained_before_is_held_to_what_it_is_now() -> None:
+    envs, model = as_sb3(ToyDialogues(4)), tiny_llama()
+    first = trained(model, envs)
+    for again in (model, copy.deepcopy(model)):
+        second = make(envs, again, policy_kwargs=dict(reference="initial"))
+        for weight, now, old in zip(
+            second.policy.reference.model.parameters(),
+            again.parameters(),
+            first.policy.reference.model.parameters(),
+            strict=True,
+        ):
+            assert torch.equal(weight, now)
+            assert not torch.equal(weight, old)
+
+
+def test_what_is_kept_for_saving_holds_no_memory_of_its_own() -> None:
+    import gc
+    import weakref
+
+    model = tiny_llama()
+    algorithm = make(ToyDialogues(2), model, policy_kwargs=dict(reference="initial"))
+    reference = weakref.ref(algorithm.policy.reference.model)
+    del algorithm
+    gc.collect()
+    assert reference() is None
+    assert not [name for name in model.state_dict() if name not in tiny_llama().state_dict()]

@@ -1,0 +1,100 @@
+"""Wrappers of others, under the bridge and over it, change nothing but what they are for."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from stable_baselines3.common.vec_env import VecNormalize
+
+from persona_env.sb3 import TokenObservation, as_sb3
+from tests.sb3.rollouts import collect, make, random_values
+from tests.sb3.toys import END, ToyDialogues, tiny_llama
+
+
+def normalised(envs: ToyDialogues) -> VecNormalize:
+    """stable-baselines3's wrapper, which copies each observation, told to leave all figures as they are."""
+    return VecNormalize(as_sb3(envs), norm_obs=False, norm_reward=False)
+
+
+def test_gymnasiums_statistics_stand_in_the_rows_that_ended() -> None:
+    bridge = as_sb3(RecordEpisodeStatistics(ToyDialogues(3, lines=1)))
+    bridge.reset()
+    bridge.step(np.array([2, 3, 3]))
+    _, _, dones, infos = bridge.step(np.array([END, 3, END]))
+    assert dones.tolist() == [True, False, True]
+    assert (infos[0]["episode"]["r"], infos[0]["episode"]["l"]) == (0.5, 2)
+    assert infos[2]["episode"]["r"] == 0
+    assert infos[0]["episode"]["t"] >= 0
+    assert "episode" not in infos[1]
+    assert "episode" not in infos[0].get("reset_info", {})
+
+
+def test_what_stable_baselines3_logs_of_the_episodes_is_gymnasiums() -> None:
+    envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=4, max_lines=1, max_tokens=4)
+    algorithm = make(as_sb3(RecordEpisodeStatistics(envs)), "tiny")
+    algorithm.learn(128)
+    ended = [episode["l"] for episode in algorithm.ep_info_buffer]
+    assert ended
+    assert all(1 <= length <= 5 for length in ended)
+
+
+def test_an_entry_in_an_entry_stands_in_the_rows_that_its_own_mask_names() -> None:
+    def counted(length: int) -> gym.Env[Any, Any]:
+        return gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1", max_episode_steps=length))
+
+    envs = gym.vector.SyncVectorEnv([lambda: counted(2), lambda: counted(3)], autoreset_mode=AutoresetMode.SAME_STEP)
+    bridge = as_sb3(envs)
+    bridge.reset()
+    bridge.step(np.array([1, 1]))
+    _, _, dones, infos = bridge.step(np.array([1, 1]))
+    assert dones.tolist() == [True, False]
+    assert (infos[0]["episode"]["r"], infos[0]["episode"]["l"]) == (2, 2)
+    assert "episode" not in infos[1]
+    bridge.close()
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, TokenObservation.copy])
+def test_a_copy_of_an_observation_knows_what_it_is_told_later(copied: Any) -> None:
+    bridge = as_sb3(ToyDialogues(2, asks=1, max_tokens=3, outside=1))
+    first = bridge.reset()
+    other = copied(first)
+    assert not np.may_share_memory(first, other)
+    second, *_ = bridge.step(np.array([END, 5]))
+    assert isinstance(other, TokenObservation)
+    assert isinstance(second, TokenObservation)
+    assert other.probing is first.probing
+    assert sorted(other.cut_off) == sorted(first.cut_off) == [0, 1]
+    assert other.following is second
+    assert copied(second).probing is second.probing
+
+
+def test_a_part_of_an_observation_has_marks_of_its_own() -> None:
+    first = as_sb3(ToyDialogues(2)).reset()
+    for part in (first[::-1], first[:1], first + 0):
+        assert isinstance(part, TokenObservation)
+        assert part.probing is None
+    assert not hasattr(np.asarray(first), "probing")
+
+
+@pytest.mark.parametrize(("asks", "outside"), [(0, 7), (1, None), (1, 7)])
+def test_a_wrapper_that_copies_observations_costs_no_question_and_no_bootstrap(asks: int, outside: int | None) -> None:
+    found = []
+    for wrapped in (as_sb3, normalised):
+        algorithm = make(wrapped(ToyDialogues(4, asks=asks, outside=outside, lines=9, context=192)), tiny_llama())
+        random_values(algorithm)
+        algorithm.policy.value_head.level += 5
+        torch.manual_seed(0)
+        collect(algorithm)
+        found.append(algorithm.rollout_buffer)
+    plain, copies = found
+    assert bool(plain.outside.any()) == bool(outside)
+    assert bool(plain.answers.any()) == bool(asks)
+    for name in ("actions", "answers", "outside", "unfinished", "rewards", "advantages", "returns"):
+        assert (getattr(plain, name) == getattr(copies, name)).all(), name
