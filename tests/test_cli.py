@@ -230,6 +230,7 @@ def test_ctrl_c_in_a_benchmark_names_its_folder_and_how_to_go_on(tmp_path: Path)
     assert (running.returncode, errors) == (130, said)
 
 
+@pytest.mark.usefixtures("foreground")
 def test_ctrl_c_while_a_run_is_shown_names_its_folder_and_how_to_go_on(finished: Path, monkeypatch, capsys):
     class Interrupted(io.StringIO):
         """As if somebody lost patience while the table was written."""
@@ -239,11 +240,7 @@ def test_ctrl_c_while_a_run_is_shown_names_its_folder_and_how_to_go_on(finished:
             return len(text)
 
     monkeypatch.setattr(sys, "stdout", Interrupted())
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        assert run(["train", "--resume", finished], monkeypatch) == 130
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert run(["train", "--resume", finished], monkeypatch) == 130
     assert capsys.readouterr().err == f"persona-env: interrupted; go on with: persona-env train --resume {finished}\n"
 
 

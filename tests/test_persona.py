@@ -1,5 +1,7 @@
 """A persona can be written with lists, and is the same."""
 
+from typing import Any, cast
+
 import pytest
 
 from persona_env.persona import Fact, Persona, QAItem
@@ -7,7 +9,8 @@ from persona_env.persona import Fact, Persona, QAItem
 
 def test_lists_become_tuples_so_that_a_persona_can_be_looked_up():
     ann = ("p", "patient", "Ann", "You are Ann.")
-    listed = Persona(*ann, [Fact("a", "b")], ["pet"], [QAItem("Ann", ["Name?"], [], [])])
+    lists: Any = ([Fact("a", "b")], ["pet"], [QAItem("Ann", *cast("Any", (["Name?"], [], [])))])
+    listed = Persona(*ann, *lists)
     tupled = Persona(*ann, (Fact("a", "b"),), ("pet",), (QAItem("Ann", ("Name?",)),))
     assert listed == tupled
     assert {listed: 1}[tupled] == 1
@@ -15,6 +18,6 @@ def test_lists_become_tuples_so_that_a_persona_can_be_looked_up():
 
 def test_a_text_in_place_of_a_list_is_refused():
     with pytest.raises(ValueError, match=r"^Expected wordings to be a list, got the text 'Name\?': put it into one"):
-        QAItem("Ann", "Name?")
+        QAItem("Ann", cast("Any", "Name?"))
     with pytest.raises(ValueError, match=r"^Expected hidden to be a list, got the text 'pet'"):
-        Persona("p", "patient", "Ann", "You are Ann.", hidden="pet")
+        Persona("p", "patient", "Ann", "You are Ann.", hidden=cast("Any", "pet"))

@@ -69,8 +69,8 @@ def test_the_computed_context_has_room_for_the_reply_that_opens_the_dialogue(max
 def test_the_computed_context_has_room_for_the_wordings_of_evaluation():
     item = QAItem("four hours", ("Sleep?",), held_out_wordings=("How long do you sleep? " * 9,))
     ann = Persona("p1", "patient", "Ann", "You are Ann.", questions=(item,))
-    env = make(TOKENS, personas=[ann], task_agent=Silent(), max_lines=1, max_tokens=4, context=None)
-    env = pw.QuestionAnswerReward(env, every=1, held_out=True)
+    inside = make(TOKENS, personas=[ann], task_agent=Silent(), max_lines=1, max_tokens=4, context=None)
+    env: Any = pw.QuestionAnswerReward(inside, every=1, held_out=True)
     env.reset(seed=0)
     over = False
     while not over:

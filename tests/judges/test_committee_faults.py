@@ -144,6 +144,7 @@ def test_a_member_that_fails_ends_the_others():
         assert time.monotonic() - start < 20, "the members' deadline is 60 s"
 
 
+@pytest.mark.usefixtures("foreground")
 def test_ctrl_c_ends_a_committee_at_once():
     pressed = list[float]()
 

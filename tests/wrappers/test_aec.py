@@ -1,4 +1,5 @@
 import warnings
+from typing import Any
 
 import pytest
 from pettingzoo import AECEnv
@@ -129,7 +130,7 @@ def test_an_environment_of_other_agents_is_refused():
 
 
 def test_what_was_paid_is_part_of_a_snapshot():
-    env = pw.aec.RepetitionPenalty(pw.aec.PromptToLineReward(aec_env()), weight=0.25)
+    env: Any = pw.aec.RepetitionPenalty(pw.aec.PromptToLineReward(aec_env()), weight=0.25)
     env.reset(seed=0)
     for text in ("How are you?", "I'd rather not say.", "Hm?", "I'd rather not say.", "Well?"):
         env.step(text)
@@ -167,7 +168,7 @@ def test_a_wrapper_in_between_that_changes_rewards_is_paid_on_top():
 
 
 def test_the_parallel_form_goes_on_from_a_restored_point():
-    env = ParallelDialogue(pw.aec.CopyPenalty(aec_env(max_lines=1)))
+    env: Any = ParallelDialogue(pw.aec.CopyPenalty(aec_env(max_lines=1)))
     env.reset(seed=0)
     state = env.unwrapped.snapshot()
     both = dict.fromkeys(env.possible_agents, "Hm.")

@@ -8,7 +8,6 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -287,15 +286,7 @@ def test_an_interrupt_in_the_generation_interrupts_the_judge():
     assert nobody_judges()
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C as in the foreground: what a shell starts in the background ignores it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.usefixtures("foreground")
 def test_ctrl_c_while_a_served_judge_hangs_ends_the_step_at_once():
     with FaultServer(lambda call: hang) as server:
         envs = pw.vector.PromptToLineReward(dialogues(), f"openai:{server.spec}")

@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -167,9 +168,10 @@ def test_questions_are_asked_in_dialogues_that_gymnasium_itself_begins():
 
 @pytest.mark.parametrize("lines", [3, 24])
 def test_one_question_a_dialogue_is_asked_anywhere_in_it(lines):
-    sync = SyncVectorEnv([lambda: gym_env(max_lines=lines)] * 2)
-    assert pw.vector.QuestionAnswerReward(sync).cashier.terms[0].metric.interviewer.within == lines
-    assert pw.QuestionAnswerReward(Seat(aec_env(max_lines=lines))).cashier.terms[0].metric.interviewer.within == lines
+    sync = pw.vector.QuestionAnswerReward(SyncVectorEnv([lambda: gym_env(max_lines=lines)] * 2))
+    for paid in (sync, pw.QuestionAnswerReward(Seat(aec_env(max_lines=lines)))):
+        term: Any = paid.cashier.terms[0]
+        assert term.metric.interviewer.within == lines
 
 
 def test_where_the_lines_of_a_dialogue_are_not_known_they_must_be_given():
