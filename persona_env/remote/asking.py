@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import Callable
@@ -37,8 +36,6 @@ class _Item:
     refused: int = 0
     deaths: int = 0
     alone: bool = False
-    failed_at: float = math.inf
-    outlived: bool = False
     last_text: str = ""
     same: int = 0
 
@@ -105,13 +102,6 @@ class Asking:
         if self._longest is not None and request.characters > self._longest:
             return TooLong(f"the prompt has {request.characters} characters, more than {self._longest}: not sent")
         item = _Item(request.body(self._model), request.max_tokens)
-        self._breaker.asked.add(item)
-        try:
-            return await self._until_over(item, accept)
-        finally:
-            self._breaker.asked.discard(item)
-
-    async def _until_over(self, item: _Item, accept: Callable[[ChatReply], None] | None) -> ChatReply | RemoteFault:
         while True:
             try:
                 return await self._attempt(item, accept)

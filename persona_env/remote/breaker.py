@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -14,14 +13,13 @@ from persona_env.remote.faults import (
     TimedOut,
     Unavailable,
     Unreachable,
-    Unserved,
 )
 
 __all__ = ["ALONE", "Breaker", "Item"]
 
 ALONE = 2
 _PROBE, _SOON = 1.05, 0.1
-_IN_A_ROW, _OF_ONE, _OF_THEM = 20, 10, 8
+_IN_A_ROW, _OF_THEM = 20, 8
 
 
 class Item(Protocol):
@@ -30,25 +28,17 @@ class Item(Protocol):
     Attributes:
         deaths: How often the server went down while this was in flight; above `ALONE`, with this alone.
         alone: Whether nothing else was in flight when it was sent last.
-        failed_at: When it failed last; infinite where it never did.
-        outlived: Whether the server replied to something else between two failures of this.
     """
 
     deaths: int
     alone: bool
-    failed_at: float
-    outlived: bool
 
 
 class Breaker:
     """Says whether a request may be sent; knows no clock but what it is told.
 
     The server is down once a connection cannot be had, or 20 calls in a row failed that asked 8 different
-    things, or all that is asked where that is less (10 calls of a single one are enough); it is up again with
-    the first reply of any kind, or once it listens again. What fails while others are answered is no sign of it.
-
-    Few that fail may be the cause themselves: when patience ends they are put aside, and the next one is tried.
-    If that was asked later and fails for as long, the server is unavailable.
+    things; it is up again with the first reply of any kind, or once it listens again.
 
     What broke before there was no connection any more is suspected. Many are, and all but one by chance, so
     that the first two outages only make a suspect be asked alone. Who goes down with the server then, as the
@@ -58,9 +48,6 @@ class Breaker:
         name: What the server is called in messages.
         patience: Seconds that it may be down.
         tell: Called about once a second with the seconds that it has been down.
-
-    Attributes:
-        asked: All that wait for a reply, whether they are in flight or not; kept by who asks.
     """
 
     def __init__(self, name: str, patience: float, tell: Callable[[float], None]):
@@ -68,10 +55,7 @@ class Breaker:
         self._down_since: float | None = None
         self._next_probe = self._next_told = 0.0
         self._gone, self._in_a_row = False, 0
-        self.asked = set[Item]()
         self._failing = set[Item]()
-        self._answered = -math.inf
-        self._aside = set[Item]()
         self._suspects = dict[Item, float]()
         self._blamed = set[Item]()
 
@@ -89,7 +73,6 @@ class Breaker:
 
         Raises:
             Unavailable: If the server has been down for longer than `patience`.
-            Unserved: If it has, but may be up for others.
             Quarantined: If the item is the one to blame.
         """
         if item.deaths > ALONE:
@@ -98,21 +81,13 @@ class Breaker:
         if since is None:
             return 0.0
         if now - since > self._patience:
-            self._give_up(item, now - since)
+            raise Unavailable(
+                f"Expected {self._name} to be up, got no reply for {now - since:.0f} s: start it, then resume."
+            )
         if now >= self._next_told:
             self._next_told = now + 1.0
             self._tell(now - since)
         return max(self._next_probe - now, 0.0)
-
-    def _give_up(self, item: Item, waited: float) -> None:
-        """Ends the wait for the server, or for an item that may be the cause; else the item is the next to try it."""
-        if self._gone or len(self._failing) >= _OF_THEM or not self._aside <= self._failing:
-            raise Unavailable(
-                f"Expected {self._name} to be up, got no reply for {waited:.0f} s: start it, then resume."
-            )
-        if item in self._failing:
-            self._aside.add(item)
-            raise Unserved(f"the server failed with this for {waited:.0f} s; put aside")
 
     def sent(self, now: float) -> None:
         """Notes that a request is sent now."""
@@ -120,8 +95,6 @@ class Breaker:
 
     def succeeded(self, sent: float) -> None:
         """Notes that the server replied, if only to refuse, to what was sent at a moment."""
-        self._answered = max(self._answered, sent)
-        self._aside.clear()
         self._close()
         if self._suspects:  # it has survived those that broke before
             self._suspects = {suspect: broke for suspect, broke in self._suspects.items() if broke > sent}
@@ -148,26 +121,17 @@ class Breaker:
     def _failed_while_up(self, broke: bool, item: Item, now: float) -> bool:
         self._in_a_row += 1
         self._failing.add(item)
-        item.outlived |= item.failed_at < self._answered
-        item.failed_at = now
         if broke:
             self._suspects[item] = now
         if broke and item.alone:  # whether it is down must be known before another one breaks
             self._open(now, _SOON)
             self._gone = True
-        elif self._in_a_row >= min(_IN_A_ROW, _OF_ONE * len(self._failing)) and self._is_outage():
+        elif self._in_a_row >= _IN_A_ROW and len(self._failing) >= _OF_THEM:
             self._open(now, _PROBE)
         return True
 
-    def _is_outage(self) -> bool:
-        """Whether so many items fail, or all that there are, that it cannot well be because of them."""
-        if len(self._failing) >= _OF_THEM:
-            return True
-        return self.asked <= self._failing and not all(item.outlived for item in self._failing)
-
     def _failed_while_down(self, broke: bool, item: Item, now: float) -> bool:
         if not self._gone:
-            self._failing.add(item)
             return False
         if broke and not self._suspects:  # it may have gone down with this one: the next shows
             self._suspects[item], self._next_probe = now, now + _SOON

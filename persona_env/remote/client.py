@@ -38,8 +38,7 @@ class ChatClient:
         attempts: How often one thing is asked; waiting for a server that is down, or that asks for patience,
             does not count. The same reply four times in a row that `accept` does not take is enough, too.
         max_in_flight: How many calls may be in flight, over all threads.
-        patience: Seconds that a server may be down before it counts as unavailable; where it fails with fewer
-            than 8 different prompts, these are put aside first, and the next ones have as long.
+        patience: Seconds without a reply after which the server counts as unavailable.
         longest: The most characters of a prompt (a token has 3 to 4 in English); a longer one is not sent.
         on_wait: Called about once a second, in the client's thread, with the seconds waited so far for a
             server that is down; may be set later.

@@ -20,7 +20,6 @@ __all__ = [
     "TooLong",
     "Unavailable",
     "Unreachable",
-    "Unserved",
 ]
 
 
@@ -110,12 +109,6 @@ class TooLong(RemoteFault):
 
 class Quarantined(RemoteFault):
     """The request went down with the server more than once; it is not sent again."""
-
-    again = False
-
-
-class Unserved(RemoteFault):
-    """The server failed with this, and had nothing else to answer, for as long as one was ready to wait."""
 
     again = False
 

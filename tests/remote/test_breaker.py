@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
 
 from persona_env.remote.breaker import ALONE, Breaker
-from persona_env.remote.faults import (
-    BadReply,
-    NoConnection,
-    Quarantined,
-    ServerError,
-    Unavailable,
-    Unreachable,
-    Unserved,
-)
+from persona_env.remote.faults import BadReply, NoConnection, Quarantined, ServerError, Unavailable, Unreachable
 
 
 @dataclass(eq=False)
 class Item:
     deaths: int = 0
     alone: bool = False
-    failed_at: float = math.inf
-    outlived: bool = False
 
 
 def breaker(patience: float = 60.0, tell: Callable[[float], None] = lambda seconds: None) -> Breaker:
@@ -133,76 +122,12 @@ def test_a_server_error_after_an_outage_means_that_it_listens():
     assert not told.is_down
 
 
-def fail_in_turn(told: Breaker, found: list[Item], calls: int, start: float = 0.0) -> None:
-    for call in range(calls):
-        told.failed(ServerError("failed", 502), found[call % len(found)], start + call, start + call + 0.5)
-
-
-def test_failures_in_a_row_of_many_items_are_an_outage_but_not_those_of_a_few_among_many():
+def test_failures_in_a_row_of_many_items_are_an_outage_but_not_those_of_a_few():
     for number, expected in ((7, False), (8, True)):
         told, found = breaker(), items(number)
-        told.asked.update(found, items(30))
-        fail_in_turn(told, found, 20)
+        for call in range(20):
+            told.failed(ServerError("failed", 500), found[call % number], call, call)
         assert told.is_down is expected
-
-
-@pytest.mark.parametrize(("number", "calls"), [(1, 10), (2, 20), (7, 20)])
-def test_failures_in_a_row_of_all_that_is_asked_are_an_outage_however_few_that_is(number: int, calls: int):
-    told, found = breaker(), items(number)
-    told.asked.update(found)
-    fail_in_turn(told, found, calls - 1)
-    assert not told.is_down
-    fail_in_turn(told, found[(calls - 1) % number :], 1)
-    assert told.is_down
-
-
-def test_those_that_failed_while_the_server_answered_others_are_no_outage_once_they_are_the_last():
-    told, found = breaker(), items(3)
-    told.asked.update(found)
-    fail_in_turn(told, found, 3)
-    told.succeeded(sent=4.0)
-    fail_in_turn(told, found, 100, start=5.0)
-    assert not told.is_down
-
-
-def test_a_reply_to_what_was_sent_before_a_failure_says_nothing_of_it():
-    told, found = breaker(), items(1)
-    told.asked.update(found)
-    fail_in_turn(told, found, 1)
-    told.succeeded(sent=0.2)
-    fail_in_turn(told, found, 10, start=1.0)
-    assert told.is_down
-
-
-def test_a_few_are_put_aside_when_patience_ends_and_the_next_is_tried_before_the_server_is_given_up():
-    told, (first, second, third, fourth) = breaker(patience=60.0), items(4)
-    told.asked.update((first, second))
-    fail_in_turn(told, [first, second], 20)
-    for item in (first, second):
-        assert told.delay(item, 79.0) < 2
-        with pytest.raises(Unserved, match=r"failed with this for 6\d s"):
-            told.delay(item, 80.0)
-    told.asked.clear()
-    told.asked.add(third)
-    assert told.delay(third, 80.5) == 0
-    told.failed(ServerError("failed", 502), third, 80.5, 80.6)
-    with pytest.raises(Unserved):
-        told.delay(third, 80.6)
-    told.reset()
-    told.asked.clear()
-    told.asked.add(fourth)
-    fail_in_turn(told, [fourth], 10, start=100.0)
-    with pytest.raises(Unavailable, match="start it, then resume"):
-        told.delay(fourth, 171.0)
-
-
-def test_after_a_reply_what_was_put_aside_is_forgotten():
-    told, (first, second) = breaker(patience=60.0), items(2)
-    for item, start in ((first, 0.0), (second, 100.0)):
-        fail_in_turn(told, [item], 10, start)
-        with pytest.raises(Unserved):
-            told.delay(item, start + 80.0)
-        told.succeeded(start + 90.0)
 
 
 def test_one_probe_goes_out_a_second_until_any_reply_comes():

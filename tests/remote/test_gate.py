@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 from dataclasses import dataclass
 
@@ -17,8 +16,6 @@ from persona_env.remote.gate import Gate
 class Item:
     deaths: int = 0
     alone: bool = False
-    failed_at: float = math.inf
-    outlived: bool = False
 
 
 class Crowd:

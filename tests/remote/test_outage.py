@@ -7,9 +7,9 @@ import time
 import pytest
 
 from persona_env.remote.client import ChatClient, ChatReply, Endpoint
-from persona_env.remote.faults import Quarantined, RemoteFault, RunEnded, Unavailable, Unreachable, Unserved
+from persona_env.remote.faults import Quarantined, RemoteFault, RunEnded, Unavailable
 from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import Behaviour, Call, FaultServer, Wire, reset, status, well
+from tests.remote.fault_server import Behaviour, Call, FaultServer, Wire, status, well
 
 
 def free_port() -> int:
@@ -67,45 +67,6 @@ def test_a_server_that_fails_everything_for_a_while_costs_nobody_an_attempt_too_
         with client(server, attempts=4) as asked:
             assert outcomes(asked.complete(requests(100))) == {"right": 100}
         assert len(server.calls) < 100 + 40
-
-
-@pytest.mark.parametrize(
-    ("behaviour", "seconds"), [(reset, 8.0), pytest.param(status(502), 40.0, marks=pytest.mark.slow)]
-)
-@pytest.mark.parametrize("number", [1, 2])
-def test_a_server_that_restarts_behind_a_proxy_is_waited_for_by_one_as_by_many(
-    number: int, behaviour: Behaviour, seconds: float
-):
-    told, well_from = list[float](), time.monotonic() + seconds
-    with FaultServer(lambda call: well if time.monotonic() > well_from else behaviour) as server:
-        with client(server, on_wait=told.append) as asked:
-            assert outcomes(asked.complete(requests(number))) == {"right": number}
-        assert told
-
-
-def test_one_that_always_breaks_waits_no_longer_than_patience_and_the_next_ones_are_asked():
-    with (
-        FaultServer(lambda call: reset if call.prompt == "line 0" else well) as server,
-        client(server, max_in_flight=1, patience=1.0) as asked,
-    ):
-        assert outcomes(asked.complete(requests(20))) == {"Unserved": 1, "right": 19}
-
-
-def test_two_in_a_row_that_break_for_as_long_as_patience_lasts_end_the_run():
-    with FaultServer(lambda call: reset) as server, client(server, patience=0.5) as asked:
-        assert isinstance(asked.complete(requests(1))[0], Unserved)
-        with pytest.raises(Unavailable, match="start it, then resume"):
-            asked.complete(requests(1))
-
-
-def test_a_few_that_break_among_many_are_put_aside_without_a_wait():
-    with (
-        FaultServer(lambda call: reset if call.prompt in ("line 3", "line 4") else well) as server,
-        client(server, patience=5.0) as asked,
-    ):
-        replies = asked.complete(requests(60))
-    assert [place for place, reply in enumerate(replies) if isinstance(reply, Unreachable)] == [3, 4]
-    assert sum(isinstance(reply, ChatReply) for reply in replies) == 58
 
 
 @pytest.mark.parametrize(("wait", "patience"), [({}, 1.0), ({"retry_after": "86400"}, 600.0)])
