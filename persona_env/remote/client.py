@@ -8,6 +8,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -75,7 +76,10 @@ class ChatClient:
             )
         self.endpoint, self.on_wait = endpoint, on_wait
         self.max_in_flight = max_in_flight
-        self._settings = {"deadline": deadline, "attempts": attempts, "patience": patience, "longest": longest}
+        self._again = partial(
+            ChatClient, endpoint, deadline=deadline, attempts=attempts, max_in_flight=max_in_flight,
+            patience=patience, longest=longest,
+        )  # fmt: skip
         told = weakref.WeakMethod(self._tell)
         self._asking = Asking(endpoint, deadline, attempts, max_in_flight, patience, longest, _weakly(told))
         self._thread = LoopThread()
@@ -144,8 +148,8 @@ class ChatClient:
     def __deepcopy__(self, memo: dict[int, Any]) -> ChatClient:
         return self  # an environment's spec copies its arguments: connections are shared, not copied
 
-    def __reduce__(self) -> tuple[Callable[..., ChatClient], tuple[Any, ...]]:
-        return _made, (self.endpoint, self._settings | {"max_in_flight": self.max_in_flight})
+    def __reduce__(self) -> tuple[Callable[[], ChatClient], tuple[()]]:
+        return self._again, ()
 
     def _forked(self) -> None:
         self._thread.forked()
@@ -158,10 +162,6 @@ class ChatClient:
 
 
 _clients = weakref.WeakSet[ChatClient]()
-
-
-def _made(endpoint: Endpoint, settings: dict[str, Any]) -> ChatClient:
-    return ChatClient(endpoint, **settings)
 
 
 def _in_child() -> None:

@@ -347,21 +347,19 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: _Options) -> 
     """
     scaling, softcap, sinks = options
     (batch, steps, heads, dim), group = q.shape, q.shape[2] // k.shape[1]
+    q = q.unflatten(2, (-1, group)).permute(0, 2, 3, 1, 4).reshape(batch, -1, group * steps, dim)
+    if group > 1 and steps > 1:
+        mask = mask[:, :, None].expand(-1, -1, group, -1, -1).flatten(2, 3)
     mask = mask.to(q.dtype)
-    by_hand = scaling or dim**-0.5, softcap, sinks
-    if steps == 1:
-        q = q.reshape(batch, -1, group, dim)
-        if q.device.type == "cpu" and q.dtype == torch.float32:  # torch's kernel is made for many queries a row
-            return _attend_by_hand(q, k, v, mask, by_hand).reshape(batch, 1, heads, -1)
+    # torch's kernel is made for many queries a row
+    is_slow = steps == 1 and q.device.type == "cpu" and q.dtype == torch.float32
+    if is_slow or softcap is not None or sinks is not None:
+        out = _attend_by_hand(q, k, v, mask, (scaling or dim**-0.5, softcap, sinks))
     else:
-        q = q.unflatten(2, (-1, group)).permute(0, 2, 3, 1, 4).reshape(batch, -1, group * steps, dim)
-        if group > 1:
-            mask = mask[:, :, None].expand(-1, -1, group, -1, -1).flatten(2, 3)
-    if softcap is None and sinks is None:
         sdpa = torch.nn.functional.scaled_dot_product_attention
         out = sdpa(q, k, v, attn_mask=mask, scale=scaling)
-    else:
-        out = _attend_by_hand(q, k, v, mask, by_hand)
+    if steps == 1:
+        return out.reshape(batch, 1, heads, -1)
     return out.unflatten(2, (group, steps)).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 

@@ -14,7 +14,8 @@ import json
 import time
 
 from persona_env.remote.client import ChatClient, ChatReply, ChatRequest, Endpoint
-from tests.remote.fault_server import fault_process, right_answer
+from tests.remote.behaviours import right_answer
+from tests.remote.fault_server import fault_process
 
 VERDICTS, IN_FLIGHT, LATENCY = 4000, 64, 0.05
 

@@ -22,7 +22,8 @@ from persona_env.remote.chat import Usage
 from persona_env.remote.client import ChatClient
 from persona_env.remote.endpoint import Endpoint
 from persona_env.remote.faults import Unavailable
-from tests.remote.fault_server import Behaviour, Call, FaultServer, Wire, completion, hang, status
+from tests.remote.behaviours import Behaviour, Call, Wire, completion, hang, status
+from tests.remote.fault_server import FaultServer
 
 ASKED = [LineVsHistory("patient", f"I sleep {i} hours.", (f"I never sleep {i}.",)) for i in range(8)]
 DEAD = "http://127.0.0.1:9/v1"

@@ -13,7 +13,8 @@ from persona_env.judges.remote import RemoteAsker
 from persona_env.judges.store import VerdictStore
 from persona_env.remote.client import ChatClient
 from persona_env.remote.endpoint import Endpoint
-from tests.remote.fault_server import BAD_BODIES, BOMBS, Behaviour, FaultServer, cut_off, hang, reset, status
+from tests.remote.behaviours import BAD_BODIES, BOMBS, Behaviour, cut_off, hang, reset, status
+from tests.remote.fault_server import FaultServer
 
 ASKED = [LineVsHistory("patient", "I sleep four hours.", ("I sleep well.",))]
 CAME = {"another form": None, "gzip bomb": BOMBS["gzip bomb"], "HTML": BAD_BODIES["HTML"]}

@@ -21,7 +21,8 @@ from persona_env.persona import Persona
 from persona_env.world import personas
 from persona_wrappers.cashier import SharedJudge
 from tests.judges.askers import TextAsker
-from tests.remote.fault_server import FaultServer, hang, well
+from tests.remote.behaviours import hang, well
+from tests.remote.fault_server import FaultServer
 
 SPEC = "openai:m@http://127.0.0.1:9/v1"
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")

@@ -1,4 +1,4 @@
-"""A small log in the released format, made up for the tests, and where the real ones lie."""
+"""Small logs in the released format and in ours, made up for the tests, and where the real ones lie."""
 
 import copy
 import json
@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from persona_env.conversation import Conversation
+from persona_env.logs import LoggedDialogue, LoggedReply, LoggedScore
+from persona_env.persona import Fact, Persona, QAItem
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "consistent_llms"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"the real logs are not here: {DATA}")
@@ -70,6 +74,30 @@ EDUCATION: dict[str, Any] = {
     "P2": "As a college student, I ask for examples.",
     "conversation": [[0, "Teacher: Bread rises.\n"], [1, "Student: Why?\n"]],
 }
+
+
+ANN = Persona(
+    "patient/1",
+    "patient",
+    "Ann",
+    "You are Ann. You sleep four hours.",
+    facts=(Fact("sleep", "four", "You sleep four hours."),),
+    hidden=("pet",),
+    questions=(QAItem("four hours", ("How long do you sleep?",), ("Your nights?",), ("four hours", "eight"), "sleep"),),
+    scene="It is Monday.",
+)
+TALK = Conversation(ANN, id="run/7").heard("How do you sleep?").said("Four: no more.").heard("Oh.").said("Yes.")
+JUDGED = LoggedDialogue.of(
+    TALK,
+    [
+        LoggedReply("prompt_to_line", 1, "NO", "consistent", probability=0.75),
+        LoggedReply("line_to_line", 3, "[0]", "inconsistent", (0,), "says otherwise"),
+        LoggedReply(
+            "question_answer", 3, "YES", "consistent", question="How?", gold="well", answer="Well", choices=("a",)
+        ),
+    ],
+    [LoggedScore("P2", "prompt_to_line", 0.5)],
+)
 
 
 def changed(dialogue: dict[str, Any], **fields: Any) -> dict[str, Any]:

@@ -9,30 +9,7 @@ from hypothesis import strategies as st
 from persona_env.conversation import Conversation, Message
 from persona_env.logs import LogError, LoggedDialogue, LoggedReply, LoggedScore, iter_logs, load_logs, save_logs
 from persona_env.persona import Fact, Persona, QAItem
-from tests.logs.invented import CHATTING, EDUCATION, THERAPY, written
-
-ANN = Persona(
-    "patient/1",
-    "patient",
-    "Ann",
-    "You are Ann. You sleep four hours.",
-    facts=(Fact("sleep", "four", "You sleep four hours."),),
-    hidden=("pet",),
-    questions=(QAItem("four hours", ("How long do you sleep?",), ("Your nights?",), ("four hours", "eight"), "sleep"),),
-    scene="It is Monday.",
-)
-TALK = Conversation(ANN, id="run/7").heard("How do you sleep?").said("Four: no more.").heard("Oh.").said("Yes.")
-JUDGED = LoggedDialogue.of(
-    TALK,
-    [
-        LoggedReply("prompt_to_line", 1, "NO", "consistent", probability=0.75),
-        LoggedReply("line_to_line", 3, "[0]", "inconsistent", (0,), "says otherwise"),
-        LoggedReply(
-            "question_answer", 3, "YES", "consistent", question="How?", gold="well", answer="Well", choices=("a",)
-        ),
-    ],
-    [LoggedScore("P2", "prompt_to_line", 0.5)],
-)
+from tests.logs.invented import CHATTING, EDUCATION, JUDGED, TALK, THERAPY, written
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 words = texts.filter(str.strip)

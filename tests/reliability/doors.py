@@ -32,7 +32,7 @@ from persona_env.learning.checkpoint import Checkpoints
 from persona_env.learning.plain import Plain
 from persona_env.learning.run_folder import RunFolder
 from persona_env.learning.settings import Settings, parse_budget, parse_rewards, read_config
-from persona_env.logs import LoggedDialogue, LoggedReply, load_logs, load_personas, save_logs, save_personas
+from persona_env.logs import load_logs, load_personas, save_logs, save_personas
 from persona_env.logs.synthetic_persona_chat import COLUMNS, load_dialogues
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.remote.body import Body
@@ -43,26 +43,9 @@ from persona_env.report.audit import audit_log
 from persona_env.spaces import Utterance
 from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
-from tests.logs.invented import CHATTING, EDUCATION, THERAPY
+from tests.logs.invented import ANN, CHATTING, EDUCATION, JUDGED, TALK, THERAPY
 from tests.logs.test_dnli import ROW
 from tests.speakers.small import CHATML, LEAD_SPACE, NO_OPENING, THINKING, tokenizer
-
-_ANN = Persona(
-    *("p1", "patient", "Ann", "You are Ann. You sleep four hours."),
-    facts=(Fact("sleep", "four", "You sleep four hours."),),
-    hidden=("pet",),
-    questions=(QAItem("four hours", ("How long do you sleep?",), ("Your nights?",), ("four hours", "eight"), "sleep"),),
-    scene="It is Monday.",
-)
-_TALK = Conversation(_ANN, id="run/7").heard("How do you sleep?").said("Four: no more.").heard("Oh.").said("Yes.")
-_JUDGED = LoggedDialogue.of(
-    _TALK,
-    [
-        LoggedReply("prompt_to_line", 1, "NO", "consistent", probability=0.75),
-        LoggedReply("line_to_line", 3, "[0]", "inconsistent", (0,), "says otherwise"),
-        LoggedReply("question_answer", 3, "YES", "consistent", question="How?", gold="well", answer="Well"),
-    ],
-)
 
 
 @dataclass(frozen=True)
@@ -132,7 +115,7 @@ def _written(write: Callable[[Path], object]) -> bytes:
 
 
 def _logs() -> list[bytes]:
-    return [_written(lambda path: save_logs(path, [_JUDGED, _TALK]))]
+    return [_written(lambda path: save_logs(path, [JUDGED, TALK]))]
 
 
 def _released() -> list[bytes]:
@@ -140,7 +123,7 @@ def _released() -> list[bytes]:
 
 
 def _people() -> list[bytes]:
-    ours = _written(lambda path: save_personas(path, [_ANN]))
+    ours = _written(lambda path: save_personas(path, [ANN]))
     shapes: list[Any] = [
         [{"persona": "You are Bo.", "name": "Bo"}],
         [{"description": "You are Ann.", "strategy": "You evade."}],
@@ -160,7 +143,7 @@ def _chats() -> list[bytes]:
 
 
 def _labels() -> list[bytes]:
-    questions = (LineVsPersona(_ANN, "I am Bo.", "Who?"), LineVsHistory("student", "Yes.", ("No.",)))
+    questions = (LineVsPersona(ANN, "I am Bo.", "Who?"), LineVsHistory("student", "Yes.", ("No.",)))
     votes = [Vote(question, label, "p", "ann") for question in questions for label in ("consistent",)]
     return [_written(lambda path: save_labels(path, votes)), *_dnli(), *_logs()]
 
@@ -184,7 +167,7 @@ def _plain() -> Plain:
 
 
 def _states() -> list[bytes]:
-    value = {"talk": _TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
+    value = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
     return [json.dumps(_plain().write(value)).encode()]
 
 
@@ -324,7 +307,7 @@ def _read_line(text: str) -> None:
 def _round_trip(text: str) -> None:
     """What is said survives a log, or is refused."""
     path = _folder() / "round.jsonl"
-    talk = _TALK.heard(text).said(text)
+    talk = TALK.heard(text).said(text)
     save_logs(path, [talk])
     (loaded,) = load_logs(path)
     assert loaded.conversation() == talk, "a log changed what was said"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from tests.reliability.rows import Row
 from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import HTTP_FAULTS, fault_process
+from tests.remote.behaviours import HTTP_FAULTS
+from tests.remote.fault_server import fault_process
 
 _VERDICTS = 2000
 

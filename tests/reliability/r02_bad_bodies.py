@@ -5,7 +5,8 @@ from __future__ import annotations
 from persona_env.remote.client import BadReply
 from tests.reliability.rows import Row
 from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import BAD_BODIES, FaultServer, fault_process
+from tests.remote.behaviours import BAD_BODIES
+from tests.remote.fault_server import FaultServer, fault_process
 
 _VERDICTS = 2000
 

@@ -7,7 +7,8 @@ import time
 from persona_env.remote.faults import TimedOut
 from tests.reliability.rows import Row
 from tests.remote.asked import client, requests
-from tests.remote.fault_server import SLOW, fault_process
+from tests.remote.behaviours import SLOW
+from tests.remote.fault_server import fault_process
 
 _DEADLINE = 1.0
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from persona_env.remote.faults import BadReply, TooLarge
 from tests.reliability.rows import Row
 from tests.remote.asked import client, requests
-from tests.remote.fault_server import BOMBS, fault_process
+from tests.remote.behaviours import BOMBS
+from tests.remote.fault_server import fault_process
 
 _MB = 1024
 _AT_ONCE = 8

@@ -6,7 +6,8 @@ import time
 
 from tests.reliability.rows import Row
 from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import Behaviour, Call, FaultServer, status, well
+from tests.remote.behaviours import Behaviour, Call, status, well
+from tests.remote.fault_server import FaultServer
 
 _RATE, _BURST, _WORKERS, _VERDICTS = 20.0, 20.0, 64, 700
 

@@ -25,7 +25,8 @@ from persona_env.world import personas
 from tests.reliability.commands import Ran, run, within
 from tests.reliability.oracle_server import answer
 from tests.reliability.rows import Row
-from tests.remote.fault_server import Behaviour, Call, FaultServer, Wire, well
+from tests.remote.behaviours import Behaviour, Call, Wire, well
+from tests.remote.fault_server import FaultServer
 
 KEY = "sk-hunter2+/=0123456789-GEHEIM"
 PASSWORD = "p4ss:w0rd/GEHEIM"

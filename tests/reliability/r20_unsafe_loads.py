@@ -86,8 +86,7 @@ _CODE = "import pathlib\npathlib.Path({marker!r}).touch()\nclass Evil: pass\n"
 
 def folders(root: Path, marker: Path) -> Iterator[tuple[str, Path, bool]]:
     """Yields folders of models with a trap each: name, folder, and whether what is left may be loaded without it."""
-    words = tokenizer()
-    good = model(len(words))
+    good = model(len(words := tokenizer()))
     root.mkdir(exist_ok=True)
 
     def made(name: str, *, weights: bool = True) -> Path:

@@ -10,7 +10,8 @@ from hashlib import sha256
 from persona_env.remote.client import ChatReply
 from tests.reliability.rows import Row
 from tests.remote.asked import client, requests
-from tests.remote.fault_server import BAD_BODIES, HTTP_FAULTS, FaultServer, by_chance
+from tests.remote.behaviours import BAD_BODIES, HTTP_FAULTS, by_chance
+from tests.remote.fault_server import FaultServer
 
 _VERDICTS = 400
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from persona_env.remote.client import ChatClient, ChatReply, ChatRequest, Endpoint, RemoteFault
-from tests.remote.fault_server import FaultProcess, FaultServer, right_answer
+from tests.remote.behaviours import right_answer
+from tests.remote.fault_server import FaultProcess, FaultServer
 
 
 def requests(number: int) -> list[ChatRequest]:

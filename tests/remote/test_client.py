@@ -9,13 +9,12 @@ import pytest
 from persona_env.remote.client import BadReply, ChatClient, ChatReply, ChatRequest, Endpoint
 from persona_env.remote.faults import Refused, TimedOut, TooLarge, TooLong
 from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import (
+from tests.remote.behaviours import (
     BAD_BODIES,
     BOMBS,
     HTTP_FAULTS,
     Behaviour,
     Call,
-    FaultServer,
     Wire,
     by_chance,
     drip,
@@ -25,6 +24,7 @@ from tests.remote.fault_server import (
     status,
     well,
 )
+from tests.remote.fault_server import FaultServer
 
 
 def always(behaviour: Behaviour) -> FaultServer:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from persona_env.remote.chat import ChatReply, ChatRequest
 from persona_env.remote.completion import Completion
 from persona_env.remote.faults import BadReply
-from tests.remote.fault_server import completion
+from tests.remote.behaviours import completion
 
 
 def read(value: object) -> ChatReply:

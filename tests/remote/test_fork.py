@@ -14,7 +14,8 @@ from persona_env.judges import load_judge
 from persona_env.judges.llm import LLMJudge
 from persona_env.remote.client import ChatClient
 from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import FaultServer, hang, well
+from tests.remote.behaviours import hang, well
+from tests.remote.fault_server import FaultServer
 
 FORK = multiprocessing.get_context("fork")
 

@@ -9,7 +9,8 @@ import pytest
 from persona_env.remote.client import ChatClient, ChatReply, Endpoint
 from persona_env.remote.faults import Quarantined, RemoteFault, RunEnded, Unavailable
 from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import Behaviour, Call, FaultServer, Wire, status, well
+from tests.remote.behaviours import Behaviour, Call, Wire, status, well
+from tests.remote.fault_server import FaultServer
 
 
 def free_port() -> int:

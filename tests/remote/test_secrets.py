@@ -8,7 +8,8 @@ import pytest
 
 from persona_env.remote.client import BadReply, ChatReply
 from tests.remote.asked import client, requests
-from tests.remote.fault_server import BAD_BODIES, HTTP_FAULTS, FaultServer, Wire, completion, status
+from tests.remote.behaviours import BAD_BODIES, HTTP_FAULTS, Wire, completion, status
+from tests.remote.fault_server import FaultServer
 
 KEY = "sk-hunter2-0123456789"
 

@@ -8,7 +8,8 @@ from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
 from persona_env.testing import check_speaker
 from tests.remote.asked import client
-from tests.remote.fault_server import HTTP_FAULTS, FaultServer, by_chance, status, well
+from tests.remote.behaviours import HTTP_FAULTS, by_chance, status, well
+from tests.remote.fault_server import FaultServer
 
 
 def said(*texts: str, own_first: bool = False) -> tuple[ChatMessage, ...]:

@@ -3,135 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import copy
-import pickle
 import signal
 import threading
 import time
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import SyncVectorEnv, VectorWrapper
 
 import persona_wrappers as pw
-from persona_env.judges import load_judge
 from persona_env.judges.budget import BudgetSpent
-from persona_env.judges.committee import Committee
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.store import VerdictStore
 from persona_env.remote.faults import Unavailable
-from persona_env.sb3 import as_sb3
-from tests.envs.people import LINES, TOKENS, ByteChat, Therapist, policies
-from tests.remote.fault_server import FaultServer, hang, well
-from tests.wrappers.playing import CLASSES, NAMES, WEIGHTS, gym_env, line_of
-
-LONG = 20.0  # seconds after which a handshake has failed
-
-
-class Exact:
-    """The exact judge, said to wait or not; keeps its batches, and refuses to be in two calls at once."""
-
-    identity = {"judge": "exact"}  # noqa: RUF012
-
-    def __init__(self, waits=True):
-        self.inside, self.waits, self.batches, self.threads = load_judge("oracle"), waits, [], []
-        self._turn = threading.Lock()
-
-    def judge(self, questions):
-        assert self._turn.acquire(blocking=False), "the judge is in two calls at once"
-        try:
-            self.batches.append(list(questions))
-            self.threads.append(threading.current_thread())
-            return self.verdicts(questions)
-        finally:
-            self._turn.release()
-
-    def verdicts(self, questions):
-        return self.inside.judge(questions)
-
-
-class Hanging(Exact):
-    """Waits in its first call until it is interrupted, and tells when it began."""
-
-    def __init__(self):
-        super().__init__()
-        self.began, self.ended, self.interrupted = (threading.Event() for _ in range(3))
-
-    def verdicts(self, questions):
-        self.began.set()
-        if self.ended.is_set():
-            return super().verdicts(questions)
-        try:
-            assert self.interrupted.wait(LONG)
-            raise ConnectionAbortedError("interrupted")
-        finally:
-            self.ended.set()
-
-    def interrupt(self):
-        self.interrupted.set()
-
-
-class Failing(Exact):
-    """Cannot judge at its third call."""
-
-    def __init__(self, error, waits=True):
-        super().__init__(waits)
-        self.error = error
-
-    def verdicts(self, questions):
-        if len(self.batches) == 3:
-            raise self.error
-        return super().verdicts(questions)
-
-
-class Moody(Therapist):
-    """Closes some dialogues with its reply to the second line, and others not."""
-
-    def _line(self, view):
-        closes = len(view.messages) == 4 and len(view.messages[1].text) % 2
-        return super()._line(view) + (" [END]" if closes else "")
-
-
-def dialogues(form=LINES, num_envs=3, **more: Any) -> Any:
-    """Dialogues of at most three lines, some of which the task agent closes after two."""
-    chat = {"simulator": ByteChat(), "max_tokens": 12} if form == TOKENS else {}
-    settings = {"task_agent": Moody(), "max_lines": 3}
-    return gym.make_vec(form, num_envs, **{**settings, **chat, **more})
-
-
-def wrapped(envs, judge, kind) -> Any:
-    """A stack of all rewards with one judge, or all of them in one wrapper."""
-    if kind == "joint":
-        return pw.vector.ConsistencyRewards(envs, WEIGHTS, judge, every=2)
-    for name in NAMES:
-        more: dict[str, Any] = {} if name in ("copying", "repetition") else {"judge": judge}
-        more |= {"every": 2} if name == "question_answer" else {}
-        envs = getattr(pw.vector, CLASSES[name])(envs, weight=WEIGHTS[name], **more)
-    return envs
-
-
-def actions_on(observation, rows):
-    """What a learner says that is a pure function of what it sees."""
-    if isinstance(observation, np.ndarray):
-        return policies(observation, rows)
-    return [line_of({key: texts[row] for key, texts in observation.items()}) for row in range(rows)]
-
-
-def played(envs, steps, seed=3):
-    """Everything that each step returns, as texts that can be compared."""
-    observation, info = envs.reset(seed=seed)
-    found = [repr((observation, info))]
-    with np.printoptions(threshold=10**6):
-        for _ in range(steps):
-            observation, rewards, *flags, info = envs.step(actions_on(observation, envs.num_envs))
-            found.append(repr((observation, rewards.tolist(), flags, sorted(info.items()))))
-    return found
-
-
-def nobody_judges():
-    return not any(thread.name == "persona-env judging" for thread in threading.enumerate())
+from tests.envs.people import LINES, TOKENS, Therapist
+from tests.remote.behaviours import hang, well
+from tests.remote.fault_server import FaultServer
+from tests.wrappers.waiting import (
+    LONG,
+    Exact,
+    Failing,
+    Hanging,
+    actions_on,
+    dialogues,
+    nobody_judges,
+    played,
+    wrapped,
+)
 
 
 @pytest.mark.parametrize("kind", ["stack", "joint"])
@@ -327,110 +225,6 @@ def test_close_ends_a_call_that_an_impatient_user_has_left_behind(monkeypatch):
     envs.close()
     assert judge.ended.is_set()
     assert nobody_judges()
-
-
-def test_a_judge_that_is_asked_after_the_replies_further_inside_is_not_asked_beside_them():
-    slow, quick = Exact(), Exact(waits=False)
-    mixed = Committee([slow, quick])  # has to compute, so it is asked after the replies
-    envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), mixed), slow)
-    assert not envs.overlaps
-    plain: Any = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), quick), slow)
-    assert plain.overlaps
-    assert not plain.env.overlaps
-    assert [repr(found) for found in played(envs, 9)] == [repr(found) for found in played(plain, 9)]
-
-
-class Repeating(VectorWrapper):
-    """Says each line twice."""
-
-    def step(self, actions):
-        self.env.step(actions)
-        return self.env.step(actions)
-
-
-def test_a_layer_that_steps_twice_is_judged_by_what_it_returns():
-    found = []
-    for waits in (True, False):
-        judge = Exact(waits)
-        envs = pw.vector.PromptToLineReward(Repeating(dialogues()), judge)
-        found.append(played(pw.vector.LineToLineReward(envs, judge), 7))
-    assert found[0] == found[1]
-
-
-class Rewriting(VectorWrapper):
-    """Changes what was said on its way out."""
-
-    def step(self, actions):
-        *rest, info = self.env.step(actions)
-        for entries in (info, info.get("final_info", {})):
-            for row in np.flatnonzero(entries.get("_line", [])):
-                entries["conversation"][row] = entries["conversation"][row].said("I am a language model.")
-                entries["line_index"][row] += 1
-        return *rest, info
-
-
-def test_a_layer_that_rewrites_what_was_said_is_judged_by_what_it_returns():
-    found = []
-    for waits in (True, False):
-        judge = Exact(waits)
-        envs = pw.vector.PromptToLineReward(Rewriting(dialogues()), judge)
-        found.append(played(pw.vector.RelevanceReward(envs, judge), 7))
-    assert found[0] == found[1]
-
-
-def test_a_step_of_what_is_inside_asks_nobody():
-    judge = Exact()
-    envs = pw.vector.PromptToLineReward(dialogues(), judge)
-    envs.reset(seed=0)
-    envs.unwrapped.step(["I sleep well."] * 3)
-    assert judge.batches == []
-    assert nobody_judges()
-
-
-def test_gymnasiums_own_vector_of_environments_is_judged_after_the_step():
-    judge = Exact()
-    envs = pw.vector.PromptToLineReward(SyncVectorEnv([gym_env] * 2), judge)
-    assert not envs.overlaps
-    envs.reset(seed=0)
-    envs.step(["I sleep well."] * 2)
-    assert judge.threads == [threading.current_thread()]
-
-
-def test_copies_play_the_same_and_need_no_copy_of_the_judge(tmp_path):
-    with VerdictStore(tmp_path / "v.db") as store:  # holds a lock, which neither copies nor pickles
-        judge = KeptJudge(Exact(), store)
-        envs = pw.vector.PromptToLineReward(dialogues(), judge)
-        assert envs.overlaps
-        envs.reset(seed=0)
-        inside: Any = envs.unwrapped
-        for bare in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside))):
-            again = pw.vector.PromptToLineReward(bare, judge)
-            lines = ["I sleep four hours.", "I sleep six hours.", "I am a language model."]
-            state = inside.snapshot()
-            expected = repr(envs.step(lines))
-            inside.restore(state)
-            assert repr(again.step(lines)) == expected
-            assert again.overlaps
-            assert played(again, 9) == played(envs, 9)
-            envs.reset(seed=0)
-
-
-def test_a_stack_is_copied_between_two_steps():
-    envs = pw.vector.ConsistencyRewards(dialogues(), WEIGHTS, "oracle")
-    envs.reset(seed=0)
-    for again in (copy.deepcopy(envs), pickle.loads(pickle.dumps(envs))):
-        assert played(again, 5) == played(envs, 5)
-
-
-def test_the_bridge_to_stable_baselines3_takes_the_same_path():
-    judge = Exact()
-    bridge = as_sb3(pw.vector.ConsistencyRewards(dialogues(TOKENS), {"prompt_to_line": 1.0}, judge))
-    observation = bridge.reset()
-    while len(judge.batches) < 3:
-        observation, _, _, infos = bridge.step(policies(np.asarray(observation), 3))
-        judged = any("consistency/prompt_to_line" in info for info in infos)
-        assert judged == any("line" in info for info in infos)
-    assert threading.current_thread() not in judge.threads
 
 
 def test_the_learner_of_these_tests_earns_and_loses_and_is_cut_short_now_and_then():

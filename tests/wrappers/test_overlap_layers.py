@@ -1,0 +1,129 @@
+"""Judging beside the generation in a stack of layers: what they rewrite, copies, and the bridge to a learner."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import SyncVectorEnv, VectorWrapper
+
+import persona_wrappers as pw
+from persona_env.judges.committee import Committee
+from persona_env.judges.kept import KeptJudge
+from persona_env.judges.store import VerdictStore
+from persona_env.sb3 import as_sb3
+from tests.envs.people import TOKENS, policies
+from tests.wrappers.playing import WEIGHTS, gym_env
+from tests.wrappers.waiting import (
+    Exact,
+    dialogues,
+    nobody_judges,
+    played,
+)
+
+
+def test_a_judge_that_is_asked_after_the_replies_further_inside_is_not_asked_beside_them():
+    slow, quick = Exact(), Exact(waits=False)
+    mixed = Committee([slow, quick])  # has to compute, so it is asked after the replies
+    envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), mixed), slow)
+    assert not envs.overlaps
+    plain: Any = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), quick), slow)
+    assert plain.overlaps
+    assert not plain.env.overlaps
+    assert [repr(found) for found in played(envs, 9)] == [repr(found) for found in played(plain, 9)]
+
+
+class Repeating(VectorWrapper):
+    """Says each line twice."""
+
+    def step(self, actions):
+        self.env.step(actions)
+        return self.env.step(actions)
+
+
+def test_a_layer_that_steps_twice_is_judged_by_what_it_returns():
+    found = []
+    for waits in (True, False):
+        judge = Exact(waits)
+        envs = pw.vector.PromptToLineReward(Repeating(dialogues()), judge)
+        found.append(played(pw.vector.LineToLineReward(envs, judge), 7))
+    assert found[0] == found[1]
+
+
+class Rewriting(VectorWrapper):
+    """Changes what was said on its way out."""
+
+    def step(self, actions):
+        *rest, info = self.env.step(actions)
+        for entries in (info, info.get("final_info", {})):
+            for row in np.flatnonzero(entries.get("_line", [])):
+                entries["conversation"][row] = entries["conversation"][row].said("I am a language model.")
+                entries["line_index"][row] += 1
+        return *rest, info
+
+
+def test_a_layer_that_rewrites_what_was_said_is_judged_by_what_it_returns():
+    found = []
+    for waits in (True, False):
+        judge = Exact(waits)
+        envs = pw.vector.PromptToLineReward(Rewriting(dialogues()), judge)
+        found.append(played(pw.vector.RelevanceReward(envs, judge), 7))
+    assert found[0] == found[1]
+
+
+def test_a_step_of_what_is_inside_asks_nobody():
+    judge = Exact()
+    envs = pw.vector.PromptToLineReward(dialogues(), judge)
+    envs.reset(seed=0)
+    envs.unwrapped.step(["I sleep well."] * 3)
+    assert judge.batches == []
+    assert nobody_judges()
+
+
+def test_gymnasiums_own_vector_of_environments_is_judged_after_the_step():
+    judge = Exact()
+    envs = pw.vector.PromptToLineReward(SyncVectorEnv([gym_env] * 2), judge)
+    assert not envs.overlaps
+    envs.reset(seed=0)
+    envs.step(["I sleep well."] * 2)
+    assert judge.threads == [threading.current_thread()]
+
+
+def test_copies_play_the_same_and_need_no_copy_of_the_judge(tmp_path):
+    with VerdictStore(tmp_path / "v.db") as store:  # holds a lock, which neither copies nor pickles
+        judge = KeptJudge(Exact(), store)
+        envs = pw.vector.PromptToLineReward(dialogues(), judge)
+        assert envs.overlaps
+        envs.reset(seed=0)
+        inside: Any = envs.unwrapped
+        for bare in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside))):
+            again = pw.vector.PromptToLineReward(bare, judge)
+            lines = ["I sleep four hours.", "I sleep six hours.", "I am a language model."]
+            state = inside.snapshot()
+            expected = repr(envs.step(lines))
+            inside.restore(state)
+            assert repr(again.step(lines)) == expected
+            assert again.overlaps
+            assert played(again, 9) == played(envs, 9)
+            envs.reset(seed=0)
+
+
+def test_a_stack_is_copied_between_two_steps():
+    envs = pw.vector.ConsistencyRewards(dialogues(), WEIGHTS, "oracle")
+    envs.reset(seed=0)
+    for again in (copy.deepcopy(envs), pickle.loads(pickle.dumps(envs))):
+        assert played(again, 5) == played(envs, 5)
+
+
+def test_the_bridge_to_stable_baselines3_takes_the_same_path():
+    judge = Exact()
+    bridge = as_sb3(pw.vector.ConsistencyRewards(dialogues(TOKENS), {"prompt_to_line": 1.0}, judge))
+    observation = bridge.reset()
+    while len(judge.batches) < 3:
+        observation, _, _, infos = bridge.step(policies(np.asarray(observation), 3))
+        judged = any("consistency/prompt_to_line" in info for info in infos)
+        assert judged == any("line" in info for info in infos)
+    assert threading.current_thread() not in judge.threads
