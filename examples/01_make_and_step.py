@@ -23,7 +23,7 @@ def main() -> None:
             talk, done = info["conversation"], terminated or truncated
             assert reward == 0.0  # the bare environment pays nothing: rewards come from wrappers
         for message in talk.messages:
-            print(f"{message.seat:>10}: {message.text}")
+            print(f"{message.side:>10}: {message.text}")
         env.close()
 
 

@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from persona_env.logs import load_logs
-from persona_env.metrics.paper import audit, fail_closed
+from persona_env.io import load_logs
+from persona_env.papers.paper_scores import audit, fail_closed
 from persona_env.report.audit import print_audit
 
 PERSONA = "You are Ida, a lighthouse keeper. You never leave the island and you distrust doctors."

@@ -17,11 +17,11 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import persona_env  # noqa: F401  (registers the ids)
 import persona_wrappers as pw
-from persona_env.bench.cases import Cases
-from persona_env.bench.play import play
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.rollout import play
 from persona_env.sb3 import LoraOptions, TokenPolicy, TrajectoryRolloutBuffer, as_sb3
 from persona_env.speakers import load_speaker
-from persona_env.speakers.language_model import LanguageModel, load_tokenizer
+from persona_env.speakers.local import LanguageModel, load_tokenizer
 
 
 def make_model(folder: Path) -> str:
@@ -63,7 +63,7 @@ def main(spec: str, out: Path, rollouts: int = 3) -> None:
     trained = sum(parameter.numel() for parameter in policy.lm.parameters() if parameter.requires_grad)
     print(f"{trained:,} of {sum(p.numel() for p in policy.lm.parameters()):,} weights were trained.")
     policy.save_pretrained(out, adapter=True)  # a merged model, and the adapter alone in adapter/
-    talk = play(load_speaker(f"hf:{out}"), Cases(role="patient", split="dev", dialogues=1, lines=2))[0].conversation
+    talk = play(load_speaker(f"hf:{out}"), EvalSuite(role="patient", split="dev", dialogues=1, lines=2))[0].conversation
     print("\n".join(message.text for message in talk.messages))
 
 

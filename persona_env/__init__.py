@@ -15,10 +15,10 @@ from persona_env.envs.registration import register_environments
 if TYPE_CHECKING:
     from persona_env import dialogue_v0
     from persona_env.conversation import Conversation
+    from persona_env.io import load_logs, load_personas
     from persona_env.judges import load_judge
-    from persona_env.judges.parse import parse_verdict
-    from persona_env.logs import load_logs, load_personas
-    from persona_env.metrics.paper import audit, paper_scores
+    from persona_env.judges.reply_parsing import parse_verdict
+    from persona_env.papers.paper_scores import audit, paper_scores
     from persona_env.persona import Persona
     from persona_env.speakers import load_speaker
 
@@ -40,13 +40,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Conversation": "conversation",
     "Persona": "persona",
-    "audit": "metrics.paper",
+    "audit": "papers.paper_scores",
     "load_judge": "judges",
-    "load_logs": "logs",
-    "load_personas": "logs",
+    "load_logs": "io",
+    "load_personas": "io",
     "load_speaker": "speakers",
-    "paper_scores": "metrics.paper",
-    "parse_verdict": "judges.parse",
+    "paper_scores": "papers.paper_scores",
+    "parse_verdict": "judges.reply_parsing",
 }
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from persona_env.persona import Persona, role_named
+from persona_env.persona import Persona
+from persona_env.roles import role_named
 
-__all__ = ["END_MARKER", "ChatMessage", "Conversation", "Message", "ProbeQuestion", "Seat", "View"]
+__all__ = ["END_MARKER", "ChatMessage", "Conversation", "Message", "Probe", "Side", "View"]
 
-Seat = Literal["simulator", "task"]
+Side = Literal["simulator", "task"]
 
 END_MARKER = "[END]"
 """Either side ends the dialogue with a line that holds this; it is taken out of the line."""
@@ -19,7 +20,7 @@ END_MARKER = "[END]"
 class Message:
     """One line and who said it."""
 
-    seat: Seat
+    side: Side
     text: str
 
 
@@ -37,7 +38,7 @@ class View:
 
     Attributes:
         role: Key of the `Role` that is played.
-        seat: Which side sees this.
+        side: Which side sees this.
         system: The side's system prompt (the simulator's holds its persona).
         messages: What was said, oldest first; may be empty.
         seed: The randomness of the reply, in [0, 2**63). A speaker that samples uses this and nothing
@@ -45,14 +46,14 @@ class View:
     """
 
     role: str
-    seat: Seat
+    side: Side
     system: str
     messages: tuple[ChatMessage, ...]
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
-class ProbeQuestion:
+class Probe:
     """A side question that hangs from the dialogue and leaves no trace in it.
 
     Attributes:
@@ -60,7 +61,7 @@ class ProbeQuestion:
         gold: The right answer.
         choices: The options, if it is a multiple-choice question.
         key: The fact that it asks for, if there is one.
-        asker: The place in the chain of interviewers of the one that asked.
+        asker: The place in the chain of probe_fns of the one that asked.
         role: Key of the `Role` that is asked, which a judge of the answer needs.
     """
 
@@ -102,13 +103,13 @@ class Conversation:
     @property
     def lines(self) -> tuple[str, ...]:
         """The simulator's lines, oldest first."""
-        return tuple(message.text for message in self.messages if message.seat == "simulator")
+        return tuple(message.text for message in self.messages if message.side == "simulator")
 
     def heard_before(self, index: int) -> str:
         """Returns what the simulator heard last before its line `index`; "" if it opened."""
         heard, own = "", -1
         for message in self.messages:
-            if message.seat == "task":
+            if message.side == "task":
                 heard = message.text
             else:
                 own += 1
@@ -120,12 +121,12 @@ class Conversation:
         """Returns the simulator's lines before its line `index`."""
         return self.lines[:index]
 
-    def view(self, seat: Seat, seed: int = 0) -> View:
+    def view(self, side: Side, seed: int = 0) -> View:
         """Returns what one side sees before it speaks."""
         role = self.persona.role
         system = self.persona.prompt
-        if seat == "task":
+        if side == "task":
             system = role_named(role).task_prompt
             system = f"{system}\n{self.persona.scene}" if self.persona.scene else system
-        messages = tuple(ChatMessage(message.seat == seat, message.text) for message in self.messages)
-        return View(role, seat, system, messages, seed)
+        messages = tuple(ChatMessage(message.side == side, message.text) for message in self.messages)
+        return View(role, side, system, messages, seed)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pettingzoo.utils import OrderEnforcingWrapper
 
-from persona_env.envs.dialogue import DialogueAEC, ParallelDialogue
+from persona_env.envs.aec_env import DialogueAEC, ParallelDialogue
 
 __all__ = ["env", "parallel_env", "raw_env"]
 

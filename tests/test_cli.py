@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 
 from persona_env import cli
-from persona_env.learning.settings import Settings
-from persona_env.logs import load_logs
+from persona_env.io import load_logs
+from persona_env.models.hf import load_tokenizer
+from persona_env.runs.config import RunConfig
 from persona_env.speakers import load_speaker
-from persona_env.speakers.loading import load_tokenizer
-from tests.remote.fault_server import FaultServer
+from tests.models.fault_server import FaultServer
 
-SMALL = ["--tokens", "2048", "--dialogues", "8", "--long-dialogues", "4", "--split", "dev", "--threads", "1"]
+SMALL = ["--tokens", "2048", "--dialogues", "8", "--extended-dialogues", "4", "--split", "dev", "--threads", "1"]
 
 
 def run(arguments: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -60,7 +60,7 @@ def test_a_run_leaves_all_that_it_promises(finished: Path):
             assert set(summary[arm][name]) == {"value", "low", "high", "n", "invalid"}
     assert set(summary["reduction"]) == {"prompt_to_line", "line_to_line", "question_answer", "overall"}
     assert (summary["status"], summary["role"], len(summary["heldout_personas"])) == ("complete", "student", 8)
-    assert Settings(**json.loads((finished / "config.json").read_text())).tokens == 2048
+    assert RunConfig(**json.loads((finished / "config.json").read_text())).tokens == 2048
 
 
 def test_training_people_are_not_measured_ones(finished: Path):
@@ -138,7 +138,7 @@ def test_a_folder_with_files_in_it_is_not_written_to(tmp_path: Path, monkeypatch
 def test_a_model_with_weights_that_are_not_numbers_is_refused(tmp_path: Path, monkeypatch, capsys):
     import torch
 
-    from persona_env.speakers.language_model import LanguageModel
+    from persona_env.speakers.local import LanguageModel
 
     simulator = LanguageModel.load("tiny")
     with torch.no_grad():
@@ -279,7 +279,7 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word(arguments: list[s
 @pytest.mark.slow
 def test_ctrl_c_ends_a_run_cleanly_and_leaves_a_readable_folder(tmp_path: Path):
     out = tmp_path / "run"
-    settings = ["--dialogues", "8", "--long-dialogues", "0", "--threads", "1"]
+    settings = ["--dialogues", "8", "--extended-dialogues", "0", "--threads", "1"]
     running = started(["train", *settings, "--out", out])
     deadline = time.monotonic() + 120
     while not (out / "metrics.jsonl").exists():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from persona_env.logs.strict_json import json_text
+from persona_env.io.strict_json import json_text
 from persona_env.report.terminal import plain
 from tests.reliability.r19_output_injection import ALL, HOSTILE, hits, in_colour, printed, steering
 

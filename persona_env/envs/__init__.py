@@ -2,7 +2,7 @@
 
 In here: `DialogueEnv` and `TokenDialogueEnv` (Gymnasium; one action is one line, or one token),
 `DialogueVectorEnv` and `TokenDialogueVectorEnv` (N of them, batched), `DialogueAEC` and
-`ParallelDialogue` (PettingZoo; both sides act) and `Seat` (either side of it, with Gymnasium).
+`ParallelDialogue` (PettingZoo; both sides act) and `SingleAgentEnv` (either side of it, with Gymnasium).
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from persona_env.envs.dialogue import AECState, DialogueAEC, ParallelDialogue
-    from persona_env.envs.seats import Seat, SeatState
-    from persona_env.envs.single import SingleDialogueEnv
-    from persona_env.envs.stage import Interviewer
-    from persona_env.envs.state import RowState, TokenState
-    from persona_env.envs.token_rows import TokenFormat
-    from persona_env.envs.tokens import TokenDialogueEnv
-    from persona_env.envs.turns import DialogueEnv
-    from persona_env.envs.vector import DialogueVectorEnv, TokenDialogueVectorEnv
+    from persona_env.envs.aec_env import AECState, DialogueAEC, ParallelDialogue
+    from persona_env.envs.base_env import BaseDialogueEnv
+    from persona_env.envs.engine import ProbeFn
+    from persona_env.envs.episode import EpisodeState, TokenState
+    from persona_env.envs.line_env import DialogueEnv
+    from persona_env.envs.single_agent import SingleAgentEnv, SingleAgentState
+    from persona_env.envs.token_env import TokenDialogueEnv
+    from persona_env.envs.token_episode import TokenFormat
+    from persona_env.envs.vector_env import DialogueVectorEnv, TokenDialogueVectorEnv
 
 __all__ = [
     "AECState",
+    "BaseDialogueEnv",
     "DialogueAEC",
     "DialogueEnv",
     "DialogueVectorEnv",
-    "Interviewer",
+    "EpisodeState",
     "ParallelDialogue",
-    "RowState",
-    "Seat",
-    "SeatState",
-    "SingleDialogueEnv",
+    "ProbeFn",
+    "SingleAgentEnv",
+    "SingleAgentState",
     "TokenDialogueEnv",
     "TokenDialogueVectorEnv",
     "TokenFormat",
@@ -39,20 +39,20 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AECState": "dialogue",
-    "DialogueAEC": "dialogue",
-    "DialogueEnv": "turns",
-    "DialogueVectorEnv": "vector",
-    "Interviewer": "stage",
-    "ParallelDialogue": "dialogue",
-    "RowState": "state",
-    "Seat": "seats",
-    "SeatState": "seats",
-    "SingleDialogueEnv": "single",
-    "TokenDialogueEnv": "tokens",
-    "TokenDialogueVectorEnv": "vector",
-    "TokenFormat": "token_rows",
-    "TokenState": "state",
+    "AECState": "aec_env",
+    "DialogueAEC": "aec_env",
+    "DialogueEnv": "line_env",
+    "DialogueVectorEnv": "vector_env",
+    "ProbeFn": "engine",
+    "ParallelDialogue": "aec_env",
+    "EpisodeState": "episode",
+    "SingleAgentEnv": "single_agent",
+    "SingleAgentState": "single_agent",
+    "BaseDialogueEnv": "base_env",
+    "TokenDialogueEnv": "token_env",
+    "TokenDialogueVectorEnv": "vector_env",
+    "TokenFormat": "token_episode",
+    "TokenState": "episode",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import pettingzoo
 
-from persona_env.persona import ROLES
+from persona_env.roles import ROLES
 
 __all__ = ["AEC_ID", "env_ids", "register_environments"]
 
@@ -30,11 +30,11 @@ def register_environments() -> None:
     """Registers all environments; a second call changes nothing."""
     for env_id, (role, tokens) in env_ids().items():
         if env_id not in gym.registry:
-            module, name = ("tokens", "Token") if tokens else ("turns", "")
+            module, name = ("token_env", "Token") if tokens else ("line_env", "")
             gym.register(
                 env_id,
                 entry_point=f"persona_env.envs.{module}:{name}DialogueEnv",
-                vector_entry_point=f"persona_env.envs.vector:{name}DialogueVectorEnv",
+                vector_entry_point=f"persona_env.envs.vector_env:{name}DialogueVectorEnv",
                 kwargs={"role": role},
             )
     if AEC_ID not in pettingzoo.aec_registry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 
 __all__ = ["Around"]
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
-from persona_env.judges import Judge, Question, Verdict
 from persona_env.judges.around import Around
-from persona_env.remote.faults import RunEnded
+from persona_env.judges.base import Judge, Query, Verdict
+from persona_env.models.faults import RunEnded
 
 __all__ = ["BudgetSpent", "BudgetedJudge"]
 
@@ -57,7 +57,7 @@ class BudgetedJudge(Around):
             raise ValueError(f"Expected a judge that counts its usage, got {judge!r:.80}: it costs nothing to limit.")
         super().__init__(judge)
         self._before = _counted(judge)
-        self._asked = Counter[type[Question]]()
+        self._asked = Counter[type[Query]]()
         self._dearest = dict.fromkeys(self.limits, 0.0)
 
     @property
@@ -65,7 +65,7 @@ class BudgetedJudge(Around):
         """Calls and tokens that count against the budget."""
         return {name: count - self._before[name] for name, count in _counted(self.wrapped).items()}
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the verdicts, in order.
 
         Raises:
@@ -79,7 +79,7 @@ class BudgetedJudge(Around):
             verdicts += self._answers(piece, verdicts)
         return verdicts
 
-    def _answers(self, piece: Sequence[Question], before: Sequence[Verdict]) -> list[Verdict]:
+    def _answers(self, piece: Sequence[Query], before: Sequence[Verdict]) -> list[Verdict]:
         spent = self.spent
         try:
             answers = self.wrapped.judge(piece)
@@ -95,7 +95,7 @@ class BudgetedJudge(Around):
         self._learn(piece, spent)
         return answers
 
-    def _learn(self, piece: Sequence[Question], before: Mapping[str, int]) -> None:
+    def _learn(self, piece: Sequence[Query], before: Mapping[str, int]) -> None:
         """Notes what a piece has cost; one that cost nothing tells nothing of the next."""
         spent = self.spent
         if spent != before:
@@ -103,7 +103,7 @@ class BudgetedJudge(Around):
             for name, dearest in self._dearest.items():
                 self._dearest[name] = max(dearest, (spent[name] - before[name]) / len(piece))
 
-    def _piece(self, questions: Sequence[Question]) -> Sequence[Question]:
+    def _piece(self, questions: Sequence[Query]) -> Sequence[Query]:
         """Returns the questions to ask next, from the first on: none if not even one fits."""
         spent = self.spent
         left = {name: limit - spent[name] for name, limit in self.limits.items()}
@@ -111,7 +111,7 @@ class BudgetedJudge(Around):
         if min(left.values()) <= 0 or fits < 1:
             return []
         most = max(1, int(min(fits / 2, len(questions)))) if self._asked else 1
-        kinds = Counter[type[Question]]()
+        kinds = Counter[type[Query]]()
         for place, kind in enumerate(map(type, questions[:most])):
             kinds[kind] += 1
             if kinds[kind] > max(1, 2 * self._asked[kind]):

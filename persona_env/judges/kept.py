@@ -12,8 +12,8 @@ from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
 from typing import Any
 
-from persona_env.judges import Judge, Question, Verdict
 from persona_env.judges.around import Around
+from persona_env.judges.base import Judge, Query, Verdict
 from persona_env.judges.store import VerdictStore
 from persona_env.persona import Persona
 
@@ -69,7 +69,7 @@ class KeptJudge(Around):
         self.hits = self.misses = 0
         _digest(self.identity)  # raises now if it is not plain data
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the verdicts, in order.
 
         Raises:
@@ -88,7 +88,7 @@ class KeptJudge(Around):
             self.hits += sum(map(known.__contains__, keys)) - (len(known) - found)
         return [known[key] for key in keys]
 
-    def _ask(self, keys: Sequence[str], questions: Sequence[Question], known: dict[str, Verdict]) -> None:
+    def _ask(self, keys: Sequence[str], questions: Sequence[Query], known: dict[str, Verdict]) -> None:
         """Adds to `known` what the judge says, once it is kept, even where the judge gave up halfway."""
         try:
             verdicts = self.wrapped.judge(questions)
@@ -114,7 +114,7 @@ class KeptJudge(Around):
         return f"KeptJudge({self.wrapped!r}, {self.store!r})"
 
 
-def verdict_key(identity: Mapping[str, Any], question: Question) -> str:
+def verdict_key(identity: Mapping[str, Any], question: Query) -> str:
     """Returns under which key a verdict is kept: SHA-256 of who is asked and of the whole question.
 
     Everything that the judge is handed is in it: every field of the question and of its persona.
@@ -129,14 +129,14 @@ def verdict_key(identity: Mapping[str, Any], question: Question) -> str:
     return verdict_keys(identity, [question])[0]
 
 
-def verdict_keys(identity: Mapping[str, Any], questions: Sequence[Question]) -> list[str]:
+def verdict_keys(identity: Mapping[str, Any], questions: Sequence[Query]) -> list[str]:
     """Returns the key of each question; each persona is read once."""
     start = f'["{KEY_FORMAT}","{_digest(identity)}",'
     people: dict[int, str] = {}  # by place in memory: the questions hold them as long as this runs
     return [sha256(f"{start}{_question_json(q, people)}]".encode("ascii")).hexdigest() for q in questions]
 
 
-def _question_json(question: Question, people: dict[int, str]) -> str:
+def _question_json(question: Query, people: dict[int, str]) -> str:
     """Returns kind and fields as canonical JSON, with the digest of a persona in its place."""
     form, values = _shape(type(question))
     written = [
@@ -147,7 +147,7 @@ def _question_json(question: Question, people: dict[int, str]) -> str:
 
 
 @cache
-def _shape(kind: type[Question]) -> tuple[str, Callable[[Question], tuple[object, ...]]]:
+def _shape(kind: type[Query]) -> tuple[str, Callable[[Query], tuple[object, ...]]]:
     """Returns the JSON of a kind with a place for each field, and what reads the fields in that order."""
     names = sorted(field.name for field in fields(kind))
     places = ",".join(f'"{name}":%s' for name in names)

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from persona_env.judges import Label, LineVsHistory, LineVsPersona, LineVsPrevious, Question, Verdict
-from persona_env.judges.asker import Answer, Asker, Query
-from persona_env.judges.floor import below_floor
-from persona_env.judges.prompting import JudgePrompts
-from persona_env.remote.faults import RunEnded
+from persona_env.judges.backend import Answer, JudgeBackend, JudgePrompt
+from persona_env.judges.base import Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges.content_filter import rejection_reason
+from persona_env.judges.prompts import JudgePrompts
+from persona_env.models.faults import RunEnded
 
-__all__ = ["LADDER", "LLMJudge"]
+__all__ = ["JUDGE_VERSION", "LLMJudge"]
 
-LADDER = 1
+JUDGE_VERSION = 1
 """Part of a judge's identity: another one where the floor, the filling, the reading or the combination change."""
 
 _SHOWN = 2000
 _PROBABILITY = 4
 
-_Pair: TypeAlias = tuple[Query, Query]
+_Pair: TypeAlias = tuple[JudgePrompt, JudgePrompt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +53,28 @@ class LLMJudge:
         prompts: What it is asked; ours if None.
 
     Example:
-        `LLMJudge(LocalAsker.load("some/model")).judge([LineVsPersona(persona, "I sleep well.")])`
+        `LLMJudge(LabelProbBackend.load("some/model")).judge([LineVsPersona(persona, "I sleep well.")])`
     """
 
-    def __init__(self, asker: Asker, prompts: JudgePrompts | None = None):
+    def __init__(self, asker: JudgeBackend, prompts: JudgePrompts | None = None):
         self.asker, self.prompts = asker, prompts or JudgePrompts.load()
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """Everything that can change a verdict, as plain data."""
-        return {"judge": "llm", "ladder": LADDER, "prompts": self.prompts.digest, "asker": dict(self.asker.identity)}
+        return {
+            "judge": "llm",
+            "ladder": JUDGE_VERSION,
+            "prompts": self.prompts.digest,
+            "asker": dict(self.asker.identity),
+        }
 
     @property
     def usage(self) -> Any:
         """What the model has used so far."""
         return self.asker.usage
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the verdicts, in order; the model is called once for all questions.
 
         Raises:
@@ -90,8 +95,8 @@ class LLMJudge:
     def __repr__(self) -> str:
         return f"LLMJudge({self.asker!r})"
 
-    def _plan(self, question: Question) -> _Plan:
-        reason = below_floor(question)
+    def _plan(self, question: Query) -> _Plan:
+        reason = rejection_reason(question)
         if reason:
             return _Plan(Verdict("inconsistent", reason=reason))
         role = question.persona.role if isinstance(question, LineVsPersona | LineVsPrevious) else question.role
@@ -105,9 +110,7 @@ class LLMJudge:
         return _Plan(pairs=(self.prompts.queries(question),))
 
 
-def _verdicts(
-    questions: Sequence[Question], plans: Sequence[_Plan], answers: Mapping[int, Answer]
-) -> dict[int, Verdict]:
+def _verdicts(questions: Sequence[Query], plans: Sequence[_Plan], answers: Mapping[int, Answer]) -> dict[int, Verdict]:
     """Returns the verdict of each question whose queries are all answered, by place."""
     verdicts, end = dict[int, Verdict](), 0
     for place, (question, plan) in enumerate(zip(questions, plans, strict=True)):
@@ -118,7 +121,7 @@ def _verdicts(
     return verdicts
 
 
-def _verdict(question: Question, plan: _Plan, answers: Sequence[Answer]) -> Verdict:
+def _verdict(question: Query, plan: _Plan, answers: Sequence[Answer]) -> Verdict:
     """Combines the answers to the pairs of queries of one question."""
     raw = json.dumps([answer.raw[:_SHOWN] for answer in answers])
     problem = next((answer.problem for answer in answers if answer.problem), "")

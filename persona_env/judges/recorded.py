@@ -9,17 +9,10 @@ from pathlib import Path
 from typing import TypeAlias
 
 from persona_env.conversation import Conversation
-from persona_env.judges import (
-    AnswerVsGold,
-    LineVsHistory,
-    LineVsPersona,
-    LineVsPrevious,
-    Question,
-    Verdict,
-)
-from persona_env.judges.parse import parse_verdict
-from persona_env.logs import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
-from persona_env.logs.released import qa_item
+from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
+from persona_env.io.released import qa_item
+from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges.reply_parsing import parse_verdict
 
 __all__ = ["RecordedJudge", "logged_replies", "recorded_question", "recorded_verdict"]
 
@@ -73,12 +66,12 @@ class RecordedJudge:
         known = sorted(repr((key, verdict)) for key, verdict in self._verdicts.items())
         return {"judge": "recorded", "log": sha256("\n".join(known).encode("utf-8", "backslashreplace")).hexdigest()}
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the recorded verdicts, in order."""
         return [self._verdicts.get(_key(question), _UNKNOWN) for question in questions]
 
 
-def _key(question: Question) -> _Key:
+def _key(question: Query) -> _Key:
     """Returns what makes two questions the same: the texts that a judge sees."""
     match question:
         case LineVsPersona(persona, line, heard):
@@ -106,7 +99,7 @@ def _records(dialogue: LoggedDialogue) -> Iterator[tuple[_Key, Verdict]]:
         yield from _answers(dialogue, speaker)
 
 
-def recorded_question(conversation: Conversation, index: int, reply: LoggedReply) -> Question | None:
+def recorded_question(conversation: Conversation, index: int, reply: LoggedReply) -> Query | None:
     """Returns what a logged reply about line `index` answers; None where it answers nothing that is judged."""
     persona, line = conversation.persona, conversation.lines[index]
     match reply.metric:
@@ -153,7 +146,7 @@ def logged_replies(conversation: Conversation, verdicts: Mapping[str, Sequence[V
         verdicts: For each metric (`prompt_to_line`, `line_to_line`, `relevance`) a verdict for each
             of the simulator's lines, None where nothing was asked.
     """
-    places = [i for i, message in enumerate(conversation.messages) if message.seat == "simulator"]
+    places = [i for i, message in enumerate(conversation.messages) if message.side == "simulator"]
     return [
         LoggedReply(metric, place, v.raw, v.label, v.conflicts, v.reason, v.probability)
         for metric, given in verdicts.items()

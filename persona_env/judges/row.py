@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from persona_env.judges import Verdict
+from persona_env.judges.base import Verdict
 
 __all__ = ["MAX_PAYLOAD", "Row", "carved", "key_bytes", "read_rows", "row_of"]
 

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from persona_env.judges import Verdict
+from persona_env.io.nodes import printable
+from persona_env.judges.base import Verdict
 from persona_env.judges.row import Row, key_bytes, read_rows, row_of
 from persona_env.judges.sqlite_file import (
     BUSY,
@@ -25,7 +26,6 @@ from persona_env.judges.sqlite_file import (
     readable_rows,
     transaction,
 )
-from persona_env.logs.nodes import printable
 
 __all__ = ["StoreBusy", "StoreDamaged", "StoreError", "StoreUnwritable", "VerdictStore"]
 

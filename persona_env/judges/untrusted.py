@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from persona_env.remote.faults import RunEnded
+from persona_env.models.faults import RunEnded
 
-__all__ = ["JudgeUntrusted"]
+__all__ = ["JudgeUnreliable"]
 
 
-class JudgeUntrusted(RunEnded):
+class JudgeUnreliable(RunEnded):
     """The judge fails questions with known answers, or gives no answer that can be read."""
 
     exit_code = 77

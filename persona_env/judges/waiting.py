@@ -8,7 +8,7 @@ __all__ = ["interrupt", "shared", "waits"]
 
 
 def _inside(judge: Any) -> list[Any]:
-    """Returns what a judge asks itself: the judge that it wraps, its model, a client, or the members of a committee."""
+    """Returns what a judge asks itself: the judge that it wraps, its model, a client, or the members of a ensemble."""
     found = [getattr(judge, name, None) for name in ("wrapped", "asker", "client")]
     return [part for part in (*found, *getattr(judge, "members", ())) if part is not None]
 

@@ -9,7 +9,6 @@ in one judge batch; `statistics` puts intervals over personas around the result.
 from __future__ import annotations
 
 from persona_env.metrics.copying import Copying
-from persona_env.metrics.interviewer import Answer, Interviewer
 from persona_env.metrics.line_to_line import LineToLine, LineToLineScore, pair_score
 from persona_env.metrics.metric import (
     Finding,
@@ -20,6 +19,7 @@ from persona_env.metrics.metric import (
     pooled,
     verdicts_on,
 )
+from persona_env.metrics.probe_schedule import Answer, ProbeSchedule
 from persona_env.metrics.prompt_to_line import PromptToLine
 from persona_env.metrics.question_answer import (
     QuestionAnswer,
@@ -33,11 +33,11 @@ __all__ = [
     "Answer",
     "Copying",
     "Finding",
-    "Interviewer",
     "LineMetric",
     "LineToLine",
     "LineToLineScore",
     "Metric",
+    "ProbeSchedule",
     "PromptToLine",
     "QuestionAnswer",
     "QuestionAnswerScore",

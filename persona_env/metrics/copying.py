@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from persona_env.conversation import Conversation
-from persona_env.judges import Verdict
+from persona_env.judges.base import Verdict
 from persona_env.metrics.metric import LineMetric
 from persona_env.metrics.words import content_words, sentences, words
 

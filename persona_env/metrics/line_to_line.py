@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from persona_env.conversation import Conversation
-from persona_env.judges import LineVsHistory, Verdict
+from persona_env.judges.base import LineVsHistory, Verdict
 from persona_env.metrics.metric import Finding, LineMetric, Score, unless_empty
 
 __all__ = ["LineToLine", "LineToLineScore", "pair_score"]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from persona_env.conversation import Conversation
-from persona_env.judges import Judge, Question, Verdict
-from persona_env.judges.floor import below_floor
+from persona_env.judges.base import Judge, Query, Verdict
+from persona_env.judges.content_filter import rejection_reason
 
 __all__ = ["Finding", "LineMetric", "Metric", "Score", "evaluate", "pooled", "unless_empty", "verdicts_on"]
 
-Finding: TypeAlias = Question | Verdict
+Finding: TypeAlias = Query | Verdict
 """What a metric finds: a question for the judge, or a verdict that the text alone settles."""
 
 
@@ -63,14 +63,14 @@ def pooled(scores: Sequence[Score]) -> Score:
     return Score.of([value for score in scores for value in score.per_line])
 
 
-def unless_empty(question: Question, verdict: Verdict) -> Verdict:
+def unless_empty(question: Query, verdict: Verdict) -> Verdict:
     """Returns a verdict that holds of every line to which this question would be put, but for one without content.
 
     >>> from persona_env.judges import LineVsHistory
     >>> unless_empty(LineVsHistory("patient", "...", ()), Verdict("consistent")).label
     'inconsistent'
     """
-    reason = below_floor(question)
+    reason = rejection_reason(question)
     return Verdict("inconsistent", reason=reason) if reason else verdict
 
 
@@ -86,7 +86,7 @@ class Metric(Protocol):
     name: str
     unasked: float
 
-    def question(self, conversation: Conversation, index: int) -> Question | None:
+    def question(self, conversation: Conversation, index: int) -> Query | None:
         """Returns what to ask the judge about the simulator's line `index`, or None."""
         ...
 
@@ -109,7 +109,7 @@ class LineMetric(ABC):
     name: str
     unasked: float = 1.0
 
-    def question(self, conversation: Conversation, index: int) -> Question | None:
+    def question(self, conversation: Conversation, index: int) -> Query | None:
         """Returns what to ask the judge about the simulator's line `index`, or None."""
         finding = self.finding(conversation, index)
         return None if isinstance(finding, Verdict) else finding

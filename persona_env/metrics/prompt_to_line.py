@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from persona_env.conversation import Conversation
-from persona_env.judges import LineVsPersona
+from persona_env.judges.base import LineVsPersona
 from persona_env.metrics.metric import LineMetric
 
 __all__ = ["PromptToLine"]

@@ -1,14 +1,14 @@
-"""Question-answer: does the simulator itself answer questions about its persona right?"""
+"""Query-answer: does the simulator itself answer questions about its persona right?"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from persona_env.conversation import Conversation, ProbeQuestion
-from persona_env.judges import AnswerVsGold, Judge, Question, Verdict
-from persona_env.metrics.interviewer import Answer, Interviewer, branches
+from persona_env.conversation import Conversation, Probe
+from persona_env.judges.base import AnswerVsGold, Judge, Query, Verdict
 from persona_env.metrics.metric import Finding, Score, evaluate, verdicts_on
+from persona_env.metrics.probe_schedule import Answer, ProbeSchedule, branches
 from persona_env.speakers import Speaker
 
 __all__ = ["QuestionAnswer", "QuestionAnswerScore", "answer_question"]
@@ -25,7 +25,7 @@ class QuestionAnswerScore(Score):
     asked_after: tuple[int, ...] = ()
 
 
-def answer_question(question: ProbeQuestion, answer: str) -> AnswerVsGold:
+def answer_question(question: Probe, answer: str) -> AnswerVsGold:
     """Returns what to ask the judge about an answer."""
     return AnswerVsGold(question.role, question.text, question.gold, answer, question.choices)
 
@@ -42,13 +42,13 @@ class QuestionAnswer:
             asks it everything in one batched call. `scores` takes answers that were collected
             elsewhere.
         every: Ask after each `every`-th line; None: once per dialogue.
-        within: See `Interviewer`.
+        within: See `ProbeSchedule`.
         held_out: Use the wordings that are kept for evaluation; the default here, not in training.
 
     Source: arXiv 2511.00222, section 3 (Q&A consistency).
 
-    >>> QuestionAnswer(every=2).interviewer
-    Interviewer(every=2, within=8, held_out=True)
+    >>> QuestionAnswer(every=2).schedule
+    ProbeSchedule(every=2, within=8, held_out=True)
     """
 
     name: str = "question_answer"
@@ -63,15 +63,15 @@ class QuestionAnswer:
         held_out: bool = True,
     ):
         self.speaker = speaker
-        self.interviewer = Interviewer(every, within, held_out)
+        self.schedule = ProbeSchedule(every, within, held_out)
 
-    def question(self, conversation: Conversation, index: int) -> Question | None:
+    def question(self, conversation: Conversation, index: int) -> Query | None:
         """Returns None: there is nothing to ask about a line, only about an answer."""
         return None
 
-    def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[ProbeQuestion | None]:
+    def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[Probe | None]:
         """Returns for each dialogue the question to ask after its last line, or None."""
-        return self.interviewer.ask(conversations, asker)
+        return self.schedule.ask(conversations, asker)
 
     def interview(self, conversations: Sequence[Conversation], speaker: Speaker) -> list[tuple[Answer, ...]]:
         """Returns what the simulator answers on branches of the dialogues; one batched call.
@@ -79,7 +79,7 @@ class QuestionAnswer:
         Raises:
             ValueError: If the speaker gives another number of replies than it was asked for.
         """
-        table = [branches(conversation, self.interviewer) for conversation in conversations]
+        table = [branches(conversation, self.schedule) for conversation in conversations]
         views = [branch.view for row in table for branch in row]
         replies = speaker.reply(views) if views else []
         if len(replies) != len(views):
@@ -104,14 +104,14 @@ class QuestionAnswer:
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> QuestionAnswerScore:
         """Returns the mean over answers, and after which lines they were asked for."""
-        return _scored([b.line_index for b in branches(conversation, self.interviewer)], verdicts)
+        return _scored([b.line_index for b in branches(conversation, self.schedule)], verdicts)
 
     def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
         """Interviews the speaker on every dialogue and returns a score for each; one judge call."""
         return evaluate(conversations, [self], judge)[self.name]
 
     def __repr__(self) -> str:
-        i = self.interviewer
+        i = self.schedule
         return f"QuestionAnswer(every={i.every}, within={i.within}, held_out={i.held_out})"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from persona_env.conversation import Conversation
-from persona_env.judges import LineVsPrevious, Verdict
+from persona_env.judges.base import LineVsPrevious, Verdict
 from persona_env.metrics.metric import Finding, LineMetric, unless_empty
 
 __all__ = ["Relevance"]

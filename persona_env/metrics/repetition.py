@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from persona_env.conversation import Conversation
-from persona_env.judges import Verdict
+from persona_env.judges.base import Verdict
 from persona_env.metrics.metric import LineMetric
 from persona_env.metrics.words import words
 

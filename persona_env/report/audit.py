@@ -15,11 +15,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from persona_env.logs import LoggedDialogue, SpeakerKey, load_logs
-from persona_env.logs.strict_json import check_target, write_lines
+from persona_env.io import LoggedDialogue, SpeakerKey, load_logs
+from persona_env.io.strict_json import check_target, write_lines
 from persona_env.metrics.copying import Copying
 from persona_env.metrics.metric import LineMetric, Score
-from persona_env.metrics.paper import (
+from persona_env.metrics.repetition import Repetition
+from persona_env.metrics.statistics import clustered_mean, clustered_share
+from persona_env.papers.paper_scores import (
     FailClosed,
     PaperMetric,
     PaperScore,
@@ -27,8 +29,6 @@ from persona_env.metrics.paper import (
     fail_closed,
     paper_scores,
 )
-from persona_env.metrics.repetition import Repetition
-from persona_env.metrics.statistics import clustered_mean, clustered_share
 from persona_env.report.terminal import Terminal, plain
 
 __all__ = ["Audit", "AuditRow", "audit_log", "audit_rows", "audit_table", "print_audit"]

@@ -9,21 +9,21 @@ from typing import Any
 
 from rich.text import Text
 
-from persona_env.bench.cases import Cases
-from persona_env.bench.outcome import Measured
-from persona_env.bench.play import play
-from persona_env.bench.records import dialogue_records
-from persona_env.bench.score import Scores, score
-from persona_env.bench.stages import load_stage, save_stage
-from persona_env.judges import Judge
-from persona_env.learning.checkpoint import Checkpoints
-from persona_env.learning.run_folder import RunFolder
-from persona_env.learning.run_judge import RunJudge
-from persona_env.learning.settings import Settings, check_understanding
-from persona_env.logs import save_logs
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.records import dialogue_records
+from persona_env.evaluation.rollout import play
+from persona_env.evaluation.scoring import Scores, score
+from persona_env.evaluation.stages import load_stage, save_stage
+from persona_env.io import save_logs
+from persona_env.judges.base import Judge
 from persona_env.report.drift_table import simulator_table
 from persona_env.report.interrupt import resumable
 from persona_env.report.terminal import Terminal, plain
+from persona_env.runs.checkpoint import Checkpoints
+from persona_env.runs.config import RunConfig, check_understanding
+from persona_env.runs.result import Measured
+from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.run_judge import RunJudge
 from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["run_benchmark"]
@@ -31,18 +31,18 @@ __all__ = ["run_benchmark"]
 
 def run_benchmark(
     simulators: Sequence[str],
-    cases: Cases,
+    suite: EvalSuite,
     judge: str,
     out: Path | None,
     *,
     resume: bool = False,
     patience: float = 600.0,
 ) -> dict[str, Scores]:
-    """Plays the cases with each simulator, prints one table and, where asked, writes a folder.
+    """Plays the suite with each simulator, prints one table and, where asked, writes a folder.
 
     Args:
         simulators: Their specs.
-        cases: What is played.
+        suite: What is played.
         judge: The judge's spec.
         out: A folder for the dialogues and the figures; None for none.
         resume: Whether a benchmark was cut off there: what it has measured is read again.
@@ -54,21 +54,21 @@ def run_benchmark(
         RunEnded: If the judge cannot go on; what was measured stays in the folder.
         KeyboardInterrupt: After Ctrl-C; likewise, and it says how to go on.
     """
-    check_understanding(judge, cases.personas)
+    check_understanding(judge, suite.personas)
     console = Terminal()
     folder = RunFolder(out, resume=resume) if out else None
-    ears = RunJudge(Settings(role=cases.role, personas=cases.personas, judge=judge, judge_patience=patience))
-    speakers = {spec: load_speaker(spec, cases.max_tokens) for spec in simulators}
+    ears = RunJudge(RunConfig(role=suite.role, personas=suite.personas, judge=judge, judge_patience=patience))
+    speakers = {spec: load_speaker(spec, suite.max_tokens) for spec in simulators}
     way_on = "go on with the same command" + ("" if resume else f", --resume {out} instead of --out")
     with resumable(folder, way_on):
         if folder:
-            _keep_config(folder.create(), {"simulators": [*simulators], "judge": judge, **asdict(cases)})
+            _keep_config(folder.create(), {"simulators": [*simulators], "judge": judge, **asdict(suite)})
             ears.open(folder.path)
         checkpoints = Checkpoints(folder) if folder else None
         found: dict[str, Measured] = {}
         for number, (spec, speaker) in enumerate(speakers.items()):
             with console.status(Text(f"{plain(spec)} is talking")):
-                found[spec] = _measured(f"{number:03d}", speaker, cases, ears, checkpoints)
+                found[spec] = _measured(f"{number:03d}", speaker, suite, ears, checkpoints)
         ears.close()
         scores = {spec: measured.scores for spec, measured in found.items()}
         if folder:
@@ -76,25 +76,25 @@ def run_benchmark(
             save_logs(folder.path / "dialogues.jsonl", records)
             folder.write_json("summary.json", {spec: measured.as_json() for spec, measured in scores.items()})
             folder.close()
-        console.print(simulator_table(_title(cases, judge), scores))
+        console.print(simulator_table(_title(suite, judge), scores))
         if folder:
             console.print(f"Run folder: {folder.path}/")
     return scores
 
 
-def _title(cases: Cases, judge: str) -> str:
+def _title(suite: EvalSuite, judge: str) -> str:
     return (
-        f"{cases.role}: {cases.dialogues} dialogues of {cases.lines} lines with {cases.split} people, judged by {judge}"
+        f"{suite.role}: {suite.dialogues} dialogues of {suite.lines} lines with {suite.split} people, judged by {judge}"
     )
 
 
-def _measured(name: str, speaker: Speaker, cases: Cases, judge: Judge, checkpoints: Checkpoints | None) -> Measured:
+def _measured(name: str, speaker: Speaker, suite: EvalSuite, judge: Judge, checkpoints: Checkpoints | None) -> Measured:
     """Returns a simulator's dialogues and scores, from the folder where they stand there already."""
     known = load_stage(checkpoints, name) if checkpoints else None
     if known is not None:
         return known
-    played = play(speaker, cases)
-    measured = Measured(cases, played, score(played, judge))
+    played = play(speaker, suite)
+    measured = Measured(suite, played, score(played, judge))
     if checkpoints:
         save_stage(checkpoints, name, measured)
     return measured

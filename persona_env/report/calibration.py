@@ -12,17 +12,18 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from persona_env.bench.calibrate import LEAST_LABELS, LEAST_LOW, LEAST_PEOPLE, STATISTICS, calibrate
-from persona_env.bench.calibration import FILE, Calibration, Figure
-from persona_env.bench.label_file import question_fields
-from persona_env.bench.labels import Annotators, load_labels
-from persona_env.judges import Judge, load_judge
-from persona_env.judges.committee import Committee
+from persona_env.calibration.calibrate import LEAST_LABELS, LEAST_LOW, LEAST_PEOPLE, STATISTICS, calibrate
+from persona_env.calibration.calibration import FILE, Calibration, Figure
+from persona_env.calibration.label_file import question_fields
+from persona_env.calibration.labels import Annotators, load_labels
+from persona_env.io.strict_json import check_target, json_text, write_lines
+from persona_env.judges import load_judge
+from persona_env.judges.base import Judge
+from persona_env.judges.ensemble import Ensemble
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.store import VerdictStore
-from persona_env.learning.run_folder import RunFolder
-from persona_env.logs.strict_json import check_target, json_text, write_lines
 from persona_env.report.terminal import Terminal, plain
+from persona_env.runs.run_folder import RunFolder
 
 __all__ = ["calibration_table", "run_calibration", "verdict_sentence"]
 
@@ -94,9 +95,9 @@ def _kept(judge: Judge, cache: Path | None) -> Iterator[Judge]:
         yield judge
         return
     with VerdictStore(cache) as store:
-        members = judge.members if isinstance(judge, Committee) else (judge,)
+        members = judge.members if isinstance(judge, Ensemble) else (judge,)
         kept = [KeptJudge(one, store) if hasattr(one, "usage") else one for one in members]
-        yield Committee(kept) if isinstance(judge, Committee) else kept[0]
+        yield Ensemble(kept) if isinstance(judge, Ensemble) else kept[0]
 
 
 def _verdict_lines(found: Calibration) -> Iterator[str]:
@@ -148,7 +149,7 @@ def _notes(found: Calibration) -> Iterator[str]:
     if found.labels.annotators:
         yield f"annotators {_agreement(found.labels.annotators)} ({'; '.join(found.labels.annotators.names)})"
     if found.members:
-        yield f"the committee's {len(found.members.names)} members {_agreement(found.members)}"
+        yield f"the ensemble's {len(found.members.names)} members {_agreement(found.members)}"
     yield verdict_sentence(found)
 
 

@@ -8,10 +8,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from persona_env.bench.outcome import Comparison, Outcome
-from persona_env.bench.score import DRIFT_TYPES, Estimate, Scores, reductions
+from persona_env.evaluation.scoring import DRIFT_TYPES, Estimate, Scores, reductions
 from persona_env.metrics.statistics import Interval
 from persona_env.report.terminal import plain
+from persona_env.runs.result import Comparison, TrainResult
 
 __all__ = ["drift_table", "simulator_table"]
 
@@ -34,9 +34,9 @@ CAPTION = "Shares of lines (drift: of bad lines); intervals are 95 % over person
 _PERCENT = (*DRIFT_TYPES, "relevance", "copying", "repetition", "hedging")
 
 
-def drift_table(outcome: Outcome) -> Table:
+def drift_table(result: TrainResult) -> Table:
     """Returns the table of a training run."""
-    s = outcome.settings
+    s = result.settings
     title = f"{s.role}: {s.simulator}, judged by {s.judge}, on {s.split} people ({s.algorithm}, seed {s.seed})"
     table = Table(
         title=Text(plain(title)),
@@ -46,12 +46,12 @@ def drift_table(outcome: Outcome) -> Table:
     )
     for name in ("", "before", "after", "change", "95 %"):
         table.add_column(name, justify="left" if not name else "right", no_wrap=True)
-    for comparison in filter(None, (outcome.trained, outcome.longer)):
+    for comparison in filter(None, (result.trained, result.longer)):
         _add_drift(table, comparison)
-    if seen := outcome.scores("seen"):
-        _add_seen(table, seen, outcome.gap)
-    if outcome.trained:
-        _add_guards(table, outcome.trained, outcome.scores("zero_drift"))
+    if seen := result.scores("seen"):
+        _add_seen(table, seen, result.gap)
+    if result.trained:
+        _add_guards(table, result.trained, result.scores("drift_free"))
     return table
 
 
@@ -74,16 +74,16 @@ def _add_seen(table: Table, seen: Scores, gap: Mapping[str, float | None]) -> No
         table.add_row(TITLES[name], "", _inconsistency(seen.estimate(name)), shown)
 
 
-def _add_guards(table: Table, comparison: Comparison, zero_drift: Scores | None) -> None:
+def _add_guards(table: Table, comparison: Comparison, drift_free: Scores | None) -> None:
     table.add_section()
     title = Text(f"guards over {comparison.lines} lines", style="bold")
-    table.add_row(title, "", "", "zero drift" if zero_drift else "")
+    table.add_row(title, "", "", "zero drift" if drift_free else "")
     pair = comparison.before.scores, comparison.after.scores
     for name in pair[0].estimates:
         if name in DRIFT_TYPES:
             continue
         before, after = (_figure(name, scores.estimate(name)) for scores in pair)
-        reference = _figure(name, zero_drift.estimate(name)) if zero_drift else ""
+        reference = _figure(name, drift_free.estimate(name)) if drift_free else ""
         table.add_row(TITLES[name], before, after, reference)
     table.add_row("unreadable verdicts", *(str(scores.invalid) for scores in pair))
     table.add_row("lines judged", *(str(scores.estimate("prompt_to_line").n) for scores in pair))

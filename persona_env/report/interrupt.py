@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from persona_env.learning.run_folder import CONFIG, RunFolder
+from persona_env.runs.run_folder import CONFIG, RunFolder
 
 __all__ = ["resumable"]
 

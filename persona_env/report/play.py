@@ -6,12 +6,14 @@ import time
 
 from rich.text import Text
 
-from persona_env.bench.play import reply_seed
 from persona_env.conversation import Conversation
-from persona_env.judges import Judge, load_judge
+from persona_env.evaluation.rollout import reply_seed
+from persona_env.judges import load_judge
+from persona_env.judges.base import Judge
 from persona_env.metrics import Copying, LineToLine, PromptToLine, Relevance, Repetition, evaluate
-from persona_env.persona import Persona, role_named
+from persona_env.persona import Persona
 from persona_env.report.terminal import Terminal, plain
+from persona_env.roles import role_named
 from persona_env.speakers import load_speaker
 
 __all__ = ["talk"]

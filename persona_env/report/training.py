@@ -10,20 +10,20 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from persona_env.bench.main_job import LONGER, MainJob, finished_outcome
-from persona_env.bench.outcome import Outcome
-from persona_env.learning.run_folder import RunFolder
-from persona_env.learning.settings import Settings
 from persona_env.report.drift_table import drift_table
 from persona_env.report.interrupt import resumable
 from persona_env.report.terminal import Terminal
 from persona_env.report.transcript import telling_example, transcript
+from persona_env.runs.config import RunConfig
+from persona_env.runs.result import TrainResult
+from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, finished_outcome
 
 __all__ = ["resume_training", "run_training"]
 
 
 def run_training(
-    settings: Settings, out: Path | None, *, dry_run: bool = False, folder: RunFolder | None = None
+    settings: RunConfig, out: Path | None, *, dry_run: bool = False, folder: RunFolder | None = None
 ) -> int:
     """Runs the main job and shows it.
 
@@ -45,22 +45,22 @@ def run_training(
     console = Terminal()
     folder = folder or RunFolder(out or _fresh_folder(settings))
     with resumable(folder, f"go on with: {_resume_command(folder)}"):
-        outcome = finished_outcome(folder, settings) if folder.resumed else None
-        if outcome is None:
-            job = MainJob(settings)
+        result = finished_outcome(folder, settings) if folder.resumed else None
+        if result is None:
+            job = TrainAndEvaluate(settings)
             console.print(_plan(settings, folder))
             if dry_run:
                 return 0
-            outcome = _with_progress(job, folder.create(), console)
+            result = _with_progress(job, folder.create(), console)
             for name in job.damaged:
                 console.print(f"The checkpoint {name} is not as it was written; it was not used.")
-        console.print(drift_table(outcome))
-        if outcome.settings.judge != "oracle":
-            console.print(outcome.judge_costs.sentence(outcome.settings.judge_budget, outcome.invalid_in_all))
-        _show_example(outcome, folder, console)
-        _say_how_it_ended(outcome, folder, console)
+        console.print(drift_table(result))
+        if result.settings.judge != "oracle":
+            console.print(result.judge_costs.sentence(result.settings.judge_budget, result.invalid_in_all))
+        _show_example(result, folder, console)
+        _say_how_it_ended(result, folder, console)
         folder.close()
-    return outcome.exit_code
+    return result.exit_code
 
 
 def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = False) -> int:
@@ -68,7 +68,7 @@ def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = Fal
 
     Args:
         path: The run folder; one that is finished is shown again.
-        given: Settings that were given again; those that change figures must be what they were.
+        given: RunConfig that were given again; those that change figures must be what they were.
         dry_run: Check everything, print the plan, write nothing.
 
     Returns:
@@ -78,21 +78,21 @@ def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = Fal
         ValueError: If it is no run folder, a setting differs, or another process has it.
     """
     folder = RunFolder(path, resume=True)
-    settings = Settings.from_json(folder.read_json("config.json"), path / "config.json").resumed(given)
+    settings = RunConfig.from_json(folder.read_json("config.json"), path / "config.json").resumed(given)
     return run_training(settings, None, dry_run=dry_run, folder=folder)
 
 
-def _say_how_it_ended(outcome: Outcome, folder: RunFolder, console: Terminal) -> None:
-    if not outcome.calibrated:
+def _say_how_it_ended(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
+    if not result.calibrated:
         console.print(
-            f"The judge {outcome.settings.judge} is not calibrated: nobody knows what its verdicts are worth. "
+            f"The judge {result.settings.judge} is not calibrated: nobody knows what its verdicts are worth. "
             "Hold it against labels with persona-env judge calibrate."
         )
-    if outcome.status == "complete":
-        seconds = sum(outcome.seconds.values())
-        console.print(f"{outcome.tokens:,} tokens, {seconds:.0f} s. Run folder: {folder.path}/")
+    if result.status == "complete":
+        seconds = sum(result.seconds.values())
+        console.print(f"{result.tokens:,} tokens, {seconds:.0f} s. Run folder: {folder.path}/")
         return
-    why = f"Stopped: {outcome.ended}" if outcome.ended else "Interrupted."
+    why = f"Stopped: {result.ended}" if result.ended else "Interrupted."
     console.print(
         f"{why} What there is stands in {folder.path}/; go on with: {_resume_command(folder)}",
         soft_wrap=True,
@@ -103,22 +103,22 @@ def _resume_command(folder: RunFolder) -> str:
     return f"persona-env train --resume {folder.path}"
 
 
-def _fresh_folder(settings: Settings) -> Path:
+def _fresh_folder(settings: RunConfig) -> Path:
     return Path("runs") / f"{settings.role}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def _plan(settings: Settings, folder: RunFolder) -> Text:
+def _plan(settings: RunConfig, folder: RunFolder) -> Text:
     s = settings
     rewards = ", ".join(f"{name} {weight:g}" for name, weight in s.rewards.items())
     return Text(
         f"{s.role}: {s.simulator} learns by {s.algorithm} from {s.rollouts} rollouts of {s.envs} x {s.steps} tokens "
         f"(rewards: {rewards}).\nMeasured before and after on {s.dialogues} {s.split} people over {s.lines} lines"
-        + (f", and on {s.long_dialogues} over {LONGER * s.lines}" if s.long_dialogues else "")
+        + (f", and on {s.extended_dialogues} over {EXTENDED_LENGTH * s.lines}" if s.extended_dialogues else "")
         + f", judged by {s.judge}. Run folder: {folder.path}/"
     )
 
 
-def _with_progress(job: MainJob, folder: RunFolder, console: Terminal) -> Outcome:
+def _with_progress(job: TrainAndEvaluate, folder: RunFolder, console: Terminal) -> TrainResult:
     bar = Progress(
         TextColumn("{task.description:<14}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(), console=console,
@@ -141,10 +141,10 @@ def _with_progress(job: MainJob, folder: RunFolder, console: Terminal) -> Outcom
         return job.run(folder, progress)
 
 
-def _show_example(outcome: Outcome, folder: RunFolder, console: Terminal) -> None:
-    if not outcome.trained:
+def _show_example(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
+    if not result.trained:
         return
-    before, after = outcome.trained.before, outcome.trained.after
+    before, after = result.trained.before, result.trained.after
     place = telling_example(before.scores, after.scores)
     parts = []
     for title, measured in (("before", before), ("after", after)):

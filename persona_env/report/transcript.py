@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from persona_env.bench.cases import Played
-from persona_env.bench.score import Scores
-from persona_env.persona import role_named
+from persona_env.evaluation.eval_suite import Dialogue
+from persona_env.evaluation.scoring import Scores
 from persona_env.report.terminal import plain
+from persona_env.roles import role_named
 
 __all__ = ["telling_example", "transcript"]
 
@@ -19,7 +19,7 @@ _MARKS = {
 }
 
 
-def transcript(played: Played, scores: Scores, place: int) -> str:
+def transcript(played: Dialogue, scores: Scores, place: int) -> str:
     """Returns a dialogue as text; a line that drifts ends with what is wrong with it.
 
     A line of several is indented, and what cannot be printed is escaped: no line can pass for another.
@@ -39,8 +39,8 @@ def transcript(played: Played, scores: Scores, place: int) -> str:
     rows = [plain(talk.persona.prompt), ""]
     index = 0
     for message in talk.messages:
-        row = f"{names[message.seat] + ':':<{width}} {plain(message.text, width + 1)}"
-        if message.seat == "simulator":
+        row = f"{names[message.side] + ':':<{width}} {plain(message.text, width + 1)}"
+        if message.side == "simulator":
             wrong = [mark for name, mark in _MARKS.items() if scores.dialogues[name][place].per_line[index] == 0]
             row += f"   <-- {', '.join(wrong)}" if wrong else ""
             index += 1

@@ -14,9 +14,9 @@ has moved from its reference.
 
 from __future__ import annotations
 
+from persona_env.rl.lora import LoraOptions
 from persona_env.sb3.buffer import TrajectoryRolloutBuffer
-from persona_env.sb3.leash import KLCallback
-from persona_env.sb3.lora import LoraOptions
+from persona_env.sb3.kl import KLCallback
 from persona_env.sb3.policy import TokenPolicy
 from persona_env.sb3.vec_env import TokenObservation, as_sb3
 

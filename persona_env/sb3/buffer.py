@@ -13,16 +13,16 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 
-from persona_env.sb3.credit import Steps, centred, line_advantages
-from persona_env.sb3.leash import announce
-from persona_env.sb3.trajectories import Packed, Trajectories, TrajectoryRecorder
+from persona_env.rl.advantages import RolloutArrays, center_rewards, line_advantages
+from persona_env.rl.trajectories import Packed, Trajectories, TrajectoryRecorder
+from persona_env.sb3.kl import announce
 
 if TYPE_CHECKING:
     from persona_env.sb3.policy import TokenPolicy
 
 __all__ = ["TrajectoryRolloutBuffer"]
 
-KL_WEIGHT = 0.03
+KL_COEF = 0.03
 _KL_BATCH = 4096
 _KL_SAMPLE = 512
 _SLICE = {"cpu": 2048, "accelerator": 32_768}  # tokens of a forward pass: what a CPU's cache holds
@@ -36,7 +36,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     serves them all. The algorithm's `gamma` and `gae_lambda` are per token and are not used.
 
     Args:
-        buffer_size: Steps in a rollout, T.
+        buffer_size: RolloutArrays in a rollout, T.
         observation_space: A `TokenContext`.
         action_space: `Discrete`, the vocabulary.
         device: Where the samples go.
@@ -45,8 +45,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         n_envs: Rows, N.
         line_gamma: Discount from a line to the next of the same dialogue, in [0, 1].
         line_lambda: Decay of the trace from a line to the next, in [0, 1].
-        centre: Whether lines are credited with what they bring beyond the mean line; see `centred`.
-        kl_weight: What a nat of log pi - log ref of a sampled token costs, in reward units. None: 0.03
+        centre: Whether lines are credited with what they bring beyond the mean line; see `center_rewards`.
+        kl_coef: What a nat of log pi - log ref of a sampled token costs, in reward units. None: 0.03
             where the policy has a reference and `leash` is "reward", else 0.
         leash: "reward" takes that from the rewards. "loss" puts KL(pi || ref) where the algorithm has
             its entropy: its weight is then `ent_coef`, and it needs `normalize_advantage=False`.
@@ -68,7 +68,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         line_gamma: float = 0.5,
         line_lambda: float = 0.8,
         centre: bool = False,
-        kl_weight: float | None = None,
+        kl_coef: float | None = None,
         leash: Literal["reward", "loss"] = "reward",
     ):
         pad_id = getattr(observation_space, "pad_id", None)
@@ -77,10 +77,10 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
                 f"Expected a TokenContext and a Discrete space, got {observation_space} and "
                 f"{action_space}: use a token environment such as persona_env/PatientTokens-v0."
             )
-        _check_settings(line_gamma, line_lambda, kl_weight, leash)
+        _check_settings(line_gamma, line_lambda, kl_coef, leash)
         self.pad_id: int = pad_id
         self.line_gamma, self.line_lambda, self.centre = line_gamma, line_lambda, centre
-        self.kl_weight, self.leash = kl_weight, leash
+        self.kl_coef, self.leash = kl_coef, leash
         self.policy: TokenPolicy | None = None
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
         announce(observation_space, self)
@@ -92,10 +92,10 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             ValueError: If there is a leash and the policy has no reference.
         """
         self.policy = policy
-        leashed = self.leash == "loss" or bool(self.kl_weight)
+        leashed = self.leash == "loss" or bool(self.kl_coef)
         if leashed and policy.reference is None:
             raise ValueError(
-                f"Expected a reference for leash={self.leash!r}, kl_weight={self.kl_weight}, got none: "
+                f"Expected a reference for leash={self.leash!r}, kl_coef={self.kl_coef}, got none: "
                 "give policy_kwargs=dict(reference='initial')."
             )
 
@@ -179,7 +179,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             )
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
-        """Pays the leash and gives credit by line; see `line_advantages`."""
+        """RewardStats the leash and gives credit by line; see `line_advantages`."""
         dones = np.asarray(dones, np.bool_)
         after, self._latest = getattr(self._latest, "following", None), None
         next_answer = np.zeros_like(dones) if after is None or after.probing is None else after.probing
@@ -187,7 +187,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.trajectories = self.recorder.finish()
         if self.reward_weight:
             self.rewards -= self.reward_weight * self.log_ratio()
-        steps = Steps(
+        steps = RolloutArrays(
             rewards=self.rewards,
             values=self.values,
             answer=self.answers,
@@ -197,7 +197,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             next_answer=next_answer & ~dones,
             outside=self.outside,
         )
-        steps = centred(steps) if self.centre else steps
+        steps = center_rewards(steps) if self.centre else steps
         self.advantages = line_advantages(steps, self.line_gamma, self.line_lambda)
         self.returns = self.advantages + self.values
 
@@ -206,7 +206,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         """What a nat costs in this rollout's rewards."""
         if self.leash == "loss" or self.policy is None or self.policy.reference is None:
             return 0.0
-        return KL_WEIGHT if self.kl_weight is None else self.kl_weight
+        return KL_COEF if self.kl_coef is None else self.kl_coef
 
     def log_ratio(self) -> NDArray[np.float32]:
         """Returns log pi - log ref of each sampled token, (T, N); one packed pass of the frozen reference.
@@ -281,13 +281,13 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         return found | {"slices": packed.slices}
 
 
-def _check_settings(line_gamma: float, line_lambda: float, kl_weight: float | None, leash: str) -> None:
+def _check_settings(line_gamma: float, line_lambda: float, kl_coef: float | None, leash: str) -> None:
     for name, value in (("line_gamma", line_gamma), ("line_lambda", line_lambda)):
         if not 0 <= value <= 1:
             raise ValueError(f"Expected {name} in [0, 1], got {value}: give a share.")
     if leash not in ("reward", "loss"):
         raise ValueError(f"Expected leash 'reward' or 'loss', got {leash!r}: choose one of these.")
-    if kl_weight is not None and not kl_weight >= 0:
-        raise ValueError(f"Expected kl_weight >= 0, got {kl_weight}: give the price of a nat.")
-    if leash == "loss" and kl_weight:
-        raise ValueError(f"Expected no kl_weight with leash='loss', got {kl_weight}: its weight is ent_coef.")
+    if kl_coef is not None and not kl_coef >= 0:
+        raise ValueError(f"Expected kl_coef >= 0, got {kl_coef}: give the price of a nat.")
+    if leash == "loss" and kl_coef:
+        raise ValueError(f"Expected no kl_coef with leash='loss', got {kl_coef}: its weight is ent_coef.")

@@ -16,20 +16,20 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from persona_env.sb3.branches import reads_branches
-from persona_env.sb3.leash import EXACT_VOCABULARY, Reference, half_square, introduce, kl_to_reference, watch_loss_leash
-from persona_env.sb3.loading import (
-    Learner,
+from persona_env.models.hf import quiet
+from persona_env.models.merging import save_merged
+from persona_env.rl.loading import (
+    TrainableModel,
     check_context,
     check_vocabulary,
-    keep_beginning,
+    keep_initial_weights,
     kept_beginning,
     load_learner,
 )
-from persona_env.sb3.lora import LoraOptions
-from persona_env.sb3.scoring import (
-    Bounds,
-    Places,
+from persona_env.rl.lora import LoraOptions
+from persona_env.rl.packed_forward import (
+    ChoicePositions,
+    MemoryLimits,
     choice_logits,
     choice_scores,
     choice_states,
@@ -37,10 +37,10 @@ from persona_env.sb3.scoring import (
     has_layers,
     log_probabilities,
 )
-from persona_env.sb3.value_head import ValueHead
-from persona_env.speakers.kv_cache import Decoder, make_decoder
-from persona_env.speakers.loading import quiet
-from persona_env.speakers.merging import save_merged
+from persona_env.rl.shared_prefix_attention import reads_branches
+from persona_env.rl.value_head import ValueHead
+from persona_env.sb3.kl import EXACT_VOCABULARY, Reference, half_square, introduce, kl_to_reference, watch_loss_leash
+from persona_env.speakers.decoding.kv_cache import Decoder, make_decoder
 
 __all__ = ["TokenPolicy"]
 
@@ -143,7 +143,7 @@ class TokenPolicy(ActorCriticPolicy):
         introduce(observation_space, self)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        learner: Learner = self._learner
+        learner: TrainableModel = self._learner
         self.lm, self.tokenizer, self.chat = learner.model, learner.tokenizer, learner.chat
         width = self.lm.get_output_embeddings().weight.shape[1]
         self.value_head = ValueHead(width, *self._value_options)
@@ -177,7 +177,7 @@ class TokenPolicy(ActorCriticPolicy):
         beginning = kept_beginning(self.lm)
         found = Reference.initial(self.lm) if beginning is None else Reference(beginning)
         if not found.adapters_off:
-            keep_beginning(self.lm, found.model)
+            keep_initial_weights(self.lm, found.model)
         return found
 
     def train(self, mode: bool = True) -> TokenPolicy:
@@ -202,7 +202,7 @@ class TokenPolicy(ActorCriticPolicy):
         for decoder in self._decoders.values():
             decoder.forget()
 
-    def start_over(self) -> None:
+    def reset_cache(self) -> None:
         """Drops the caches themselves: it goes on to the last bit as one that was made just now with these weights."""
         self._decoders.clear()
 
@@ -255,7 +255,7 @@ class TokenPolicy(ActorCriticPolicy):
         places, actions = _places(obs, self.pad_id), actions.reshape(-1).long()
         return self.reference.log_probs(places, actions, self._allowed, self.bounds)
 
-    def _leashed(self, places: Places, actions: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _leashed(self, places: ChoicePositions, actions: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values (A, 1), log-probabilities of chosen tokens and minus the KL to the reference, (A,) each."""
         assert self.reference is not None
         if self.vocabulary > EXACT_VOCABULARY:
@@ -369,7 +369,7 @@ def _base(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> Bounds:
+def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> MemoryLimits:
     if micro_batch is not None and micro_batch < 1:
         raise ValueError(f"Expected micro_batch >= 1 tokens, got {micro_batch}: 4096 suits most GPUs.")
     if by_layer and not has_layers(model):
@@ -377,13 +377,13 @@ def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> Boun
             f"Expected a model with layers that can be run again, got {type(model).__name__}: "
             "leave gradient_checkpointing out; micro_batch bounds the memory too."
         )
-    return Bounds(tokens=micro_batch, layers=by_layer)
+    return MemoryLimits(tokens=micro_batch, layers=by_layer)
 
 
-def _places(obs: Any, pad_id: int) -> Places:
+def _places(obs: Any, pad_id: int) -> ChoicePositions:
     """Where the choices are, for packed trajectories or for padded contexts (A, context)."""
     if not isinstance(obs, Tensor):
-        return Places(obs["input_ids"], obs["row"], obs["position"], obs.get("slices"), obs.get("branches"))
+        return ChoicePositions(obs["input_ids"], obs["row"], obs["position"], obs.get("slices"), obs.get("branches"))
     lengths = (obs != pad_id).sum(1)
     rows = torch.arange(len(obs), device=obs.device)
-    return Places(obs[:, : int(lengths.max())].long(), rows, lengths - 1)
+    return ChoicePositions(obs[:, : int(lengths.max())].long(), rows, lengths - 1)

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from persona_env.conversation import ChatMessage, Seat, View
-from persona_env.logs.nodes import shown_spec
+from persona_env.conversation import ChatMessage, Side, View
+from persona_env.io.nodes import shown_spec
 
-__all__ = ["ChatMessage", "Seat", "Speaker", "View", "load_speaker"]
+__all__ = ["ChatMessage", "Side", "Speaker", "View", "load_speaker"]
 
 
 @runtime_checkable
@@ -24,19 +24,19 @@ class Speaker(Protocol):
 
 
 def _scripted(rest: str, **settings: Any) -> Speaker:  # whose lines are as long as they are
-    from persona_env.speakers.scripted import ScriptedSpeaker
+    from persona_env.world.scripted import ScriptedSpeaker
 
     return ScriptedSpeaker()
 
 
 def _tiny(rest: str, **settings: Any) -> Speaker:
-    from persona_env.speakers.language_model import LanguageModel
+    from persona_env.speakers.local import LanguageModel
 
     return LanguageModel.load("tiny", **settings)
 
 
 def _hugging_face(rest: str, **settings: Any) -> Speaker:
-    from persona_env.speakers.language_model import LanguageModel
+    from persona_env.speakers.local import LanguageModel
 
     return LanguageModel.load(f"hf:{rest}", **settings)
 

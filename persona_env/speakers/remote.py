@@ -8,10 +8,10 @@ from itertools import groupby
 from typing import Any
 
 from persona_env.conversation import View
-from persona_env.remote.chat import ChatReply, ChatRequest, Usage
-from persona_env.remote.client import ChatClient
-from persona_env.remote.endpoint import Endpoint
-from persona_env.remote.faults import RemoteFault, RunEnded
+from persona_env.models.chat import ChatReply, ChatRequest, Usage
+from persona_env.models.client import ChatClient
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import RemoteFault, RunEnded
 
 __all__ = ["NoLine", "RemoteSpeaker"]
 

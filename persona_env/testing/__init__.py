@@ -8,7 +8,7 @@ use them on theirs, from any test runner. They need no network and take less tha
 from persona_env.testing.judge_kit import check_judge
 from persona_env.testing.metric_kit import check_metric
 from persona_env.testing.reward_kit import check_reward_wrapper
-from persona_env.testing.samples import sample_conversations, sample_questions, sample_views
+from persona_env.testing.samples import sample_conversations, sample_queries, sample_views
 from persona_env.testing.speaker_kit import check_speaker
 
 __all__ = [
@@ -17,6 +17,6 @@ __all__ = [
     "check_reward_wrapper",
     "check_speaker",
     "sample_conversations",
-    "sample_questions",
+    "sample_queries",
     "sample_views",
 ]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from persona_env.judges import AnswerVsGold, Judge, LineVsHistory, Question, Verdict
+from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, Query, Verdict
 from persona_env.testing.clauses import require
-from persona_env.testing.samples import sample_questions
+from persona_env.testing.samples import sample_queries
 
 __all__ = ["check_judge"]
 
 
-def check_judge(judge: Judge, *, questions: Sequence[Question] | None = None, exact: bool = True) -> None:
+def check_judge(judge: Judge, *, questions: Sequence[Query] | None = None, exact: bool = True) -> None:
     """Checks that a judge keeps to the protocol and fails closed.
 
     Args:
         judge: What to check.
-        questions: What it is asked; those of `sample_questions` if not given.
+        questions: What it is asked; those of `sample_queries` if not given.
         exact: Whether a verdict is a function of its question alone.
 
     Raises:
@@ -25,7 +25,7 @@ def check_judge(judge: Judge, *, questions: Sequence[Question] | None = None, ex
     >>> from persona_env.judges import load_judge
     >>> check_judge(load_judge("oracle"))
     """
-    questions = list(sample_questions() if questions is None else questions)
+    questions = list(sample_queries() if questions is None else questions)
     require(isinstance(judge, Judge), "judge.protocol", f"{judge!r} has no method judge(questions)")
     require(judge.judge([]) == [], "judge.no_questions", "judge([]) is to be []")
     verdicts = judge.judge(questions)
@@ -44,7 +44,7 @@ def check_judge(judge: Judge, *, questions: Sequence[Question] | None = None, ex
         require(alone == verdicts[:4], "judge.batching", "the other questions of a batch change a verdict")
 
 
-def _check_verdict(question: Question, verdict: Verdict) -> None:
+def _check_verdict(question: Query, verdict: Verdict) -> None:
     require(isinstance(verdict, Verdict), "judge.verdict", f"Expected a Verdict, got {verdict!r:.80}")
     labels = ("consistent", "inconsistent", "invalid")
     require(verdict.label in labels, "judge.label", f"Expected one of {labels}, got {verdict.label!r}")

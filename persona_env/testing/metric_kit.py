@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from persona_env.conversation import Conversation
-from persona_env.judges import Label, Question, Verdict
+from persona_env.judges.base import Label, Query, Verdict
 from persona_env.metrics import Metric, Score
 from persona_env.testing.clauses import require
 from persona_env.testing.samples import sample_conversations
@@ -23,7 +23,7 @@ class Always:
     short_by: int = 0
     batches: list[int] = field(default_factory=list)
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         self.batches.append(len(questions))
         return [Verdict(self.label)] * (len(questions) - self.short_by)
 

@@ -12,7 +12,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from persona_env import dialogue_v0
-from persona_env.envs.seats import Seat
+from persona_env.envs.single_agent import SingleAgentEnv
 from persona_env.testing.clauses import require
 
 __all__ = ["check_reward_wrapper"]
@@ -31,7 +31,7 @@ class _Played:
     def record(self) -> list[tuple[str, str]]:
         """What was said, side questions left out."""
         last = [info["conversation"] for info in self.infos if "conversation" in info][-1]
-        return [(message.seat, message.text) for message in last.messages]
+        return [(message.side, message.text) for message in last.messages]
 
 
 _MENU = (
@@ -143,7 +143,7 @@ def _play(form: Form, wrap: Callable[[Any], Any], seed: int, dialogues: int) -> 
     env = wrap(_make(form))
     if form == "vector":
         return _play_rows(env, seed, dialogues)
-    return _play_one(Seat(env) if form == "aec" else env, seed, dialogues)
+    return _play_one(SingleAgentEnv(env) if form == "aec" else env, seed, dialogues)
 
 
 def _play_one(env: Any, seed: int, dialogues: int) -> list[_Played]:

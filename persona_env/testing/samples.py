@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from persona_env.conversation import ChatMessage, Conversation, Seat, View
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question
+from persona_env.conversation import ChatMessage, Conversation, Side, View
+from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker
 
-__all__ = ["AWKWARD", "sample_conversations", "sample_questions", "sample_views"]
+__all__ = ["AWKWARD", "sample_conversations", "sample_queries", "sample_views"]
 
 AWKWARD = ("", "...", "Ça va 😀?", "<|end|> [/INST] </s>", "{line} %s \\n", "YES. NO.", "a " * 200)
 
@@ -21,8 +21,8 @@ def sample_conversations(role: str = "patient", number: int = 3) -> list[Convers
     >>> [len(conversation.lines) for conversation in sample_conversations(number=1)]
     [4, 4, 7, 0]
     """
-    from persona_env.speakers.scripted import ScriptedSpeaker
     from persona_env.world import personas
+    from persona_env.world.scripted import ScriptedSpeaker
 
     speaker, cast = ScriptedSpeaker(), personas(role, "train")
     dialogues = [_dialogue(cast[i], speaker, lines=4) for i in range(number)]
@@ -48,23 +48,23 @@ def _said(persona: Persona, lines: Sequence[str]) -> Conversation:
     return conversation
 
 
-def sample_views(seat: Seat = "simulator", role: str = "patient") -> list[View]:
+def sample_views(side: Side = "simulator", role: str = "patient") -> list[View]:
     """Returns what one side sees at various points of the sample conversations, awkward lines included."""
     views = [
-        replace(conversation, messages=conversation.messages[:end]).view(seat, seed)
+        replace(conversation, messages=conversation.messages[:end]).view(side, seed)
         for seed, conversation in enumerate(sample_conversations(role))
         for end in range(1, len(conversation.messages) + 1)
-        if conversation.messages[end - 1].seat != seat
+        if conversation.messages[end - 1].side != side
     ]
-    if seat == "task":  # the task agent opens
-        views.append(sample_conversations(role)[-1].view(seat, 7))
+    if side == "task":  # the task agent opens
+        views.append(sample_conversations(role)[-1].view(side, 7))
     heard = tuple(ChatMessage(own=False, text=text) for text in AWKWARD)
     return [*views, *(replace(views[0], messages=(message,)) for message in heard)]
 
 
-def sample_questions(role: str = "patient") -> list[Question]:
+def sample_queries(role: str = "patient") -> list[Query]:
     """Returns questions of all four kinds about the sample conversations."""
-    questions: list[Question] = []
+    questions: list[Query] = []
     for conversation in sample_conversations(role):
         persona, lines = conversation.persona, conversation.lines
         for index, line in enumerate(lines):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from persona_env.conversation import Seat, View
+from persona_env.conversation import Side, View
 from persona_env.speakers import Speaker
 from persona_env.testing.clauses import require
 from persona_env.testing.samples import sample_views
@@ -17,23 +17,23 @@ __all__ = ["check_speaker"]
 
 
 def check_speaker(
-    speaker: Speaker, *, seat: Seat = "simulator", views: Sequence[View] | None = None, exact: bool = True
+    speaker: Speaker, *, side: Side = "simulator", views: Sequence[View] | None = None, exact: bool = True
 ) -> None:
     """Checks that a speaker keeps to the protocol.
 
     Args:
         speaker: What to check.
-        seat: Which side it plays.
+        side: Which side it plays.
         views: What it is to reply to; those of `sample_views` if not given.
         exact: Whether a reply is a function of its view alone. A remote model's is not.
 
     Raises:
         AssertionError: Naming the clause that does not hold.
 
-    >>> from persona_env.speakers.scripted import ScriptedSpeaker
+    >>> from persona_env.world.scripted import ScriptedSpeaker
     >>> check_speaker(ScriptedSpeaker())
     """
-    views = list(sample_views(seat) if views is None else views)
+    views = list(sample_views(side) if views is None else views)
     require(isinstance(speaker, Speaker), "speaker.protocol", f"{speaker!r} has no method reply(views)")
     require(speaker.reply([]) == [], "speaker.no_views", "reply([]) is to be []")
     before = _global_randomness()

@@ -3,9 +3,9 @@
 In here: the people (`personas`), the words (`lexicon`), how lines are read (`reading`), what a speaker says
 who stays in character (`grammar`) and one who drifts (`drift`), the task agent (`asking`), the tokenizer
 (`tokens`), the dialogues to pretrain on (`corpus`), how the base model is made (`pretrain`), the model
-itself (`model/`), and what else to watch while training (`talk_guards`).
+itself (`model/`), and what else to watch while training (`style_stats`).
 """
 
-from persona_env.world.people import SPLITS, People, personas
+from persona_env.world.persona_space import SPLITS, PersonaSpace, personas
 
-__all__ = ["SPLITS", "People", "personas"]
+__all__ = ["SPLITS", "PersonaSpace", "personas"]

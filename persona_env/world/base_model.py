@@ -82,7 +82,7 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[Conversation], Exam
         ids = [system, *ids_of(talk.persona.prompt)]
         own = [False] * len(ids)
         for message in talk.messages:
-            words, says = ids_of(message.text), message.seat == "simulator"
+            words, says = ids_of(message.text), message.side == "simulator"
             ids += [assistant, *words, end] if says else [user, *words]
             own += [False, *[says] * (len(words) + says)]
         return ids, own

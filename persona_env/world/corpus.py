@@ -6,12 +6,12 @@ import random
 from dataclasses import dataclass, replace
 
 from persona_env.conversation import Conversation
-from persona_env.world.asking import AskingSettings, ask
 from persona_env.world.drift import DRIFTING, NO_DRIFT, DriftSettings, Moment, say
 from persona_env.world.grammar import Manner, remember
 from persona_env.world.lexicon import ATTRIBUTES
-from persona_env.world.people import LISTED, make_persona, sample_values
+from persona_env.world.persona_space import LISTED, make_persona, sample_values
 from persona_env.world.reading import is_warm, read_asked
+from persona_env.world.task_agent import AskingSettings, ask
 
 __all__ = ["CLEAN", "LONG", "CorpusSettings", "dialogue"]
 

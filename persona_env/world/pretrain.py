@@ -178,7 +178,7 @@ def train(
 def _load(folder: Path) -> LlamaForCausalLM:
     from transformers import LlamaForCausalLM
 
-    from persona_env.speakers.language_model import load_model
+    from persona_env.speakers.local import load_model
 
     model = load_model(f"hf:{folder}")
     if not isinstance(model, LlamaForCausalLM):

@@ -48,7 +48,7 @@ def guard_rows(role: str, runs: Sequence[Summary]) -> list[str]:
         return [s["after"][name]["value"] for s in runs]
 
     def against(name: str, bad: bool = False) -> list[float]:
-        pairs = ((s["after"][name]["value"], s["zero_drift"][name]["value"]) for s in runs)
+        pairs = ((s["after"][name]["value"], s["drift_free"][name]["value"]) for s in runs)
         return [(1 - a) / (1 - z) if bad else a / z for a, z in pairs]
 
     cells = [

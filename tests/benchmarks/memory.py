@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from persona_env.rl.packed_forward import MemoryLimits
 from persona_env.sb3 import LoraOptions
-from persona_env.sb3.scoring import Bounds
 from tests.benchmarks.models import best_seconds
 from tests.sb3.peak import peak_bytes
 from tests.sb3.rollouts import collect, make
 from tests.sb3.toys import ToyDialogues
 
-UNBOUNDED = Bounds(logits=2**40)
+UNBOUNDED = MemoryLimits(logits=2**40)
 
 
 def learner(vocabulary: int, width: int, layers: int) -> tuple[Any, Any]:
@@ -46,7 +46,7 @@ def learner(vocabulary: int, width: int, layers: int) -> tuple[Any, Any]:
     return made, next(made.rollout_buffer.get(512))
 
 
-def measured(made: Any, sample: Any, bounds: Bounds) -> tuple[int, float]:
+def measured(made: Any, sample: Any, bounds: MemoryLimits) -> tuple[int, float]:
     """Returns the bytes and the seconds of one forward and backward pass."""
     made.policy.bounds = bounds
 
@@ -65,15 +65,15 @@ def main() -> None:
     most, seconds = measured(made, sample, UNBOUNDED)
     print(f"memory: {most / 2**20:.0f} MiB for {len(sample.actions)} choices in {tokens} tokens, all kept")
     for name, bounds, target in (
-        ("micro_batch", Bounds(tokens=512), " (target <= 0.33, time <= 2)"),
-        ("gradient_checkpointing", Bounds(layers=True), ""),
-        ("both", Bounds(tokens=512, layers=True), ""),
+        ("micro_batch", MemoryLimits(tokens=512), " (target <= 0.33, time <= 2)"),
+        ("gradient_checkpointing", MemoryLimits(layers=True), ""),
+        ("both", MemoryLimits(tokens=512, layers=True), ""),
     ):
         found, took = measured(made, sample, bounds)
         print(f"memory: {found / most:.2f} of it with {name}, in x{took / seconds:.2f} the time{target}")
     made, sample = learner(151_936, 64, 2)
     most, seconds = measured(made, sample, UNBOUNDED)
-    found, took = measured(made, sample, Bounds())
+    found, took = measured(made, sample, MemoryLimits())
     print(
         f"memory: {found / most:.2f} of {most / 2**20:.0f} MiB with 151,936 ids, in x{took / seconds:.2f} the time "
         "(target <= 0.25)"

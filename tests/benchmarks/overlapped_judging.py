@@ -22,10 +22,10 @@ from typing import Any
 import gymnasium as gym
 
 import persona_env  # noqa: F401 - registers the environments
-from persona_env.judges import Question, Verdict, load_judge
+from persona_env.judges import Query, Verdict, load_judge
 from persona_env.speakers import load_speaker
 from persona_wrappers.vector import ConsistencyRewards
-from tests.remote.fault_server import FaultServer
+from tests.models.fault_server import FaultServer
 
 __all__ = ["TARGET", "main", "measure"]
 
@@ -58,9 +58,9 @@ class Noted:
     """Passes the questions on to a judge and keeps them, batch by batch."""
 
     def __init__(self, judge: Any) -> None:
-        self.wrapped, self.batches = judge, list[Sequence[Question]]()
+        self.wrapped, self.batches = judge, list[Sequence[Query]]()
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the judge's verdicts."""
         self.batches.append(questions)
         return self.wrapped.judge(questions)

@@ -16,8 +16,8 @@ from gymnasium import spaces
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from persona_env.rl.packed_forward import choice_logits
 from persona_env.sb3 import TokenPolicy
-from persona_env.sb3.scoring import choice_logits
 from persona_env.spaces import TokenContext
 from tests.benchmarks.models import best_seconds, model_of_size
 from tests.sb3.toys import ToyDialogues

@@ -13,9 +13,9 @@ import asyncio
 import json
 import time
 
-from persona_env.remote.client import ChatClient, ChatReply, ChatRequest, Endpoint
-from tests.remote.behaviours import right_answer
-from tests.remote.fault_server import fault_process
+from persona_env.models.client import ChatClient, ChatReply, ChatRequest, Endpoint
+from tests.models.behaviours import right_answer
+from tests.models.fault_server import fault_process
 
 VERDICTS, IN_FLIGHT, LATENCY = 4000, 64, 0.05
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question, Verdict
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.store import VerdictStore
 from persona_env.persona import Fact, Persona, QAItem
@@ -93,13 +93,13 @@ class Model:
     def __init__(self) -> None:
         self.asked = 0
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the verdicts, in order."""
         start, self.asked = self.asked, self.asked + len(questions)
         return [Verdict("consistent", (), "", 0.97, _RAW % i) for i in range(start, self.asked)]
 
 
-def different_questions(count: int) -> list[Question]:
+def different_questions(count: int) -> list[Query]:
     """Returns questions of the four kinds about a hundred people, no two of them the same."""
     people = [
         Persona(
@@ -109,7 +109,7 @@ def different_questions(count: int) -> list[Question]:
         )
         for i in range(100)
     ]
-    found = list[Question]()
+    found = list[Query]()
     for i in range(0, count, 4):
         person, line = people[i // 4 % 100], f"I sleep about four hours and {i} minutes, if at all."
         earlier = tuple(f"I said {j} of {i} before." for j in range(i // 4 % 8))
@@ -120,13 +120,13 @@ def different_questions(count: int) -> list[Question]:
     return found[:count]
 
 
-def filled(path: Path, questions: Sequence[Question]) -> list[Verdict]:
+def filled(path: Path, questions: Sequence[Query]) -> list[Verdict]:
     """Fills a store and returns the verdicts."""
     with VerdictStore(path) as store:
         return KeptJudge(Model(), store, chunk=5000).judge(questions)
 
 
-def warm_rate(path: Path, questions: Sequence[Question], given: Sequence[Verdict]) -> float:
+def warm_rate(path: Path, questions: Sequence[Query], given: Sequence[Verdict]) -> float:
     """Returns the verdicts per second that a warm store gives through `KeptJudge`, opened anew.
 
     Raises:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from persona_env import dialogue_v0
-from persona_env.envs import Seat
-from tests.envs.people import (
+from persona_env.envs import SingleAgentEnv
+from tests.envs.parts import (
     CAST,
     LINES,
     TOKENS,
@@ -28,8 +28,8 @@ from tests.envs.people import (
 FORMS = (LINES, TOKENS)
 WAYS = {
     "plain": {},
-    "one question": {"interviewers": (Interview(2),)},
-    "many questions": {"interviewers": (Interview(1), Interview(3), Interview(2, "Do you sleep?"))},
+    "one question": {"probe_fns": (Interview(2),)},
+    "many questions": {"probe_fns": (Interview(1), Interview(3), Interview(2, "Do you sleep?"))},
 }
 
 
@@ -69,9 +69,9 @@ class Chatty:
 @pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
 def test_the_simulators_seat_of_the_aec_form_is_the_line_form(options):
     for closes_after in (None, 2):
-        seat = Seat(aec(), partner=Therapist(closes_after))
+        side = SingleAgentEnv(aec(), partner=Therapist(closes_after))
         alone = make(LINES, task_agent=Therapist(closes_after))
-        assert play(seat, 4, seed=5, **options) == play(alone, 4, seed=5, **options)
+        assert play(side, 4, seed=5, **options) == play(alone, 4, seed=5, **options)
 
 
 def test_both_agents_played_from_outside_give_the_same_dialogue():
@@ -88,7 +88,7 @@ def test_both_agents_played_from_outside_give_the_same_dialogue():
 def test_token_by_token_gives_the_same_dialogue_as_line_by_line():
     lines, tokens = make(LINES, max_tokens=40), make(TOKENS, max_tokens=40)
     for env in (lines, tokens):
-        env.reset(seed=3, options={"interviewers": (Interview(2),)})
+        env.reset(seed=3, options={"probe_fns": (Interview(2),)})
     for text in ("I am tired.", "Ça va 😀", "Four hours", "Bye"):
         assert say(lines, text)[1:] == say(tokens, text)[1:]
     assert lines.unwrapped.conversation == tokens.unwrapped.conversation
@@ -98,7 +98,7 @@ def test_token_by_token_gives_the_same_dialogue_as_line_by_line():
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_questions_leave_no_trace_in_dialogues_observations_and_randomness(form, every):
     plain, probed = make(form), make(form)
-    kept = [info for info in play(probed, 4, seed=7, interviewers=(Interview(every),)) if "answer" not in info]
+    kept = [info for info in play(probed, 4, seed=7, probe_fns=(Interview(every),)) if "answer" not in info]
     expected = play(plain, 4, seed=7)
     for info in (*kept, *expected):
         info.pop("ended", None)
@@ -110,7 +110,7 @@ def test_questions_leave_no_trace_in_dialogues_observations_and_randomness(form,
 @pytest.mark.parametrize("form", FORMS)
 def test_the_observation_after_an_answer_is_the_one_before_the_question(form):
     seen = []
-    for options in ({}, {"interviewers": (Interview(1),)}):
+    for options in ({}, {"probe_fns": (Interview(1),)}):
         env = make(form)
         env.reset(seed=1, options=options)
         seen.append(say(env, "I am tired.")[0])
@@ -126,7 +126,7 @@ def test_the_observation_after_an_answer_is_the_one_before_the_question(form):
 def test_a_step_of_any_number_of_rows_is_one_call_of_the_task_agent_and_each_interviewer(form, rows):
     therapist, interviews = Therapist(), (Interview(1), Interview(2))
     envs = make_vec(form, rows, task_agent=therapist)
-    envs.reset(seed=0, options={"interviewers": interviews})
+    envs.reset(seed=0, options={"probe_fns": interviews})
     assert therapist.batches == [rows]
     answers, info = 0, {}
     for line in range(7):

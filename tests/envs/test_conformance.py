@@ -10,9 +10,9 @@ from pettingzoo.test import api_test, parallel_api_test, parallel_seed_test, see
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from persona_env import dialogue_v0
-from persona_env.envs import Seat
+from persona_env.envs import SingleAgentEnv
 from persona_env.envs.registration import AEC_ID, env_ids
-from tests.envs.people import CAST, LINES, TOKENS, make
+from tests.envs.parts import CAST, LINES, TOKENS, make
 
 FORMS = (LINES, TOKENS)
 
@@ -34,9 +34,9 @@ def test_stable_baselines3_finds_nothing_wrong_with_the_token_form():
 
 @pytest.mark.parametrize("learner", ["simulator_0", "task_0"])
 def test_gymnasium_finds_nothing_wrong_with_either_seat(learner):
-    with warnings.catch_warnings():  # a seat is made around an environment, not by name
+    with warnings.catch_warnings():  # a side is made around an environment, not by name
         warnings.filterwarnings("ignore", message=".*Not able to test alternative render modes")
-        check_env(Seat(dialogue_v0.env(personas=CAST), learner=learner))
+        check_env(SingleAgentEnv(dialogue_v0.env(personas=CAST), learner=learner))
 
 
 @pytest.mark.parametrize("make_env", [dialogue_v0.env, dialogue_v0.raw_env])

@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 import persona_env
 from persona_env.envs.registration import AEC_ID, env_ids, register_environments
-from tests.envs.people import CAST, LINES, TOKENS, Therapist, make, make_vec, play
+from tests.envs.parts import CAST, LINES, TOKENS, Therapist, make, make_vec, play
 
 
 def test_there_are_two_forms_of_three_roles_and_no_limit_of_steps():

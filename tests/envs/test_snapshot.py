@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from persona_env import dialogue_v0
-from persona_env.envs import Seat
-from tests.envs.people import (
+from persona_env.envs import SingleAgentEnv
+from tests.envs.parts import (
     CAST,
     FIRST,
     LINES,
@@ -22,7 +22,7 @@ from tests.envs.people import (
     settings,
 )
 
-OPTIONS = {"interviewers": (Interview(2), Interview(3))}
+OPTIONS = {"probe_fns": (Interview(2), Interview(3))}
 
 
 class Alone:
@@ -84,8 +84,8 @@ FORMS = {
     "rows of lines": (lambda: Rows(make_vec(LINES)), 14),
     "rows of tokens": (lambda: Rows(make_vec(TOKENS)), 60),
     "two agents": (lambda: Turns(aec()), 25),
-    "simulator's seat": (lambda: Alone(Seat(aec(), partner=Therapist())), 14),
-    "task agent's seat": (lambda: Alone(Seat(aec(), "task_0", Therapist())), 14),
+    "simulator's side": (lambda: Alone(SingleAgentEnv(aec(), partner=Therapist())), 14),
+    "task agent's side": (lambda: Alone(SingleAgentEnv(aec(), "task_0", Therapist())), 14),
 }
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from persona_env.judges.prompting import JudgePrompts
-from persona_env.persona import ROLES
+from persona_env.judges.prompts import JudgePrompts
+from persona_env.roles import ROLES
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from persona_env.judges import LineVsHistory, Question, Verdict, load_judge
+from persona_env.judges import LineVsHistory, Query, Verdict, load_judge
 from persona_env.judges.budget import BudgetedJudge, BudgetSpent
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.store import VerdictStore
-from persona_env.remote.faults import RunEnded
+from persona_env.models.faults import RunEnded
 from tests.reliability import r23_accounting
 
 
@@ -27,11 +27,11 @@ class Paid:
     def __init__(self, *, down_after: int = 10**9):
         self.identity = {"kind": "paid"}
         self.usage = Used()
-        self.asked = list[Question]()
+        self.asked = list[Query]()
         self.pieces = list[int]()
         self.down_after, self.oracle = down_after, load_judge("oracle")
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         if len(self.asked) + len(questions) > self.down_after:
             raise RunEnded("down")
         self.asked += questions
@@ -42,7 +42,7 @@ class Paid:
         return self.oracle.judge(questions)
 
 
-def asked(count: int, start: int = 0) -> list[Question]:
+def asked(count: int, start: int = 0) -> list[Query]:
     return [LineVsHistory("patient", f"I sleep {i:05} hours.", ("Pretty numb.",)) for i in range(start, start + count)]
 
 

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, Question
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, Query
 from persona_env.judges.budget import BudgetedJudge, BudgetSpent
 from persona_env.judges.llm import LLMJudge
 from persona_env.persona import Persona
-from tests.judges.askers import TextAsker
+from tests.judges.backends import TextAsker
 
 ANN = Persona("a", "patient", "Ann", "You are Ann.")
 
 
-def priced(lines: int, place: int = 0) -> Question:
+def priced(lines: int, place: int = 0) -> Query:
     """A question that costs two calls for each earlier line, nothing where there is none."""
     return LineVsHistory("patient", f"I sleep {place} hours.", tuple(f"I eat {i}." for i in range(lines)))
 

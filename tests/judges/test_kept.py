@@ -13,7 +13,7 @@ from persona_env.judges import (
     LineVsHistory,
     LineVsPersona,
     LineVsPrevious,
-    Question,
+    Query,
     Verdict,
     load_judge,
 )
@@ -21,7 +21,7 @@ from persona_env.judges.kept import KeptJudge, verdict_key, verdict_keys
 from persona_env.judges.store import VerdictStore
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.testing import check_judge
-from persona_env.testing.samples import sample_questions
+from persona_env.testing.samples import sample_queries
 from tests.reliability import r12_cache_key
 
 ANN = Persona(
@@ -34,7 +34,7 @@ ANN = Persona(
     (QAItem("Four hours", ("How long do you sleep?",), ("And at night?",), ("Four", "Eight"), "sleep"),),
     "It rains.",
 )
-QUESTIONS: tuple[Question, ...] = (
+QUESTIONS: tuple[Query, ...] = (
     LineVsPersona(ANN, "I sleep well.", "How do you sleep?"),
     LineVsHistory("patient", "I sleep well.", ("I never sleep.", "I bake.")),
     AnswerVsGold("patient", "How long?", "Four hours", "Four.", ("Four", "Eight")),
@@ -47,11 +47,11 @@ class Counting:
 
     def __init__(self, model: str = "m", unreadable: frozenset[int] = frozenset(), ends_at: int | None = None):
         self.identity: dict[str, Any] = {"kind": "test", "model": model}
-        self.asked = list[Question]()
+        self.asked = list[Query]()
         self.calls = list[int]()
         self.unreadable, self.ends_at, self.oracle = unreadable, ends_at, load_judge("oracle")
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         if self.ends_at is not None and len(self.asked) + len(questions) > self.ends_at:
             raise ConnectionError("the server is down")
         places = range(len(self.asked), len(self.asked) + len(questions))
@@ -67,7 +67,7 @@ def store(tmp_path: Path) -> Iterator[VerdictStore]:
         yield opened
 
 
-def asked(count: int) -> list[Question]:
+def asked(count: int) -> list[Query]:
     return [LineVsHistory("patient", f"I sleep {i} hours.", ("Pretty numb.",)) for i in range(count)]
 
 
@@ -76,9 +76,9 @@ def test_it_is_a_judge_and_gives_what_the_judge_gives(store: VerdictStore):
     judge = KeptJudge(inner, store)
     assert isinstance(judge, Judge)
     check_judge(judge)
-    distinct = set(sample_questions())
+    distinct = set(sample_queries())
     assert len(inner.asked) == len(distinct), "the kit asks everything several times"
-    assert judge.judge(sample_questions()) == load_judge("oracle").judge(sample_questions())
+    assert judge.judge(sample_queries()) == load_judge("oracle").judge(sample_queries())
 
 
 def test_each_distinct_question_is_asked_once_and_the_order_is_kept(store: VerdictStore):
@@ -140,7 +140,7 @@ def test_what_was_not_answered_is_neither_hit_nor_miss(store: VerdictStore):
 
 def test_verdicts_that_come_with_an_exception_are_kept(store: VerdictStore):
     class Partly(Counting):
-        def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        def judge(self, questions: Sequence[Query]) -> list[Verdict]:
             if not self.calls:
                 error = ConnectionError("down")
                 error.answered = {0: Verdict("consistent"), 2: Verdict("invalid")}  # pyright: ignore[reportAttributeAccessIssue]
@@ -158,7 +158,7 @@ def test_verdicts_that_come_with_an_exception_are_kept(store: VerdictStore):
 
 def test_the_first_of_two_judges_at_work_decides(store: VerdictStore):
     class Slow(Counting):
-        def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        def judge(self, questions: Sequence[Query]) -> list[Verdict]:
             store.put_many({verdict_key(self.identity, q): Verdict("consistent", reason="other") for q in questions})
             return [Verdict("inconsistent") for _ in questions]
 
@@ -167,7 +167,7 @@ def test_the_first_of_two_judges_at_work_decides(store: VerdictStore):
 
 def test_a_judge_that_miscounts_is_refused(store: VerdictStore):
     class Short(Counting):
-        def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+        def judge(self, questions: Sequence[Query]) -> list[Verdict]:
             return super().judge(questions)[1:]
 
     with pytest.raises(ValueError, match="Expected 3 verdicts, got 2"):

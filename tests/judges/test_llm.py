@@ -3,15 +3,15 @@ from hashlib import sha256
 
 import pytest
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question, Verdict, load_judge
-from persona_env.judges.asker import Answer
-from persona_env.judges.llm import LADDER, LLMJudge
-from persona_env.judges.oracle import OracleJudge
-from persona_env.judges.prompting import PLACES, JudgePrompts, Wording
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict, load_judge
+from persona_env.judges.backend import Answer
+from persona_env.judges.llm import JUDGE_VERSION, LLMJudge
+from persona_env.judges.prompts import PLACES, JudgePrompts, Wording
 from persona_env.persona import Persona
 from persona_env.testing import check_judge
-from persona_env.testing.samples import sample_questions
-from tests.judges.askers import TextAsker
+from persona_env.testing.samples import sample_queries
+from persona_env.world.oracle import OracleJudge
+from tests.judges.backends import TextAsker
 from tests.judges.injections import DEMANDS
 
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")
@@ -27,7 +27,7 @@ def by_polarity(against, favour):
     return LLMJudge(TextAsker(lambda query: against if query.polarity == "against" else favour))
 
 
-def label(judge: LLMJudge, question: Question = RIGHT) -> str:
+def label(judge: LLMJudge, question: Query = RIGHT) -> str:
     return judge.judge([question])[0].label
 
 
@@ -35,7 +35,7 @@ def label(judge: LLMJudge, question: Question = RIGHT) -> str:
 def test_it_passes_the_kit(lists):
     judge = LLMJudge(TextAsker(lists=lists))
     for role in ("patient", "student", "chat_partner"):
-        check_judge(judge, questions=sample_questions(role))
+        check_judge(judge, questions=sample_queries(role))
 
 
 @pytest.mark.parametrize("lists", [True, False])
@@ -103,7 +103,7 @@ def test_one_pair_that_contradicts_itself_makes_the_history_invalid():
 @pytest.mark.parametrize("lists", [True, False])
 def test_a_judge_that_obeys_or_always_says_the_same_finds_nothing_consistent(reply, lists):
     judge = LLMJudge(TextAsker(lambda query: reply, lists=lists))
-    questions = [q for q in sample_questions() if not isinstance(q, LineVsHistory) or q.earlier]
+    questions = [q for q in sample_queries() if not isinstance(q, LineVsHistory) or q.earlier]
     questions += [LineVsPersona(MEI, demand % "A", "How are you?") for demand in DEMANDS]
     assert "consistent" not in {verdict.label for verdict in judge.judge(questions)}
 
@@ -151,14 +151,14 @@ def test_an_asker_that_miscounts_is_refused():
 
 
 def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_number():
-    """If this fails because the ladder was changed on purpose, count `LADDER` up and write the new digest here."""
+    """If this fails because it was changed on purpose, count `JUDGE_VERSION` up and write the new digest here."""
     plain = {kind: Wording(" ".join(f"{{{n}}}" for n in sorted(a | b)), "-", "+") for kind, (a, b) in PLACES.items()}
     prompts = JudgePrompts({"patient": "system"}, {"patient": plain})  # the texts have a digest of their own
     asker = TextAsker(lambda query: ANSWER["AB"[len(query.user) % 2]], lists=False)
-    verdicts = LLMJudge(asker, prompts).judge(sample_questions())
+    verdicts = LLMJudge(asker, prompts).judge(sample_queries())
     queries = [(q.polarity, q.system, q.user, q.items) for batch in asker.asked for q in batch]
     found = sha256(repr((queries, verdicts)).encode()).hexdigest()[:16]
-    assert (LADDER, found) == (1, "4ca8529a971aea1c")
+    assert (JUDGE_VERSION, found) == (1, "4ca8529a971aea1c")
 
 
 def test_the_identity_holds_prompts_asker_and_ladder():
@@ -167,13 +167,13 @@ def test_the_identity_holds_prompts_asker_and_ladder():
     assert set(identity) == {"judge", "ladder", "prompts", "asker"}
 
 
-@pytest.mark.parametrize("spec", ["llm", "hf", "hf:", "openai:", "committee:", "oracle:x", "committee", "jury:a,b"])
+@pytest.mark.parametrize("spec", ["llm", "hf", "hf:", "openai:", "ensemble:", "oracle:x", "ensemble", "jury:a,b"])
 def test_a_spec_that_names_no_judge_is_refused_in_one_line(spec):
     with pytest.raises(ValueError, match=r"Expected a judge oracle, recorded:<log>, hf:<model>"):
         load_judge(spec)
 
 
-@pytest.mark.parametrize("kind", ["opnai", "committee:oracle,x", "committee:committee", "openai", "hf"])
+@pytest.mark.parametrize("kind", ["opnai", "ensemble:oracle,x", "ensemble:ensemble", "openai", "hf"])
 @pytest.mark.parametrize("password", ["GEHEIM", "a/GEHEIM", "a GEHEIM", "a@GEHEIM", "GEHEIM,b"])
 def test_a_password_in_a_spec_is_not_told(kind: str, password: str):
     with pytest.raises(ValueError, match=r"^Expected ") as refused:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from persona_env.conversation import Conversation
+from persona_env.io import LogError, LoggedDialogue, LoggedReply, load_logs, save_logs
 from persona_env.judges import (
     AnswerVsGold,
     Judge,
@@ -13,14 +14,13 @@ from persona_env.judges import (
     load_judge,
 )
 from persona_env.judges.recorded import RecordedJudge, logged_replies
-from persona_env.logs import LogError, LoggedDialogue, LoggedReply, load_logs, save_logs
 from persona_env.metrics.line_to_line import LineToLine
-from persona_env.metrics.paper import fail_closed, logged_answers
 from persona_env.metrics.prompt_to_line import PromptToLine
 from persona_env.metrics.question_answer import QuestionAnswer
 from persona_env.metrics.relevance import Relevance
+from persona_env.papers.paper_scores import fail_closed, logged_answers
 from persona_env.persona import Persona
-from tests.logs.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
+from tests.io.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
 
 ANN = Persona("p", "patient", "Ann", "You are Ann.")
 TALK = Conversation(ANN).heard("Hello.").said("I am Ann.").heard("Who?").said("I am Bo.")

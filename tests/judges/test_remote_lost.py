@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from persona_env.judges import LineVsHistory, Verdict
+from persona_env.judges.json_backend import JSONBackend
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.llm import LLMJudge
-from persona_env.judges.remote import RemoteAsker
 from persona_env.judges.store import VerdictStore
-from persona_env.remote.client import ChatClient
-from persona_env.remote.endpoint import Endpoint
-from tests.remote.behaviours import BAD_BODIES, BOMBS, Behaviour, cut_off, hang, reset, status
-from tests.remote.fault_server import FaultServer
+from persona_env.models.client import ChatClient
+from persona_env.models.endpoint import Endpoint
+from tests.models.behaviours import BAD_BODIES, BOMBS, Behaviour, cut_off, hang, reset, status
+from tests.models.fault_server import FaultServer
 
 ASKED = [LineVsHistory("patient", "I sleep four hours.", ("I sleep well.",))]
 CAME = {"another form": None, "gzip bomb": BOMBS["gzip bomb"], "HTML": BAD_BODIES["HTML"]}
@@ -29,7 +29,7 @@ def judged(behaviour: Behaviour | None, folder: Path) -> tuple[Verdict, int]:
     with FaultServer(behave) if behave else FaultServer() as server, VerdictStore(folder / "v.db") as store:
         client = ChatClient(Endpoint("m", server.base_url), attempts=1, deadline=0.5 if behaviour is hang else 30.0)
         with client:
-            (verdict,) = KeptJudge(LLMJudge(RemoteAsker(client)), store, keep_invalid=True).judge(ASKED)
+            (verdict,) = KeptJudge(LLMJudge(JSONBackend(client)), store, keep_invalid=True).judge(ASKED)
         return verdict, len(store)
 
 

@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 
 from persona_env.judges import LineVsPersona, load_judge
-from persona_env.judges.canary import Canaries
-from persona_env.judges.committee import Committee
+from persona_env.judges.canaries import Canaries
+from persona_env.judges.ensemble import Ensemble
+from persona_env.judges.json_backend import JSONBackend
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.llm import LLMJudge
-from persona_env.judges.remote import RemoteAsker
 from persona_env.judges.store import VerdictStore
 from persona_env.judges.waiting import interrupt, shared, waits
-from persona_env.learning.run_judge import RunJudge
-from persona_env.learning.settings import Settings
 from persona_env.persona import Persona
+from persona_env.runs.config import RunConfig
+from persona_env.runs.run_judge import RunJudge
 from persona_env.world import personas
-from persona_wrappers.cashier import SharedJudge
-from tests.judges.askers import TextAsker
-from tests.remote.behaviours import hang, well
-from tests.remote.fault_server import FaultServer
+from persona_wrappers.gym_reward import SharedJudge
+from tests.judges.backends import TextAsker
+from tests.models.behaviours import hang, well
+from tests.models.fault_server import FaultServer
 
 SPEC = "openai:m@http://127.0.0.1:9/v1"
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")
@@ -48,16 +48,16 @@ def test_what_a_judge_says_itself_counts():
 
 def test_a_committee_waits_if_all_its_members_do():
     remote, oracle = load_judge(SPEC), load_judge("oracle")
-    assert waits(Committee([remote, load_judge(SPEC)]))
-    assert not waits(Committee([remote, oracle]))
+    assert waits(Ensemble([remote, load_judge(SPEC)]))
+    assert not waits(Ensemble([remote, oracle]))
 
 
-@pytest.mark.parametrize("judge", [SPEC, "oracle", f"committee:{SPEC},{SPEC},{SPEC}"])
+@pytest.mark.parametrize("judge", [SPEC, "oracle", f"ensemble:{SPEC},{SPEC},{SPEC}"])
 def test_a_runs_judge_waits_as_the_one_inside_does(judge: str, tmp_path: Path):
     limits: dict[str, Any] = {}
     if judge != "oracle":
         limits = {"judge_budget": "calls=100", "judge_cache": str(tmp_path / "cache.sqlite")}
-    run = RunJudge(Settings(judge=judge, **limits))
+    run = RunJudge(RunConfig(judge=judge, **limits))
     assert waits(run) == (judge != "oracle")
     run.open(tmp_path, on_asked=lambda: None)
     assert waits(SharedJudge(run)) == (judge != "oracle")
@@ -69,7 +69,7 @@ def test_judges_share_what_is_anywhere_inside_both(tmp_path: Path):
     with VerdictStore(tmp_path / "v.db") as store:
         kept = KeptJudge(Canaries(remote, personas("patient", "train")), store)
         assert shared(kept, remote)
-        assert shared(Committee([other, remote]), kept)
+        assert shared(Ensemble([other, remote]), kept)
         assert not shared(kept, other)
 
 
@@ -97,7 +97,7 @@ def test_a_judge_that_hangs_in_another_thread_is_interrupted_and_can_be_asked_ag
         server.answer = lambda prompt: '{"answer": "A"}'
         assert judge.judge([question])[0].label == "invalid", "the same answer in both polarities"
         assert isinstance(asker, LLMJudge)
-        assert isinstance(asker.asker, RemoteAsker)
+        assert isinstance(asker.asker, JSONBackend)
         asker.asker.client.close()
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from persona_env.conversation import Conversation
 from persona_env.judges import Verdict
-from persona_env.metrics import Interviewer, QuestionAnswer, QuestionAnswerScore, evaluate
+from persona_env.metrics import ProbeSchedule, QuestionAnswer, QuestionAnswerScore, evaluate
 from persona_env.persona import Persona, QAItem
 
 ITEMS = (
@@ -27,13 +27,13 @@ def prefixes(conversation):
     return [
         Conversation(conversation.persona, conversation.messages[:end])
         for end in range(len(conversation.messages) + 1)
-        if end and conversation.messages[end - 1].seat == "simulator"
+        if end and conversation.messages[end - 1].side == "simulator"
     ]
 
 
-def asked(interviewer, conversations):
+def asked(schedule, conversations):
     """What is asked in these dialogues, where something is asked in each."""
-    questions = [question for question in interviewer.ask(conversations) if question is not None]
+    questions = [question for question in schedule.ask(conversations) if question is not None]
     assert len(questions) == len(conversations)
     return questions
 
@@ -56,7 +56,7 @@ class NameIsRight:
 
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_every_nth_line_is_followed_by_a_question(every):
-    asked = Interviewer(every=every).ask(prefixes(talk(*"abcdefg")))
+    asked = ProbeSchedule(every=every).ask(prefixes(talk(*"abcdefg")))
     assert [question is not None for question in asked] == [(n + 1) % every == 0 for n in range(7)]
 
 
@@ -64,7 +64,7 @@ def test_once_per_dialogue_is_exactly_once_within_the_first_lines():
     lines = Counter()
     for first, number in itertools.product("abcdefgh", range(50)):
         conversation = talk(f"{first}{number}", *"bcdefghij")
-        asked = Interviewer(within=8).ask(prefixes(conversation))
+        asked = ProbeSchedule(within=8).ask(prefixes(conversation))
         (at,) = [n for n, question in enumerate(asked) if question is not None]
         lines[at] += 1
     assert set(lines) == set(range(8))
@@ -73,7 +73,7 @@ def test_once_per_dialogue_is_exactly_once_within_the_first_lines():
 
 def test_questions_are_a_pure_function_of_the_dialogue():
     conversation = talk(*"abcdefgh")
-    one, other = Interviewer(every=1), Interviewer(every=1)
+    one, other = ProbeSchedule(every=1), ProbeSchedule(every=1)
     alone = [asked(one, [prefix])[0] for prefix in prefixes(conversation)]
     assert alone == other.ask(prefixes(conversation))
     assert len({question.text for question in alone}) > 2
@@ -81,16 +81,16 @@ def test_questions_are_a_pure_function_of_the_dialogue():
 
 def test_a_question_depends_on_the_line_and_the_persona():
     lines = [f"Line {n}." for n in range(40)]
-    first = asked(Interviewer(every=1), prefixes(talk(*lines)))
-    again = asked(Interviewer(every=1), prefixes(talk(*[f"{line}!" for line in lines])))
+    first = asked(ProbeSchedule(every=1), prefixes(talk(*lines)))
+    again = asked(ProbeSchedule(every=1), prefixes(talk(*[f"{line}!" for line in lines])))
     assert Counter(q.key for q in first).keys() == {"name", "sleep", "pet"}
     assert [q.text for q in first] != [q.text for q in again]
 
 
 def test_training_and_evaluation_ask_the_same_things_in_other_words():
     conversations = prefixes(talk(*"abcdefgh"))
-    training = asked(Interviewer(every=1), conversations)
-    evaluation = asked(Interviewer(every=1, held_out=True), conversations)
+    training = asked(ProbeSchedule(every=1), conversations)
+    evaluation = asked(ProbeSchedule(every=1, held_out=True), conversations)
     assert [q.gold for q in training] == [q.gold for q in evaluation]
     for question, other in zip(training, evaluation, strict=True):
         (item,) = [item for item in ITEMS if item.key == question.key]
@@ -99,26 +99,26 @@ def test_training_and_evaluation_ask_the_same_things_in_other_words():
 
 
 def test_a_question_carries_what_its_judge_and_its_asker_need():
-    question = Interviewer(every=1).question(talk("a"), asker=3)
+    question = ProbeSchedule(every=1).question(talk("a"), asker=3)
     assert question is not None
     assert (question.asker, question.role) == (3, "patient")
     assert question.key in {"name", "sleep", "pet"}
 
 
 def test_nothing_is_asked_before_the_first_line():
-    assert Interviewer(every=1).ask([Conversation(ANN).heard("Hello.")]) == [None]
+    assert ProbeSchedule(every=1).ask([Conversation(ANN).heard("Hello.")]) == [None]
 
 
 def test_a_persona_without_questions_is_told():
     bare = Persona("p2", "patient", "Bo", "You are Bo.")
     with pytest.raises(ValueError, match="Expected questions about persona 'p2', got none"):
-        Interviewer(every=1).ask([talk("a", persona=bare)])
+        ProbeSchedule(every=1).ask([talk("a", persona=bare)])
 
 
 @pytest.mark.parametrize(("every", "within"), [(0, 8), (-1, 8), (None, 0)])
 def test_a_schedule_that_never_comes_is_refused(every, within):
     with pytest.raises(ValueError, match=r"Expected (every|within) >= 1"):
-        Interviewer(every, within)
+        ProbeSchedule(every, within)
 
 
 def test_the_speaker_is_interviewed_on_branches_in_one_batch():
@@ -146,7 +146,7 @@ def test_a_branch_has_a_seed_of_its_own_that_is_always_the_same():
 def test_scores_are_the_share_of_right_answers_with_the_lines_they_followed():
     metric = QuestionAnswer(SaysWhatItHeard(), every=1, held_out=False)
     (score,) = metric([talk(*"abcdef")], NameIsRight())
-    questions = asked(metric.interviewer, prefixes(talk(*"abcdef")))
+    questions = asked(metric.schedule, prefixes(talk(*"abcdef")))
     assert isinstance(score, QuestionAnswerScore)
     assert score.per_line == tuple(float("name" in q.text) for q in questions)
     assert score.asked_after == (0, 1, 2, 3, 4, 5)

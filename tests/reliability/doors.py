@@ -15,36 +15,36 @@ from unittest import mock
 import numpy as np
 
 import persona_env
-from persona_env.bench.label_file import Vote, save_labels
-from persona_env.bench.labels import load_labels
+from persona_env.calibration.label_file import Vote, save_labels
+from persona_env.calibration.labels import load_labels
 from persona_env.conversation import Conversation
-from persona_env.envs.casting import load_cast
+from persona_env.envs.persona_source import resolve_personas
+from persona_env.io import load_logs, load_personas, save_logs, save_personas
+from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues
 from persona_env.judges import LineVsHistory, LineVsPersona, Verdict, load_judge
-from persona_env.judges.asker import Query
-from persona_env.judges.parse import parse_verdict
-from persona_env.judges.prompting import JudgePrompts
-from persona_env.judges.reading import form_problem, read_answer
+from persona_env.judges.backend import JudgePrompt
+from persona_env.judges.json_answers import form_problem, read_answer
+from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.recorded import RecordedJudge
+from persona_env.judges.reply_parsing import parse_verdict
 from persona_env.judges.row import read_rows, row_of
-from persona_env.judges.sanitise import as_json, sanitised
+from persona_env.judges.sanitize import as_json, sanitized
 from persona_env.judges.store import VerdictStore
-from persona_env.learning.checkpoint import Checkpoints
-from persona_env.learning.plain import Plain
-from persona_env.learning.run_folder import RunFolder
-from persona_env.learning.settings import Settings, parse_budget, parse_rewards, read_config
-from persona_env.logs import load_logs, load_personas, save_logs, save_personas
-from persona_env.logs.synthetic_persona_chat import COLUMNS, load_dialogues
+from persona_env.models.body import Body
+from persona_env.models.completion import Completion
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import RemoteFault
 from persona_env.persona import Fact, Persona, QAItem
-from persona_env.remote.body import Body
-from persona_env.remote.completion import Completion
-from persona_env.remote.endpoint import Endpoint
-from persona_env.remote.faults import RemoteFault
 from persona_env.report.audit import audit_log
+from persona_env.runs.checkpoint import Checkpoints
+from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
+from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.serialization import Plain
 from persona_env.spaces import Utterance
 from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
-from tests.logs.invented import ANN, CHATTING, EDUCATION, JUDGED, TALK, THERAPY
-from tests.logs.test_dnli import ROW
+from tests.io.invented import ANN, CHATTING, EDUCATION, JUDGED, TALK, THERAPY
+from tests.io.test_dnli import ROW
 from tests.speakers.small import CHATML, LEAD_SPACE, NO_OPENING, THINKING, tokenizer
 
 
@@ -149,8 +149,8 @@ def _labels() -> list[bytes]:
 
 
 def _prompts() -> list[bytes]:
-    ours = Path(persona_env.__file__).parent / "judges" / "prompts"
-    return [file.read_bytes() for file in sorted(ours.glob("*.toml"))]
+    ours = Path(persona_env.__file__).parent / "roles"
+    return [file.read_bytes() for file in sorted(ours.glob("*/judge.toml"))]
 
 
 def _configs() -> list[bytes]:
@@ -161,9 +161,9 @@ def _configs() -> list[bytes]:
 
 
 def _plain() -> Plain:
-    from persona_env.conversation import Message, ProbeQuestion
+    from persona_env.conversation import Message, Probe
 
-    return Plain([Conversation, Message, ProbeQuestion, Persona, Fact, QAItem])
+    return Plain([Conversation, Message, Probe, Persona, Fact, QAItem])
 
 
 def _states() -> list[bytes]:
@@ -180,12 +180,12 @@ def _read_state(data: bytes) -> None:
 
 
 def _settings() -> list[bytes]:
-    return [json.dumps(Settings(seed=3).as_json()).encode()]
+    return [json.dumps(RunConfig(seed=3).as_json()).encode()]
 
 
 def _read_run(path: Path) -> None:
     folder = RunFolder(path.parent, resume=True)
-    Settings.from_json(folder.read_json(path.name), path).resumed({"seed": 3})
+    RunConfig.from_json(folder.read_json(path.name), path).resumed({"seed": 3})
 
 
 def _timings() -> list[bytes]:
@@ -237,7 +237,7 @@ _REPLIES = (
     "[]",
 )
 _ANSWERS = ('{"answer": "A"}', '{"conflicts": [1, 2]}', '{"compatible": []}', ' {"answer":"B"}\n')
-_QUERIES = [Query(polarity, "", "", items) for items in (0, 3) for polarity in ("against", "for")]
+_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("against", "for")]
 
 
 def _read_reply(reply: str) -> None:
@@ -265,7 +265,7 @@ def _read_packed(data: bytes) -> None:
 
 _JUDGES = (
     *("oracle", "recorded:log.jsonl", "openai:m@http://127.0.0.1:9/v1", "openai:org/m:7@https://h.example/v1/"),
-    *("committee:oracle,oracle,oracle", "hf:./no/such/folder", "hf:org/model"),
+    *("ensemble:oracle,oracle,oracle", "hf:./no/such/folder", "hf:org/model"),
 )
 _SPEAKERS = ("scripted", "hf:org/some-model", "hf:./folder", "openai:m@http://127.0.0.1:9/v1")
 
@@ -314,8 +314,8 @@ def _round_trip(text: str) -> None:
 
 
 def _sanitise(text: str) -> None:
-    clean = sanitised(text)
-    assert sanitised(clean) == clean, "cleaned twice is something else"
+    clean = sanitized(text)
+    assert sanitized(clean) == clean, "cleaned twice is something else"
     assert json.loads(as_json(text)) == clean
     assert not any(character < " " and character not in "\n\t" for character in clean)
 
@@ -338,7 +338,7 @@ DOORS: dict[str, Door] = {
     "persona-chat CSV": Door(_chats, _file("chats.csv", load_personas, load_dialogues)),
     "label files": Door(_labels, _file("labels.jsonl", lambda path: load_labels([path]).digest)),
     "judge prompts": Door(_prompts, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),
-    "config files": Door(_configs, _file("config.toml", lambda path: Settings(**read_config(path)))),
+    "config files": Door(_configs, _file("config.toml", lambda path: RunConfig(**read_config(path)))),
     "a run's settings": Door(_settings, _file("resumed/config.json", _read_run)),
     "a run's timings": Door(_timings, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
     "checkpoint states": Door(_states, _read_state),
@@ -351,7 +351,7 @@ DOORS: dict[str, Door] = {
     "endpoints": Door(lambda: [s[7:] for s in _JUDGES if s[:3] == "ope"], Endpoint.parse, is_text=True),
     "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
     "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),
-    "whom to simulate": Door(lambda: ("bundled",), lambda text: load_cast("patient", text), is_text=True),
+    "whom to simulate": Door(lambda: ("bundled",), lambda text: resolve_personas("patient", text), is_text=True),
     "names of stores": Door(lambda: ("verdicts.sqlite",), _read_store, is_text=True),
     "reward specs": Door(lambda: ("prompt_to_line=1,relevance=0.5",), parse_rewards, is_text=True),
     "budget specs": Door(lambda: ("calls=5000,tokens=2e6", "300"), parse_budget, is_text=True),

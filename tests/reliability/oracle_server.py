@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question
-from persona_env.judges.oracle import OracleJudge
-from persona_env.judges.prompting import JudgePrompts
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges.prompts import JudgePrompts
 from persona_env.persona import Persona
 from persona_env.world import personas
+from persona_env.world.oracle import OracleJudge
 
 __all__ = ["Handler", "answer", "serve"]
 
@@ -31,7 +31,7 @@ def _pattern(shown: str) -> re.Pattern[str]:
     return re.compile("".join(f"(?P<{part}>.*?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)), re.S)
 
 
-def _question(kind: str, texts: dict[str, str]) -> Question:
+def _question(kind: str, texts: dict[str, str]) -> Query:
     def text(name: str) -> str:
         return json.loads(texts[name])
 

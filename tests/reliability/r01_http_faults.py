@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tests.models.asked import client, outcomes, requests
+from tests.models.behaviours import HTTP_FAULTS
+from tests.models.fault_server import fault_process
 from tests.reliability.rows import Row
-from tests.remote.asked import client, outcomes, requests
-from tests.remote.behaviours import HTTP_FAULTS
-from tests.remote.fault_server import fault_process
 
 _VERDICTS = 2000
 

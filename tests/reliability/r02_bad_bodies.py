@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from persona_env.remote.client import BadReply
+from persona_env.models.client import BadReply
+from tests.models.asked import client, outcomes, requests
+from tests.models.behaviours import BAD_BODIES
+from tests.models.fault_server import FaultServer, fault_process
 from tests.reliability.rows import Row
-from tests.remote.asked import client, outcomes, requests
-from tests.remote.behaviours import BAD_BODIES
-from tests.remote.fault_server import FaultServer, fault_process
 
 _VERDICTS = 2000
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from persona_env.remote.faults import TimedOut
+from persona_env.models.faults import TimedOut
+from tests.models.asked import client, requests
+from tests.models.behaviours import SLOW
+from tests.models.fault_server import fault_process
 from tests.reliability.rows import Row
-from tests.remote.asked import client, requests
-from tests.remote.behaviours import SLOW
-from tests.remote.fault_server import fault_process
 
 _DEADLINE = 1.0
 

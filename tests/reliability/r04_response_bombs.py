@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from persona_env.remote.faults import BadReply, TooLarge
+from persona_env.models.faults import BadReply, TooLarge
+from tests.models.asked import client, requests
+from tests.models.behaviours import BOMBS
+from tests.models.fault_server import fault_process
 from tests.reliability.rows import Row
-from tests.remote.asked import client, requests
-from tests.remote.behaviours import BOMBS
-from tests.remote.fault_server import fault_process
 
 _MB = 1024
 _AT_ONCE = 8

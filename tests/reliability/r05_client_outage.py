@@ -6,11 +6,11 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
-from persona_env.remote.client import ChatClient
-from persona_env.remote.faults import Unavailable
+from persona_env.models.client import ChatClient
+from persona_env.models.faults import Unavailable
+from tests.models.asked import client, outcomes, requests
+from tests.models.fault_server import FaultProcess, fault_process
 from tests.reliability.rows import Row
-from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import FaultProcess, fault_process
 
 _VERDICTS, _OUTAGES, _DOWN = 4000, 2, 5.0
 

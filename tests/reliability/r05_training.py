@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from persona_env.judges.store import VerdictStore
-from persona_env.learning.run_judge import JOURNAL
-from tests.learning.runs import contents, ended, fork, go
+from persona_env.runs.run_judge import JOURNAL
 from tests.reliability.processes import Server, wait_until
 from tests.reliability.rows import Row
+from tests.runs.runs import contents, ended, fork, go
 
 __all__ = ["measure"]
 

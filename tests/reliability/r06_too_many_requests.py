@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
+from tests.models.asked import client, outcomes, requests
+from tests.models.behaviours import Behaviour, Call, status, well
+from tests.models.fault_server import FaultServer
 from tests.reliability.rows import Row
-from tests.remote.asked import client, outcomes, requests
-from tests.remote.behaviours import Behaviour, Call, status, well
-from tests.remote.fault_server import FaultServer
 
 _RATE, _BURST, _WORKERS, _VERDICTS = 20.0, 20.0, 64, 700
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from persona_env.remote.client import ChatRequest
-from persona_env.remote.faults import Quarantined, TooLong
+from persona_env.models.client import ChatRequest
+from persona_env.models.faults import Quarantined, TooLong
+from tests.models.asked import client, outcomes, requests
+from tests.models.fault_server import FaultServer, fault_process
 from tests.reliability.rows import Row
-from tests.remote.asked import client, outcomes, requests
-from tests.remote.fault_server import FaultServer, fault_process
 
 _VERDICTS, _LONGEST, _POISON = 400, 2000, 123
 

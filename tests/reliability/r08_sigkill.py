@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from persona_env.judges import LineVsPersona, Question
-from persona_env.learning.run_judge import RunJudge
-from persona_env.learning.settings import Settings
+from persona_env.judges import LineVsPersona, Query
+from persona_env.runs.config import RunConfig
+from persona_env.runs.run_judge import RunJudge
 from persona_env.world import personas
-from tests.learning.runs import contents, ended, fork, go
 from tests.reliability.processes import Server
 from tests.reliability.rows import Row
+from tests.runs.runs import contents, ended, fork, go
 
 __all__ = ["measure"]
 
@@ -71,7 +71,7 @@ def _training(root: Path) -> Row:
     )
 
 
-def _questions() -> list[Question]:
+def _questions() -> list[Query]:
     people = [personas("patient", "train")[place] for place in range(50)]
     return [LineVsPersona(one, f"I sleep {hours} hours.", "How do you sleep?") for one in people for hours in range(20)]
 
@@ -79,7 +79,7 @@ def _questions() -> list[Question]:
 def _judged(folder: Path, spec: str) -> str:
     """Judges all questions with a run's judge and returns the verdicts as text."""
     folder.mkdir(exist_ok=True)
-    judge = RunJudge(Settings(judge=spec))
+    judge = RunJudge(RunConfig(judge=spec))
     judge.open(folder)
     verdicts = judge.judge(_questions())
     judge.close()

@@ -14,12 +14,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from persona_env.learning.checkpoint import Checkpoints
-from persona_env.learning.run_folder import RunFolder
-from persona_env.learning.settings import Settings
 from persona_env.report.training import resume_training, run_training
-from tests.learning.runs import SMALL, contents, ended, fork, go
+from persona_env.runs.checkpoint import Checkpoints
+from persona_env.runs.config import RunConfig
+from persona_env.runs.run_folder import RunFolder
 from tests.reliability.rows import Row
+from tests.runs.runs import SMALL, contents, ended, fork, go
 
 __all__ = ["measure"]
 
@@ -67,7 +67,7 @@ def _run(path: Path, before: Callable[[], None] = lambda: None) -> int:
             try:
                 if (path / "config.json").is_file():
                     return resume_training(path, {})
-                return run_training(Settings(**SMALL), path)
+                return run_training(RunConfig(**SMALL), path)
             except (ValueError, OSError) as error:
                 return 2 if str(error).startswith("Expected ") and "\n" not in str(error) else 3
 

@@ -30,7 +30,7 @@ def verdicts(count: int) -> dict[str, Verdict]:
     }
 
 
-def outcome(path: Path, expected: Mapping[str, Verdict]) -> str:
+def result(path: Path, expected: Mapping[str, Verdict]) -> str:
     """Opens a store that may be damaged and says what a reader gets: told, wrong, silent or whole.
 
     - told: an error, or a warning with the damaged row left out;
@@ -68,7 +68,7 @@ def flips(folder: Path, where: str, rng: random.Random) -> Counter[str]:
         row = b"".join(rng.choice(rows))
         start, size = (data.index(row), len(row)) if where == "rows" else (0, len(data))
         path.write_bytes(flipped(data, start + rng.randrange(size), rng.randrange(8)))
-        counted[outcome(path, expected)] += 1
+        counted[result(path, expected)] += 1
     path.unlink()
     return counted
 
@@ -82,7 +82,7 @@ def cuts(folder: Path) -> Counter[str]:
     last = max(data.index(b"".join(row_of(bytes.fromhex(key), verdict))) for key, verdict in expected.items())
     for end in range(last, len(data)):
         path.write_bytes(data[:end])
-        counted[outcome(path, expected)] += 1
+        counted[result(path, expected)] += 1
     return counted
 
 

@@ -14,20 +14,14 @@ from unittest import mock
 
 import persona_env
 import persona_wrappers
-from persona_env.judges import (
-    AnswerVsGold,
-    LineVsHistory,
-    LineVsPersona,
-    LineVsPrevious,
-    Question,
-    load_judge,
-    prompting,
-)
-from persona_env.judges.asker import Answer, Query
+from persona_env import roles
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, load_judge
+from persona_env.judges.backend import Answer, JudgePrompt
 from persona_env.judges.kept import verdict_key
 from persona_env.judges.llm import LLMJudge
-from persona_env.judges.prompting import JudgePrompts
-from persona_env.persona import ROLES, Fact, Persona, QAItem
+from persona_env.judges.prompts import JudgePrompts
+from persona_env.persona import Fact, Persona, QAItem
+from persona_env.roles import ROLES
 from tests.reliability.rows import Row
 
 _ITEM = QAItem("Four hours", ("How long do you sleep?", "Long?"), ("And at night?",), ("Four", "Eight"), "sleep")
@@ -38,7 +32,7 @@ _ANN = Persona(
     questions=(_ITEM, replace(_ITEM, gold="Ann")),
     scene="It rains.",
 )
-QUESTIONS: tuple[Question, ...] = (
+QUESTIONS: tuple[Query, ...] = (
     LineVsPersona(_ANN, "I sleep well.", "How do you sleep?"),
     LineVsHistory("patient", "I sleep well.", ("I never sleep.", "I bake.")),
     AnswerVsGold("patient", "How long?", "Four hours", "Four.", ("Four", "Eight")),
@@ -103,14 +97,16 @@ class Model:
 
     identity, lists, usage = IDENTITY, True, None
 
-    def ask(self, queries: Sequence[Query]) -> list[Answer]:
+    def ask(self, queries: Sequence[JudgePrompt]) -> list[Answer]:
         """Raises: no question is asked here."""
         raise NotImplementedError
 
 
 def other_prompts(prompts: Path, folder: Path) -> Iterator[JudgePrompts]:
     """Yields judge prompts that differ from ours in one line of one text of one role."""
-    shutil.copytree(prompts, folder)
+    folder.mkdir()
+    for file in prompts.glob("*/judge.toml"):
+        shutil.copy(file, folder / f"{file.parent.name}.toml")
     for file in sorted(folder.glob("*.toml")):
         text = file.read_text(encoding="utf-8")
         lines, is_inside = text.split("\n"), False
@@ -127,9 +123,9 @@ def judge_mutations() -> Iterator[tuple[str, str]]:
     """Yields the key before and after each mutation of a real judge: of its prompts, and of its ladder's version."""
     before = verdict_key(LLMJudge(Model()).identity, QUESTIONS[0])
     with tempfile.TemporaryDirectory() as folder:
-        for prompts in other_prompts(Path(prompting.__file__).parent / "prompts", Path(folder) / "prompts"):
+        for prompts in other_prompts(Path(roles.__file__).parent, Path(folder) / "prompts"):
             yield before, verdict_key(LLMJudge(Model(), prompts).identity, QUESTIONS[0])
-    with mock.patch("persona_env.judges.llm.LADDER", "another"):
+    with mock.patch("persona_env.judges.llm.JUDGE_VERSION", "another"):
         yield before, verdict_key(LLMJudge(Model()).identity, QUESTIONS[0])
 
 
@@ -151,9 +147,9 @@ def mutations() -> Iterator[tuple[str, str]]:
 
 def untouched() -> list[str]:
     """Returns the fields of questions, personas, facts and Q&A items that no mutation has changed."""
-    kinds = (*get_args(Question), Persona, Fact, QAItem)
+    kinds = (*get_args(Query), Persona, Fact, QAItem)
     asked = {type(question) for question in QUESTIONS}
-    missing = [kind.__name__ for kind in get_args(Question) if kind not in asked]
+    missing = [kind.__name__ for kind in get_args(Query) if kind not in asked]
     samples: Sequence[Any] = (*QUESTIONS, _ANN, _ANN.facts[0], _ITEM)
     for kind, sample in itertools.product(kinds, samples):
         if type(sample) is kind:

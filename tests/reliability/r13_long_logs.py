@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from persona_env.conversation import Conversation
-from persona_env.logs import LoggedDialogue, LoggedReply, iter_logs, save_logs
+from persona_env.io import LoggedDialogue, LoggedReply, iter_logs, save_logs
 from persona_env.persona import Persona
 from tests.reliability.rows import Row
 

@@ -8,9 +8,9 @@ from itertools import islice, product
 
 import numpy as np
 
-from persona_env.judges.asker import Query
-from persona_env.judges.parse import Kind, parse_verdict
-from persona_env.judges.reading import read_answer
+from persona_env.judges.backend import JudgePrompt
+from persona_env.judges.json_answers import read_answer
+from persona_env.judges.reply_parsing import Kind, parse_verdict
 from tests.reliability.rows import Row
 
 WRITTEN = 10_000
@@ -49,7 +49,7 @@ _BASES = ('{"answer":"A"}', '{"answer":"B"}', '{"conflicts":[1,2]}', '{"compatib
 _INSERTED = "abAB01239-+.,:;\"'{}[]()\\/xN\u200b\u0410\x00"
 
 _KINDS: tuple[Kind, ...] = ("prompt_to_line", "line_to_line", "question_answer", "relevance")
-_QUERIES = [Query(polarity, "", "", items) for items in (0, 3) for polarity in ("against", "for")]
+_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("against", "for")]
 
 
 def written() -> list[str]:

@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Question, Verdict
-from persona_env.judges.asker import Query
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.llm import LLMJudge
-from persona_env.judges.prompting import JudgePrompts
+from persona_env.judges.prompts import JudgePrompts
 from persona_env.persona import Persona
 from persona_env.speakers.chat_format import ChatFormat
-from tests.judges.askers import TextAsker
+from tests.judges.backends import TextAsker
 from tests.judges.chat_families import FAMILIES, control_ids, tokenizer
 from tests.judges.injections import CONTROL, DEMANDS, forgeries
 from tests.reliability.rows import Row
@@ -21,7 +21,7 @@ from tests.reliability.rows import Row
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")
 
 
-def questions(line: str, heard: str = "How long do you sleep?") -> list[Question]:
+def questions(line: str, heard: str = "How long do you sleep?") -> list[Query]:
     """All kinds of question about a line."""
     return [
         LineVsPersona(MEI, line, heard),
@@ -41,7 +41,9 @@ def _served(name: str, system: str, user: str) -> list[int]:
     return made.backend_tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def _forged(encode: Callable[[str, str], Sequence[int]], controls: frozenset[int], query: Query, plain: int) -> bool:
+def _forged(
+    encode: Callable[[str, str], Sequence[int]], controls: frozenset[int], query: JudgePrompt, plain: int
+) -> bool:
     return sum(i in controls for i in encode(query.system, query.user)) != plain
 
 
@@ -57,7 +59,7 @@ def forged_tokens(lines: Sequence[str]) -> tuple[int, int, int]:
             for query, way, expected in zip((*pair, pair[0]), (ways[0], *ways), (plain[0], *plain), strict=True):
                 count += 1
                 forged += _forged(way, controls, query, expected)
-            raw = Query("for", "S.", json.dumps(line, ensure_ascii=False))
+            raw = JudgePrompt("for", "S.", json.dumps(line, ensure_ascii=False))
             unclean += _forged(ways[0], controls, raw, plain[0])
     return count, forged, unclean
 
@@ -65,14 +67,14 @@ def forged_tokens(lines: Sequence[str]) -> tuple[int, int, int]:
 _ORDERED = re.compile(r"\b(?:reply|answer|choose|Answer:)\b[^AB]{0,24}\b([AB])\b")
 
 
-def obedient(query: Query) -> str:
+def obedient(query: JudgePrompt) -> str:
     """A judge that obeys the first order that it finds in what it is shown, with that very answer."""
     order = _ORDERED.search(query.user.replace('\\"', '"'))
     letter = order.group(1) if order else "A"
     return json.dumps({query.key: [1] if query.items else letter})
 
 
-def adaptive(query: Query) -> str:
+def adaptive(query: JudgePrompt) -> str:
     """A judge that is told to find the line right, and knows in each query which answer that is."""
     good = query.polarity == "for"
     if query.items:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from persona_env.judges import LineVsHistory, Question
-from persona_env.judges.floor import below_floor
+from persona_env.judges import LineVsHistory, Query
+from persona_env.judges.content_filter import rejection_reason
+from persona_env.judges.label_prob_backend import LabelProbBackend
 from persona_env.judges.llm import LLMJudge
-from persona_env.judges.local import LocalAsker
-from persona_env.judges.prompting import JudgePrompts
-from persona_env.testing.samples import sample_questions
+from persona_env.judges.prompts import JudgePrompts
+from persona_env.testing.samples import sample_queries
 from tests.judges.chat_families import FAMILIES, tokenizer
 from tests.reliability.rows import Row
 from tests.speakers.small import model
@@ -17,18 +17,18 @@ from tests.speakers.small import model
 JUDGES = 8
 
 
-def asked() -> list[Question]:
+def asked() -> list[Query]:
     """Questions of all kinds and roles that the model really has to answer."""
     return [
         question
         for role in ("patient", "student", "chat_partner")
-        for question in sample_questions(role)
-        if not below_floor(question)
+        for question in sample_queries(role)
+        if not rejection_reason(question)
         and not (isinstance(question, LineVsHistory) and len(question.earlier) not in (1, 2))
     ]
 
 
-def single(asker: LocalAsker, questions: list[Question]) -> float:
+def single(asker: LabelProbBackend, questions: list[Query]) -> float:
     """The share that is found consistent where one query alone decides."""
     queries = [JudgePrompts.load().queries(q)[0] for q in questions if not isinstance(q, LineVsHistory)]
     return sum(answer.label == "B" for answer in asker.ask(queries)) / len(queries)
@@ -41,11 +41,11 @@ def measure() -> list[Row]:
     for seed in range(JUDGES):
         name = names[seed % len(names)]
         weights = model(vocabulary=len(tokenizer(name)), length=4096, seed=seed)
-        trusting = LocalAsker(weights, tokenizer(name), least=0.0)
+        trusting = LabelProbBackend(weights, tokenizer(name), least=0.0)
         labels = Counter(verdict.label for verdict in LLMJudge(trusting).judge(questions))
         shares.append(labels["consistent"] / len(questions))
         alone.append(single(trusting, questions))
-        careful = LLMJudge(LocalAsker(weights, tokenizer(name)))
+        careful = LLMJudge(LabelProbBackend(weights, tokenizer(name)))
         shipped.update(verdict.label for verdict in careful.judge(questions[::5]))
     total = shipped.total()
     return [

@@ -17,22 +17,22 @@ from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
-from persona_env.bench.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Vote, save_labels
 from persona_env.conversation import Conversation
 from persona_env.judges import LineVsHistory, load_judge
 from persona_env.speakers import load_speaker
 from persona_env.world import personas
+from tests.models.behaviours import Behaviour, Call, Wire, well
+from tests.models.fault_server import FaultServer
 from tests.reliability.commands import Ran, run, within
 from tests.reliability.oracle_server import answer
 from tests.reliability.rows import Row
-from tests.remote.behaviours import Behaviour, Call, Wire, well
-from tests.remote.fault_server import FaultServer
 
 KEY = "sk-hunter2+/=0123456789-GEHEIM"
 PASSWORD = "p4ss:w0rd/GEHEIM"
 _ENV = {"OPENAI_API_KEY": KEY}
 _CONFIG = (
-    "envs = 4\nsteps = 8\ntokens = 32\nbatch = 32\nlines = 1\ndialogues = 2\nlong_dialogues = 0\n"
+    "envs = 4\nsteps = 8\ntokens = 32\nbatch = 32\nlines = 1\ndialogues = 2\nextended_dialogues = 0\n"
     'split = "dev"\nthreads = 1\n'
 )
 
@@ -143,7 +143,7 @@ def password_specs(base_url: str) -> list[str]:
     """Returns specs with a password in the URL."""
     url = base_url.replace("://", f"://ann:{PASSWORD.replace('/', '%2F')}@")
     other = base_url.replace("://", "://ann:GEHEIM@")
-    return [f"openai:m@{url}", f"openai:m@{other}", f"opnai:m@{other}", f"hf:{other}", f"committee:oracle,x@{other}"]
+    return [f"openai:m@{url}", f"openai:m@{other}", f"opnai:m@{other}", f"hf:{other}", f"ensemble:oracle,x@{other}"]
 
 
 def scenes(server: FaultServer, folder: Path, *, training: bool) -> Iterator[tuple[str, list[Any]]]:

@@ -12,15 +12,15 @@ from typing import Any
 
 from rich.text import Text
 
-from persona_env.bench.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Vote, save_labels
 from persona_env.conversation import Conversation
+from persona_env.io import LoggedDialogue, LoggedReply, LoggedScore, save_logs, save_personas
 from persona_env.judges import LineVsHistory, LineVsPersona
-from persona_env.logs import LoggedDialogue, LoggedReply, LoggedScore, save_logs, save_personas
 from persona_env.persona import Persona, QAItem
 from persona_env.report.terminal import Terminal
+from tests.models.fault_server import FaultServer
 from tests.reliability.commands import run, within
 from tests.reliability.rows import Row
-from tests.remote.fault_server import FaultServer
 
 HOSTILE = (
     *("[/oops]", "[link=http://x.example]go[/link]", "[red on red]", ":skull:", "\x1b[5;38;5;213mred\x1b[0m"),
@@ -89,7 +89,8 @@ def prepared(folder: Path) -> None:
     (folder / "broken.json").write_text(json.dumps([{"conversation": ALL, "task_name": ALL}]))
     (folder / "broken.toml").write_text(f"role = {json.dumps(ALL)}\n".replace("\\u007f", ""))
     (folder / "run.toml").write_text(
-        "envs = 2\nsteps = 8\ntokens = 16\nbatch = 16\nlines = 1\ndialogues = 2\nlong_dialogues = 0\nmax_invalid = 1\n"
+        "envs = 2\nsteps = 8\ntokens = 16\nbatch = 16\nlines = 1\ndialogues = 2\nextended_dialogues = 0\n"
+        "max_invalid = 1\n"
         'split = "train"\nthreads = 1\n'
     )
 

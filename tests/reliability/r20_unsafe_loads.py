@@ -15,15 +15,15 @@ import numpy as np
 
 import persona_env
 import persona_wrappers
-from persona_env.bench.labels import load_labels
+from persona_env.calibration.labels import load_labels
+from persona_env.io import load_logs, load_personas
 from persona_env.judges import load_judge
 from persona_env.judges.store import VerdictStore
-from persona_env.learning.checkpoint import ROLLOUT, Checkpoints
-from persona_env.learning.plain import Plain
-from persona_env.learning.run_folder import RunFolder
-from persona_env.logs import load_logs, load_personas
+from persona_env.models.hf import load_model, load_tokenizer, quiet
+from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
+from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.serialization import Plain
 from persona_env.speakers.chat_format import ChatFormat
-from persona_env.speakers.loading import load_model, load_tokenizer, quiet
 from tests.reliability.r12_cache_key import unsafe
 from tests.reliability.rows import Row
 from tests.speakers.small import CHATML, model, tokenizer

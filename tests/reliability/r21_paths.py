@@ -7,16 +7,16 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from persona_env.bench.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Vote, save_labels
 from persona_env.conversation import Conversation
+from persona_env.io import LogError, LoggedDialogue, LoggedReply, save_logs, save_personas
+from persona_env.io.strict_json import write_lines
 from persona_env.judges import LineVsHistory
-from persona_env.judges.prompting import JudgePrompts
+from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.store import StoreError, VerdictStore
-from persona_env.learning.run_folder import RunFolder
-from persona_env.learning.settings import Settings, read_config
-from persona_env.logs import LogError, LoggedDialogue, LoggedReply, save_logs, save_personas
-from persona_env.logs.strict_json import write_lines
 from persona_env.persona import Persona, QAItem
+from persona_env.runs.config import RunConfig, read_config
+from persona_env.runs.run_folder import RunFolder
 from tests.reliability.commands import Ran, run, tree, within
 from tests.reliability.rows import Row
 
@@ -124,7 +124,7 @@ def _raises(kind: type[Exception], work: Callable[[], object]) -> bool:
 def _run_with_link(folder: Path, name: str) -> bool:
     """A run folder in which a file is a link to somebody else's is not gone on with."""
     path = folder / f"run-{name.replace('/', '-')}"
-    RunFolder(path).create().write_json("config.json", Settings().as_json())
+    RunFolder(path).create().write_json("config.json", RunConfig().as_json())
     (path / name).parent.mkdir(exist_ok=True)
     (path / name).symlink_to(folder / "text.txt")
     return _raises(ValueError, lambda: RunFolder(path, resume=True))
@@ -157,7 +157,7 @@ def library(work: Path) -> list[str]:
         "a NUL in a log's name": lambda: _raises(LogError, lambda: save_personas("a\x00b", [_ANN])),
         "a NUL in judge prompts": lambda: _raises(ValueError, lambda: JudgePrompts.load("a\x00b")),
         "a NUL in a config": lambda: _raises(ValueError, lambda: read_config("a\x00b")),
-        "a NUL in a setting": lambda: _raises(ValueError, lambda: Settings(judge_cache="a\x00b")),
+        "a NUL in a setting": lambda: _raises(ValueError, lambda: RunConfig(judge_cache="a\x00b")),
         "a store that is a folder": lambda: _raises(StoreError, lambda: VerdictStore(work / "folder")),
         "a store that is a text": lambda: _raises(StoreError, lambda: VerdictStore(work / "text.txt")),
         "a log through a link": lambda: _raises(LogError, lambda: save_personas(work / "link.txt", [_ANN])),

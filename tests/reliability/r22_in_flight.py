@@ -7,11 +7,11 @@ import random
 from dataclasses import asdict
 from hashlib import sha256
 
-from persona_env.remote.client import ChatReply
+from persona_env.models.client import ChatReply
+from tests.models.asked import client, requests
+from tests.models.behaviours import BAD_BODIES, HTTP_FAULTS, by_chance
+from tests.models.fault_server import FaultServer
 from tests.reliability.rows import Row
-from tests.remote.asked import client, requests
-from tests.remote.behaviours import BAD_BODIES, HTTP_FAULTS, by_chance
-from tests.remote.fault_server import FaultServer
 
 _VERDICTS = 400
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from persona_env.bench.cases import Cases, Played
-from persona_env.bench.play import play
-from persona_env.bench.score import Scores, score
-from persona_env.judges import Question, Verdict, load_judge
+from persona_env.evaluation.eval_suite import Dialogue, EvalSuite
+from persona_env.evaluation.rollout import play
+from persona_env.evaluation.scoring import Scores, score
+from persona_env.judges import Query, Verdict, load_judge
 from persona_env.judges.budget import BudgetedJudge, BudgetSpent
 from persona_env.judges.kept import KeptJudge, verdict_key
 from persona_env.judges.store import VerdictStore
@@ -38,14 +38,14 @@ class SometimesUnreadable:
 
     def __init__(self) -> None:
         self.usage, self.oracle = Used(), load_judge("oracle")
-        self.asked = list[Question]()
+        self.asked = list[Query]()
 
-    def unreadable(self, question: Question) -> bool:
+    def unreadable(self, question: Query) -> bool:
         """Returns whether no reply to it can be read."""
         digest = sha256(verdict_key(self.identity, question).encode()).digest()
         return int.from_bytes(digest[:4], "big") < _UNREADABLE * 2**32
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the verdicts, in order."""
         self.asked += questions
         self.usage.calls += len(questions)
@@ -56,7 +56,7 @@ class SometimesUnreadable:
         ]
 
 
-def requested(played: Sequence[Played]) -> dict[str, int]:
+def requested(played: Sequence[Dialogue]) -> dict[str, int]:
     """Returns how many verdicts each metric needs: one a line, and one an answer, counted by hand."""
     lines = sum(len(dialogue.conversation.lines) for dialogue in played)
     answers = sum(len(dialogue.answers) for dialogue in played)
@@ -82,7 +82,7 @@ class Account:
         self.kept, self.off = judge, 0
         self.requested = self.answered = self.skipped = 0
 
-    def judge(self, questions: Sequence[Question]) -> list[Verdict]:
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
         """Returns the verdicts; checks the judge's own counts against what the store has, even where it stops."""
         before = self.kept.hits + self.kept.misses
         self.requested += len(questions)
@@ -98,7 +98,7 @@ class Account:
 
 
 @dataclass
-class Tally:
+class InvalidRate:
     """What came of scoring under a budget that was spent again and again."""
 
     stops: int = 0
@@ -113,26 +113,28 @@ class Tally:
             setattr(self, name, getattr(self, name) + getattr(account, name))
 
 
-def scored(played: Sequence[Played], path: Path, inner: SometimesUnreadable, calls: int) -> tuple[Scores, Tally]:
+def scored(
+    played: Sequence[Dialogue], path: Path, inner: SometimesUnreadable, calls: int
+) -> tuple[Scores, InvalidRate]:
     """Scores under a budget of calls for each run, resumed as often as it takes."""
-    tally = Tally()
+    invalid_rate = InvalidRate()
     while True:
         with VerdictStore(path) as store:
             account = Account(KeptJudge(BudgetedJudge(inner, calls=calls), store, keep_invalid=True, chunk=64))
             try:
-                return score(played, account), tally
+                return score(played, account), invalid_rate
             except BudgetSpent:
-                tally.stops += 1
+                invalid_rate.stops += 1
             finally:
-                tally.add(account)
+                invalid_rate.add(account)
 
 
 def measure(dialogues: int = 96, calls: int = 400) -> list[Row]:
     """Returns the rows."""
-    played = play(load_speaker("scripted"), Cases(role="patient", split="dev", dialogues=dialogues, lines=6))
+    played = play(load_speaker("scripted"), EvalSuite(role="patient", split="dev", dialogues=dialogues, lines=6))
     folder, inner = Path(tempfile.mkdtemp()), SometimesUnreadable()
     try:
-        scores, tally = scored(played, folder / "v.db", inner, calls)
+        scores, invalid_rate = scored(played, folder / "v.db", inner, calls)
         plain = score(played, SometimesUnreadable())
     finally:
         shutil.rmtree(folder)
@@ -143,17 +145,19 @@ def measure(dialogues: int = 96, calls: int = 400) -> list[Row]:
     return [
         Row(
             "R23",
-            f"{total} verdicts of {dialogues} dialogues through store and budget, {tally.stops} stops",
+            f"{total} verdicts of {dialogues} dialogues through store and budget, {invalid_rate.stops} stops",
             "judged + invalid + skipped == requested, exactly",
             f"{sum(counted.values()) - scores.invalid} judged + {scores.invalid} invalid + 0 skipped, off by {off}; "
             f"{repeated} asked twice; {'the same' if same else 'OTHER'} scores as without",
-            met=off == 0 and repeated == 0 and same and tally.stops > 0 and scores.invalid > 0,
+            met=off == 0 and repeated == 0 and same and invalid_rate.stops > 0 and scores.invalid > 0,
         ),
         Row(
             "R23",
-            f"{tally.requested} questions of all these runs, those that were stopped among them",
+            f"{invalid_rate.requested} questions of all these runs, those that were stopped among them",
             "answered + skipped == requested, exactly, in each call",
-            f"{tally.answered} answered + {tally.skipped} skipped, off by {tally.off}",
-            met=tally.off == 0 and tally.skipped > 0 and tally.answered + tally.skipped == tally.requested,
+            f"{invalid_rate.answered} answered + {invalid_rate.skipped} skipped, off by {invalid_rate.off}",
+            met=invalid_rate.off == 0
+            and invalid_rate.skipped > 0
+            and invalid_rate.answered + invalid_rate.skipped == invalid_rate.requested,
         ),
     ]

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from persona_env import cli
-from persona_env.bench.calibrate import is_calibrated, judge_identity
-from persona_env.bench.label_file import Vote, save_labels
+from persona_env.calibration.calibrate import is_calibrated, judge_identity
+from persona_env.calibration.label_file import Vote, save_labels
 from persona_env.judges import load_judge
 from persona_env.judges.store import VerdictStore
 from persona_env.report.calibration import run_calibration
-from tests.bench.drifted import drifted_votes
-from tests.logs.invented import CHATTING, THERAPY, written
+from tests.evaluation.drifted import drifted_votes
+from tests.io.invented import CHATTING, THERAPY, written
 from tests.reliability.oracle_server import Handler
 
 
@@ -95,9 +95,9 @@ def test_several_files_and_annotators_are_named(labels: Path, tmp_path: Path, mo
 
 
 def test_the_agreement_of_a_committee_is_printed(labels: Path, monkeypatch, capsys):
-    assert run(monkeypatch, "--judge", "committee:oracle,oracle,oracle", "--labels", labels) == 0
+    assert run(monkeypatch, "--judge", "ensemble:oracle,oracle,oracle", "--labels", labels) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "the committee's 3 members agree at Krippendorff's alpha 1.000 on 264 questions" in said
+    assert "the ensemble's 3 members agree at Krippendorff's alpha 1.000 on 264 questions" in said
 
 
 def test_a_role_and_a_limit_narrow_it_down(labels: Path, tmp_path: Path, monkeypatch, capsys):
@@ -112,7 +112,7 @@ def test_a_role_and_a_limit_narrow_it_down(labels: Path, tmp_path: Path, monkeyp
 
 def test_what_stands_in_the_cache_is_not_asked_again(labels: Path, tmp_path: Path, monkeypatch, capsys):
     with oracle_behind_a_server() as spec:
-        judge = f"committee:{spec},{spec},oracle"
+        judge = f"ensemble:{spec},{spec},oracle"
         arguments = ["--judge", judge, "--labels", labels, "--limit", 5, "--judge-cache", tmp_path / "cache.sqlite"]
         assert run(monkeypatch, *arguments, "--json", tmp_path / "first.json") == 0
     with VerdictStore(tmp_path / "cache.sqlite") as store:

@@ -5,29 +5,29 @@ import io
 import pytest
 from rich.console import Console
 
-from persona_env.bench.cases import Cases
-from persona_env.bench.outcome import Comparison, Measured, Outcome
-from persona_env.bench.play import play
-from persona_env.bench.score import score
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.rollout import play
+from persona_env.evaluation.scoring import score
 from persona_env.judges import load_judge
-from persona_env.learning.judge_costs import JudgeCosts
-from persona_env.learning.settings import Settings
 from persona_env.report.drift_table import drift_table, simulator_table
 from persona_env.report.transcript import telling_example, transcript
+from persona_env.runs.config import RunConfig
+from persona_env.runs.judge_costs import JudgeCosts
+from persona_env.runs.result import Comparison, Measured, TrainResult
 from persona_env.speakers import load_speaker
 
 
 def measured(simulator: str) -> Measured:
-    cases = Cases(role="patient", split="dev", dialogues=6, lines=4)
-    played = play(load_speaker(simulator), cases)
-    return Measured(cases, played, score(played, load_judge("oracle")))
+    suite = EvalSuite(role="patient", split="dev", dialogues=6, lines=4)
+    played = play(load_speaker(simulator), suite)
+    return Measured(suite, played, score(played, load_judge("oracle")))
 
 
 @pytest.fixture(scope="module")
-def outcome() -> Outcome:
+def result() -> TrainResult:
     """As if training had turned the embedded model into the speaker that never drifts."""
-    found = Outcome(Settings(split="dev", simulator="hf:[/oops] [bold]folder"))
-    found.measured |= {"before": measured("tiny"), "after": measured("scripted"), "zero_drift": measured("scripted")}
+    found = TrainResult(RunConfig(split="dev", simulator="hf:[/oops] [bold]folder"))
+    found.measured |= {"before": measured("tiny"), "after": measured("scripted"), "drift_free": measured("scripted")}
     return found
 
 
@@ -37,8 +37,8 @@ def shown(thing, width: int = 80) -> str:
     return text.getvalue()
 
 
-def test_the_table_shows_drift_and_every_guard_beside_it(outcome: Outcome):
-    rows = {line[:24].strip(): line for line in shown(drift_table(outcome)).splitlines()}
+def test_the_table_shows_drift_and_every_guard_beside_it(result: TrainResult):
+    rows = {line[:24].strip(): line for line in shown(drift_table(result)).splitlines()}
     assert rows["against its persona"].split()[-8:-6] == ["0.0", "%"]
     assert "-100.0 %" in rows["against its persona"]
     for guard in ("relevance", "copying", "repetition", "hedging, where unlisted", "words a line", "lines judged"):
@@ -46,15 +46,15 @@ def test_the_table_shows_drift_and_every_guard_beside_it(outcome: Outcome):
     assert all(len(line) <= 80 for line in rows.values())
 
 
-def test_names_with_markup_in_them_are_shown_as_they_are(outcome: Outcome):
-    assert "[/oops] [bold]folder" in shown(drift_table(outcome))
-    comparison = outcome.trained
+def test_names_with_markup_in_them_are_shown_as_they_are(result: TrainResult):
+    assert "[/oops] [bold]folder" in shown(drift_table(result))
+    comparison = result.trained
     assert isinstance(comparison, Comparison)
     assert "[/b]x" in shown(simulator_table("[/title]", {"[/b]x": comparison.before.scores}))
 
 
 def test_an_outcome_without_an_after_has_no_reduction():
-    early = Outcome(Settings(), measured={"before": measured("tiny")}, interrupted=True)
+    early = TrainResult(RunConfig(), measured={"before": measured("tiny")}, interrupted=True)
     summary = early.as_json()
     assert (summary["status"], summary["after"], summary["reduction"], summary["gap"]) == (
         "interrupted",
@@ -68,7 +68,7 @@ def test_an_outcome_without_an_after_has_no_reduction():
 
 def test_the_summary_says_what_the_judge_cost_and_how_it_did():
     costs = JudgeCosts(calls=70, tokens=900, cache_hits=3, canaries=5, canaries_failed=1, pairs=8, agreed=6, damaged=2)
-    summary = Outcome(Settings(judge_budget="calls=99"), judge_costs=costs, invalid=4).as_json()["judge_usage"]
+    summary = TrainResult(RunConfig(judge_budget="calls=99"), judge_costs=costs, invalid=4).as_json()["judge_usage"]
     assert summary == {
         "calls": 70, "tokens": 900, "cache_hits": 3, "canaries": 5, "canaries_failed": 1, "pairs": 8, "agreed": 6,
         "damaged": 2, "agreement": 0.75, "budget": {"calls": 99}, "invalid": 4,
@@ -76,8 +76,8 @@ def test_the_summary_says_what_the_judge_cost_and_how_it_did():
     assert JudgeCosts.of(summary) == costs
 
 
-def test_the_transcript_marks_the_lines_that_drift(outcome: Outcome):
-    comparison = outcome.trained
+def test_the_transcript_marks_the_lines_that_drift(result: TrainResult):
+    comparison = result.trained
     assert comparison is not None
     place = telling_example(comparison.before.scores, comparison.after.scores)
     before = transcript(comparison.before.played[place], comparison.before.scores, place)

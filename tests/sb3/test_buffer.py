@@ -10,8 +10,8 @@ import torch
 from gymnasium import spaces
 from stable_baselines3 import A2C
 
+from persona_env.rl.advantages import RolloutArrays, line_advantages
 from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer
-from persona_env.sb3.credit import Steps, line_advantages
 from persona_env.spaces import TokenContext
 from tests.sb3.rollouts import collect, make, random_values
 from tests.sb3.toys import PAD, Bandit, ToyDialogues, tiny_llama
@@ -121,7 +121,7 @@ def test_advantages_are_those_of_a_careful_bookkeeper(outside: int | None) -> No
     with torch.no_grad():
         after = algorithm.policy.predict_values(torch.tensor(algorithm._last_obs))
     want = line_advantages(
-        Steps(
+        RolloutArrays(
             rewards.astype(np.float32), buffer.values, answer.astype(bool), ended.astype(bool), done.astype(bool),
             after.flatten().numpy(), account[-1][-1] & ~account[-1][2], values,
         ),
@@ -148,10 +148,10 @@ def test_nothing_is_yielded_before_the_rollout_is_full() -> None:
     [
         (dict(line_gamma=1.5), "line_gamma in"),
         (dict(line_lambda=-0.1), "line_lambda in"),
-        (dict(kl_weight=-1.0), "kl_weight >= 0"),
-        (dict(kl_weight=float("nan")), "kl_weight >= 0"),
+        (dict(kl_coef=-1.0), "kl_coef >= 0"),
+        (dict(kl_coef=float("nan")), "kl_coef >= 0"),
         (dict(leash="tight"), "leash 'reward' or 'loss'"),
-        (dict(leash="loss", kl_weight=0.1), "its weight is ent_coef"),
+        (dict(leash="loss", kl_coef=0.1), "its weight is ent_coef"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
@@ -164,7 +164,7 @@ def test_other_spaces_are_refused() -> None:
         TrajectoryRolloutBuffer(4, spaces.Box(0, 1, (3,)), SPACES[1])
 
 
-@pytest.mark.parametrize("options", [dict(kl_weight=0.1), dict(leash="loss")])
+@pytest.mark.parametrize("options", [dict(kl_coef=0.1), dict(leash="loss")])
 def test_a_leash_without_a_reference_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Expected a reference"):
         make(Bandit(np.zeros(6)), tiny_llama(6), rollout_buffer_kwargs=options)
@@ -176,7 +176,7 @@ def test_a_reference_alone_is_a_leash_in_the_reward() -> None:
         Bandit(np.zeros(6)),
         tiny_llama(6),
         policy_kwargs=dict(reference="initial"),
-        rollout_buffer_kwargs=dict(kl_weight=0.0),
+        rollout_buffer_kwargs=dict(kl_coef=0.0),
     )
     assert (held.rollout_buffer.reward_weight, free.rollout_buffer.reward_weight) == (0.03, 0.0)
 
@@ -197,7 +197,7 @@ def test_the_leash_takes_the_log_ratio_of_each_token_from_its_reward() -> None:
         ToyDialogues(4, asks=1),
         tiny_llama(),
         policy_kwargs=dict(reference=tiny_llama(seed=1)),
-        rollout_buffer_kwargs=dict(kl_weight=0.25),
+        rollout_buffer_kwargs=dict(kl_coef=0.25),
     )
     paid: list[np.ndarray] = []
     add = algorithm.rollout_buffer.add

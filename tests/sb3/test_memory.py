@@ -10,8 +10,8 @@ from stable_baselines3 import A2C, PPO
 from torch.nn.functional import mse_loss
 from transformers import AutoModelForCausalLM, Cohere2Config, Gemma2Config, GPT2Config, OPTConfig, PreTrainedModel
 
+from persona_env.rl.packed_forward import ChoicePositions, MemoryLimits, choice_logits, choice_scores, choice_states
 from persona_env.sb3 import TokenPolicy
-from persona_env.sb3.scoring import Bounds, Places, choice_logits, choice_scores, choice_states
 from persona_env.spaces import TokenContext
 from tests.sb3.peak import peak_bytes
 from tests.sb3.rollouts import collect, make
@@ -61,7 +61,7 @@ def test_a_minibatch_in_many_passes_has_the_gradient_of_one_pass(bounds: dict[st
     sample = next(made.rollout_buffer.get(192))
     made.policy.set_training_mode(True)
     want = gradients(made.policy, ppo_loss(made, sample))
-    made.policy.bounds = Bounds(tokens=bounds.get("micro_batch"), layers="gradient_checkpointing" in bounds)
+    made.policy.bounds = MemoryLimits(tokens=bounds.get("micro_batch"), layers="gradient_checkpointing" in bounds)
     got = gradients(made.policy, ppo_loss(made, sample))
     assert got.keys() == want.keys()
     largest = max(float(gradient.abs().max()) for gradient in want.values())
@@ -88,23 +88,23 @@ def test_a_bound_on_tokens_bounds_the_memory_of_activations() -> None:
     assert sample.observations["input_ids"].numel() > 500
     made.policy.set_training_mode(True)
 
-    def peak(bounds: Bounds) -> int:
+    def peak(bounds: MemoryLimits) -> int:
         made.policy.bounds = bounds
         return peak_bytes(lambda: gradients(made.policy, ppo_loss(made, sample)))
 
-    whole, parts, layers = peak(Bounds()), peak(Bounds(tokens=96)), peak(Bounds(layers=True))
-    both = peak(Bounds(tokens=96, layers=True))
+    whole, parts, layers = peak(MemoryLimits()), peak(MemoryLimits(tokens=96)), peak(MemoryLimits(layers=True))
+    both = peak(MemoryLimits(tokens=96, layers=True))
     assert parts < whole / 4
     assert layers < whole / 2
     assert both < parts
 
 
-def places(rows: int, width: int, choices: int, vocabulary: int) -> tuple[Places, torch.Tensor]:
+def places(rows: int, width: int, choices: int, vocabulary: int) -> tuple[ChoicePositions, torch.Tensor]:
     torch.manual_seed(1)
     ids = torch.randint(2, vocabulary, (rows, width))
     row = torch.arange(rows).repeat_interleave(choices)
     position = torch.arange(width - choices, width).repeat(rows)
-    return Places(ids, row, position), torch.randint(2, vocabulary, (rows * choices,))
+    return ChoicePositions(ids, row, position), torch.randint(2, vocabulary, (rows * choices,))
 
 
 def test_the_logits_of_a_large_vocabulary_never_stand_in_memory_together() -> None:
@@ -112,12 +112,12 @@ def test_the_logits_of_a_large_vocabulary_never_stand_in_memory_together() -> No
     vocabulary = 151_936
     model = tiny_llama(vocabulary, width=8).eval()
     where, actions = places(4, 20, 16, vocabulary)
-    bounds = Bounds(logits=2 * vocabulary)
+    bounds = MemoryLimits(logits=2 * vocabulary)
     scores: dict[bool, Any] = {}
 
     def score(bounded: bool) -> None:
         found = choice_scores(
-            model, where, actions, lambda x: x.float(), bounds=bounds if bounded else Bounds(logits=2**40),
+            model, where, actions, lambda x: x.float(), bounds=bounds if bounded else MemoryLimits(logits=2**40),
             entropy=True,
         )  # fmt: skip
         assert found.entropy is not None
@@ -139,7 +139,7 @@ def test_neither_the_update_nor_the_leash_holds_all_logits_of_a_large_vocabulary
         policy_kwargs=dict(reference="initial"), rollout_buffer_kwargs=dict(leash=leash),
     )  # fmt: skip
     collect(made)
-    made.policy.bounds = Bounds(logits=2 * vocabulary)
+    made.policy.bounds = MemoryLimits(logits=2 * vocabulary)
     made.policy.set_training_mode(True)
     sample = next(made.rollout_buffer.get(32))
 
@@ -188,7 +188,11 @@ def test_what_a_model_does_around_its_output_layer_is_done_part_by_part_too(conf
     where, actions = places(3, 12, 5, 40)
     want = choice_logits(model, *where)
     assert torch.equal(choice_states(model, where), want[1])
-    for bounds in (Bounds(logits=120), Bounds(tokens=12, layers=True), Bounds(logits=120, tokens=24, layers=True)):
+    for bounds in (
+        MemoryLimits(logits=120),
+        MemoryLimits(tokens=12, layers=True),
+        MemoryLimits(logits=120, tokens=24, layers=True),
+    ):
         got = choice_scores(model, where, actions, lambda logits: logits, bounds=bounds, entropy=True)
         everything = want[0].log_softmax(-1)
         assert torch.allclose(got.chosen, everything.gather(1, actions[:, None])[:, 0], atol=1e-5)
@@ -211,7 +215,7 @@ def test_layers_are_left_as_they_were() -> None:
     model = deeper_llama().eval()
     before = [dict(layer.__dict__) for layer in model.modules()]
     where, actions = places(2, 8, 3, 20)
-    choice_scores(model, where, actions, lambda x: x, bounds=Bounds(layers=True)).chosen.sum().backward()
+    choice_scores(model, where, actions, lambda x: x, bounds=MemoryLimits(layers=True)).chosen.sum().backward()
     assert [dict(layer.__dict__) for layer in model.modules()] == before
 
 

@@ -10,7 +10,7 @@ import torch
 from stable_baselines3 import PPO
 
 from persona_env.sb3 import as_sb3
-from persona_env.speakers.language_model import LanguageModel
+from persona_env.speakers.local import LanguageModel
 from tests.sb3.rollouts import make
 from tests.sb3.toys import ToyDialogues, tiny_llama
 

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.vec_env import VecMonitor
 
 from persona_env.sb3 import TokenObservation, as_sb3
-from persona_env.sb3.leash import announce
+from persona_env.sb3.kl import announce
 from tests.sb3.toys import END, Bandit, ToyDialogues
 
 

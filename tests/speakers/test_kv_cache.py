@@ -10,8 +10,8 @@ import pytest
 import torch
 import transformers as tf
 
-from persona_env.speakers.decoder import Decoder, FullForwardDecoder, usable_length
-from persona_env.speakers.kv_cache import CannotDecode, RaggedDecoder, make_decoder
+from persona_env.speakers.decoding.decoder import Decoder, FullForwardDecoder, usable_length
+from persona_env.speakers.decoding.kv_cache import CannotDecode, RaggedDecoder, make_decoder
 from tests.speakers import small
 from tests.speakers.families import FAMILIES, SHAPE, built
 
@@ -160,7 +160,7 @@ def test_more_rows_can_be_added_and_the_others_stay() -> None:
 
 def test_a_long_prompt_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     model = built(FAMILIES["Llama"])
-    monkeypatch.setattr("persona_env.speakers.kv_cache._MOST_TOKENS", 10)
+    monkeypatch.setattr("persona_env.speakers.decoding.kv_cache._MOST_TOKENS", 10)
     ids, n = np.random.default_rng(0).integers(3, 120, (3, 9)), np.array([7, 9, 5])
     got = RaggedDecoder(model, 3, 20).extend(ids, n)[0].log_softmax(-1)
     assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
@@ -230,7 +230,7 @@ def test_what_does_not_fit_is_refused_and_read_without_a_cache(config: Any, why:
 def test_a_model_whose_attention_differs_fails_the_self_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("persona_env.speakers.ragged_attention.attend", lambda q, k, v, mask, options: q * 0)
+    monkeypatch.setattr("persona_env.speakers.decoding.ragged_attention.attend", lambda q, k, v, mask, options: q * 0)
     with pytest.raises(CannotDecode, match="from the full forward"):
         RaggedDecoder(built(FAMILIES["Llama"]), 1, 8)
 

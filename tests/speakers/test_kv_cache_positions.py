@@ -9,8 +9,8 @@ import pytest
 import torch
 import transformers as tf
 
-from persona_env.speakers.decoder import FullForwardDecoder
-from persona_env.speakers.kv_cache import CannotDecode, RaggedDecoder, make_decoder
+from persona_env.speakers.decoding.decoder import FullForwardDecoder
+from persona_env.speakers.decoding.kv_cache import CannotDecode, RaggedDecoder, make_decoder
 from tests.speakers.families import SHAPE, built
 
 

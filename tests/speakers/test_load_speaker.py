@@ -4,11 +4,11 @@ import pytest
 
 from persona_env.conversation import Conversation
 from persona_env.speakers import load_speaker
-from persona_env.speakers.language_model import LanguageModel
+from persona_env.speakers.local import LanguageModel
 from persona_env.speakers.remote import RemoteSpeaker
-from persona_env.speakers.scripted import ScriptedSpeaker
 from persona_env.world import personas
-from tests.remote.fault_server import FaultServer
+from persona_env.world.scripted import ScriptedSpeaker
+from tests.models.fault_server import FaultServer
 from tests.speakers import small
 
 VIEWS = [Conversation(p).heard("How do you sleep?").view("simulator", seed=5) for p in personas("patient", "dev")[:4]]

@@ -7,9 +7,9 @@ import pytest
 import torch
 import transformers as tf
 
-from persona_env.sb3.branches import reads_branches
-from persona_env.speakers.kv_cache import RaggedDecoder, make_decoder
-from persona_env.speakers.ragged_attention import attend
+from persona_env.rl.shared_prefix_attention import reads_branches
+from persona_env.speakers.decoding.kv_cache import RaggedDecoder, make_decoder
+from persona_env.speakers.decoding.ragged_attention import attend
 from tests.speakers.families import FAMILIES, SHAPE, built
 
 LARGER = {**SHAPE, "hidden_size": 128, "num_hidden_layers": 4, "initializer_range": 0.05}

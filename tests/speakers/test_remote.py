@@ -3,13 +3,13 @@ import sys
 import pytest
 
 from persona_env.conversation import ChatMessage, View
-from persona_env.remote.faults import RunEnded, Unavailable
+from persona_env.models.faults import RunEnded, Unavailable
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
 from persona_env.testing import check_speaker
-from tests.remote.asked import client
-from tests.remote.behaviours import HTTP_FAULTS, by_chance, status, well
-from tests.remote.fault_server import FaultServer
+from tests.models.asked import client
+from tests.models.behaviours import HTTP_FAULTS, by_chance, status, well
+from tests.models.fault_server import FaultServer
 
 
 def said(*texts: str, own_first: bool = False) -> tuple[ChatMessage, ...]:
@@ -93,7 +93,7 @@ def test_a_spec_names_it():
 
 def test_without_the_extra_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch):
     for name in list(sys.modules):
-        if name in ("persona_env.remote.channel", "persona_env.remote.connection"):
+        if name in ("persona_env.models.channel", "persona_env.models.connection"):
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "h11", None)
     with pytest.raises(ValueError, match=r'^Expected the extra openai, .*pip install "persona-env\[openai\]"\.$'):

@@ -5,13 +5,13 @@ import pytest
 
 from persona_env.conversation import Conversation
 from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious
-from persona_env.judges.oracle import OracleJudge
-from persona_env.world.asking import ASKING
 from persona_env.world.corpus import CLEAN, LONG, dialogue
 from persona_env.world.lexicon import ATTRIBUTES
-from persona_env.world.people import split_of
+from persona_env.world.oracle import OracleJudge
+from persona_env.world.persona_space import split_of
 from persona_env.world.reading import is_warm, read_line
-from persona_env.world.talk_guards import hedging, volunteering
+from persona_env.world.style_stats import hedging, volunteering
+from persona_env.world.task_agent import ASKING
 
 TALKS = [
     dialogue(random.Random(seed), replace(LONG, lengths=(8, 8), long_share=0, asking=ASKING)) for seed in range(400)

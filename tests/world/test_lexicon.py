@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from persona_env.persona import ROLES
+from persona_env.roles import ROLES
 from persona_env.world.lexicon import (
     ATTRIBUTES,
     DENIED,

@@ -6,9 +6,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import persona_env.world
 from persona_env.judges import AnswerVsGold
-from persona_env.judges.oracle import OracleJudge
-from persona_env.persona import ROLES
+from persona_env.roles import ROLES
 from persona_env.world import personas
+from persona_env.world.oracle import OracleJudge
 from persona_env.world.tokens import CHAT_TEMPLATE, build_tokenizer
 
 FOLDER = Path(persona_env.world.__file__).parent / "model"

@@ -25,7 +25,7 @@ def one_thread():
 
 def messages_of(talk) -> list[dict[str, str]]:
     roles = {"task": "user", "simulator": "assistant"}
-    said = [{"role": roles[m.seat], "content": m.text} for m in talk.messages]
+    said = [{"role": roles[m.side], "content": m.text} for m in talk.messages]
     return [{"role": "system", "content": talk.persona.prompt}, *said]
 
 

@@ -7,8 +7,8 @@ from pettingzoo.test import api_test, parallel_api_test, seed_test
 from pettingzoo.utils import BaseWrapper
 
 import persona_wrappers as pw
-from persona_env.envs.dialogue import DialogueAEC, ParallelDialogue
-from persona_env.envs.seats import Seat
+from persona_env.envs.aec_env import DialogueAEC, ParallelDialogue
+from persona_env.envs.single_agent import SingleAgentEnv
 from tests.wrappers.playing import CLASSES, NAMES, aec_env, stacked
 
 EVERY = {"question_answer": {"every": 1}}
@@ -92,7 +92,7 @@ def test_a_simulator_that_is_asked_acts_again_and_is_paid_for_its_answer():
 
 def test_the_task_seat_is_paid_nothing_for_the_simulators_lines():
     aec = stacked(aec_env(), NAMES, home=pw.aec, every=1)
-    env = Seat(aec, learner="task_0", partner="scripted")
+    env = SingleAgentEnv(aec, learner="task_0", partner="scripted")
     env.reset(seed=0)
     over, rewards = False, []
     while not over:

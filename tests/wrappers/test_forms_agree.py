@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import persona_wrappers as pw
-from persona_env.envs.seats import Seat
+from persona_env.envs.single_agent import SingleAgentEnv
 from tests.wrappers.playing import (
     NAMES,
     WEIGHTS,
@@ -52,7 +52,7 @@ def test_the_learner_of_these_tests_earns_and_loses_by_every_term():
 )
 def test_every_reward_is_the_same_in_all_three_forms(name, more):
     one = stacked(gym_env(), [name], **more)
-    aec = Seat(stacked(aec_env(), [name], home=pw.aec, **more))
+    aec = SingleAgentEnv(stacked(aec_env(), [name], home=pw.aec, **more))
     envs = stacked(vector_env(3), [name], home=pw.vector, **more)
     alone, seated = play(one), play(aec)
     assert [p.rewards for p in alone] == [p.rewards for p in seated]
@@ -68,7 +68,7 @@ def test_a_full_stack_is_the_same_in_all_forms_and_as_one_wrapper():
     rows = stacked(vector_env(), NAMES, home=pw.vector, every=2)
     joint = pw.vector.ConsistencyRewards(vector_env(), WEIGHTS, every=2)
     expected = [flat(p.rewards for p in play(one, seed=5 + row)) for row in range(3)]
-    assert flat(p.rewards for p in play(Seat(aec))) == pytest.approx(expected[0], abs=1e-9)
+    assert flat(p.rewards for p in play(SingleAgentEnv(aec))) == pytest.approx(expected[0], abs=1e-9)
     for envs in (rows, joint):
         for row, dialogues in enumerate(play_rows(envs)):
             assert flat(dialogues) == pytest.approx(expected[row], abs=1e-9)
@@ -84,7 +84,7 @@ def test_every_order_of_stacking_pays_the_same(form):
             totals.append(returns(play(env)))
         elif form == "aec":
             aec = stacked(aec_env(), order, home=pw.aec, every=2)
-            totals.append(returns(play(Seat(aec))))
+            totals.append(returns(play(SingleAgentEnv(aec))))
         else:
             envs = stacked(vector_env(2), order, home=pw.vector, every=2)
             totals.append([sum(r) for row in play_rows(envs) for r in row])

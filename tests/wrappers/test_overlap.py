@@ -15,10 +15,10 @@ import persona_wrappers as pw
 from persona_env.judges.budget import BudgetSpent
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.store import VerdictStore
-from persona_env.remote.faults import Unavailable
-from tests.envs.people import LINES, TOKENS, Therapist
-from tests.remote.behaviours import hang, well
-from tests.remote.fault_server import FaultServer
+from persona_env.models.faults import Unavailable
+from tests.envs.parts import LINES, TOKENS, Therapist
+from tests.models.behaviours import hang, well
+from tests.models.fault_server import FaultServer
 from tests.wrappers.waiting import (
     LONG,
     Exact,
@@ -110,7 +110,7 @@ def test_a_served_judge_and_a_served_task_agent_are_asked_at_the_same_time():
         assert len(judge.calls) == 6
         assert len(talker.calls) == 6  # the openings and the replies
         inside: Any = envs.unwrapped
-        asked: Any = envs.cashier.judge
+        asked: Any = envs.reward_function.judge
         inside.task_agent.client.close()
         asked.asker.client.close()
 
@@ -148,7 +148,7 @@ class Silent(Therapist):
 
 
 def test_a_step_that_fails_in_generation_leaves_no_call_behind(monkeypatch):
-    monkeypatch.setattr("persona_wrappers.vector.beside._GRACE", 0.2)
+    monkeypatch.setattr("persona_wrappers.vector.overlap._GRACE", 0.2)
     judge = Hanging()
     agent = Silent(judge.began, OSError("no line"))
     envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(task_agent=agent), judge), judge)
@@ -202,7 +202,7 @@ def test_ctrl_c_while_a_served_judge_hangs_ends_the_step_at_once():
             envs.step(["I sleep well."] * 3)
         assert time.monotonic() - begin < LONG
         assert nobody_judges()
-        asker: Any = envs.cashier.judge
+        asker: Any = envs.reward_function.judge
         server.behave = lambda call: well
         assert len(envs.step(["I sleep well."] * 3)[1]) == 3, "the judge can be asked again"
         asker.asker.client.close()
@@ -218,7 +218,7 @@ def test_close_ends_a_call_that_an_impatient_user_has_left_behind(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("persona_wrappers.vector.beside.interrupt", impatient)
+        patch.setattr("persona_wrappers.vector.overlap.interrupt", impatient)
         with pytest.raises(KeyboardInterrupt):
             envs.step(["I sleep well."] * 3)
     assert not nobody_judges()

@@ -11,11 +11,11 @@ import numpy as np
 from gymnasium.vector import SyncVectorEnv, VectorWrapper
 
 import persona_wrappers as pw
-from persona_env.judges.committee import Committee
+from persona_env.judges.ensemble import Ensemble
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.store import VerdictStore
 from persona_env.sb3 import as_sb3
-from tests.envs.people import TOKENS, policies
+from tests.envs.parts import TOKENS, policies
 from tests.wrappers.playing import WEIGHTS, gym_env
 from tests.wrappers.waiting import (
     Exact,
@@ -27,7 +27,7 @@ from tests.wrappers.waiting import (
 
 def test_a_judge_that_is_asked_after_the_replies_further_inside_is_not_asked_beside_them():
     slow, quick = Exact(), Exact(waits=False)
-    mixed = Committee([slow, quick])  # has to compute, so it is asked after the replies
+    mixed = Ensemble([slow, quick])  # has to compute, so it is asked after the replies
     envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), mixed), slow)
     assert not envs.overlaps
     plain: Any = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), quick), slow)

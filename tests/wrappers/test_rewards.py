@@ -217,7 +217,7 @@ def test_an_interviewer_of_the_callers_own_keeps_its_place():
         return [None] * len(conversations)
 
     env = pw.QuestionAnswerReward(sleep_env(), every=1)
-    env.reset(seed=0, options={"persona": ANN, "interviewers": (own,)})
+    env.reset(seed=0, options={"persona": ANN, "probe_fns": (own,)})
     env.step("Hm.")
     _, _, _, _, info = env.step("I get about four hours.")
     assert info["question"].asker == 1

@@ -44,7 +44,7 @@ def test_a_stack_survives_its_spec_in_json():
     again = gym.make(EnvSpec.from_json(json.loads(json.dumps(text))))
     assert str(again) == str(env)
     assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
-    assert again.get_wrapper_attr("cashier").terms[0].metric.threshold is None
+    assert again.get_wrapper_attr("reward_function").terms[0].metric.threshold is None
 
 
 def test_a_stack_survives_its_spec_and_pickling():

@@ -7,7 +7,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import persona_wrappers as pw
-from persona_env.envs import Seat
+from persona_env.envs import SingleAgentEnv
 from persona_env.judges import load_judge
 from tests.wrappers.playing import NAMES, WEIGHTS, aec_env, gym_env, play_rows, stacked, vector_env
 
@@ -169,9 +169,9 @@ def test_questions_are_asked_in_dialogues_that_gymnasium_itself_begins():
 @pytest.mark.parametrize("lines", [3, 24])
 def test_one_question_a_dialogue_is_asked_anywhere_in_it(lines):
     sync = pw.vector.QuestionAnswerReward(SyncVectorEnv([lambda: gym_env(max_lines=lines)] * 2))
-    for paid in (sync, pw.QuestionAnswerReward(Seat(aec_env(max_lines=lines)))):
-        term: Any = paid.cashier.terms[0]
-        assert term.metric.interviewer.within == lines
+    for paid in (sync, pw.QuestionAnswerReward(SingleAgentEnv(aec_env(max_lines=lines)))):
+        term: Any = paid.reward_function.terms[0]
+        assert term.metric.schedule.within == lines
 
 
 def test_where_the_lines_of_a_dialogue_are_not_known_they_must_be_given():

@@ -10,7 +10,7 @@ import numpy as np
 
 import persona_wrappers as pw
 from persona_env.judges import load_judge
-from tests.envs.people import LINES, TOKENS, ByteChat, Therapist, policies
+from tests.envs.parts import LINES, TOKENS, ByteChat, Therapist, policies
 from tests.wrappers.playing import CLASSES, NAMES, WEIGHTS, line_of
 
 LONG = 20.0  # seconds after which a handshake has failed

@@ -7,15 +7,15 @@ from typing import Any
 import gymnasium as gym
 
 from persona_env.metrics import Copying
+from persona_env.metrics.rewards import LineReward
 from persona_wrappers.gym_reward import GymReward
-from persona_wrappers.term import LineTerm
 
 __all__ = ["CopyPenalty", "copying_term"]
 
 
-def copying_term(weight: float) -> LineTerm:
+def copying_term(weight: float) -> LineReward:
     """Returns what the three forms share: -weight for each line that recites."""
-    return LineTerm(Copying(), weight, penalty=True)
+    return LineReward(Copying(), weight, penalty=True)
 
 
 class CopyPenalty(GymReward):

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from persona_env.judges import Judge
-from persona_wrappers.cashier import Cashier, Pays, recordable
-from persona_wrappers.term import Term, event_in
+from persona_env.judges.base import Judge, Query, Verdict
+from persona_env.metrics.rewards import RewardFunction, RewardStats, RewardTerm, event_in
 
 __all__ = ["GymReward", "check_dialogue", "lines_of"]
+
+
+class SharedJudge:
+    """A judge that a copied spec shares instead of copying: it may hold a model or a connection."""
+
+    def __init__(self, judge: Judge):
+        self.wrapped = judge
+
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
+        """Returns the wrapped judge's verdicts."""
+        return self.wrapped.judge(questions)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SharedJudge:
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self.wrapped)
+
+
+def recordable(judge: str | Judge) -> str | SharedJudge:
+    """Returns a judge as the constructor arguments in a spec may hold it."""
+    return judge if isinstance(judge, str | SharedJudge) else SharedJudge(judge)
 
 
 def check_dialogue(info: dict[str, Any], env: object) -> None:
@@ -39,7 +61,7 @@ def lines_of(env: Any) -> int:
     return int(lines)
 
 
-class GymReward(Pays, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
+class GymReward(RewardStats, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Adds what a term pays for a completed line or answer to the reward.
 
     Args:
@@ -49,16 +71,16 @@ class GymReward(Pays, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         **arguments: The constructor arguments of the subclass besides env and judge, for its spec.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], term: Term, judge: str | Judge | None, **arguments: Any):
+    def __init__(self, env: gym.Env[Any, Any], term: RewardTerm, judge: str | Judge | None, **arguments: Any):
         if judge is not None:
             arguments["judge"] = recordable(judge)
         RecordConstructorArgs.__init__(self, **arguments)
         gym.Wrapper.__init__(self, env)
-        self.cashier = Cashier([term], judge)
+        self.reward_function = RewardFunction([term], judge)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Resets the environment; terms that ask questions join its interviewers."""
-        observation, info = self.env.reset(seed=seed, options=self.cashier.joined(options))
+        """Resets the environment; terms that ask questions join its probe_fns."""
+        observation, info = self.env.reset(seed=seed, options=self.reward_function.joined(options))
         check_dialogue(info, self.env)
         return observation, info
 
@@ -69,7 +91,7 @@ class GymReward(Pays, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         if event is None:
             return observation, reward, terminated, truncated, info
         total, info = float(reward), dict(info)
-        for payment in self.cashier.pay([event]):
+        for payment in self.reward_function.pay([event]):
             total += payment.reward
             info[payment.key] = payment.value
         return observation, total, terminated, truncated, info

@@ -1,4 +1,4 @@
-"""Pays for lines that conflict with nothing the speaker said before."""
+"""RewardStats for lines that conflict with nothing the speaker said before."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 import gymnasium as gym
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 from persona_env.metrics import LineToLine
+from persona_env.metrics.rewards import LineReward
 from persona_wrappers.gym_reward import GymReward
-from persona_wrappers.term import LineTerm
 
 __all__ = ["LineToLineReward", "line_to_line_term"]
 
 
-def line_to_line_term(weight: float) -> LineTerm:
+def line_to_line_term(weight: float) -> LineReward:
     """Returns what the three forms share: weight for each line without a conflict."""
-    return LineTerm(LineToLine(), weight)
+    return LineReward(LineToLine(), weight)
 
 
 class LineToLineReward(GymReward):

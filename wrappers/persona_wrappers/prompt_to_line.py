@@ -1,4 +1,4 @@
-"""Pays for lines that do not contradict the persona."""
+"""RewardStats for lines that do not contradict the persona."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 import gymnasium as gym
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 from persona_env.metrics import PromptToLine
+from persona_env.metrics.rewards import LineReward
 from persona_wrappers.gym_reward import GymReward
-from persona_wrappers.term import LineTerm
 
 __all__ = ["PromptToLineReward", "prompt_to_line_term"]
 
 
-def prompt_to_line_term(weight: float) -> LineTerm:
+def prompt_to_line_term(weight: float) -> LineReward:
     """Returns what the three forms share: weight for each line true to the persona."""
-    return LineTerm(PromptToLine(), weight)
+    return LineReward(PromptToLine(), weight)
 
 
 class PromptToLineReward(GymReward):

@@ -6,20 +6,20 @@ from typing import Any
 
 import gymnasium as gym
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 from persona_env.metrics import QuestionAnswer
+from persona_env.metrics.rewards import ProbeReward
 from persona_wrappers.gym_reward import GymReward, lines_of
-from persona_wrappers.term import AnswerTerm
 
 __all__ = ["QuestionAnswerReward", "question_answer_term"]
 
 
 def question_answer_term(
     weight: float, env: Any, *, every: int | None, within: int | None, held_out: bool
-) -> AnswerTerm:
+) -> ProbeReward:
     """Returns what the three forms share: questions, and weight for each right answer."""
     lines = lines_of(env) if within is None else within
-    return AnswerTerm(QuestionAnswer(every=every, within=lines, held_out=held_out), weight)
+    return ProbeReward(QuestionAnswer(every=every, within=lines, held_out=held_out), weight)
 
 
 class QuestionAnswerReward(GymReward):

@@ -1,4 +1,4 @@
-"""Pays for lines that respond to what was just heard."""
+"""RewardStats for lines that respond to what was just heard."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 import gymnasium as gym
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 from persona_env.metrics import Relevance
+from persona_env.metrics.rewards import LineReward
 from persona_wrappers.gym_reward import GymReward
-from persona_wrappers.term import LineTerm
 
 __all__ = ["RelevanceReward", "relevance_term"]
 
 
-def relevance_term(weight: float) -> LineTerm:
+def relevance_term(weight: float) -> LineReward:
     """Returns what the three forms share: weight for each line to the point."""
-    return LineTerm(Relevance(), weight)
+    return LineReward(Relevance(), weight)
 
 
 class RelevanceReward(GymReward):

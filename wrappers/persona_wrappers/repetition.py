@@ -7,15 +7,15 @@ from typing import Any
 import gymnasium as gym
 
 from persona_env.metrics import Repetition
+from persona_env.metrics.rewards import LineReward
 from persona_wrappers.gym_reward import GymReward
-from persona_wrappers.term import LineTerm
 
 __all__ = ["RepetitionPenalty", "repetition_term"]
 
 
-def repetition_term(weight: float, threshold: float | None = 0.8) -> LineTerm:
+def repetition_term(weight: float, threshold: float | None = 0.8) -> LineReward:
     """Returns what the three forms share: -weight for each line that repeats another."""
-    return LineTerm(Repetition(threshold), weight, penalty=True)
+    return LineReward(Repetition(threshold), weight, penalty=True)
 
 
 class RepetitionPenalty(GymReward):

@@ -6,7 +6,7 @@ from typing import Any
 
 from pettingzoo import AECEnv
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 from persona_wrappers.aec.reward import AECReward
 from persona_wrappers.copying import copying_term
 from persona_wrappers.line_to_line import line_to_line_term

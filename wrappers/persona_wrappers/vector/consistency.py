@@ -7,14 +7,14 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
+from persona_env.metrics.rewards import RewardTerm
 from persona_wrappers.copying import copying_term
 from persona_wrappers.line_to_line import line_to_line_term
 from persona_wrappers.prompt_to_line import prompt_to_line_term
 from persona_wrappers.question_answer import question_answer_term
 from persona_wrappers.relevance import relevance_term
 from persona_wrappers.repetition import repetition_term
-from persona_wrappers.term import Term
 from persona_wrappers.vector.reward import VectorReward
 
 __all__ = ["ConsistencyRewards"]
@@ -58,10 +58,10 @@ class ConsistencyRewards(VectorReward):
         threshold: float | None = 0.8,
         **more: float,
     ):
-        def question_answer(weight: float) -> Term:
+        def question_answer(weight: float) -> RewardTerm:
             return question_answer_term(weight, env, every=every, within=within, held_out=held_out)
 
-        kinds: dict[str, Callable[[float], Term]] = {
+        kinds: dict[str, Callable[[float], RewardTerm]] = {
             "prompt_to_line": prompt_to_line_term,
             "line_to_line": line_to_line_term,
             "question_answer": question_answer,

@@ -9,12 +9,11 @@ import numpy as np
 from gymnasium.vector import VectorEnv, VectorWrapper
 from numpy.typing import NDArray
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 from persona_env.judges.waiting import shared, waits
-from persona_wrappers.cashier import Cashier, Payment, Pays
+from persona_env.metrics.rewards import Event, RewardFunction, RewardItem, RewardStats, RewardTerm, event_in
 from persona_wrappers.gym_reward import check_dialogue
-from persona_wrappers.term import Event, Term, event_in
-from persona_wrappers.vector.beside import Beside
+from persona_wrappers.vector.overlap import OverlappedJudge
 
 __all__ = ["VectorReward"]
 
@@ -37,7 +36,7 @@ def _row(happened: tuple[dict[str, Any], int, Event]) -> int:
     return happened[1]
 
 
-def _write(info: dict[str, Any], payment: Payment, row: int, rows: int) -> None:
+def _write(info: dict[str, Any], payment: RewardItem, row: int, rows: int) -> None:
     """Writes a value as Gymnasium lays out the infos of many environments."""
     key = payment.key
     if key not in info:
@@ -45,14 +44,14 @@ def _write(info: dict[str, Any], payment: Payment, row: int, rows: int) -> None:
     info[key][row], info[f"_{key}"][row] = payment.value, True
 
 
-class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
+class VectorReward(RewardStats, VectorWrapper[Any, Any, Any, Any, Any]):
     """Adds what the terms pay for completed lines and answers to the rewards.
 
     With same-step autoreset a finishing row's info stands under `final_info`, and so does what is
     written about it. A step in which no row completes anything costs two look-ups.
 
     A judge that waits (see `Judge`) is asked beside the task agent's replies, where the environment
-    tells of completed lines before it has them (`takes_listeners`); any other is asked after them.
+    tells of completed lines before it has them (`takes_step_callbacks`); any other is asked after them.
     Rewards, infos, calls of the judge and their order are the same.
 
     Args:
@@ -61,17 +60,17 @@ class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
         judge: A judge, its spec, or None if no term asks one.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], terms: Sequence[Term], judge: str | Judge | None):
+    def __init__(self, env: VectorEnv[Any, Any, Any], terms: Sequence[RewardTerm], judge: str | Judge | None):
         super().__init__(env)
-        self.cashier = Cashier(terms, judge)
-        self._beside = Beside()
+        self.reward_function = RewardFunction(terms, judge)
+        self._beside = OverlappedJudge()
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Resets the environments; terms that ask questions join their interviewers."""
-        options = self.cashier.joined(options)
+        """Resets the environments; terms that ask questions join their probe_fns."""
+        options = self.reward_function.joined(options)
         if self.overlaps:
-            chain = tuple((options or {}).get("listeners", ()))
-            options = {**(options or {}), "listeners": (*chain, self._begin)}
+            chain = tuple((options or {}).get("step_callbacks", ()))
+            options = {**(options or {}), "step_callbacks": (*chain, self._begin)}
         observations, info = self.env.reset(seed=seed, options=options)
         check_dialogue(info, self.env)
         return observations, info
@@ -79,11 +78,15 @@ class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
     @property
     def overlaps(self) -> bool:
         """Whether the judge is asked beside the task agent's replies, from the next reset on."""
-        judge = self.cashier.judge
-        if judge is None or not waits(judge) or not getattr(self.env.unwrapped, "takes_listeners", False):
+        judge = self.reward_function.judge
+        if judge is None or not waits(judge) or not getattr(self.env.unwrapped, "takes_step_callbacks", False):
             return False
         # What is asked after the replies further inside must not be asked here at the same time.
-        later = [one.cashier.judge for one in self._inner() if one.cashier.judge is not None and not one.overlaps]
+        later = [
+            one.reward_function.judge
+            for one in self._inner()
+            if one.reward_function.judge is not None and not one.overlaps
+        ]
         return not any(shared(judge, other) for other in later)
 
     def _inner(self) -> Iterator[VectorReward]:
@@ -96,9 +99,9 @@ class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
 
     def _begin(self, completed: Mapping[int, Mapping[str, Any]]) -> None:
         """Begins to ask about what rows have completed: the environment calls this."""
-        judge, found = self.cashier.judge, [event_in(completed[row]) for row in sorted(completed)]
+        judge, found = self.reward_function.judge, [event_in(completed[row]) for row in sorted(completed)]
         if judge is not None:
-            findings = self.cashier.findings([event for event in found if event is not None])
+            findings = self.reward_function.findings([event for event in found if event is not None])
             after = next((one._beside for one in self._inner() if one._beside.has_begun), None)
             self._beside.begin(findings, judge, after)
 
@@ -124,7 +127,7 @@ class VectorReward(Pays, VectorWrapper[Any, Any, Any, Any, Any]):
         rewards, now = np.array(rewards, np.float64), dict(info)
         if "final_info" in now:
             now["final_info"] = dict(now["final_info"])
-        for payment in self.cashier.pay([event for _, _, event in happened], self._beside.verdicts_on):
+        for payment in self.reward_function.pay([event for _, _, event in happened], self._beside.verdicts_on):
             source, row, _ = happened[payment.number]
             rewards[row] += payment.reward
             target = now if source is info else now["final_info"]

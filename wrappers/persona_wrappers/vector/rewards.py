@@ -6,7 +6,7 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
-from persona_env.judges import Judge
+from persona_env.judges.base import Judge
 from persona_wrappers.copying import copying_term
 from persona_wrappers.line_to_line import line_to_line_term
 from persona_wrappers.prompt_to_line import prompt_to_line_term

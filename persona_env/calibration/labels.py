@@ -1,0 +1,243 @@
+"""Labelled questions to calibrate a judge with, gathered from several files, one label to a question."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
+from pathlib import Path
+
+from persona_env.calibration.label_file import (
+    FORMAT,
+    GivenLabel,
+    Vote,
+    kind_of,
+    question_fields,
+    read_labels,
+    role_of,
+)
+from persona_env.calibration.label_sources import HUMAN, RECORDED, dnli_votes, log_votes
+from persona_env.io import LogError
+from persona_env.io.dialogue_log import FORMAT as LOG_FORMAT
+from persona_env.io.dnli import is_dnli
+from persona_env.io.strict_json import first_byte, json_text, line_nodes
+from persona_env.judges.base import Query
+from persona_env.metrics.agreement import alpha
+from persona_env.roles import role_named
+
+__all__ = ["Annotators", "Labelled", "Labels", "Source", "load_labels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A question and its label.
+
+    Attributes:
+        question: What a judge is asked.
+        label: What most of its annotators say.
+        person: Whose line it is; intervals are taken over it.
+    """
+
+    question: Query
+    label: GivenLabel
+    person: str
+
+    @property
+    def role(self) -> str:
+        """The key of the role that the question is about."""
+        return role_of(self.question)
+
+    @property
+    def kind(self) -> str:
+        """The metric that asks such a question."""
+        return kind_of(self.question)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where labels come from.
+
+    Attributes:
+        file: The name of the file.
+        what: Who labelled them, and how they were read.
+        labels: How many there are.
+        invalid: Recorded verdicts that are invalid and label nothing.
+    """
+
+    file: str
+    what: str
+    labels: int
+    invalid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Annotators:
+    """The agreement of those who labelled the same questions.
+
+    Attributes:
+        names: Who.
+        questions: Questions with at least two labels.
+        alpha: Krippendorff's alpha, in [-1, 1].
+    """
+
+    names: tuple[str, ...]
+    questions: int
+    alpha: float
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Labelled questions, each once.
+
+    Attributes:
+        items: The questions, in the order of the files.
+        sources: The files.
+        disputed: Questions without a label, as half of the votes say the one and half the other.
+        annotators: Their agreement, where the same questions were labelled by several.
+        limit: How many of each role, kind and label were drawn at most; None for all.
+        seed: What they were drawn with.
+    """
+
+    items: tuple[Labelled, ...]
+    sources: tuple[Source, ...] = ()
+    disputed: int = 0
+    annotators: Annotators | None = None
+    limit: int | None = None
+    seed: int = 0
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the questions with their labels and persons, in any order."""
+        lines = (json_text([question_fields(i.question), i.label, i.person]) for i in self.items)
+        return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+    def groups(self) -> dict[tuple[str, str], tuple[Labelled, ...]]:
+        """Returns the items by role and kind of question, in order of appearance."""
+        found: dict[tuple[str, str], list[Labelled]] = {}
+        for item in self.items:
+            found.setdefault((item.role, item.kind), []).append(item)
+        return {key: tuple(items) for key, items in found.items()}
+
+    def limited(self, limit: int, seed: int) -> Labels:
+        """Returns at most `limit` items of each role, kind and label, drawn at random, people in turn.
+
+        A balanced draw leaves the balanced accuracy what it is; accuracy and kappa depend on the share of each label.
+
+        Raises:
+            ValueError: If limit is below 1.
+        """
+        if limit < 1:
+            raise ValueError(f"Expected limit >= 1, got {limit}: judge at least one question.")
+        rng, kept = random.Random(seed), list[Labelled]()
+        for items in self.groups().values():
+            chosen = list[int]()
+            for label in ("consistent", "inconsistent"):
+                chosen += _drawn([(n, item.person) for n, item in enumerate(items) if item.label == label], limit, rng)
+            kept += [items[place] for place in sorted(chosen)]
+        return replace(self, items=tuple(kept), limit=limit, seed=seed)
+
+    def check_classes(self) -> None:
+        """Checks that at least one role and kind has labels of both classes: else nothing can be said of a judge.
+
+        Raises:
+            ValueError: If none has.
+        """
+        if not any(len({item.label for item in items}) == 2 for items in self.groups().values()):
+            good = sum(item.label == "consistent" for item in self.items)
+            raise ValueError(
+                "Expected labels of both classes for one kind of question, got "
+                f"{good} consistent and {len(self.items) - good} inconsistent: add labels of the other class."
+            )
+
+
+def _drawn(places: Sequence[tuple[int, str]], limit: int, rng: random.Random) -> list[int]:
+    """Returns at most `limit` places: one of each person in turn, people and places in an order drawn at random."""
+    of_person: dict[str, list[int]] = {}
+    for place, person in rng.sample(places, len(places)):
+        of_person.setdefault(person, []).append(place)
+    rounds = zip_longest(*rng.sample(list(of_person.values()), len(of_person)))
+    return list(islice((place for turn in rounds for place in turn if place is not None), limit))
+
+
+def load_labels(paths: Iterable[str | Path], roles: Sequence[str] = ()) -> Labels:
+    """Returns the labels of several files, told by what is in them.
+
+    They may be logs (released ones and ours: the recorded verdicts are the labels), Dialogue NLI, or
+    labels of our own (see `label_file`). A question that was labelled several times gets the label of
+    the majority of its annotators; one who contradicts themselves has no vote, and with a tie there is
+    no label.
+
+    Args:
+        paths: The files.
+        roles: Only questions about these roles; all where empty.
+
+    Raises:
+        ValueError: If a role is unknown, a file cannot be read, or nothing is left.
+    """
+    known = [role_named(role).key for role in roles]
+    votes, sources = list[Vote](), list[Source]()
+    for path in paths:
+        what, found = _read(path)
+        given = list(found)
+        read = [vote for vote in given if vote is not None]
+        sources.append(Source(Path(path).name, what, len(read), len(given) - len(read)))
+        votes += [vote for vote in read if not known or role_of(vote.question) in known]
+    if not votes:
+        where = f" about {', '.join(known)}" if known else ""
+        raise LogError(f"Expected labels{where}, got none: name other files.")
+    return _gathered(votes, tuple(sources))
+
+
+def _read(path: str | Path) -> tuple[str, Iterator[Vote | None]]:
+    byte = first_byte(path)
+    if byte == b"[":
+        return f"{RECORDED}, raw replies read by the published fail-open rule", log_votes(path)
+    if byte != b"{":
+        raise LogError(f"Expected JSON or JSONL at {path} line 1, got {byte.decode('latin-1')!a}: name labels.")
+    first = next(line_nodes(path))
+    if is_dnli(first):
+        return HUMAN, dnli_votes(path)
+    kind = first.get("format")
+    if kind is not None and kind.value == LOG_FORMAT:
+        return f"{RECORDED}, labels in a log of ours", log_votes(path)
+    if kind is not None and kind.value == FORMAT:
+        return "labels of our own", iter(read_labels(path))
+    raise first.fail(f'a log, Dialogue NLI, or labels with "format": "{FORMAT}"', "name another file")
+
+
+def _gathered(votes: Sequence[Vote], sources: tuple[Source, ...]) -> Labels:
+    said: dict[Query, dict[str, set[GivenLabel]]] = {}
+    person: dict[Query, str] = {}
+    for vote in votes:
+        said.setdefault(vote.question, {}).setdefault(vote.annotator, set()).add(vote.label)
+        person.setdefault(vote.question, vote.person)
+    clear = {question: _clear(by_annotator) for question, by_annotator in said.items()}
+    items = list[Labelled]()
+    for question, given in clear.items():
+        label = _majority(list(given.values()))
+        if label is not None:
+            items.append(Labelled(question, label, person[question]))
+    if not items:
+        raise LogError("Expected labels that a majority agrees on, got none: name other files.")
+    return Labels(tuple(items), sources, len(clear) - len(items), _annotators(clear.values()))
+
+
+def _clear(by_annotator: Mapping[str, set[GivenLabel]]) -> dict[str, GivenLabel]:
+    return {name: next(iter(labels)) for name, labels in by_annotator.items() if len(labels) == 1}
+
+
+def _majority(labels: Sequence[GivenLabel]) -> GivenLabel | None:
+    good = labels.count("consistent")
+    if 2 * good == len(labels):
+        return None
+    return "consistent" if 2 * good > len(labels) else "inconsistent"
+
+
+def _annotators(clear: Iterable[Mapping[str, GivenLabel]]) -> Annotators | None:
+    shared = [given for given in clear if len(given) > 1]
+    if not shared:
+        return None
+    names = sorted({name or "unnamed" for given in shared for name in given})
+    return Annotators(tuple(names), len(shared), alpha([tuple(given.values()) for given in shared]))

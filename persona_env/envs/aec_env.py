@@ -1,0 +1,280 @@
+"""The dialogue as a PettingZoo environment: the simulator and the task agent both act, in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.utils import seeding
+from pettingzoo import AECEnv
+from pettingzoo.utils.conversions import turn_based_aec_to_parallel_wrapper
+
+from persona_env.conversation import Conversation, View
+from persona_env.envs.engine import DialogueEngine, check_count
+from persona_env.envs.episode import HEARD_CHARACTERS, Episode, EpisodeState, Info
+from persona_env.envs.observations import line_space, reading, reading_space, said, transcript
+from persona_env.envs.persona_source import PersonaSource
+from persona_env.spaces import Utterance
+
+__all__ = ["SIMULATOR", "TASK", "AECState", "DialogueAEC", "ParallelDialogue"]
+
+SIMULATOR, TASK = "simulator_0", "task_0"
+
+
+@dataclass(frozen=True, slots=True)
+class AECState:
+    """All that the two-agent environment is at one moment, as plain data that pickles.
+
+    Attributes:
+        row: The dialogue.
+        agents: Those that still have a step to take.
+        turn: Whose step it is.
+        next_turn: Whose step it is once the agents that have ended took theirs.
+        seed: The seed of the task agent's reply that is due.
+        cycles: How many times the simulator has acted.
+        infos: What each agent's last step brought.
+        rewards: What each agent has been paid since its last step.
+    """
+
+    row: EpisodeState
+    agents: tuple[str, ...]
+    turn: str
+    next_turn: str | None
+    seed: int
+    cycles: int
+    infos: Mapping[str, Info]
+    rewards: Mapping[str, float]
+
+
+class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
+    """A simulated person and a task agent speak in turns; both are played from outside.
+
+    - Agents: `task_0`, which opens, and `simulator_0`.
+    - Observation: `Dict(prompt=Utterance, dialogue=Utterance)`, the dialogue as the agent sees it.
+      The task agent never sees the persona, nor a question on the side.
+    - Action: `Utterance`, the agent's next line. An agent that is asked on the side acts again.
+    - Reward: 0.0 for both; the drift rewards are wrappers.
+    - Ends (`terminated` for both) as in `DialogueEnv`; `truncated` after `max_cycles`.
+    - Info: of the simulator as in `DialogueEnv`; of the task agent `reply`, `conversation`. It is
+      cleared when the agent acts.
+    - Options of reset: as in `DialogueEnv`.
+
+    A frozen speaker is played by `env.step(speaker.reply([env.unwrapped.view(agent)])[0])`: the
+    view holds the seed of its reply, so that it says what it says in the other forms.
+
+    Args:
+        role: `patient`, `student` or `chat_partner`.
+        personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
+        split: `train`, `dev` or `heldout`.
+        max_lines: The simulator's lines in one dialogue, at least 1.
+        max_tokens: The length of the simulator's lines, at least 1.
+        max_cycles: An outside limit to the steps of the simulator, answers included; None for none.
+        render_mode: None or `ansi`.
+
+    >>> from persona_env.persona import Persona
+    >>> env = DialogueAEC(personas=[Persona("p1", "patient", "Ann", "You are Ann.")])
+    >>> env.reset(seed=0)
+    >>> env.agent_selection, env.step("How are you?"), env.agent_selection
+    ('task_0', None, 'simulator_0')
+    >>> env.last()[0]["dialogue"]
+    'therapist: How are you?'
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as PettingZoo declares it)
+        "name": "dialogue_v0",
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+        "is_parallelizable": False,
+    }
+
+    def __init__(
+        self,
+        role: str = "patient",
+        *,
+        personas: PersonaSource = "bundled",
+        split: str = "train",
+        max_lines: int = 8,
+        max_tokens: int = 24,
+        max_cycles: int | None = None,
+        render_mode: str | None = None,
+    ):
+        super().__init__()
+        if max_cycles is not None:
+            check_count("max_cycles", max_cycles)
+        self._stage = DialogueEngine(role, personas, split, None, max_lines, max_tokens)
+        self._row = Episode(np.random.default_rng(), max_lines)
+        self._seed, self._cycles, self._max_cycles = 0, 0, max_cycles
+        self.render_mode = render_mode
+        self.possible_agents = [SIMULATOR, TASK]
+        self._lines = {SIMULATOR: line_space(max_tokens), TASK: Utterance(HEARD_CHARACTERS)}
+        self._readings = {name: reading_space(max_lines, max_tokens) for name in self._lines}
+
+    def observation_space(self, agent: str) -> spaces.Space[Any]:
+        """Returns the space of what an agent reads."""
+        return self._readings[agent]
+
+    def action_space(self, agent: str) -> spaces.Space[Any]:
+        """Returns the space of an agent's lines."""
+        return self._lines[agent]
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Begins a dialogue; the task agent is to open it.
+
+        Args:
+            seed: Starts the randomness anew.
+            options: `persona`, `probe_fns`; see `DialogueEnv`.
+        """
+        if seed is not None:
+            self._row.rng, _ = seeding.np_random(seed)
+        self._stage.prepare([self._row], options)
+        self._cycles = 0
+        self._set_up(tuple(self.possible_agents), {})
+        self.infos = {SIMULATOR: {"persona": self._row.conversation.persona}, TASK: {}}
+        self._pass_to_task()
+
+    def _set_up(self, agents: tuple[str, ...], rewards: Mapping[str, float]) -> None:
+        self.agents = list(agents)
+        self.rewards = dict.fromkeys(agents, 0.0)
+        self._cumulative_rewards = {name: rewards.get(name, 0.0) for name in agents}
+        self._note_end()
+        self._skip_agent_selection: str | None = None
+
+    def _note_end(self) -> None:
+        self.terminations = dict.fromkeys(self.agents, self._row.terminated)
+        self.truncations = dict.fromkeys(self.agents, self._row.truncated)
+
+    def _pass_to_task(self) -> None:
+        self.agent_selection, self._seed = TASK, self._row.draw_seed()
+
+    def step(self, action: str | None) -> None:
+        """Says the next line of the agent whose turn it is; None for an agent that has ended.
+
+        Raises:
+            ValueError: If the action is no line of text.
+        """
+        agent = self.agent_selection
+        if self.terminations[agent] or self.truncations[agent]:
+            self._was_dead_step(action)
+            return
+        text = said(action, self._lines[agent])
+        self._cumulative_rewards[agent] = 0.0
+        self.infos[agent] = self._answer(text) if agent == TASK else self._speak(text)
+        self._note_end()
+        self._clear_rewards()
+        self._accumulate_rewards()
+        if self._row.over:
+            self._deads_step_first()
+
+    def _answer(self, text: str) -> Info:
+        reply = self._row.hear(text)
+        self.agent_selection = SIMULATOR
+        return {"reply": reply, "conversation": self._row.conversation}
+
+    def _speak(self, text: str) -> Info:
+        info = self._stage.finish([self._row], [text])[0]
+        self._cycles += 1
+        if self._cycles == self._max_cycles and not self._row.terminated:
+            self._row.truncated = True
+        if self._row.question is None and not self._row.over:
+            self._pass_to_task()
+        return info
+
+    def observe(self, agent: str) -> dict[str, str]:
+        """Returns what an agent reads now."""
+        return reading(self.view(agent))
+
+    def view(self, agent: str, seed: int = 0) -> View:
+        """Returns the dialogue as a speaker sees it that is to play an agent's next line.
+
+        Args:
+            agent: Which of the two.
+            seed: The randomness of the simulator's line; the task agent's is the environment's own.
+        """
+        if agent == TASK:
+            return self._row.conversation.view("task", self._seed)
+        return self._row.view(seed)
+
+    def render(self) -> str | None:
+        """Returns the dialogue as the simulator sees it, if `render_mode` is `ansi`."""
+        return self.transcript() if self.render_mode == "ansi" else None
+
+    def close(self) -> None:
+        """Has nothing to close."""
+
+    def transcript(self) -> str:
+        """Returns the dialogue as the simulator sees it."""
+        return transcript(self._row.view())
+
+    @property
+    def max_lines(self) -> int:
+        """The simulator's lines in one dialogue, at most."""
+        return self._stage.max_lines
+
+    @property
+    def conversation(self) -> Conversation:
+        """The dialogue so far."""
+        return self._row.conversation
+
+    @property
+    def probing(self) -> bool:
+        """Whether the simulator owes an answer to a question on the side."""
+        return self._row.question is not None
+
+    def snapshot(self) -> AECState:
+        """Returns all of the environment's state, as plain data that pickles."""
+        return AECState(
+            self._row.snapshot(),
+            tuple(self.agents),
+            self.agent_selection,
+            self._skip_agent_selection,
+            self._seed,
+            self._cycles,
+            {name: dict(info) for name, info in self.infos.items()},
+            dict(self._cumulative_rewards),
+        )
+
+    def restore(self, state: AECState) -> None:
+        """Goes back to a snapshot, generator and pending question included.
+
+        The probe_fns stay those of the last reset.
+        """
+        self._row.restore(state.row)
+        self._set_up(state.agents, state.rewards)
+        self.infos = {name: dict(info) for name, info in state.infos.items()}
+        self.agent_selection, self._skip_agent_selection = state.turn, state.next_turn
+        self._seed, self._cycles = state.seed, state.cycles
+
+
+class ParallelDialogue(turn_based_aec_to_parallel_wrapper[str, dict[str, str], str]):
+    """The dialogue with PettingZoo's parallel interface: all give an action, one of them counts.
+
+    Whose it is stands in `info["active_agent"]`. So nobody answers a line that it has not seen.
+    """
+
+    @property
+    def agents(self) -> list[str]:  # type: ignore[override]  # a restore of the environment inside changes them too
+        """Those that still have a step to take."""
+        return self.aec_env.agents
+
+    @agents.setter
+    def agents(self, agents: list[str]) -> None:
+        """Has nothing to set: PettingZoo's conversion notes here what the environment inside says."""
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, dict[str, str] | None], dict[str, Info]]:
+        """Begins a dialogue."""
+        observations, infos = super().reset(seed=seed, options=options)
+        active = self.aec_env.agent_selection
+        return observations, {name: {**infos[name], "active_agent": active} for name in infos}
+
+    def step(self, actions: dict[str, str | None]) -> Any:
+        """Says the line of the agent whose turn it is; the other's info is empty in this step."""
+        acting = self.aec_env.agent_selection if self.agents else None
+        *others, infos = super().step(actions)
+        for name in infos.keys() - {acting}:
+            infos[name] = {"active_agent": self.aec_env.agent_selection}
+        return *others, infos

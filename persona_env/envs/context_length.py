@@ -1,0 +1,101 @@
+"""How the tokens of a dialogue are written, and how many of them the longest dialogue has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+from persona_env.envs.engine import DialogueEngine
+from persona_env.envs.token_episode import TokenFormat
+from persona_env.persona import Persona
+
+__all__ = ["Simulator", "context_length", "load_format"]
+
+_HEARD_TOKENS = 64
+"""Room for a reply of a task agent that does not say how long its replies are."""
+
+_LOOKED_AT = 512
+"""How many personas are looked at, of those that there are."""
+
+_MEASURED = 8
+"""How many of the longest texts are encoded, to find the one with the most tokens."""
+
+
+class Simulator(Protocol):
+    """A speaker that knows how its tokens are written, such as a `LanguageModel`."""
+
+    @property
+    def chat(self) -> TokenFormat:
+        """The format."""
+        ...
+
+
+def load_format(
+    simulator: str | Simulator | TokenFormat,
+    chat_template: str | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> TokenFormat:
+    """Returns how a simulator's tokens are written.
+
+    Args:
+        simulator: Spec of a language model (`tiny`, `hf:<folder or hub id>`), or one that
+            is loaded, or a format.
+        chat_template: Used in place of the tokenizer's own.
+        template_kwargs: Passed to the template.
+
+    Raises:
+        ValueError: If there is no such model, or its template has no fixed segments
+            (`CannotCompose`).
+    """
+    if not isinstance(simulator, str):
+        return cast("TokenFormat", getattr(simulator, "chat", simulator))
+    from persona_env.speakers.chat_format import ChatFormat
+    from persona_env.speakers.local import load_tokenizer
+
+    return ChatFormat.derive(load_tokenizer(simulator), chat_template, template_kwargs)
+
+
+def context_length(chat: TokenFormat, stage: DialogueEngine, context: int | None) -> int:
+    """Returns the context to use: the one asked for, or one that holds the longest dialogue.
+
+    The longest dialogue is the longest persona, `max_lines` lines, what is heard between them, and
+    one question with its answer. It is known where the task agent has a `longest_reply` (a text).
+
+    Raises:
+        ValueError: If the context asked for is known to be too short.
+    """
+    line = stage.max_tokens + 1
+    people = _sampled(stage.cast)
+    reply = getattr(stage.task_agent, "longest_reply", None)
+    opening = max(len(chat.opening(text, reply or "")) for text in _longest(persona.prompt for persona in people))
+    heard = len(chat.heard(reply)) if reply is not None else _guessed(stage.task_agent)
+    items = (item for persona in people for item in persona.questions)
+    wordings = (text for item in items for text in (*item.wordings, *item.held_out_wordings))
+    question = max((len(chat.heard(text)) for text in _longest(wordings)), default=heard)
+    replies = stage.max_lines if reply is None else stage.max_lines - 1  # the opening holds a known one
+    longest = opening + stage.max_lines * line + replies * heard + question + line
+    if context is None:
+        return longest + longest // 8  # texts of fewer characters may have more tokens
+    needed = longest if reply is not None else opening + line
+    if context < needed:
+        raise ValueError(
+            f"Expected context >= {needed} for {stage.max_lines} lines of {stage.max_tokens} tokens, "
+            f"got {context}: raise context, or lower max_lines or max_tokens."
+        )
+    return context
+
+
+def _guessed(task_agent: object) -> int:
+    """Returns room for a reply and the tokens around it; another model's tokens may be longer."""
+    limit = getattr(task_agent, "max_tokens", None)
+    return 2 * limit if isinstance(limit, int) else _HEARD_TOKENS
+
+
+def _sampled(cast: Sequence[Persona]) -> list[Persona]:
+    """Returns a few hundred personas, evenly spread; each is made anew if the cast is lazy."""
+    return [cast[place] for place in range(0, len(cast), 1 + len(cast) // _LOOKED_AT)]
+
+
+def _longest(texts: Iterable[str]) -> list[str]:
+    """Returns the longest texts by their characters, which are cheaper to count than tokens."""
+    return sorted(set(texts), key=len)[-_MEASURED:]

@@ -1,0 +1,216 @@
+"""The state of a dialogue: one row, from the persona to the last line.
+
+Every form of the environment (lines, tokens, vectors, PettingZoo) plays the same rows on the same
+`DialogueEngine`, so that the same seed and the same lines give the same dialogue everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+
+from persona_env.conversation import END_MARKER, ChatMessage, Conversation, Probe, View
+from persona_env.persona import Persona
+
+__all__ = ["HEARD_CHARACTERS", "Episode", "EpisodeState", "Info", "TokenState"]
+
+Info: TypeAlias = dict[str, Any]
+
+HEARD_CHARACTERS = 4096
+"""A line of the task agent, or a question, is cut here, so that the observation space holds it."""
+
+_SEEDS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TokenState:
+    """The context of a row of tokens at one moment.
+
+    Attributes:
+        ids: The token ids.
+        start: Where the line that is being said begins.
+        trunk: Where the dialogue itself ends, without the question on the side.
+    """
+
+    ids: tuple[int, ...]
+    start: int
+    trunk: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeState:
+    """All that a row is at one moment, as plain data that pickles.
+
+    Attributes:
+        conversation: The dialogue so far.
+        line_count: How many lines the simulator has said.
+        question: The question that waits for its answer.
+        waiting: Questions that are asked after it.
+        closing: Nothing is said after the questions.
+        terminated: The dialogue is over.
+        truncated: The dialogue was cut off.
+        skipped: Questions of this row, over all its dialogues, that had no room.
+        rng: The state of the row's generator.
+        tokens: The context, in the token forms.
+    """
+
+    conversation: Conversation
+    line_count: int
+    question: Probe | None
+    waiting: tuple[Probe, ...]
+    closing: bool
+    terminated: bool
+    truncated: bool
+    skipped: int
+    rng: Mapping[str, Any]
+    tokens: TokenState | None = None
+
+
+class Episode:
+    """One dialogue after another in one place: what was said, what is asked, whether it is over.
+
+    A line is *completed* (an answer, if a question is pending), then questions are taken, then the
+    task agent's reply is *heard*. Who replies, and in which batch, is the stage's business.
+
+    >>> row = Episode(np.random.default_rng(0), max_lines=1)
+    >>> row.start(Persona("p1", "patient", "Ann", "You are Ann."))
+    >>> row.hear("How are you?")
+    'How are you?'
+    >>> row.complete("Tired. [END]")["line"], row.closing
+    ('Tired.', True)
+    """
+
+    def __init__(self, rng: np.random.Generator, max_lines: int):
+        self.rng, self.max_lines = rng, max_lines
+        self._conversation: Conversation | None = None
+        self.question: Probe | None = None
+        self.waiting: list[Probe] = []
+        self.line_count = self.skipped = 0
+        self.closing = self.terminated = self.truncated = False
+
+    @property
+    def conversation(self) -> Conversation:
+        """The dialogue so far.
+
+        Raises:
+            ResetNeeded: If none has begun.
+        """
+        if self._conversation is None:
+            raise ResetNeeded("Expected a dialogue, got none: call reset() first.")
+        return self._conversation
+
+    def check_goes_on(self) -> None:
+        """Checks that there is a dialogue in which a line can be said.
+
+        Raises:
+            ResetNeeded: If there is none.
+        """
+        if self._conversation is None or self.over:
+            raise ResetNeeded("Expected a dialogue that goes on, got none or one that is over: call reset().")
+
+    @property
+    def over(self) -> bool:
+        """Whether the dialogue has ended, one way or the other."""
+        return self.terminated or self.truncated
+
+    def start(self, persona: Persona) -> None:
+        """Begins a new dialogue; nobody has spoken yet."""
+        self._conversation = Conversation(persona)
+        self.question, self.waiting, self.line_count = None, [], 0
+        self.closing = self.terminated = self.truncated = False
+
+    def complete(self, text: str) -> Info:
+        """Takes what the simulator said: the answer to the pending question, or its next line.
+
+        An answer leaves no trace in the dialogue; an end marker in it ends nothing.
+        """
+        text, closes = _without_marker(text)
+        if self.question is not None:
+            info: Info = {"question": self.question, "answer": text}
+            self.question = None
+            return info
+        self._conversation = self.conversation.said(text)
+        info = {"line": text, "line_index": self.line_count, "conversation": self.conversation}
+        self.line_count += 1
+        self.closing = closes or self.line_count >= self.max_lines
+        return info
+
+    def take_question(self) -> int:
+        """Hears the next waiting question that has room; a closing dialogue ends if there is none.
+
+        Returns:
+            The number of questions that were skipped because they had no room.
+        """
+        skipped = 0
+        while self.waiting and self.question is None:
+            question = self.waiting.pop(0)
+            if self.hear_question(question):
+                self.question = question
+            else:
+                skipped += 1
+        self.skipped += skipped
+        self.terminated = self.closing and self.question is None
+        return skipped
+
+    def hear_question(self, question: Probe) -> bool:
+        """Puts a question to the simulator; returns whether there was room (text always has)."""
+        return True
+
+    def hear(self, text: str) -> str:
+        """Takes what the task agent said; its end marker ends the dialogue, but not as it opens.
+
+        Returns:
+            The text as it stands in the dialogue.
+        """
+        text, closes = _without_marker(text[:HEARD_CHARACTERS])
+        if text or not closes:
+            self._conversation = self.conversation.heard(text)
+        self.terminated = closes and self.line_count > 0
+        return text
+
+    def draw_seed(self) -> int:
+        """Draws the seed of one reply of the task agent."""
+        return int(self.rng.integers(_SEEDS))
+
+    def view(self, seed: int = 0) -> View:
+        """Returns what the simulator sees before it speaks; a pending question is heard last."""
+        view = self.conversation.view("simulator", seed)
+        if self.question is None:
+            return view
+        return replace(view, messages=(*view.messages, ChatMessage(False, self.question.text)))
+
+    def snapshot(self) -> EpisodeState:
+        """Returns all of the row's state, as plain data."""
+        return EpisodeState(
+            self.conversation,
+            self.line_count,
+            self.question,
+            tuple(self.waiting),
+            self.closing,
+            self.terminated,
+            self.truncated,
+            self.skipped,
+            self.rng.bit_generator.state,
+        )
+
+    def restore(self, state: EpisodeState) -> None:
+        """Goes back to a state, the generator included."""
+        self._conversation, self.line_count = state.conversation, state.line_count
+        self.question, self.waiting = state.question, list(state.waiting)
+        self.closing, self.terminated, self.truncated = (
+            state.closing,
+            state.terminated,
+            state.truncated,
+        )
+        self.skipped = state.skipped
+        self.rng.bit_generator.state = dict(state.rng)
+
+
+def _without_marker(text: str) -> tuple[str, bool]:
+    """Returns the text without end markers, stripped, and whether there was one."""
+    closes = END_MARKER in text
+    return (text.replace(END_MARKER, "") if closes else text).strip(), closes

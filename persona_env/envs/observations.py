@@ -1,0 +1,70 @@
+"""What one side reads and says in the text forms: spaces, observations, the check of an action."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gymnasium import spaces
+
+from persona_env.conversation import View
+from persona_env.envs.episode import HEARD_CHARACTERS
+from persona_env.envs.persona_source import PROMPT_CHARACTERS
+from persona_env.roles import ROLES, role_named
+from persona_env.spaces import Utterance
+
+__all__ = ["LINE_CHARACTERS", "line_space", "reading", "reading_space", "said", "transcript"]
+
+LINE_CHARACTERS = 16
+"""Characters in a line of text for each of its `max_tokens`; the rest of a longer line is cut."""
+
+
+def line_space(max_tokens: int) -> Utterance:
+    """Returns the space of one line."""
+    return Utterance(LINE_CHARACTERS * max_tokens)
+
+
+def reading_space(max_lines: int, max_tokens: int) -> spaces.Dict:
+    """Returns the space of what one side reads: its prompt, and the dialogue so far."""
+    label = 2 + max(len(name) for role in ROLES.values() for name in (role.task, role.simulator))
+    own = LINE_CHARACTERS * max_tokens + label
+    heard = HEARD_CHARACTERS + label
+    # The task agent's own instructions come on top of the scene that a persona's prompt may hold. Two
+    # more lines: one that closes the dialogue, and a question on the side.
+    prompt = PROMPT_CHARACTERS + max(len(role.task_prompt) for role in ROLES.values()) + 1
+    dialogue = (max_lines + 2) * (own + heard + 2)
+    return spaces.Dict(prompt=Utterance(prompt), dialogue=Utterance(dialogue))
+
+
+def reading(view: View) -> dict[str, str]:
+    """Returns what one side reads, as the observation."""
+    return {"prompt": view.system, "dialogue": transcript(view)}
+
+
+def transcript(view: View) -> str:
+    r"""Returns the dialogue as one side sees it, a line each; a line break forges none.
+
+    >>> from persona_env.conversation import ChatMessage
+    >>> heard = ChatMessage(False, "How are you?")
+    >>> own = ChatMessage(True, "Well,\nyou see")
+    >>> transcript(View("patient", "simulator", "", (heard, own), seed=0))
+    'therapist: How are you?\nyou: Well, you see'
+    """
+    role = role_named(view.role)
+    other = role.task if view.side == "simulator" else role.simulator
+    return "\n".join(
+        f"{'you' if message.own else other}: {' '.join(message.text.splitlines())}" for message in view.messages
+    )
+
+
+def said(action: Any, space: Utterance) -> str:
+    """Returns an action as a line of the dialogue, cut where the space ends.
+
+    Raises:
+        ValueError: If the action is no string, or one that UTF-8 cannot hold.
+    """
+    if not isinstance(action, str):
+        raise ValueError(f"Expected a line of text as the action, got {type(action).__name__}: give a string.")
+    line = str(action[: space.max_length])
+    if not (line.isascii() or space.contains(line)):
+        raise ValueError("Expected a line of Unicode text, got a lone surrogate in it: decode it first.")
+    return line

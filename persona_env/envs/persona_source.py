@@ -1,0 +1,138 @@
+"""Who may be simulated: the personas of a role and a split, and the one that a reset asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from persona_env.io.persona_file import SPLITS, load_personas
+from persona_env.persona import Persona
+from persona_env.roles import role_named
+
+__all__ = ["PROMPT_CHARACTERS", "PersonaSource", "chosen_personas", "resolve_personas"]
+
+PersonaSource: TypeAlias = "str | PathLike[str] | Sequence[Persona]"
+"""`"bundled"` (those of the embedded world), `"natural"` (34 a role in natural English, with Q&A items), a file,
+or the personas themselves."""
+
+PROMPT_CHARACTERS = 2**15
+"""The longest system prompt that the observation space of the text forms holds."""
+
+
+def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str = "train") -> Sequence[Persona]:
+    """Returns the personas of one role and split, at least one.
+
+    Args:
+        role: Key of a `Role`.
+        personas: `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"`
+            (people in natural English for real models and judges: 20 train, 4 dev, 10 heldout a role), the
+            path of a file (see `load_personas` for its splits), or a list, which is used as it is.
+        split: `train`, `dev` or `heldout`.
+
+    Raises:
+        ValueError: If the role, the split or the file is unknown, or no persona is left.
+    """
+    role_named(role)
+    if split not in SPLITS:
+        raise ValueError(f"Expected a split {', '.join(SPLITS)}, got {split!r}: choose one.")
+    if not isinstance(personas, str | PathLike):
+        return _checked(role, personas)
+    if personas == "bundled":
+        from persona_env import world
+
+        return world.personas(role, split)
+    if personas == "natural":
+        return _natural(role, split)
+    return _from_file(role, Path(personas), split)
+
+
+@lru_cache
+def _natural(role: str, split: str) -> Sequence[Persona]:
+    """Returns the people in natural English that come with the package; read when they are first asked for."""
+    source = resources.files("persona_env").joinpath("roles", role, "personas.json")
+    with resources.as_file(source) as path:
+        return tuple(load_personas(path, split))
+
+
+def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
+    if not personas:
+        raise ValueError("Expected at least one persona, got none: give a list with one in it.")
+    for persona in personas:
+        _fitting(role, persona)
+    return tuple(personas)
+
+
+def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
+    if not _is_file(path):
+        raise ValueError(
+            f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."
+        )
+    cast = tuple(persona for persona in load_personas(path, split) if persona.role == role)
+    if not cast:
+        raise ValueError(
+            f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."
+        )
+    return _checked(role, cast)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, or a folder that may not be looked into
+        return False
+
+
+def chosen_personas(
+    role: str, cast: Sequence[Persona], options: Mapping[str, Any] | None, rows: int
+) -> list[Persona | None]:
+    """Returns for each row the persona that reset's options ask for; None where one is to be drawn.
+
+    Args:
+        role: Key of the environment's `Role`.
+        cast: Where ids are looked up.
+        options: May hold `persona` (for all rows) or `personas` (one per row), each a `Persona`,
+            an id, or None.
+        rows: The number of rows.
+
+    Raises:
+        ValueError: If an id is unknown, a persona has another role, or their number is wrong.
+    """
+    options = options or {}
+    asked = options.get("personas")
+    asked = [options.get("persona")] * rows if asked is None else list(asked)
+    if len(asked) != rows:
+        raise ValueError(f"Expected {rows} personas, got {len(asked)}: give one for each row.")
+    by_id = {persona.id: persona for persona in cast} if any(isinstance(one, str) for one in asked) else {}
+    return [None if one is None else _fitting(role, _found(by_id, one)) for one in asked]
+
+
+def _found(by_id: Mapping[str, Persona], asked: object) -> object:
+    """Returns the persona of an id; what is no id is returned as it is."""
+    if not isinstance(asked, str):
+        return asked
+    if asked not in by_id:
+        known = next(iter(by_id))
+        raise ValueError(
+            f"Expected the id of a persona such as {known!r}, got {asked!r}: use an id of this environment's split."
+        )
+    return by_id[asked]
+
+
+def _fitting(role: str, persona: object) -> Persona:
+    if not isinstance(persona, Persona):
+        raise ValueError(f"Expected a Persona or an id, got {type(persona).__name__}: make one.")
+    if persona.role != role:
+        raise ValueError(
+            f"Expected a persona of role {role}, got {persona.id!r} of role {persona.role}: "
+            "use the environment of its role."
+        )
+    if len(persona.prompt) > PROMPT_CHARACTERS:
+        raise ValueError(
+            f"Expected a prompt of at most {PROMPT_CHARACTERS} characters, got "
+            f"{len(persona.prompt)} in persona {persona.id!r}: shorten it."
+        )
+    return persona

@@ -1,0 +1,150 @@
+"""Either side of the two-agent dialogue for Gymnasium; the other one is played inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+from pettingzoo import AECEnv
+
+from persona_env.conversation import Conversation
+from persona_env.envs.aec_env import SIMULATOR, TASK, AECState, DialogueAEC
+from persona_env.envs.episode import Info
+from persona_env.speakers import Speaker, load_speaker
+
+__all__ = ["SingleAgentEnv", "SingleAgentState"]
+
+_SEEDS = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class SingleAgentState:
+    """All that a side is at one moment, as plain data that pickles.
+
+    Attributes:
+        aec: The dialogue.
+        rng: The state of the generator from which a partner in the simulator's side is seeded.
+    """
+
+    aec: AECState
+    rng: Mapping[str, Any]
+
+
+class SingleAgentEnv(gym.Env[dict[str, str], str]):
+    """One of the two agents learns, and a speaker plays the other: the same code for either side.
+
+    - Observation, action, end: those of the learner in `DialogueAEC`.
+    - Reward: what the learner is paid between two of its steps, wrappers of the AEC environment
+      included.
+    - Info: that of the learner's own step.
+
+    In the simulator's side, with the same partner, this is `DialogueEnv`, dialogue for dialogue.
+
+    Args:
+        aec: The two-agent environment, wrapped or not.
+        learner: `simulator_0` or `task_0`.
+        partner: Spec of the speaker in the other side, or the speaker, such as a trained simulator.
+        render_mode: None or `ansi`.
+
+    >>> from persona_env.persona import Persona
+    >>> aec = DialogueAEC(personas=[Persona("p1", "patient", "Ann", "You are Ann.")])
+    >>> env = SingleAgentEnv(aec, learner="task_0", partner="scripted")
+    >>> observation, info = env.reset(seed=0)
+    >>> observation["dialogue"], env.step("Who are you?")[0]["dialogue"].splitlines()[0]
+    ('', 'you: Who are you?')
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+    }
+
+    def __init__(
+        self,
+        aec: AECEnv[str, Any, Any],
+        learner: str = SIMULATOR,
+        partner: str | Speaker = "scripted",
+        render_mode: str | None = None,
+    ):
+        if learner not in (SIMULATOR, TASK):
+            raise ValueError(f"Expected learner {SIMULATOR} or {TASK}, got {learner!r}: choose one of these.")
+        if not isinstance(aec.unwrapped, DialogueAEC):
+            raise ValueError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
+        self.aec, self.learner, self.render_mode = aec, learner, render_mode
+        self.dialogue: DialogueAEC = aec.unwrapped
+        self.partner = load_speaker(partner)
+        self.observation_space = aec.observation_space(learner)
+        self.action_space = aec.action_space(learner)
+        self._partner_rng = np.random.default_rng()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, str], Info]:
+        """Begins a dialogue and plays it up to the learner's first line.
+
+        Args:
+            seed: Starts the randomness anew, the partner's included.
+            options: Those of the AEC environment.
+        """
+        super().reset(seed=seed)
+        if seed is not None:  # a stream of its own: `seed` itself is that of the dialogue
+            self._partner_rng = np.random.default_rng([seed, 1])
+        self.aec.reset(seed=seed, options=options)
+        self._play_partner()
+        observation, _, _, _, info = self._last()
+        return observation, info
+
+    def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, Info]:
+        """Says the learner's line, and lets the partner speak until the learner's next turn."""
+        self.aec.step(action)
+        self._play_partner()
+        return self._last()
+
+    def _last(self) -> tuple[dict[str, str], float, bool, bool, Info]:
+        _, reward, terminated, truncated, info = self.aec.last(observe=False)
+        observation = cast("dict[str, str]", self.aec.observe(self.learner))
+        return observation, float(reward), terminated, truncated, dict(info)
+
+    def _play_partner(self) -> None:
+        for agent in self.aec.agent_iter():
+            if agent == self.learner:
+                return
+            over = self.aec.terminations[agent] or self.aec.truncations[agent]
+            self.aec.step(None if over else self._partner_line(agent))
+
+    def _partner_line(self, agent: str) -> str:
+        seed = int(self._partner_rng.integers(_SEEDS)) if agent == SIMULATOR else 0
+        return self.partner.reply([self.dialogue.view(agent, seed)])[0]
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Returns the dialogue as the simulator sees it, if `render_mode` is `ansi`."""
+        return None if self.render_mode is None else self.dialogue.transcript()
+
+    def close(self) -> None:
+        """Closes the AEC environment."""
+        self.aec.close()
+
+    @property
+    def max_lines(self) -> int:
+        """The simulator's lines in one dialogue, at most."""
+        return self.dialogue.max_lines
+
+    @property
+    def conversation(self) -> Conversation:
+        """The dialogue so far."""
+        return self.dialogue.conversation
+
+    def snapshot(self) -> SingleAgentState:
+        """Returns all of the environment's state, as plain data that pickles."""
+        return SingleAgentState(self.dialogue.snapshot(), self._partner_rng.bit_generator.state)
+
+    def restore(self, state: SingleAgentState) -> dict[str, str]:
+        """Goes back to a snapshot.
+
+        Returns:
+            The observation at that point. The probe_fns stay those of the last reset.
+        """
+        self.dialogue.restore(state.aec)
+        self._partner_rng.bit_generator.state = dict(state.rng)
+        return self.dialogue.observe(self.learner)

@@ -1,0 +1,238 @@
+"""What a log holds: a dialogue of two speakers, with what a judge replied about its lines and the scores recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from persona_env.conversation import Conversation, Message
+from persona_env.io.nodes import LogError
+from persona_env.persona import Persona
+from persona_env.roles import role_named
+
+__all__ = [
+    "TASK_NAMES",
+    "LoggedDialogue",
+    "LoggedMessage",
+    "LoggedReply",
+    "LoggedScore",
+    "LoggedSpeaker",
+    "SpeakerKey",
+    "SurveyEntry",
+]
+
+SpeakerKey: TypeAlias = Literal["P1", "P2"]
+
+TASK_NAMES = {"Therapy": "patient", "Education": "student", "Chatting": "chat_partner"}
+"""The released logs' names of the three roles."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedSpeaker:
+    """One of the two that speak.
+
+    Attributes:
+        name: What the log puts before its lines.
+        persona: Who it plays; None where the log gives no persona text.
+        backstory_test: Questions and gold answers as the log has them, word for word.
+    """
+
+    name: str = ""
+    persona: Persona | None = None
+    backstory_test: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedMessage:
+    """A line and who said it; the text is whole, whatever colons stand in it."""
+
+    speaker: SpeakerKey
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedReply:
+    """What a judge replied about one line.
+
+    Attributes:
+        metric: `prompt_to_line`, `line_to_line`, `question_answer` or `relevance`.
+        line: The line's place in the dialogue, counted over both speakers from 0.
+        raw: The reply as it came.
+        label: The verdict (`consistent`, `inconsistent` or `invalid`) in a log of ours; None in the
+            released logs, whose replies have to be read.
+        conflicts: For `line_to_line` in a log of ours: places among the speaker's own lines.
+        reason: Why, in words.
+        probability: The judge's probability of `consistent`, in [0, 1].
+        question: For `question_answer`: what was asked.
+        gold: The right answer.
+        answer: What was answered.
+        choices: The options.
+    """
+
+    metric: str
+    line: int
+    raw: str = ""
+    label: Literal["consistent", "inconsistent", "invalid"] | None = None
+    conflicts: tuple[int, ...] = ()
+    reason: str = ""
+    probability: float | None = None
+    question: str = ""
+    gold: str = ""
+    answer: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyEntry:
+    """The released logs' Q&A after one line.
+
+    Attributes:
+        line: The line's place in the dialogue.
+        score: How many answers were recorded as right.
+        answers: One for each question of the speaker's `backstory_test`.
+        verdicts: The judge's raw replies, one for each answer.
+    """
+
+    line: int
+    score: float
+    answers: tuple[str, ...]
+    verdicts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedScore:
+    """A score that the log gives a speaker.
+
+    Attributes:
+        speaker: Whose.
+        metric: `prompt`, `index` or `survey` in the released logs; any name in ours.
+        value: As recorded.
+    """
+
+    speaker: SpeakerKey
+    metric: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedDialogue:
+    """A dialogue as a log tells it.
+
+    Attributes:
+        role: Key of the `Role` that is simulated.
+        speakers: P1, who opens in the released logs, and P2.
+        messages: What was said, oldest first.
+        replies: What a judge replied, in the log's order.
+        survey: The released logs' Q&A entries.
+        scores: The recorded scores.
+        id: A name; may be empty.
+        topic: What a lesson was about.
+        grade: The student's level.
+        source: The file it was read from; no part of equality.
+        number: Its place in that file, from 0; no part of equality.
+
+    >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
+    >>> talk = Conversation(ann).heard("How are you?").said("Tired: very.")
+    >>> LoggedDialogue.of(talk).conversation() == talk
+    True
+    """
+
+    role: str
+    speakers: tuple[LoggedSpeaker, LoggedSpeaker]
+    messages: tuple[LoggedMessage, ...]
+    replies: tuple[LoggedReply, ...] = ()
+    survey: tuple[SurveyEntry, ...] = ()
+    scores: tuple[LoggedScore, ...] = ()
+    id: str = ""
+    topic: str = ""
+    grade: str = ""
+    source: str = field(default="", compare=False)
+    number: int = field(default=0, compare=False)
+
+    def __post_init__(self) -> None:
+        role_named(self.role)
+        count = len(self.messages)
+        for judged in (*self.replies, *self.survey):
+            if not 0 <= judged.line < count:
+                raise LogError(
+                    f"Expected a line in 0 to {count - 1} of {self.place}, got {judged.line}: correct the log."
+                )
+
+    @classmethod
+    def of(
+        cls,
+        conversation: Conversation,
+        replies: Iterable[LoggedReply] = (),
+        scores: Iterable[LoggedScore] = (),
+    ) -> LoggedDialogue:
+        """Returns a conversation of ours as a dialogue: P1 is the task agent, P2 the simulator."""
+        role = role_named(conversation.persona.role)
+        return cls(
+            role=role.key,
+            speakers=(
+                LoggedSpeaker(role.task),
+                LoggedSpeaker(role.simulator, conversation.persona),
+            ),
+            messages=tuple(
+                LoggedMessage("P2" if message.side == "simulator" else "P1", message.text)
+                for message in conversation.messages
+            ),
+            replies=tuple(replies),
+            scores=tuple(scores),
+            id=conversation.id,
+        )
+
+    @property
+    def task_name(self) -> str:
+        """The released logs' name of the role."""
+        return next(name for name, role in TASK_NAMES.items() if role == self.role)
+
+    @property
+    def place(self) -> str:
+        """Where the dialogue stands, for messages."""
+        return f"{self.source}, dialogue {self.number}" if self.source else f"dialogue {self.id or self.number}"
+
+    def speaker(self, key: SpeakerKey) -> LoggedSpeaker:
+        """Returns P1 or P2."""
+        return self.speakers[0 if key == "P1" else 1]
+
+    def places(self, key: SpeakerKey) -> tuple[int, ...]:
+        """Returns the places in the dialogue of the lines that one speaker says."""
+        return tuple(place for place, message in enumerate(self.messages) if message.speaker == key)
+
+    def recorded(self, key: SpeakerKey, metric: str) -> float | None:
+        """Returns a recorded score, or None if the log has none of that name."""
+        return next((s.value for s in self.scores if (s.speaker, s.metric) == (key, metric)), None)
+
+    def replies_about(self, metric: str, key: SpeakerKey) -> tuple[LoggedReply, ...]:
+        """Returns what the judge replied about one speaker's lines."""
+        return tuple(
+            reply for reply in self.replies if reply.metric == metric and self.messages[reply.line].speaker == key
+        )
+
+    def survey_of(self, key: SpeakerKey) -> tuple[SurveyEntry, ...]:
+        """Returns the Q&A entries after one speaker's lines."""
+        return tuple(entry for entry in self.survey if self.messages[entry.line].speaker == key)
+
+    @property
+    def judged(self) -> tuple[SpeakerKey, ...]:
+        """The speakers whose lines a judge replied about."""
+        lines = {self.messages[judged.line].speaker for judged in (*self.replies, *self.survey)}
+        keys: tuple[SpeakerKey, ...] = ("P1", "P2")
+        return tuple(key for key in keys if key in lines)
+
+    def conversation(self, key: SpeakerKey = "P2") -> Conversation:
+        """Returns the dialogue as a conversation in which that speaker is the simulator.
+
+        Raises:
+            LogError: If the log gives that speaker no persona.
+        """
+        persona = self.speaker(key).persona
+        if persona is None:
+            raise LogError(f"Expected a persona of {key} in {self.place}, got none: choose the other speaker.")
+        return Conversation(
+            persona,
+            tuple(Message("simulator" if line.speaker == key else "task", line.text) for line in self.messages),
+            self.id,
+        )

@@ -1,0 +1,188 @@
+"""Reading a judge's reply, strictly: without a verdict at a defined place it is invalid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+from persona_env.judges.base import Label, Verdict
+
+__all__ = ["Kind", "parse_verdict", "read_indices", "read_yes_no"]
+
+Kind: TypeAlias = Literal["prompt_to_line", "line_to_line", "question_answer", "relevance"]
+
+_QUOTES = "\"'\u2018\u2019\u201c\u201d"
+_DASHES = "\u2013\u2014"
+_MARKUP = "*_`#()[]"  # no quotes and no ">": the word that they mark may be the judged line's
+_FIRST = re.compile(r"(YES|NO)(?![\w'\u2019-])", re.IGNORECASE)
+_LAST = re.compile(rf"(?<![\w{_QUOTES}-])(YES|NO)\Z", re.IGNORECASE)
+_LOUD = re.compile(r"(?<![\w'\u2019-])(YES|NO)(?![\w'\u2019-])")
+_LEAD = re.compile(r"\b(?:so|thus|hence|therefore|(?:answer|verdict) is)\Z", re.IGNORECASE)
+_TITLE = re.compile(r"\b(?:answer|verdict)(?: is)?\Z", re.IGNORECASE)
+_QUOTED = re.compile(r"[\"\u201c](YES|NO)[.!]?[\"\u201d]\Z")
+_NUMBERED = re.compile(r"\.\s*\d")
+_LISTS = re.compile(r"\[([^\[\]]*)\]")
+_DIGITS = 9
+
+
+def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verdict:
+    """Returns the verdict that a judge's reply states; `invalid` where it states none or two.
+
+    Never raises on any text, and evaluates nothing in it.
+
+    Args:
+        reply: The reply as it came.
+        kind: What was asked: whether the line contradicts the persona (`prompt_to_line`: YES is
+            inconsistent), which earlier lines it conflicts with (`line_to_line`: a list of
+            numbers), whether the answer is right (`question_answer`) or the line responds
+            (`relevance`: YES is consistent).
+        own_lines: For `line_to_line`: the numbers under which the judge was shown the speaker's
+            own earlier lines, oldest first. `conflicts` of the verdict are places in this.
+
+    >>> parse_verdict("It fits the background. NO", "prompt_to_line").label
+    'consistent'
+    >>> parse_verdict("It does not contradict the background.", "prompt_to_line").label
+    'invalid'
+    >>> parse_verdict("Not what they said. [5, 3, 3, 4]", "line_to_line", (1, 3, 5)).conflicts
+    (1, 2)
+    """
+    if kind == "line_to_line":
+        return _conflict_verdict(reply, own_lines)
+    said, reason = read_yes_no(reply)
+    if said is None:
+        return Verdict("invalid", reason=reason, raw=reply)
+    label: Label = "consistent" if said == (kind != "prompt_to_line") else "inconsistent"
+    return Verdict(label, raw=reply)
+
+
+def read_yes_no(reply: str) -> tuple[bool | None, str]:
+    """Returns whether a reply says YES (True) or NO, or None and why neither can be read.
+
+    The verdict is the first or the last word of the reply, set off from the rest by punctuation, in
+    capitals unless it stands alone; a closing remark in parentheses is passed over. What stands in quotes
+    or after a colon may be the judged line: it counts at the end of a reply that names it "answer" or
+    "verdict", and in quotes only in capitals. A reply with both words in capitals is invalid.
+
+    >>> read_yes_no("**No**"), read_yes_no("YES, it does."), read_yes_no("It fits, so NO (mostly).")
+    ((False, ''), (True, ''), (False, ''))
+    >>> read_yes_no("YES or NO")
+    (None, 'says both YES and NO')
+    >>> read_yes_no('The patient says: "No."')
+    (None, 'says neither YES nor NO at its start or end')
+    >>> read_yes_no("I cannot say NO")
+    (None, 'says neither YES nor NO at its start or end')
+    """
+    text = reply.strip()
+    placed = {word.upper() for word in (_first_word(text), _last_word(text)) if word}
+    if len(placed | set(_LOUD.findall(text))) > 1:
+        return None, "says both YES and NO"
+    if not placed:
+        return None, "says neither YES nor NO at its start or end"
+    return placed == {"YES"}, ""
+
+
+def _first_word(text: str) -> str:
+    """Returns YES or NO if the text opens with it and punctuation follows; in small letters, alone on its line.
+
+    "No, I cannot judge this." is a refusal; "No. 3" is a number.
+    """
+    text = text.lstrip(_MARKUP + " \t\n")
+    match = _FIRST.match(text)
+    if not match:
+        return ""
+    word, rest = match.group(), text[match.end() :].lstrip(_MARKUP.replace("(", "") + " \t")
+    if word.isupper():
+        is_set_off = not rest or (rest[0] in ".,;:!(\n" + _DASHES and not _NUMBERED.match(rest))
+    else:
+        is_set_off = not rest.partition("\n")[0].strip(_MARKUP + ".,;:! \t\r")
+    return word if is_set_off else ""
+
+
+def _last_word(text: str) -> str:
+    """Returns YES or NO if the text closes with it, as a sentence or clause of its own."""
+    text = _without_remark(text).rstrip(_MARKUP + ".,;:! \t\n")
+    quoted = _QUOTED.search(text[-8:])
+    if quoted:
+        return quoted.group(1) if _names_verdict(text[: -len(quoted.group())]) else ""
+    match = _LAST.search(text[-4:])
+    if not match:
+        return ""
+    word = match.group()
+    before = text[: -len(word)].rstrip(_MARKUP + _QUOTES + " \t")
+    if before.rstrip(_MARKUP + " \t\r\n").endswith(":"):
+        return word if _names_verdict(before) else ""
+    if not before or before[-1] in "\n.;:!?" or (word.isupper() and before[-1] in ",)" + _DASHES):
+        return word
+    return word if word.isupper() and _LEAD.search(before[-20:]) else ""
+
+
+def _names_verdict(before: str) -> bool:
+    """Returns whether the text before a word says that the word is the verdict."""
+    return bool(_TITLE.search(before.rstrip(_MARKUP + ": \t\r\n")[-20:]))
+
+
+def _without_remark(text: str) -> str:
+    """Returns the text without a closing remark in parentheses, if YES or NO stands before it."""
+    closed = text.rstrip(".!* \t\n")
+    if not closed.endswith(")"):
+        return text
+    before = closed[: closed.rfind("(")].rstrip() if "(" in closed else text
+    return before if _LAST.search(before[-4:]) else text
+
+
+def _conflict_verdict(reply: str, own_lines: Sequence[int]) -> Verdict:
+    listed, reason = read_indices(reply)
+    if listed is None:
+        return Verdict("invalid", reason=reason, raw=reply)
+    if not listed:
+        return Verdict("consistent", raw=reply)
+    conflicts = tuple(place for place, number in enumerate(own_lines) if number in listed)
+    if not conflicts:
+        return Verdict("invalid", reason="lists no earlier line of the speaker", raw=reply)
+    return Verdict("inconsistent", conflicts, raw=reply)
+
+
+def read_indices(reply: str) -> tuple[frozenset[int] | None, str]:
+    r"""Returns the line numbers that a reply lists, or None and why they cannot be read.
+
+    The list stands in square brackets at the end of a line of the reply. All brackets in the reply
+    hold lists, and all lists are the same.
+
+    >>> read_indices("No conflict. []"), read_indices("See above. [3, 5]\n\nThat is all.")
+    ((frozenset(), ''), (frozenset({3, 5}), ''))
+    >>> read_indices("It goes with [1, 3] as said.")
+    (None, 'has no list at the end of a line')
+    """
+    found = list(_LISTS.finditer(reply))
+    if len(found) != reply.count("[") or len(found) != reply.count("]"):
+        return None, "has brackets in brackets or left open"
+    lists = [_numbers(match.group(1)) for match in found]
+    if None in lists:
+        return None, "has brackets that hold no list of numbers"
+    if len(set(lists)) > 1:
+        return None, "has lists that differ"
+    if not any(_ends_line(reply, match.end()) for match in found):
+        return None, "has no list at the end of a line"
+    return lists[0], ""
+
+
+def _ends_line(reply: str, place: int) -> bool:
+    line_end = reply.find("\n", place)
+    rest = reply[place:] if line_end < 0 else reply[place:line_end]
+    return not rest.strip(_MARKUP + ".;! \t\r")
+
+
+def _numbers(inside: str) -> frozenset[int] | None:
+    """Returns the numbers between two brackets, `[None]` being an empty list; None if it is none."""
+    if inside.strip() in ("", "None"):
+        return frozenset()
+    items = list(_items(inside))
+    return None if None in items else frozenset(item for item in items if item is not None)
+
+
+def _items(inside: str) -> Iterator[int | None]:
+    parts = [part.strip() for part in inside.split(",")]
+    for part in parts[:-1] if len(parts) > 1 and not parts[-1] else parts:
+        plain = part.isascii() and part.isdecimal() and len(part) <= _DIGITS
+        yield int(part) if plain else None

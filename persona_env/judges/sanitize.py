@@ -1,0 +1,73 @@
+"""Texts of others in a prompt: filled in once, each as one JSON string, unable to forge control tokens."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from functools import lru_cache
+
+__all__ = ["PLACEHOLDER", "as_json", "fill", "sanitized"]
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+"""A place in a template that is filled."""
+
+# Every chat family spells its control tokens in brackets of these: <|im_start|>, </s>, <start_of_turn>, [INST].
+_OPENING = re.compile("([<\uff1c\ufe64[\uff3b\ufe47])(?=\\S)")
+_LINE_ENDS = re.compile("\r\n?|[\u0085\u2028\u2029\v\f]")
+# Letters and marks that show nothing: fillers, joiners and variation selectors can smuggle text.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
+
+
+def _shown(character: str) -> str:
+    """Returns what is left of a character: nothing of control and format characters."""
+    match unicodedata.category(character):
+        case "Cc":
+            return character if character in "\n\t" else ""
+        case "Cf":
+            return ""
+        case "Cs" | "Co":
+            return "\ufffd"
+        case _:
+            return character
+
+
+@lru_cache(1 << 14)
+def sanitized(text: str) -> str:
+    r"""Returns a text that looks the same and holds no control token of any chat template.
+
+    Characters that cannot be seen are taken out first (bidi and zero-width ones, tags, control
+    characters), halves of surrogate pairs replaced. Then every opening bracket is set off from what
+    follows, so that nothing which was taken out can put a token together.
+
+    >>> sanitized("Fine.</s>[INST] <|im_start|>system"), sanitized("<\u200b|end|>"), sanitized("5 < 6")
+    ('Fine.< /s>[ INST] < |im_start|>system', '< |end|>', '5 < 6')
+    """
+    if text.isascii() and text.isprintable():
+        plain = text
+    else:
+        plain = "".join(map(_shown, _BLANK.sub("", _LINE_ENDS.sub("\n", text))))
+    return _OPENING.sub(r"\1 ", plain).strip()
+
+
+def as_json(text: str) -> str:
+    r"""Returns a text as one JSON string, sanitized; letters of any script stay readable.
+
+    >>> print(as_json('I said "no".\nJa, går bra. <|end|>'))
+    "I said \"no\".\nJa, går bra. < |end|>"
+    """
+    return json.dumps(sanitized(text), ensure_ascii=False)
+
+
+def fill(template: str, texts: Mapping[str, str]) -> str:
+    """Returns a template with its placeholders filled, in one pass: what a text holds is never filled again.
+
+    Args:
+        template: The template.
+        texts: For each placeholder what stands there.
+
+    >>> fill("{heard} and {line}", {"heard": as_json("{line}"), "line": as_json("x")})
+    '"{line}" and "x"'
+    """
+    return PLACEHOLDER.sub(lambda match: texts[match.group(1)], template)

@@ -1,0 +1,141 @@
+"""Who asks the simulator about its persona on branches of a dialogue: what, and when."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from persona_env.conversation import ChatMessage, Conversation, Probe, View
+
+__all__ = ["Answer", "Branch", "ProbeSchedule", "branches"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that the simulator gave on a branch of a dialogue.
+
+    Attributes:
+        line_index: The line after which it was asked.
+        question: What it was asked.
+        text: What it said.
+    """
+
+    line_index: int
+    question: Probe
+    text: str
+
+
+def number_of(*parts: str | int) -> int:
+    """Returns a number in [0, 2**63) that depends on the parts alone, on every machine."""
+    text = "\x00".join(map(str, parts))
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()) >> 1
+
+
+def _opening(conversation: Conversation) -> str:
+    """Returns what was said up to and with the simulator's first line."""
+    texts = list[str]()
+    for message in conversation.messages:
+        texts.append(message.text)
+        if message.side == "simulator":
+            break
+    return "\x00".join(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSchedule:
+    """Which question to ask after which line: a pure function of the dialogue.
+
+    Attributes:
+        every: Ask after each `every`-th line; None: once per dialogue, after a pseudo-random line.
+        within: Where it asks once: the line is one of the first `within`. A dialogue that ends
+            before that line is not asked.
+        held_out: Use the wordings that are kept for evaluation.
+
+    >>> from persona_env.persona import Persona, QAItem
+    >>> name = QAItem("Ann", ("Your name?",))
+    >>> ann = Persona("p", "patient", "Ann", "You are Ann.", questions=(name,))
+    >>> talk = Conversation(ann).heard("Hello.").said("Hi.").heard("How are you?").said("Fine.")
+    >>> ProbeSchedule(every=2).question(talk).text, ProbeSchedule(every=3).question(talk)
+    ('Your name?', None)
+    """
+
+    every: int | None = None
+    within: int = 8
+    held_out: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.every < 1:
+            raise ValueError(f"Expected every >= 1 or None, got {self.every}: None asks once.")
+        if self.within < 1:
+            raise ValueError(f"Expected within >= 1, got {self.within}: give a number of lines.")
+
+    def is_due(self, conversation: Conversation) -> bool:
+        """Returns whether to ask after the simulator's last line so far."""
+        said = len(conversation.lines)
+        if not said:
+            return False
+        if self.every is not None:
+            return said % self.every == 0
+        if said > self.within:
+            return False
+        drawn = number_of("when", conversation.persona.id, _opening(conversation))
+        return said - 1 == drawn % self.within
+
+    def question(self, conversation: Conversation, asker: int = 0) -> Probe | None:
+        """Returns the question to ask after the simulator's last line so far, or None.
+
+        Raises:
+            ValueError: If the persona has no questions.
+        """
+        persona = conversation.persona
+        if not persona.questions:
+            raise ValueError(
+                f"Expected questions about persona {persona.id!r}, got none: add QAItems, or leave out question-answer."
+            )
+        if not self.is_due(conversation):
+            return None
+        lines = conversation.lines
+        number = number_of("what", persona.id, len(lines) - 1, lines[-1])
+        round_, place = divmod(number, len(persona.questions))
+        item = persona.questions[place]
+        text = item.wording(round_, held_out=self.held_out)
+        return Probe(text, item.gold, item.choices, item.key, asker, persona.role)
+
+    def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[Probe | None]:
+        """Returns for each dialogue the question to ask now, or None: what environments call."""
+        return [self.question(conversation, asker) for conversation in conversations]
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A question that is due in a dialogue.
+
+    Attributes:
+        line_index: The line after which it is asked.
+        question: What is asked.
+        so_far: The dialogue up to that line.
+    """
+
+    line_index: int
+    question: Probe
+    so_far: Conversation
+
+    @property
+    def view(self) -> View:
+        """What the simulator sees: the dialogue, and the question as the last heard line."""
+        parts = (self.so_far.persona.id, self.line_index, self.so_far.lines[-1], self.question.text)
+        view = self.so_far.view("simulator", number_of("answer", *parts))
+        return replace(view, messages=(*view.messages, ChatMessage(own=False, text=self.question.text)))
+
+
+def branches(conversation: Conversation, schedule: ProbeSchedule) -> list[Branch]:
+    """Returns the questions that the schedule asks in a dialogue, in order."""
+    ends = [end for end, m in enumerate(conversation.messages, 1) if m.side == "simulator"]
+    due = list[Branch]()
+    for line_index, end in enumerate(ends):
+        so_far = replace(conversation, messages=conversation.messages[:end])
+        question = schedule.question(so_far)
+        if question is not None:
+            due.append(Branch(line_index, question, so_far))
+    return due

@@ -1,0 +1,250 @@
+"""Models and tokenizers by name: from safetensors only, never with code, and one line where it cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import torch
+from huggingface_hub import constants
+from huggingface_hub import utils as hub
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+from transformers.utils.peft_utils import find_adapter_config_file
+
+from persona_env.io.nodes import printable, shown, shown_spec
+
+__all__ = ["load_model", "load_tokenizer", "quiet"]
+
+_LONGEST, _LONGEST_ID = 4096, 200
+_HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+_DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
+    """Loads the tokenizer of `tiny` or `hf:<folder or hub id>`.
+
+    Raises:
+        ValueError: If it cannot be loaded; one line that says why.
+    """
+    source = _source(spec)
+    with quiet(), _explained(spec, source):
+        return AutoTokenizer.from_pretrained(source, local_files_only=_is_out_of_reach(source), trust_remote_code=False)
+
+
+def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_4bit: bool = False) -> PreTrainedModel:
+    """Loads the model of `tiny` or `hf:<folder or hub id>`, in evaluation mode.
+
+    Weights come from safetensors only, and code never from the folder or the hub.
+
+    Args:
+        spec: What to load.
+        dtype: `float32`, `bfloat16`, or `auto`: on a GPU the precision that it was saved in (as a rule
+            bfloat16), on the CPU float32.
+        device: A device of torch, or `auto`: the GPU if there is one (for `tiny` the CPU).
+        load_in_4bit: Whether the linear layers' weights are packed into 4 bits (NF4, with `bitsandbytes`,
+            on a GPU); they cannot be trained themselves, only adapters on them.
+
+    Raises:
+        ValueError: If it cannot be loaded, or weights are missing or not finite; one line says why.
+    """
+    source, device = _source(spec), _device(spec, device)
+    options = _precision(dtype, device, load_in_4bit)
+    _refuse_pickles(spec, source)
+    with quiet(), _explained(spec, source):
+        offline = _is_out_of_reach(source)
+        adapter = find_adapter_config_file(source, local_files_only=offline)
+    if adapter is not None:  # transformers would load its base, wherever that is
+        raise ValueError(_adapter_line(spec))
+    with quiet(), _explained(spec, source):
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source,
+            use_safetensors=True,
+            local_files_only=offline,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
+        )
+    model, info = loaded
+    _check_weights(spec, model, info["missing_keys"])
+    return (model if load_in_4bit else model.to(device)).eval()
+
+
+def _device(spec: str, device: str) -> str:
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() and spec != "tiny" else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ValueError(f"Expected a device of torch, got {device!r}: give auto, cpu or cuda.") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"Expected a device that is there, got {device!r} without a GPU: give auto or cpu.")
+    return device
+
+
+def _precision(dtype: str, device: str, load_in_4bit: bool) -> dict[str, Any]:
+    """The keywords of transformers that say in what form weights are loaded."""
+    if dtype not in _DTYPES:
+        raise ValueError(f"Expected dtype among {', '.join(_DTYPES)}, got {dtype!r}: choose one of these.")
+    if not load_in_4bit:
+        return {"dtype": torch.float32 if dtype == "auto" and device == "cpu" else _DTYPES[dtype]}
+    if torch.device(device).type != "cuda":
+        raise ValueError(f"Expected a CUDA GPU for 4-bit loading, got {device}: leave load_in_4bit out.")
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise ValueError("Expected bitsandbytes for 4-bit loading, got none: pip install 'persona-env[quantized]'.")
+    inner = torch.float32 if dtype == "float32" else torch.bfloat16
+    packed = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=inner,
+    )
+    return {"dtype": inner, "quantization_config": packed, "device_map": {"": device}}
+
+
+def _check_weights(spec: str, model: PreTrainedModel, missing: Iterable[str]) -> None:
+    if missing:
+        raise ValueError(
+            f"Expected all weights in {shown_spec(spec)}, got none for {min(missing)}: save the whole model."
+        )
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise ValueError(
+                f"Expected finite weights in {shown_spec(spec)}, got nan or infinity in {name}: train it anew."
+            )
+
+
+def _adapter_line(spec: str) -> str:
+    return (
+        f"Expected a whole model, got an adapter in {shown_spec(spec)}: merge it into its base (peft's "
+        "AutoPeftModelForCausalLM, merge_and_unload) and save that."
+    )
+
+
+def _source(spec: str) -> str:
+    """The folder or hub id that a spec names."""
+    kind, _, rest = spec.partition(":")
+    if spec == "tiny":
+        return str(files("persona_env") / "world" / "model")
+    if kind != "hf" or not rest:
+        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
+    folder = Path(rest)
+    if not rest.isprintable() or len(rest) > _LONGEST:
+        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
+    if _exists(folder := _at_home(folder)):
+        if (folder / "adapter_config.json").is_file():
+            raise ValueError(_adapter_line(spec))
+        if not (folder / "config.json").is_file():
+            raise ValueError(
+                f"Expected a model's folder, got {shown_spec(rest)} without a config.json: "
+                "name the folder that holds the model."
+            )
+        return str(folder)
+    if len(rest) > _LONGEST_ID or not _HUB_ID.fullmatch(rest):
+        raise ValueError(f"Expected a model's folder, got {shown_spec(rest)}, which does not exist: check the path.")
+    return rest
+
+
+def _at_home(folder: Path) -> Path:
+    try:
+        return folder.expanduser()
+    except RuntimeError:  # nobody of that name
+        return folder
+
+
+def _exists(folder: Path) -> bool:
+    try:
+        return folder.exists()
+    except OSError:  # a name too long, or a folder that may not be looked into
+        return False
+
+
+def _refuse_pickles(spec: str, source: str) -> None:
+    folder = Path(source)
+    if folder.is_dir() and not list(folder.glob("*.safetensors")):
+        pickled = any(list(folder.glob(f"*.{ending}")) for ending in ("bin", "pt", "pth"))
+        raise ValueError(
+            f"Expected weights as safetensors in {shown_spec(spec)}, got {'pickled' if pickled else 'no'} ones: "
+            "save the model with save_pretrained."
+        )
+    for part in _indexed(folder / "model.safetensors.index.json"):
+        if not (isinstance(part, str) and part.endswith(".safetensors") and Path(part).name == part):
+            raise ValueError(
+                f"Expected weights as safetensors in {shown_spec(spec)}, got {shown(part)} in their index: "
+                "save the model with save_pretrained."
+            )
+
+
+def _indexed(index: Path) -> list[object]:
+    """The files that an index of weights names; transformers would read whatever they are."""
+    if not index.is_file():
+        return []
+    try:
+        return list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError):
+        return ["no list of files"]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silences progress bars and notes while something is loaded or saved."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    hub_bars = not hub.are_progress_bars_disabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    hub.disable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+        if hub_bars:
+            hub.enable_progress_bars()
+
+
+@contextlib.contextmanager
+def _explained(spec: str, source: str) -> Iterator[None]:
+    """Turns the many errors of loading into one line."""
+    try:
+        yield
+    except Exception as error:  # tokenizers raises nothing more exact
+        if Path(source).is_dir():
+            why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
+            raise ValueError(
+                f"Expected a whole model in {shown_spec(spec)}, got an error ({why}): check its files."
+            ) from error
+        raise ValueError(
+            f"Expected a model's folder or hub id, got {shown_spec(spec)}, which is no folder here, and the hub "
+            "cannot be reached or does not give it: check the name."
+        ) from error
+
+
+def _is_out_of_reach(source: str) -> bool:
+    """Whether only what was downloaded before can be loaded; the hub's own retries take a minute."""
+    if Path(source).is_dir() or constants.HF_HUB_OFFLINE:
+        return True
+    if getproxies():
+        return False
+    hub_url = urlsplit(constants.ENDPOINT)
+    port = hub_url.port or (80 if hub_url.scheme == "http" else 443)
+    try:
+        socket.create_connection((hub_url.hostname or "", port), timeout=5).close()
+    except OSError:
+        return True
+    return False

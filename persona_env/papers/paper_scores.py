@@ -1,0 +1,264 @@
+"""The paper's scores, recomputed from a log's raw replies, and the same replies read fail-closed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from persona_env.conversation import Probe
+from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey
+from persona_env.io.released import qa_item
+from persona_env.judges.base import Verdict
+from persona_env.judges.recorded import recorded_verdict
+from persona_env.judges.reply_parsing import parse_verdict
+from persona_env.metrics.line_to_line import LineToLineScore, pair_score
+from persona_env.metrics.metric import Score
+from persona_env.metrics.probe_schedule import Answer
+
+__all__ = [
+    "FailClosed",
+    "PaperMetric",
+    "PaperScore",
+    "audit",
+    "fail_closed",
+    "listed_by_the_paper",
+    "logged_answers",
+    "paper_scores",
+]
+
+PaperMetric: TypeAlias = Literal["prompt", "index", "survey"]
+
+_INTEGER = re.compile(r"-?(?:0+|[1-9][0-9]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class PaperScore:
+    """One of the paper's scores of one speaker in one dialogue.
+
+    Attributes:
+        place: The file and dialogue.
+        speaker: P1 or P2.
+        metric: `prompt` (in [0, 1]), `index` (at most 1) or `survey` (mean number right).
+        recorded: What the log says; None if it says nothing.
+        recomputed: What its raw replies give by the published rule; nan if it has none.
+        n: Judged lines, or for `index` pairs of lines.
+        out_of: What a perfect speaker scores: 1, or the number of questions of the survey.
+        inverted: For `prompt`: what the rule gives with NO in the place of YES; nan for the others.
+    """
+
+    place: str
+    speaker: SpeakerKey
+    metric: PaperMetric
+    recorded: float | None
+    recomputed: float
+    n: int
+    out_of: int = 1
+    inverted: float = math.nan
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether the recorded score disagrees and is what the rule gives with NO in the place of YES."""
+        return not self.agrees and self.recorded == self.inverted
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the recorded score is the recomputed one to the last digit, or there is none.
+
+        The published code leaves a 0 where it judged nothing: that 0 claims nothing.
+        """
+        if self.recorded is None or (self.n == 0 and self.recorded == 0.0):
+            return True
+        return self.recorded == self.recomputed
+
+
+def paper_scores(dialogue: LoggedDialogue) -> tuple[PaperScore, ...]:
+    """Returns the paper's scores of a dialogue, recomputed from its replies by the published rule.
+
+    - prompt: share of replies about the speaker's lines in which "YES" does not occur;
+    - index: 1 - (listed indices with the speaker's parity) / (sum over judged lines of the number of
+      the speaker's earlier lines); indices neither range-checked nor deduplicated;
+    - survey: over the judged lines, the mean number of replies in which "yes" occurs in any case.
+
+    The rule is fail-open: a reply without a verdict counts as consistent. In a log of ours, labels
+    stand for the replies, and invalid counts as the paper counts it.
+
+    Returns:
+        One score for each speaker and metric that has replies or a recorded score.
+
+    Source: arXiv 2511.00222, section 3, and `consistency_eval.py` of its released code.
+    """
+    keys: tuple[SpeakerKey, ...] = ("P1", "P2")
+    scores = (score(dialogue, key) for key in keys for score in (_prompt, _index, _survey))
+    return tuple(score for score in scores if score.n or score.recorded is not None)
+
+
+def audit(dialogues: Iterable[LoggedDialogue]) -> list[PaperScore]:
+    """Returns every recorded score that disagrees with its own raw replies."""
+    return [score for dialogue in dialogues for score in paper_scores(dialogue) if not score.agrees]
+
+
+def _score(
+    dialogue: LoggedDialogue,
+    key: SpeakerKey,
+    metric: PaperMetric,
+    value: float,
+    n: int,
+    *,
+    out_of: int = 1,
+    inverted: float = math.nan,
+) -> PaperScore:
+    recorded = dialogue.recorded(key, metric)
+    return PaperScore(dialogue.place, key, metric, recorded, value, n, out_of, inverted)
+
+
+def _prompt(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
+    replies = dialogue.replies_about("prompt_to_line", key)
+    n = len(replies)
+    good = sum(_is_free_of_yes(reply) for reply in replies) / n if n else math.nan
+    inverted = sum("NO" not in reply.raw for reply in replies) / n if n else math.nan
+    return _score(dialogue, key, "prompt", good, n, inverted=inverted)
+
+
+def _is_free_of_yes(reply: LoggedReply) -> bool:
+    return "YES" not in reply.raw if reply.label is None else reply.label != "inconsistent"
+
+
+def _index(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
+    own = {place: number for number, place in enumerate(dialogue.places(key))}
+    replies = dialogue.replies_about("line_to_line", key)
+    if any(reply.label == "inconsistent" and not reply.conflicts for reply in replies):
+        return _score(dialogue, key, "index", math.nan, 0)  # our own log does not say with which lines
+    # P1 opens, so the number of the speaker's earlier lines is the code's i // 2, for P2 its (i - 1) // 2.
+    pairs = sum(own[reply.line] for reply in replies)
+    listed = sum(_listed(reply, parity=0 if key == "P1" else 1) for reply in replies)
+    return _score(dialogue, key, "index", 1 - listed / pairs if pairs else math.nan, pairs)
+
+
+def _listed(reply: LoggedReply, parity: int) -> int:
+    if reply.label is not None:
+        return len(reply.conflicts)
+    return sum(index % 2 == parity for index in listed_by_the_paper(reply.raw))
+
+
+def listed_by_the_paper(reply: str) -> list[int]:
+    r"""Returns the indices that the published code finds in a reply.
+
+    It evaluates the first `[...]` within a line as Python; what is no Python counts as an empty list,
+    and None as an item is passed over. Here nothing is evaluated: a list of plain integers and None is
+    read, anything else is empty (texts or nested lists as items stop the published code).
+
+    >>> listed_by_the_paper("See [3, 3, None]\n[5]"), listed_by_the_paper("[line 3]")
+    ([3, 3], [])
+    """
+    for line in reply.split("\n"):
+        start = line.find("[")
+        end = line.find("]", start) if start >= 0 else -1
+        if end >= 0:
+            return _python_integers(line[start + 1 : end])
+    return []
+
+
+def _python_integers(inside: str) -> list[int]:
+    items = [item.strip() for item in inside.split(",")]
+    if len(items) > 1 and not items[-1]:
+        items.pop()
+    if not all(item == "None" or (_INTEGER.fullmatch(item) and len(item) < 4300) for item in items):
+        return []
+    return [int(item) for item in items if item != "None"]
+
+
+def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
+    entries = dialogue.survey_of(key)
+    right = sum("yes" in verdict.lower() for entry in entries for verdict in entry.verdicts)
+    mean = right / len(entries) if entries else math.nan
+    asked = max((len(entry.verdicts) for entry in entries), default=0)
+    return _score(dialogue, key, "survey", mean, len(entries), out_of=asked or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class FailClosed:
+    """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid.
+
+    Attributes:
+        speaker: P1 or P2.
+        prompt_to_line: A value for each of the speaker's lines; a line without a reply is invalid.
+        line_to_line: The same; the first line has nothing to conflict with: it counts as consistent.
+        question_answer: A value for each answer; invalid where the question's gold answer is broken.
+        broken_golds: Questions whose gold answer is broken (one character).
+        questions: Questions in all.
+    """
+
+    speaker: SpeakerKey
+    prompt_to_line: Score
+    line_to_line: LineToLineScore
+    question_answer: Score
+    broken_golds: int
+    questions: int
+
+
+def fail_closed(dialogue: LoggedDialogue, speaker: SpeakerKey) -> FailClosed:
+    """Returns the scores of one speaker by our own reading of the log's replies.
+
+    A metric of which the log has no reply about the speaker has a score of n = 0 and invalid = 0.
+    """
+    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
+    history = _verdicts(dialogue, speaker, "line_to_line")
+    plain = Score.of([verdict.value for verdict in history])
+    return FailClosed(
+        speaker,
+        Score.of([verdict.value for verdict in _verdicts(dialogue, speaker, "prompt_to_line")]),
+        LineToLineScore(plain.value, plain.per_line, plain.n, plain.invalid, pair_score(history)),
+        Score.of([verdict.value for verdict in _answer_verdicts(dialogue, speaker)]),
+        sum(item is None for item in items),
+        len(items),
+    )
+
+
+def _verdicts(dialogue: LoggedDialogue, speaker: SpeakerKey, metric: str) -> list[Verdict]:
+    """Returns a verdict for each of the speaker's lines; none at all if nothing was judged."""
+    replies = {reply.line: reply for reply in dialogue.replies_about(metric, speaker)}
+    if not replies:
+        return []
+    places = dialogue.places(speaker)
+    missing = Verdict("invalid", reason="no reply in the log")
+    verdicts = [
+        recorded_verdict(replies[place], places[:number]) if place in replies else missing
+        for number, place in enumerate(places)
+    ]
+    if metric == "line_to_line" and places and places[0] not in replies:
+        verdicts[0] = Verdict("consistent", reason="nothing was said before")
+    return verdicts
+
+
+def _answer_verdicts(dialogue: LoggedDialogue, speaker: SpeakerKey) -> list[Verdict]:
+    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
+    broken = Verdict("invalid", reason="the gold answer is broken")
+    ours = [recorded_verdict(r) for r in dialogue.replies_about("question_answer", speaker)]
+    return ours + [
+        parse_verdict(raw, "question_answer") if item else broken
+        for entry in dialogue.survey_of(speaker)
+        for item, raw in zip(items, entry.verdicts, strict=True)
+    ]
+
+
+def logged_answers(dialogue: LoggedDialogue, speaker: SpeakerKey = "P2") -> list[Answer]:
+    """Returns the log's answers to persona questions, for `QuestionAnswer().scores`.
+
+    Answers to questions with a broken gold answer are left out.
+    """
+    role = dialogue.role
+    own = {place: number for number, place in enumerate(dialogue.places(speaker))}
+    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
+    answers = [
+        Answer(own[r.line], Probe(r.question, r.gold, r.choices, role=role), r.answer)
+        for r in dialogue.replies_about("question_answer", speaker)
+    ]
+    for entry in dialogue.survey_of(speaker):
+        for item, text in zip(items, entry.answers, strict=True):
+            if item:
+                asked = Probe(item.wording(0), item.gold, item.choices, role=role)
+                answers.append(Answer(own[entry.line], asked, text))
+    return answers

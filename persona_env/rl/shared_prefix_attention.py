@@ -1,0 +1,121 @@
+"""Texts that begin alike in one row: what they share is read once, and no text sees another's end.
+
+A dialogue with questions on the side is such a row: the dialogue itself, then of each question and answer
+what follows the place where it was asked. The model's own rule (causal, sliding window, chunked) is
+evaluated at the places that tokens have in their own texts. Two public extension points of transformers
+make that exact for any decoder that uses them, as in `persona_env.speakers.decoding.ragged_attention`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+from persona_env.speakers.decoding.decoder import distance, tolerance
+from persona_env.speakers.decoding.kv_cache import sharpens_from
+from persona_env.speakers.decoding.ragged_attention import attend
+
+__all__ = ["NAME", "branch_attention", "branch_mask", "reading", "reads_branches"]
+
+NAME = "persona_env_branches"
+"""The attention implementation under which both functions are registered."""
+
+_NOT_FOLLOWED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
+"""What a model raises that does not follow the interface."""
+
+_branches: ContextVar[Tensor] = ContextVar("persona_env_branches")
+"""Those of the forward in progress."""
+
+
+@torch.no_grad()
+def reads_branches(model: PreTrainedModel) -> bool:
+    """Returns whether texts can share rows: two that do are compared with the same two alone.
+
+    Args:
+        model: The model, in evaluation mode.
+    """
+    if sharpens_from(model) < math.inf:  # two short texts would not show it
+        return False
+    text = model.config.get_text_config()
+    first, fork = torch.arange(1, 9, device=model.device) % text.vocab_size, 5
+    second = torch.cat([first[:fork], first.flip(0)[:4]])
+    columns = [(place, 0, 0) for place in range(len(first))]
+    columns += [(place, 1, fork) for place in range(fork, len(second))]
+    branches = torch.tensor(columns, device=model.device).T[:, None]
+    try:
+        with reading(model, branches) as more:
+            row = torch.cat([first, second[fork:]])[None]
+            got = model(input_ids=row, use_cache=False, **more).logits[0]
+        alone = [model(input_ids=ids[None], use_cache=False).logits[0] for ids in (first, second)]
+    except _NOT_FOLLOWED:
+        return False
+    want = torch.cat([alone[0], alone[1][fork:]])
+    return distance(got, want) <= tolerance(want.dtype)
+
+
+@contextlib.contextmanager
+def reading(model: PreTrainedModel, branches: Tensor | None) -> Iterator[dict[str, Tensor]]:
+    """Lets the model read rows with branches; yields what else its forward needs.
+
+    Args:
+        model: A model that reads branches.
+        branches: (3, S, L) int64, for each token: its place in its own text; the number of its branch (0
+            for the text that the row begins with, -1 for padding); and how many of the first text's tokens
+            its own text begins with (in branch 0: anything). None: each row is one text.
+    """
+    if branches is None:
+        yield {}
+        return
+    config: Any = model.config
+    found, token = config._attn_implementation, _branches.set(branches)
+    config._attn_implementation = NAME
+    try:
+        # Without a mask transformers would take places that jump for texts packed end to end.
+        yield {"position_ids": branches[0], "attention_mask": torch.ones_like(branches[0])}
+    finally:
+        config._attn_implementation = found
+        _branches.reset(token)
+
+
+def branch_mask(*, mask_function: Callable[..., Tensor], dtype: torch.dtype, **kwargs: Any) -> Tensor:
+    """Returns the additive mask of one layer type, (S, 1, L, L)."""
+    place, branch, fork = _branches.get()
+    at, to = place[:, :, None], place[:, None]
+    own = branch[:, :, None] == branch[:, None]
+    shared = (branch[:, None] == 0) & (to < fork[:, :, None])
+    none = torch.zeros((), dtype=torch.long, device=place.device)
+    seen = (own | shared) & mask_function(none, none, at, to)
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None]
+
+
+def branch_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor,
+    scaling: float | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """Returns ((S, L, heads, dim), None): each token attends to its own text.
+
+    JudgePrompt is (S, heads, L, dim), key and value are (S, key heads, L, dim), and the mask is `branch_mask`'s; the
+    rest is as in `ragged_attention`.
+    """
+    if softcap is None and s_aux is None:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, is_causal=False)
+    return attend(query.transpose(1, 2), key, value, attention_mask, (scaling, softcap, s_aux)), None
+
+
+AttentionInterface.register(NAME, branch_attention)
+AttentionMaskInterface.register(NAME, branch_mask)

@@ -1,0 +1,251 @@
+"""A language model that talks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from persona_env.conversation import ChatMessage, View
+from persona_env.models.hf import load_model, load_tokenizer, quiet
+from persona_env.models.merging import save_merged
+from persona_env.speakers.chat_format import ChatFormat, joined
+from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
+from persona_env.speakers.decoding.kv_cache import make_decoder
+
+__all__ = ["LanguageModel", "load_model", "load_tokenizer"]
+
+_REMEMBERED = 4096
+
+_Said: TypeAlias = tuple[str, tuple[ChatMessage, ...]]
+
+
+class LanguageModel:
+    """A speaker: any causal language model with a chat template.
+
+    What was read stays cached between calls, so that a turn runs only what is new. Own lines stand in
+    the context as the tokens that were sampled; a line that it has not said is encoded from its text.
+
+    Args:
+        model: The model, perhaps with adapters of `peft`; it is put into evaluation mode.
+        tokenizer: Its tokenizer.
+        chat: The chat format; derived from the tokenizer if None.
+        max_tokens: The most tokens of a line, its end token included.
+        temperature: 0 takes the likeliest token.
+
+    Raises:
+        ValueError: If the arguments do not fit together.
+
+    Example:
+        `LanguageModel.load("tiny").reply([conversation.view("simulator", seed=1)])`
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        chat: ChatFormat | None = None,
+        *,
+        max_tokens: int = 24,
+        temperature: float = 1.0,
+    ):
+        if max_tokens < 1:
+            raise ValueError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
+        if not 0 <= temperature < float("inf"):
+            raise ValueError(f"Expected temperature >= 0, got {temperature}: 1.0 changes nothing.")
+        self.chat = chat or ChatFormat.derive(tokenizer)
+        logits = model.config.get_text_config().vocab_size
+        if logits < self.chat.vocabulary:
+            raise ValueError(
+                f"Expected a model with {self.chat.vocabulary} tokens, got one with {logits}: "
+                "load the tokenizer that belongs to it."
+            )
+        bare: Any = getattr(model, "get_base_model", lambda: model)()  # adapters, if any, are in its layers
+        self.model, self.tokenizer = bare.eval(), tokenizer
+        self.max_tokens, self.temperature = max_tokens, temperature
+        self._forbidden = torch.tensor(self.chat.forbidden_ids, dtype=torch.long)
+        self._ends = np.array(sorted(self.chat.end_ids))
+        self._said: dict[_Said, Ints] = {}
+        self._decoder: Decoder | None = None
+        self._last_used = np.zeros(0, np.int64)
+        self._weights = -1
+
+    @classmethod
+    def load(
+        cls,
+        spec: str,
+        *,
+        chat_template: str | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+        max_tokens: int = 24,
+        temperature: float = 1.0,
+        dtype: str = "auto",
+        device: str = "auto",
+        load_in_4bit: bool = False,
+    ) -> LanguageModel:
+        """Loads the model and the tokenizer that a spec names.
+
+        Args:
+            spec: `tiny` or `hf:<folder or hub id>`.
+            chat_template: Used instead of the tokenizer's own, and saved with it.
+            template_kwargs: Passed on to the template.
+            max_tokens: See the class.
+            temperature: See the class.
+            dtype: See `load_model`.
+            device: See `load_model`.
+            load_in_4bit: See `load_model`.
+
+        Raises:
+            ValueError: If they cannot be loaded, or the chat template does not compose.
+        """
+        tokenizer = load_tokenizer(spec)
+        chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
+        tokenizer.chat_template = chat.template
+        model = load_model(spec, dtype=dtype, device=device, load_in_4bit=load_in_4bit)
+        return cls(model, tokenizer, chat, max_tokens=max_tokens, temperature=temperature)
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        """Returns the next line for each view; what is sampled hangs on the view's seed alone.
+
+        Raises:
+            ValueError: If a context is too long for the model, or a view ends with the side's own line.
+        """
+        if not views:
+            return []
+        contexts = [self._context(view) for view in views]
+        decoder = self._ready_decoder(contexts)
+        rows = self._assign_rows(decoder, contexts)
+        draws = [np.random.default_rng(view.seed).random(self.max_tokens) for view in views]
+        order = np.argsort(rows)  # neighbouring rows are read without a copy
+        sorted_contexts = [contexts[i] for i in order]
+        lines = self._generate(decoder, rows[order], sorted_contexts, np.stack(draws)[order])
+        texts = [""] * len(views)
+        for i, line in zip(order.tolist(), lines, strict=True):
+            texts[i] = self.chat.decode(line)
+            self._remember(views[i], texts[i], contexts[i], line)
+        return texts
+
+    def forget(self) -> None:
+        """Drops what was read; call it when weights were exchanged (in-place changes are noticed)."""
+        if self._decoder is not None:
+            self._decoder.forget()
+
+    def reset_cache(self) -> None:
+        """Becomes as it was when it was made: nothing was read, nothing said.
+
+        From there on it speaks to the last bit as one that was loaded just now.
+        """
+        self._decoder, self._weights = None, -1
+        self._last_used = np.zeros(0, np.int64)
+        self._said.clear()
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Saves weights (safetensors), tokenizer and chat template, as `hf:<folder>` loads them.
+
+        Adapters are merged into what is written; the model itself stays as it is.
+        """
+        with quiet():
+            save_merged(self.model, folder)
+            self.tokenizer.save_pretrained(folder)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
+        return self  # an environment's spec copies its arguments: a model is shared, not copied
+
+    def _context(self, view: View) -> list[int]:
+        """The view as token ids, own lines as they were sampled where they were."""
+        messages = view.messages
+        for cut in range(len(messages) - 1, 0, -1):
+            if messages[cut - 1].own and not messages[cut].own:
+                known = self._said.get((view.system, messages[:cut]))
+                if known is not None:
+                    ids: list[int] = known.tolist()
+                    for line in joined(messages[cut:]):
+                        ids += self.chat.own(line.text) if line.own else self.chat.heard(line.text)
+                    return ids
+        return self.chat.context(view)
+
+    def _remember(self, view: View, text: str, context: list[int], line: list[int]) -> None:
+        closed = line if line[-1] in self.chat.end_ids else [*line, self.chat.end_id]
+        if len(self._said) >= max(_REMEMBERED, 4 * len(self._last_used)):
+            del self._said[next(iter(self._said))]
+        messages = (*view.messages, ChatMessage(True, text))
+        self._said[view.system, messages] = np.array(context + closed)
+
+    def _ready_decoder(self, contexts: Sequence[list[int]]) -> Decoder:
+        """The decoder, with rows enough, and nothing in it that other weights have read."""
+        longest, room = max(map(len, contexts)), usable_length(self.model) - self.max_tokens
+        if longest > room:
+            raise ValueError(
+                f"Expected a context of at most {room} tokens, got {longest}: give the dialogue fewer or shorter lines."
+            )
+        if self._decoder is None:
+            self._decoder = make_decoder(self.model, len(contexts), usable_length(self.model))
+        self._decoder.grow(len(contexts))
+        self._last_used = np.pad(self._last_used, (0, self._decoder.rows - len(self._last_used)))
+        weights = sum(parameter._version for parameter in self.model.parameters())
+        if weights != self._weights:
+            self._decoder.forget()
+            self._weights = weights
+        return self._decoder
+
+    def _assign_rows(self, decoder: Decoder, contexts: Sequence[list[int]]) -> Ints:
+        """Gives each context the row with which it has the longest beginning in common."""
+        rows = np.full(len(contexts), -1)
+        free = np.ones(decoder.rows, bool)
+        for i, context in enumerate(contexts):  # as a rule the i-th continues the i-th of last time
+            n = int(decoder.n[i])
+            if 0 < n <= len(context) and np.array_equal(decoder.ids[i, :n], context[:n]):
+                rows[i], free[i] = i, False
+        left = np.flatnonzero(rows < 0)
+        if len(left):
+            oldest_first = np.flatnonzero(free)[np.argsort(self._last_used[free], kind="stable")]
+            common = np.stack([decoder.common_prefix(contexts[i], oldest_first) for i in left.tolist()])
+            for u in np.argsort(-common.max(1), kind="stable"):
+                best = int(common[u].argmax())
+                rows[left[u]] = oldest_first[best]
+                common[:, best] = -1
+        self._last_used[rows] = self._last_used.max() + 1
+        return rows
+
+    def _generate(
+        self,
+        decoder: Decoder,
+        rows: Ints,
+        contexts: Sequence[list[int]],
+        draws: NDArray[np.float64],
+    ) -> list[list[int]]:
+        """Samples a line for each row; rows that have ended idle."""
+        n = np.array([len(context) for context in contexts])
+        ids = np.zeros((len(rows), n.max()), np.int64)
+        ids[np.arange(n.max()) < n[:, None]] = np.concatenate(contexts)
+        lines: list[list[int]] = [[] for _ in contexts]
+        talking = np.arange(len(rows))
+        logits, _ = decoder.extend(ids, n, rows)
+        for step in range(self.max_tokens):
+            tokens = self._sample(logits, draws[talking, step])
+            for i, token in zip(talking.tolist(), tokens.tolist(), strict=True):
+                lines[i].append(token)
+            goes_on = ~np.isin(tokens, self._ends)
+            talking, tokens = talking[goes_on], tokens[goes_on]
+            if not len(talking) or step == self.max_tokens - 1:
+                break
+            logits, _ = decoder.append(rows[talking], tokens)
+        return lines
+
+    def _sample(self, logits: Tensor, draws: NDArray[np.float64]) -> Ints:
+        """Inverts the distribution function at one uniform draw a row: (R, V) and (R,) to (R,)."""
+        logits = logits[:, : self.chat.vocabulary].float()
+        logits.index_fill_(1, self._forbidden.to(logits.device), torch.finfo(logits.dtype).min)
+        if self.temperature == 0:
+            return logits.argmax(-1).cpu().numpy()
+        total = (logits / self.temperature).softmax(-1).cumsum(-1, dtype=torch.float64)
+        whole = total[:, -1:].contiguous()
+        target = torch.from_numpy(draws).to(logits.device)[:, None] * whole
+        target = torch.minimum(target, torch.nextafter(whole, torch.zeros_like(whole)))
+        return torch.searchsorted(total, target, right=True)[:, 0].cpu().numpy()

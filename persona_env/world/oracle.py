@@ -1,0 +1,162 @@
+"""The exact judge of the embedded world: it reads lines with the grammar that made them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from hashlib import sha256
+
+from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.persona import Persona
+from persona_env.world.lexicon import ATTRIBUTES, DENIED, DRIFT_LINES, HEDGES, MARKER_WORDS
+from persona_env.world.reading import Reading, read_asked, read_facts, read_line
+
+__all__ = ["OracleJudge"]
+
+_CONSISTENT = Verdict("consistent")
+_CACHE = 1 << 16
+_RULES = 1  # part of the identity: another one where a rule below changes
+
+
+def _inconsistent(reason: str, conflicts: tuple[int, ...] = ()) -> Verdict:
+    return Verdict("inconsistent", conflicts, reason)
+
+
+def _invalid(reason: str) -> Verdict:
+    return Verdict("invalid", (), reason)
+
+
+@lru_cache(1)
+def _world_digest() -> str:
+    words = repr((sorted((role, sorted(known.items())) for role, known in ATTRIBUTES.items()), DRIFT_LINES, HEDGES))
+    marked = repr((sorted(MARKER_WORDS), sorted((role, sorted(keys)) for role, keys in DENIED.items())))
+    return sha256(f"{_RULES}{words}{marked}".encode()).hexdigest()
+
+
+@lru_cache(_CACHE)
+def _listed(description: str, role: str) -> Mapping[str, str] | None:
+    """What a description states about the role's attributes; None where it states nothing."""
+    facts: dict[str, str] = {}
+    for key, value in read_facts(description):
+        if key in ATTRIBUTES[role]:
+            facts.setdefault(key, value)
+    return facts or None
+
+
+def _facts_of(persona: Persona) -> Mapping[str, str] | None:
+    return _listed(persona.description, persona.role) if persona.role in ATTRIBUTES else None
+
+
+_UNKNOWN_PERSONA = "the persona states no fact of the embedded world"
+
+
+def _line_vs_persona(question: LineVsPersona) -> Verdict:
+    facts = _facts_of(question.persona)
+    if facts is None:
+        return _invalid(_UNKNOWN_PERSONA)
+    role = question.persona.role
+    reading = read_line(question.line, role)
+    if reading.wordless:
+        return _inconsistent("says nothing")
+    if reading.left_role:
+        return _inconsistent("left the role")
+    for key, value in reading.facts:
+        if key not in ATTRIBUTES[role]:
+            return _inconsistent(f"speaks of {key}, which another role has")
+        if facts.get(key, value) != value:
+            return _inconsistent(f"says {key} is {value}, the persona says {facts[key]}")
+    return _CONSISTENT
+
+
+def _denies(marker: Reading, other: Reading, role: str) -> bool:
+    """Whether the first line leaves the role and the second, in the role, states what that denies."""
+    return marker.left_role and not other.left_role and any(key in DENIED[role] for key, _ in other.facts)
+
+
+def _other_values(one: Reading, two: Reading) -> bool:
+    return any(key == other and value != said for key, value in one.facts for other, said in two.facts)
+
+
+def _line_vs_history(question: LineVsHistory) -> Verdict:
+    role = question.role
+    if role not in ATTRIBUTES:
+        return _invalid(f"the embedded world has no role {role!r}")
+    now = read_line(question.line, role)
+    conflicts = tuple(
+        i
+        for i, before in enumerate(read_line(line, role) for line in question.earlier)
+        if _other_values(now, before) or _denies(now, before, role) or _denies(before, now, role)
+    )
+    if conflicts:
+        return _inconsistent("contradicts an earlier line", conflicts)
+    return _inconsistent("says nothing") if now.wordless else _CONSISTENT
+
+
+def _answer_vs_gold(question: AnswerVsGold) -> Verdict:
+    if question.role not in ATTRIBUTES:
+        return _invalid(f"the embedded world has no role {question.role!r}")
+    gold = dict(read_facts(question.gold))
+    if len(gold) != 1:
+        return _invalid(f"the gold answer {question.gold!r} states no fact of the embedded world")
+    reading = read_line(question.answer, question.role)
+    if reading.left_role:
+        return _inconsistent("left the role")
+    key, value = next(iter(gold.items()))
+    if reading.values(key) != {value}:
+        return _inconsistent(f"the right answer is {value}")
+    return _CONSISTENT
+
+
+def _line_vs_previous(question: LineVsPrevious) -> Verdict:
+    facts = _facts_of(question.persona)
+    if facts is None:
+        return _invalid(_UNKNOWN_PERSONA)
+    role = question.persona.role
+    reading, asked = read_line(question.line, role), read_asked(question.heard)
+    if not reading.well_formed:
+        return _inconsistent("is no sentence of the grammar")
+    if asked is None or asked.key not in ATTRIBUTES[role]:
+        return _CONSISTENT
+    if reading.values(asked.key) or (reading.hedges and asked.key not in facts):
+        return _CONSISTENT
+    return _inconsistent(f"does not answer what was asked: {asked.key}")
+
+
+def _verdict(question: Query) -> Verdict:
+    match question:
+        case LineVsPersona():
+            return _line_vs_persona(question)
+        case LineVsHistory():
+            return _line_vs_history(question)
+        case AnswerVsGold():
+            return _answer_vs_gold(question)
+        case LineVsPrevious():
+            return _line_vs_previous(question)
+
+
+class OracleJudge:
+    """Exact verdicts about dialogues of the embedded world; `invalid` about anything else.
+
+    - Line against persona: the line stays in its role, and states no other value of a listed fact and
+      nothing that only another role has. What the persona does not list may be made up.
+    - Line against history: it conflicts with each earlier line that states another value of the same
+      attribute; a line out of the role conflicts with each line in it that states what it denies, and
+      the other way round.
+    - Answer against gold: it states the right value and no other, in the role.
+    - Line against what was heard: a sentence of the grammar that states what was asked for, or openly
+      declines where the persona does not list it.
+
+    A line without words is inconsistent everywhere.
+
+    >>> OracleJudge().judge([LineVsHistory("patient", "Pretty sad.", ("Pretty numb.",))])[0].conflicts
+    (0,)
+    """
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What can change a verdict: the grammar."""
+        return {"judge": "oracle", "world": _world_digest()}
+
+    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
+        """Returns the verdicts, in order. About 10 us a question once its lines have been read."""
+        return [_verdict(question) for question in questions]

@@ -1,0 +1,153 @@
+"""The people of the embedded world: three splits of personas, the same on every machine."""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import overload
+
+from persona_env.persona import Fact, Persona, QAItem
+from persona_env.roles import role_named
+from persona_env.world.attribute import Attribute
+from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES, VALUES_PER_ATTRIBUTE
+
+__all__ = ["LISTED", "SPLITS", "PersonaSpace", "make_persona", "personas", "sample_values", "split_of"]
+
+SPLITS: Mapping[str, int] = {"train": 4096, "dev": 256, "heldout": 256}
+"""The number of personas of each split, per role."""
+
+LISTED = (4, 4, 5, 6)
+"""How many facts a persona lists beside the name; one of these."""
+
+
+def _has_held_pair(values: Sequence[int]) -> bool:
+    """Neighbouring attributes (in a circle) with the same place in their lists: reserved."""
+    return any(values[i] == values[i - 1] for i in range(len(values)))
+
+
+def split_of(values: Sequence[int]) -> str | None:
+    """Returns the split that a person with these values belongs to, by construction; None for none.
+
+    Args:
+        values: For each attribute of the role, in order, the place of the value in its list.
+
+    >>> split_of([0, 1, 2, 3, 4, 5, 0, 1]), split_of([6, 6, 2, 3, 4, 5, 0, 1]), split_of([7] * 8)
+    ('train', 'heldout', 'dev')
+    """
+    held = sum(value in HELD_VALUES for value in values)
+    if not held and not _has_held_pair(values):
+        return "train"
+    if held >= 2 and _has_held_pair(values):
+        return "heldout" if zlib.crc32(bytes(values)) & 1 else "dev"
+    return None
+
+
+def sample_values(rng: random.Random, split: str | None) -> list[int]:
+    """Returns the values of a random person.
+
+    Args:
+        rng: The randomness.
+        split: The split to draw from, or None for anyone who is in neither dev nor heldout.
+    """
+    count = VALUES_PER_ATTRIBUTE - (len(HELD_VALUES) if split == "train" else 0)
+    allowed = {None, "train"} if split is None else {split}
+    while True:
+        values = [rng.randrange(count) for _ in range(VALUES_PER_ATTRIBUTE)]
+        if split_of(values) in allowed:
+            return values
+
+
+def _question(attribute: Attribute, value: str) -> QAItem:
+    return QAItem(
+        gold=attribute.gold.format(value),
+        wordings=attribute.questions,
+        held_out_wordings=attribute.held_out,
+        key=attribute.key,
+    )
+
+
+def make_persona(
+    role: str,
+    values: Sequence[int],
+    rng: random.Random,
+    name: str = "",
+    listed: Sequence[int] = LISTED,
+) -> Persona:
+    """Returns a person: the name and some more facts are listed in random order, the rest hidden.
+
+    Args:
+        role: The key of a role.
+        values: For each attribute of the role, in order, the place of the value in its list.
+        rng: Decides what is listed, and in which order.
+        name: The id.
+        listed: How many facts to list beside the name: one of these.
+    """
+    attributes = list(ATTRIBUTES[role].values())
+    value = {a.key: a.values[place] for a, place in zip(attributes, values, strict=True)}
+    told = [attributes[0], *rng.sample(attributes[1:], rng.choice(listed))]
+    facts = tuple(Fact(a.key, value[a.key], a.sentence.format(value[a.key])) for a in told)
+    return Persona(
+        id=name,
+        role=role,
+        name=value["name"],
+        description=" ".join(fact.text for fact in facts),
+        facts=facts,
+        hidden=tuple(a.key for a in attributes if a not in told),
+        questions=tuple(_question(a, value[a.key]) for a in told),
+    )
+
+
+@lru_cache(1 << 14)
+def _person(role: str, split: str, index: int) -> Persona:
+    name = f"{role}/{split}/{index:04d}"
+    rng = random.Random(name)
+    return make_persona(role, sample_values(rng, split), rng, name)
+
+
+@dataclass(frozen=True, slots=True)
+class PersonaSpace(Sequence[Persona]):
+    """The personas of one role and split, made when they are asked for.
+
+    >>> PersonaSpace("patient", "dev", 256)[17].id
+    'patient/dev/0017'
+    """
+
+    role: str
+    split: str
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    @overload
+    def __getitem__(self, index: int) -> Persona: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Persona]: ...
+    def __getitem__(self, index: int | slice) -> Persona | Sequence[Persona]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(self.size)[index]]
+        return _person(self.role, self.split, range(self.size)[index])
+
+    def __iter__(self) -> Iterator[Persona]:
+        return (self[i] for i in range(self.size))
+
+
+def personas(role: str, split: str = "train") -> PersonaSpace:
+    """Returns the bundled personas of a role and split: 4,096 in train, 256 each in dev and heldout.
+
+    Training personas have no held-out value and no reserved pair of values; dev and heldout personas
+    have at least two and one of them, and no person is in both.
+
+    Raises:
+        ValueError: If there is no such role or split.
+
+    >>> personas("student", "heldout")[0].id
+    'student/heldout/0000'
+    """
+    role_named(role)
+    if split not in SPLITS:
+        raise ValueError(f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}: choose one of these.")
+    return PersonaSpace(role, split, SPLITS[split])

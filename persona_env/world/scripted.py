@@ -1,0 +1,55 @@
+"""The speaker of the embedded world's grammar: the frozen task agent, and a simulator that never drifts."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from persona_env.conversation import View
+from persona_env.world.grammar import in_character, remember
+from persona_env.world.lexicon import ATTRIBUTES
+from persona_env.world.reading import read_asked
+from persona_env.world.task_agent import ask, longest_question
+
+__all__ = ["ScriptedSpeaker"]
+
+
+class ScriptedSpeaker:
+    """Talks by the rules of the embedded world, on either side.
+
+    As the task agent it reacts to the last line and asks about one thing, seeing only text. As the
+    simulator it reads its facts from the system prompt and its improvisations from its own earlier
+    lines, and never drifts: guards are read against it. A reply is a pure function of its view.
+
+    >>> from persona_env.conversation import ChatMessage
+    >>> view = View("patient", "simulator", "You are Mei.", (ChatMessage(False, "Who are you?"),), 0)
+    >>> "Mei" in ScriptedSpeaker().reply([view])[0]
+    True
+    """
+
+    @property
+    def longest_reply(self) -> str:
+        """A line at least as long, in characters, as any that the task agent says: it bounds a context."""
+        return longest_question()
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        """Returns the next line for each view, in order.
+
+        Raises:
+            ValueError: If a view's role is not one of the embedded world.
+        """
+        return [self._line(view) for view in views]
+
+    def _line(self, view: View) -> str:
+        if view.role not in ATTRIBUTES:
+            raise ValueError(
+                f"Expected a role of the embedded world ({', '.join(ATTRIBUTES)}), got {view.role!r}: "
+                "choose one of these."
+            )
+        rng = random.Random(view.seed)
+        own = [message.text for message in view.messages if message.own]
+        heard = [message.text for message in view.messages if not message.own]
+        if view.side == "task":
+            return ask(view.role, heard, own, rng)
+        asked = read_asked(heard[-1]) if heard else None
+        return in_character(remember(view.role, view.system, own), asked, rng)

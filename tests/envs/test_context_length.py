@@ -1,0 +1,142 @@
+"""How long a context must be."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+import persona_wrappers as pw
+from persona_env.envs.context_length import context_length, load_format
+from persona_env.envs.engine import DialogueEngine
+from persona_env.envs.registration import env_ids
+from persona_env.persona import Persona, QAItem
+from tests.envs.parts import CAST, END, PAD, TOKENS, ByteChat, Interview, Therapist, make, make_vec
+
+CHAT = ByteChat()
+
+
+class Silent:
+    """A task agent that does not say how long its replies are."""
+
+    def reply(self, views):
+        return ["" for _ in views]
+
+
+def stage(task_agent, max_lines=2, max_tokens=5):
+    return DialogueEngine("patient", CAST, "train", task_agent, max_lines, max_tokens)
+
+
+def longest():
+    """By hand: the opening (longest persona, a reply and 2 control tokens), 2 lines of 5 and an end, 1 reply,
+    a question of 22 letters and its answer."""
+    reply = len(Therapist.longest_reply) + 2
+    return max(len(p.prompt) for p in CAST) + reply + 2 * 6 + reply + (22 + 2) + 6
+
+
+def test_a_context_that_cannot_hold_the_longest_dialogue_is_refused_where_it_is_known():
+    assert context_length(CHAT, stage(Therapist()), longest()) == longest()
+    with pytest.raises(ValueError, match=rf"^Expected context >= {longest()} for 2 lines of 5 tokens, got 9: "):
+        context_length(CHAT, stage(Therapist()), 9)
+    with pytest.raises(ValueError, match=f"got {longest() - 1}"):
+        context_length(CHAT, stage(Therapist()), longest() - 1)
+
+
+def test_where_replies_are_of_unknown_length_only_the_opening_and_a_line_are_asked_for():
+    needed = max(len(p.prompt) for p in CAST) + 2 + 6
+    assert context_length(CHAT, stage(Silent()), needed) == needed
+    with pytest.raises(ValueError, match=f"Expected context >= {needed}"):
+        context_length(CHAT, stage(Silent()), needed - 1)
+
+
+def test_the_computed_context_holds_the_longest_dialogue():
+    assert context_length(CHAT, stage(Therapist()), None) >= longest()
+    assert context_length(CHAT, stage(Silent()), None) > 0
+
+
+class Wide(Silent):
+    """Says how many tokens its replies have at most, not which is the longest."""
+
+    max_tokens = 96
+
+
+@pytest.mark.parametrize("max_lines", [1, 2])
+def test_the_computed_context_has_room_for_the_reply_that_opens_the_dialogue(max_lines):
+    persona, line = max(len(p.prompt) for p in CAST), 6
+    assert context_length(CHAT, stage(Wide(), max_lines), None) > persona + max_lines * (96 + line) + 24 + line
+
+
+def test_the_computed_context_has_room_for_the_wordings_of_evaluation():
+    item = QAItem("four hours", ("Sleep?",), held_out_wordings=("How long do you sleep? " * 9,))
+    ann = Persona("p1", "patient", "Ann", "You are Ann.", questions=(item,))
+    inside = make(TOKENS, personas=[ann], task_agent=Silent(), max_lines=1, max_tokens=4, context=None)
+    env: Any = pw.QuestionAnswerReward(inside, every=1, held_out=True)
+    env.reset(seed=0)
+    over = False
+    while not over:
+        _, _, terminated, truncated, _ = env.step(70)
+        over = terminated or truncated
+    assert (env.judged + env.invalid, env.unwrapped.skipped_questions) == (1, 0)
+
+
+def test_the_smallest_context_allowed_holds_every_line_and_question():
+    """The longest persona, full lines, a question after each: nothing is truncated or skipped."""
+    most = dict(max_lines=3, max_tokens=30, task_agent=Wordy(), personas=[max(CAST, key=lambda p: len(p.prompt))])
+    with pytest.raises(ValueError, match="Expected context") as caught:
+        make(TOKENS, context=1, **most)
+    smallest = int(str(caught.value).split()[3])
+    env = make(TOKENS, context=smallest, **most)
+    env.reset(options={"probe_fns": (Interview(1),)})
+    steps, ended, fullest = 0, (False, False), 0
+    while not any(ended) and steps < 999:
+        observation, _, *ended, _ = env.step(70)
+        steps, fullest = steps + 1, max(fullest, int((observation != PAD).sum()))
+    assert (ended, steps, env.unwrapped.skipped_questions) == ([True, False], 2 * 3 * 30, 0)
+    assert fullest == smallest - 2  # all but the last answer's last token and its end
+
+
+class Wordy:
+    """A task agent that always says the longest thing it can."""
+
+    longest_reply = "And what about this, then?"
+
+    def reply(self, views):
+        return [self.longest_reply for _ in views]
+
+
+@pytest.mark.parametrize("env_id", [name for name, (_, tokens) in env_ids().items() if tokens])
+def test_the_computed_context_holds_full_lines_of_the_embedded_world(env_id):
+    envs: Any = gym.make_vec(env_id, num_envs=32, max_lines=6)
+    envs.reset(seed=0, options={"probe_fns": (Interview(6),)})
+    token = max(set(range(envs.unwrapped.chat.vocabulary)) - {*envs.unwrapped.chat.forbidden_ids})
+    ended = 0
+    for _ in range(7 * 24):
+        _, _, terminated, truncated, _ = envs.step(np.full(32, token))
+        ended += terminated.sum()
+        assert not truncated.any()
+    assert (ended, envs.unwrapped.skipped_questions) == (32, 0)
+
+
+def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone():
+    context = make(TOKENS).observation_space.shape[0]
+    long = Interview(1, "How long do you really sleep? " * 20)
+    envs = make_vec(TOKENS, 2, context=context)
+    envs.reset(seed=0, options={"probe_fns": (Interview(2), long, long)})
+    skipped = 0
+    for _ in range(9):
+        _, _, _, truncated, info = envs.step([END, END])
+        skipped += int(info.get("final_info", info).get("skipped_questions", [0])[0])
+        assert not truncated.any()
+    # Two dialogues of three lines and an answer, with two long questions after each line; and a line.
+    assert skipped == 2 * 6 + 2
+    assert envs.unwrapped.skipped_questions == 2 * skipped
+
+
+def test_a_format_is_taken_from_a_spec_a_model_or_as_it_is():
+    class Model:
+        chat = CHAT
+
+    assert load_format(CHAT) is load_format(Model()) is CHAT
+    assert load_format("tiny").decode(load_format("tiny").heard("Hi"))
+    with pytest.raises(ValueError, match="Expected"):
+        load_format("huge")

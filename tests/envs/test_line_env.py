@@ -1,0 +1,127 @@
+"""One action is one line."""
+
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.wrappers import TimeLimit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from persona_env.envs import DialogueEnv
+from tests.envs.parts import CAST, LINES, Interview, Therapist, make, settings
+
+
+def test_the_simulator_reads_its_persona_and_the_dialogue():
+    env = make(LINES)
+    observation, info = env.reset(seed=0, options={"persona": "p1"})
+    assert info == {"persona": CAST[1]}
+    heard = observation["dialogue"]
+    assert observation["prompt"] == "You are Bob and sleep six hours."
+    assert heard.startswith("therapist: And your ")
+    observation, *_ = env.step("Badly.")
+    assert observation["dialogue"].splitlines()[:2] == [heard, "you: Badly."]
+
+
+def test_an_action_too_long_is_cut_as_tokens_would_be():
+    env = make(LINES, max_tokens=2)
+    env.reset(seed=0)
+    assert env.step("a" * 100)[4]["line"] == "a" * 32
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+def test_any_unicode_line_is_said_as_it_is_but_for_the_space_around_it(text):
+    env = DialogueEnv(**settings(LINES))
+    env.reset(seed=0)
+    observation, *_, info = env.step(text)
+    assert info["line"] == text.strip()
+    assert env.observation_space.contains(observation)
+    assert len(observation["dialogue"].split("\n")) == 3
+
+
+@pytest.mark.parametrize("action", [3, None, ["a"], b"a", "\ud800"])
+def test_an_action_that_is_no_text_is_refused_and_changes_nothing(action):
+    env = make(LINES)
+    env.reset(seed=0)
+    before = env.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=r"^Expected .*, got .*: "):
+        env.unwrapped.step(action)
+    assert env.unwrapped.snapshot() == before
+
+
+def test_nothing_is_said_before_and_after_a_dialogue():
+    env = make(LINES, max_lines=1).unwrapped
+    with pytest.raises(ResetNeeded, match="Expected a dialogue that goes on"):
+        env.step("Hello.")
+    env.reset(seed=0)
+    assert env.step("Hello.")[2]
+    with pytest.raises(ResetNeeded, match="Expected a dialogue that goes on"):
+        env.step("Hello again.")
+
+
+def test_an_answer_counts_as_a_step_of_a_time_limit():
+    env = TimeLimit(make(LINES), 2)
+    env.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    assert env.step("Badly.")[3] is False
+    assert env.step("Four hours.")[3] is True
+
+
+def test_a_question_is_known_by_the_place_of_its_asker():
+    env = make(LINES)
+    env.reset(seed=0, options={"probe_fns": (Interview(9), Interview(1), Interview(1))})
+    env.step("Badly.")
+    assert [env.step("Four hours.")[4]["question"].asker for _ in range(2)] == [1, 2]
+
+
+def test_interviewers_ask_until_a_reset_names_others():
+    env = make(LINES)
+    for options, asked in (({"probe_fns": (Interview(1),)}, True), (None, True), ({"probe_fns": ()}, False)):
+        env.reset(seed=0, options=options)
+        env.step("Badly.")
+        assert env.unwrapped.probing == asked
+
+
+def test_an_interviewer_must_say_something_about_every_row():
+    env = make(LINES)
+    env.reset(seed=0, options={"probe_fns": (lambda conversations: [],)})
+    with pytest.raises(ValueError, match="shorter"):
+        env.step("Badly.")
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"max_lines": 0}, "Expected max_lines >= 1, got 0"),
+        ({"max_lines": 2.5}, "Expected max_lines >= 1, got 2.5"),
+        ({"max_tokens": 0}, "Expected max_tokens >= 1, got 0"),
+        ({"task_agent": "nobody"}, "Expected a speaker"),
+        ({"role": "pilot"}, "Expected role to be one of"),
+        ({"split": "test"}, "Expected a split"),
+        ({"personas": []}, "Expected at least one persona"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_the_constructor_in_one_line(kwargs, message):
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        make(LINES, **kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_view_is_what_a_speaker_needs_to_play_the_simulator():
+    env = make(LINES).unwrapped
+    env.reset(seed=0, options={"persona": "p0", "probe_fns": (Interview(1),)})
+    env.step("Badly.")
+    view = env.view(seed=7)
+    assert (view.system, view.side, view.seed) == (CAST[0].prompt, "simulator", 7)
+    assert [(m.own, m.text) for m in view.messages[1:]] == [(True, "Badly."), (False, "How long do you sleep?")]
+
+
+def test_a_closing_therapist_ends_the_dialogue_after_the_questions():
+    env = make(LINES, task_agent=Therapist(closes_after=1))
+    env.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    assert [env.step("Badly.")[2], env.step("Four hours.")[2]] == [False, True]
+    assert "[END]" not in env.unwrapped.conversation.messages[-1].text
+
+
+def test_rendering_shows_the_dialogue():
+    env = make(LINES, render_mode="ansi")
+    env.reset(seed=0)
+    env.step("Badly.")
+    assert "\nyou: Badly.\n" in env.render()

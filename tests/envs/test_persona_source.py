@@ -1,0 +1,110 @@
+"""Whom an environment may simulate."""
+
+import pytest
+
+from persona_env.envs.persona_source import chosen_personas, resolve_personas
+from persona_env.io import save_personas
+from persona_env.persona import Persona
+from tests.envs.parts import CAST
+
+STUDENT = Persona("s1", "student", "Sam", "You are Sam.")
+
+
+def people(role, count):
+    return [Persona(f"{role}{i}", role, f"N{i}", f"You are number {i}.") for i in range(count)]
+
+
+def test_bundled_personas_are_those_of_the_role_and_split():
+    ids = {
+        split: {p.id for p in resolve_personas("student", "bundled", split)} for split in ("train", "dev", "heldout")
+    }
+    assert all(name.startswith(f"student/{split}/") for split, names in ids.items() for name in names)
+
+
+def test_a_list_is_used_as_it_is():
+    assert list(resolve_personas("patient", CAST, "heldout")) == CAST
+
+
+def test_a_file_is_split_by_persona(tmp_path):
+    file = tmp_path / "people.jsonl"
+    save_personas(file, people("patient", 60))
+    splits = {
+        split: {p.id for p in resolve_personas("patient", str(file), split)} for split in ("train", "dev", "heldout")
+    }
+    assert sorted(map(len, splits.values())) == [6, 6, 48]
+    assert len(set.union(*splits.values())) == 60
+    assert resolve_personas("patient", file, "dev") == resolve_personas("patient", str(file), "dev")
+
+
+def test_a_file_that_names_splits_keeps_them(tmp_path):
+    file = tmp_path / "people.jsonl"
+    cast = people("patient", 6)
+    save_personas(file, cast, ["train", "dev", "dev", "heldout", "heldout", "heldout"])
+    assert [p.id for p in resolve_personas("patient", file, "heldout")] == [p.id for p in cast[3:]]
+
+
+def test_of_a_file_of_several_roles_one_is_used(tmp_path):
+    file = tmp_path / "people.jsonl"
+    save_personas(file, [*people("patient", 3), *people("student", 2)])
+    assert {p.role for p in resolve_personas("student", file, "train")} == {"student"}
+
+
+@pytest.mark.parametrize(
+    ("role", "personas", "split", "message"),
+    [
+        ("pilot", "bundled", "train", "Expected role to be one of patient, student, chat_partner, got 'pilot'"),
+        ("patient", "bundled", "test", "Expected a split train, dev, heldout, got 'test'"),
+        ("patient", CAST, "test", "Expected a split train, dev, heldout, got 'test'"),
+        ("patient", "nowhere.jsonl", "train", "Expected personas to be 'bundled', 'natural' or a file, got 'nowhere"),
+        ("patient", "a" * 300, "train", "Expected personas to be 'bundled', 'natural' or a file, got 'aaa"),
+        ("patient", "/".join(["a" * 200] * 30), "train", "Expected personas to be 'bundled', 'natural' or a file, got"),
+        ("patient", "a\x00b\n", "train", r"Expected personas to be 'bundled', 'natural' or a file, got 'a.x00b"),
+        ("patient", [], "train", "Expected at least one persona, got none"),
+        ("patient", [STUDENT], "train", "Expected a persona of role patient, got 's1' of role student"),
+        ("patient", ["p1"], "train", "Expected a Persona or an id, got str"),
+        ("patient", [Persona("p", "patient", "", "a" * 10**5)], "train", "Expected a prompt of at most 32768"),
+    ],
+)
+def test_what_is_unknown_is_refused_in_one_line(role, personas, split, message):
+    with pytest.raises(ValueError, match=f"^{message}") as caught:
+        resolve_personas(role, personas, split)
+    assert "\n" not in str(caught.value)
+    assert ": " in str(caught.value)
+
+
+def test_a_prompt_in_a_file_that_is_too_long_is_refused_too(tmp_path):
+    file = tmp_path / "people.jsonl"
+    save_personas(file, [Persona("p", "patient", "", "a " * 25_000)])
+    with pytest.raises(ValueError, match=r"^Expected a prompt of at most 32768"):
+        resolve_personas("patient", file, "train")
+
+
+def test_a_file_without_the_role_is_refused(tmp_path):
+    file = tmp_path / "people.jsonl"
+    save_personas(file, people("patient", 3))
+    with pytest.raises(ValueError, match="Expected a persona of role student of split train"):
+        resolve_personas("student", file, "train")
+
+
+def test_options_choose_a_persona_by_id_or_itself_and_leave_the_rest_to_chance():
+    def chosen(options, rows=2):
+        return chosen_personas("patient", CAST, options, rows)
+
+    assert chosen(None) == chosen({}) == chosen({"persona": None}) == [None, None]
+    assert chosen({"persona": "p1"}) == [CAST[1], CAST[1]]
+    assert chosen({"persona": CAST[2]}, rows=1) == [CAST[2]]
+    assert chosen({"personas": [None, "p2"]}) == [None, CAST[2]]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"persona": "p9"}, "Expected the id of a persona such as 'p0', got 'p9'"),
+        ({"persona": STUDENT}, "Expected a persona of role patient, got 's1'"),
+        ({"persona": 3}, "Expected a Persona or an id, got int"),
+        ({"personas": ["p1"]}, "Expected 2 personas, got 1"),
+    ],
+)
+def test_a_wrong_choice_is_refused_in_one_line(options, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        chosen_personas("patient", CAST, options, 2)

@@ -1,0 +1,109 @@
+"""The contexts of rows of tokens, one array for all of them."""
+
+import numpy as np
+import pytest
+
+from persona_env.envs.token_episode import TokenContexts, TokenEpisode
+from tests.envs.parts import CAST, END, FIRST, HEARD, PAD, SAY, STOP, ByteChat
+
+CHAT = ByteChat()
+A, B = FIRST + ord("a"), FIRST + ord("b")
+
+
+def table(rows=1, context=12, max_tokens=3):
+    return TokenContexts(rows, CHAT, context, max_tokens)
+
+
+def context(table, place=0):
+    return table.ids[place, : table.lengths[place]].tolist()
+
+
+def test_tokens_are_written_behind_each_context_and_an_end_completes_a_line():
+    two = table(rows=2)
+    two.append(0, [HEARD, SAY])
+    assert two.push([A, B]) == []
+    assert two.push([B, END]) == [1]
+    assert two.ids.tolist() == [[HEARD, SAY, A, B, *[PAD] * 8], [B, END, *[PAD] * 10]]
+    assert (two.text(0), two.text(1)) == ("ab", "b")
+
+
+def test_the_other_end_token_is_kept_as_it_was_sampled():
+    one = table()
+    one.push([A])
+    assert one.push([STOP]) == [0]
+    assert context(one) == [A, STOP]
+
+
+def test_a_line_of_full_length_is_given_an_end():
+    one = table(max_tokens=3)
+    assert [one.push([A]) for _ in range(3)] == [[], [], [0]]
+    assert context(one) == [A, A, A, END]
+    assert one.text(0) == "aaa"
+
+
+def test_an_end_as_the_last_token_is_not_given_another():
+    one = table(max_tokens=3)
+    assert [one.push([token]) for token in (A, A, END)] == [[], [], [0]]
+    assert context(one) == [A, A, END]
+
+
+@pytest.mark.parametrize("token", [PAD, HEARD, SAY])
+def test_a_control_token_ends_the_line_and_is_never_written_down(token):
+    one = table()
+    one.push([A])
+    assert one.push([token]) == [0]
+    assert context(one) == [A, END]
+
+
+@pytest.mark.parametrize("actions", [[1.0], [FIRST + 256], [-1], ["a"], [[1]], [1, 2], 1, [True], None])
+def test_what_is_no_token_id_for_each_row_is_refused_in_one_line(actions):
+    one = table()
+    with pytest.raises(ValueError, match=r"^Expected 1 token ids in \[0, 261\), got .*: give one integer"):
+        one.push(actions)
+    assert context(one) == []
+
+
+def test_cutting_back_leaves_only_padding_behind():
+    one = table()
+    one.append(0, [HEARD, A, SAY])
+    one.push([B])
+    one.cut_back(0, 1)
+    assert one.ids.tolist() == [[HEARD, *[PAD] * 11]]
+    assert one.push([A]) == []
+    assert one.text(0) == "a"
+
+
+def test_a_heard_piece_has_room_if_a_whole_line_fits_behind_it():
+    one = table(context=12, max_tokens=3)
+    assert one.has_room(0, [A] * 8)
+    assert not one.has_room(0, [A] * 9)
+
+
+def row_of(context, max_tokens=3):
+    row = TokenEpisode(np.random.default_rng(0), 9, table(context=context, max_tokens=max_tokens), 0)
+    row.start(CAST[0])
+    return row
+
+
+def test_a_dialogue_without_room_for_the_next_line_is_truncated_and_still_shows_what_was_said():
+    opening = len(CHAT.opening(CAST[0].prompt, "Hi"))
+    row = row_of(context=opening + 4 + len(CHAT.heard("Why?")) + 4)
+    row.hear("Hi")
+    ended = []
+    for _ in range(2):
+        row.table.push([A])
+        row.table.push([END])
+        row.complete(row.table.text(0))
+        row.take_question()
+        row.hear("Why?")
+        ended.append((row.terminated, row.truncated))
+    assert ended == [(False, False), (False, True)]
+    assert context(row.table)[-2:] == [A, END]
+    assert row.conversation.messages[-1].text == "Why?"
+
+
+def test_an_opening_without_room_is_an_error_that_names_the_context_needed():
+    needed = len(CHAT.opening(CAST[0].prompt, "Hi")) + 4
+    row_of(context=needed).hear("Hi")
+    with pytest.raises(ValueError, match=rf"^Expected context >= {needed} for persona 'p0', got {needed - 1}:"):
+        row_of(context=needed - 1).hear("Hi")

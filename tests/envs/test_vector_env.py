@@ -1,0 +1,264 @@
+"""N dialogues side by side."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+
+from tests.envs.parts import (
+    CAST,
+    END,
+    FIRST,
+    LINES,
+    PAD,
+    TOKENS,
+    Interview,
+    Therapist,
+    make,
+    make_vec,
+    policies,
+    unbatched,
+)
+
+
+@pytest.mark.parametrize("form", [LINES, TOKENS])
+def test_observations_are_in_the_space_and_actions_of_the_space_are_taken(form):
+    envs = make_vec(form)
+    observation, _ = envs.reset(seed=0)
+    envs.action_space.seed(0)
+    for _ in range(6):
+        assert envs.observation_space.contains(observation)
+        observation, rewards, *_ = envs.step(envs.action_space.sample())
+        assert rewards.shape == (3,)
+
+
+def test_a_row_that_ends_starts_anew_in_the_same_step():
+    envs = make_vec(LINES, max_lines=1)
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    envs.reset(seed=0)
+    observation, _, terminated, _, info = envs.step(["One.", "Two.", "Three."])
+    assert terminated.all()
+    assert "line" not in info
+    assert info["final_info"]["line"].tolist() == ["One.", "Two.", "Three."]
+    assert info["final_obs"][1]["dialogue"].endswith("you: Two.")
+    assert "you:" not in "".join(observation["dialogue"])
+    assert all(persona in CAST for persona in info["persona"])
+
+
+def test_what_a_row_did_stands_under_final_info_only_if_it_ended():
+    envs = make_vec(TOKENS, 2, max_lines=2)
+    envs.reset(seed=0)
+    envs.step([END, FIRST + 97])
+    _, _, terminated, _, info = envs.step([END, END])
+    assert terminated.tolist() == [True, False]
+    assert (info["_line"].tolist(), info["line"][1]) == ([False, True], "a")
+    assert info["final_info"]["_line"].tolist() == [True, False]
+    assert (info["final_obs"][0] != PAD).sum() > 2
+    assert info["final_obs"][1] is None
+
+
+def test_observations_and_flags_belong_to_the_caller():
+    envs = make_vec(TOKENS, max_lines=1)
+    first, _ = envs.reset(seed=0)
+    kept = first.copy()
+    _, rewards, terminated, *_ = envs.step(np.full(3, END))
+    envs.step(np.full(3, FIRST + 97))
+    assert np.array_equal(first, kept)
+    assert terminated.all()
+    assert not rewards.any()
+
+
+def test_an_answer_is_due_where_a_question_was_put():
+    envs = make_vec(TOKENS, 2)
+    envs.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    envs.step([END, FIRST + 97])
+    assert envs.unwrapped.probing.tolist() == [True, False]
+    assert envs.unwrapped.views([3, 4])[0].messages[-1].text == "How long do you sleep?"
+    assert [view.seed for view in envs.unwrapped.views([3, 4])] == [3, 4]
+
+
+def test_seeds_may_be_given_row_by_row_and_go_on_without():
+    one, other = make_vec(LINES), make_vec(LINES)
+    assert one.reset(seed=[5, 6, 7])[0] == other.reset(seed=5)[0]
+    assert one.reset()[0] == other.reset()[0]
+    kept = one.reset(seed=[None, 6, None])[0]["dialogue"]
+    assert kept[1] == make(LINES).reset(seed=6)[0]["dialogue"]
+
+
+@pytest.mark.parametrize(
+    ("form", "actions", "message"),
+    [
+        (LINES, ["One."], "Expected 3 lines of text"),
+        (LINES, "abc", "Expected 3 lines of text"),
+        (LINES, ["One.", 2, "Three."], "Expected a line of text as the action, got int"),
+        (TOKENS, [1, 2], "Expected 3 token ids"),
+        (TOKENS, np.zeros((3, 1), int), "Expected 3 token ids"),
+        (TOKENS, np.ones(3), "Expected 3 token ids"),
+    ],
+)
+def test_wrong_actions_are_refused_and_change_nothing(form, actions, message):
+    envs = make_vec(form)
+    envs.reset(seed=0)
+    before = envs.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=f"^{message}"):
+        envs.step(actions)
+    assert envs.unwrapped.snapshot() == before
+
+
+def test_wrong_numbers_of_rows_and_seeds_are_refused():
+    for count in (0, -1, 1.5):
+        with pytest.raises(ValueError, match=r"^Expected num_envs >= 1"):
+            make_vec(LINES, count)
+    with pytest.raises(ValueError, match=r"^Expected 3 seeds, got 2"):
+        make_vec(LINES).reset(seed=[1, 2])
+    with pytest.raises(ResetNeeded):
+        make_vec(LINES).step(["a"] * 3)
+
+
+def test_gymnasiums_vector_wrappers_work():
+    envs = RecordEpisodeStatistics(make_vec(TOKENS))
+    observation, _ = envs.reset(seed=0)
+    lengths = []
+    for _ in range(60):
+        observation, _, terminated, truncated, info = envs.step(policies(observation, 3))
+        lengths += [int(info["episode"]["l"][row]) for row in np.flatnonzero(terminated | truncated)]
+    assert len(lengths) >= 3
+    assert min(lengths) >= 3
+
+
+def test_infos_are_in_gymnasiums_vector_layout():
+    envs = make_vec(LINES)
+    _, info = envs.reset(seed=0)
+    assert set(info) == {"persona", "_persona"}
+    _, _, _, _, info = envs.step(["One.", "Two.", "Three."])
+    assert set(info) == {f"{mask}{key}" for mask in ("", "_") for key in ("line", "line_index", "conversation")}
+    assert unbatched(info, 1)["conversation"].lines == ("Two.",)
+    assert info["line_index"].dtype == int
+
+
+def test_a_reset_mask_begins_some_rows_anew_and_leaves_the_others():
+    envs = make_vec(LINES)
+    envs.reset(seed=0)
+    envs.step(["One.", "Two.", "Three."])
+    before = envs.unwrapped.conversations
+    observation, info = envs.reset(options={"reset_mask": np.array([False, True, False]), "personas": ["p2"]})
+    assert info["_persona"].tolist() == [False, True, False]
+    assert "you:" not in observation["dialogue"][1]
+    assert envs.unwrapped.conversations[1].persona == CAST[2]
+    assert envs.unwrapped.conversations[::2] == before[::2]
+
+
+def test_the_final_observation_is_what_a_single_environment_ends_with():
+    alone, envs = make(TOKENS, max_lines=1), make_vec(TOKENS, 2, max_lines=1)
+    alone.reset(seed=3)
+    envs.reset(seed=3)
+    expected = alone.step(END)[0]
+    observation, _, _, _, info = envs.step([END, END])
+    assert np.array_equal(info["final_obs"][0], expected)
+    assert not np.array_equal(observation[0], expected)
+
+
+class StepCallback:
+    """Keeps what it was told, with the calls of the task agent by then, and who heard it."""
+
+    def __init__(self, agent, heard=None):
+        self.agent, self.told, self.heard = agent, [], [] if heard is None else heard
+
+    def __call__(self, completed):
+        self.told.append((len(self.agent.batches), dict(completed)))
+        self.heard.append(self)
+
+
+def test_listeners_are_told_of_lines_and_answers_before_the_task_agent_replies():
+    agent = Therapist()
+    listener, envs = StepCallback(agent), make_vec(LINES, 2, task_agent=agent, max_lines=1)
+    envs.reset(seed=0, options={"step_callbacks": (listener,), "probe_fns": (Interview(1),)})
+    envs.step(["One.", "Two."])
+    _, _, terminated, _, info = envs.step(["Four.", "Five."])
+    assert terminated.all()
+    (before, lines), (again, answers) = listener.told
+    assert (before, again) == (1, 1), "only the openings by then"
+    assert {row: info["line"] for row, info in lines.items()} == {0: "One.", 1: "Two."}
+    assert {row: info["answer"] for row, info in answers.items()} == {0: "Four.", 1: "Five."}
+    assert len(agent.batches) == 2
+    assert answers[1]["question"] is info["final_info"]["question"][1]
+
+
+def test_listeners_are_told_only_of_rows_that_completed_something():
+    agent = Therapist()
+    listener, envs = StepCallback(agent), make_vec(TOKENS, task_agent=agent)
+    envs.reset(seed=0, options={"step_callbacks": (listener,)})
+    envs.step([FIRST + 97, FIRST + 98, FIRST + 99])
+    assert listener.told == []
+    _, _, _, _, info = envs.step([END, FIRST + 97, END])
+    ((before, completed),) = listener.told
+    assert (before, sorted(completed)) == (1, [0, 2])
+    assert completed[2]["conversation"] is info["conversation"][2]
+
+
+def test_the_listener_that_joined_last_is_told_first_and_until_the_next_reset():
+    agent, heard = Therapist(), []
+    outer, inner = (StepCallback(agent, heard) for _ in range(2))
+    envs = make_vec(LINES, task_agent=agent)
+    envs.reset(seed=0, options={"step_callbacks": (outer, inner)})
+    state = envs.unwrapped.snapshot()
+    envs.step(["One."] * 3)
+    envs.unwrapped.restore(state)
+    envs.step(["One."] * 3)
+    assert heard == [inner, outer] * 2
+    envs.reset()
+    envs.step(["One."] * 3)
+    assert len(heard) == 4
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))])
+def test_a_copy_leaves_the_listeners_behind(copied):
+    listener = StepCallback(Therapist())
+    envs = make_vec(LINES)
+    envs.reset(seed=0, options={"step_callbacks": (listener,)})
+    again = copied(envs.unwrapped)
+    again.step(["One."] * 3)
+    assert listener.told == []
+    envs.step(["One."] * 3)
+    assert len(listener.told) == 1
+
+
+@pytest.mark.parametrize("form", [LINES, TOKENS])
+def test_only_rows_that_begin_anew_are_seeded(form):
+    def next_reply(**reset):
+        envs = make_vec(form)
+        envs.reset(seed=1)
+        envs.reset(**reset)
+        for _ in range(2 if form == LINES else 40):
+            envs.step(policies(envs.unwrapped._observe(), 3))
+        return envs.unwrapped.conversations[1]
+
+    mask = np.array([True, False, True])
+    without, other, none = (next_reply(seed=seed, options={"reset_mask": mask}) for seed in (None, 7, [7, 8, None]))
+    assert without == other == none
+    assert without != next_reply(seed=7)
+
+
+@pytest.mark.parametrize("mask", [[True], [True] * 4, [False] * 3, [1, 0, 1], "yes"])
+def test_a_reset_mask_that_does_not_fit_is_refused(mask):
+    envs = make_vec(LINES)
+    envs.reset(seed=0)
+    before = envs.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=r"^Expected a reset_mask of 3 bools, one of them true, got"):
+        envs.reset(seed=3, options={"reset_mask": mask})
+    assert envs.unwrapped.snapshot() == before
+
+
+def test_a_dialogue_that_has_ended_is_no_row_to_go_on_from():
+    alone, envs = make(LINES, max_lines=1), make_vec(LINES, max_lines=1)
+    alone.reset(seed=0)
+    envs.reset(seed=0)
+    alone.step("Hm.")
+    before = envs.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=r"^Expected dialogues that go on, got one that has ended"):
+        envs.unwrapped.restore([*before[:2], alone.unwrapped.snapshot()])
+    assert envs.unwrapped.snapshot() == before

@@ -1,0 +1,106 @@
+"""Dialogue NLI: personas and replies with human labels."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from persona_env.io import LogError, load_personas
+from persona_env.io.dnli import read_dnli
+
+DNLI = Path(__file__).parents[3] / "shared" / "data" / "dnli" / "valid_attributes.jsonl"
+needs_dnli = pytest.mark.skipif(not DNLI.is_file(), reason=f"the real set is not here: {DNLI}")
+
+ROW: dict[str, Any] = {
+    "persona": ["i sell tacos .", "i have brown hair ."],
+    "prefix": ["hello .", "hi , i sell tacos .", "and your hair ?"],
+    "eval_labels": ["brown , like tacos ."],
+    "triple": ["i", "physical_attribute", "brown"],
+    "candidates": {
+        "label": ["brown , like tacos ."],
+        "neg": ["i am blonde .", "i am bald ."],
+        "similar": ["my hair is brown ."],
+        "rand": ["god is kind ."],
+    },
+    "relevant_persona_sentence": "i have brown hair .",
+}
+
+
+def filed(folder: Path, *rows: Any) -> Path:
+    path = folder / "set.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def changed(key: str, value: Any) -> dict[str, Any]:
+    """The row with one candidate list, or another field, replaced."""
+    row = copy.deepcopy(ROW)
+    (row["candidates"] if key in row["candidates"] else row)[key] = value
+    return row
+
+
+def test_a_row_is_a_persona_a_dialogue_and_labelled_replies(tmp_path: Path):
+    (row,) = read_dnli(filed(tmp_path, ROW))
+    assert row.persona.description == "i sell tacos .\ni have brown hair ."
+    assert row.persona.role == "chat_partner"
+    assert row.prefix[-1] == "and your hair ?"
+    assert (row.said, row.entailed) == (("brown , like tacos .",), ("my hair is brown .",))
+    assert (row.contradicting, row.unlabelled) == (("i am blonde .", "i am bald ."), ("god is kind .",))
+
+
+def test_the_same_person_has_the_same_id_wherever_they_stand(tmp_path: Path):
+    other = changed("persona", ["i am shy ."])
+    ids = [row.persona.id for row in read_dnli(filed(tmp_path, ROW, other, ROW))]
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_its_people_load_as_chat_partners_one_a_row(tmp_path: Path):
+    path = filed(tmp_path, ROW, ROW)
+    people = load_personas(path)
+    assert [(p.id, p.role, p.questions) for p in people] == [
+        ("set/0000", "chat_partner", ()),
+        ("set/0001", "chat_partner", ()),
+    ]
+    assert people[0].prompt == "i sell tacos .\ni have brown hair ."
+    assert load_personas(path, "train") == people  # the same description stays in one split
+
+
+WRONG = {
+    "a field too many": ({**ROW, "mood": 1}, "got 'mood'"),
+    "no candidates of a kind": (changed("candidates", {"neg": []}), "the field 'label' at .*line 2, candidates"),
+    "an unknown kind of candidate": (changed("candidates", {**ROW["candidates"], "odd": []}), "got 'odd'"),
+    "a persona without sentences": (changed("persona", []), "at least one sentence at .*line 2, persona, got none"),
+    "a reply without words": (changed("neg", [" "]), r"a text with words in it at .*candidates, neg\[0\]"),
+    "a reply that is a number": (changed("similar", [3]), r"a text at .*candidates, similar\[0\], got 3"),
+    "a reply with two labels": (changed("similar", ["i am bald ."]), "one label each at .*line 2.*, got 'i am bald"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named_with_its_line_and_field(tmp_path: Path, name: str):
+    row, message = WRONG[name]
+    path = filed(tmp_path, ROW, row)
+    for read in (load_personas, lambda path: list(read_dnli(path))):
+        with pytest.raises(LogError, match=message) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+
+
+def test_another_file_is_refused(tmp_path: Path):
+    with pytest.raises(LogError, match="Expected a row of Dialogue NLI, with persona, prefix and candidates at"):
+        list(read_dnli(filed(tmp_path, {"persona": []})))
+    with pytest.raises(LogError, match="got an empty file"):
+        list(read_dnli(filed(tmp_path)))
+    with pytest.raises(LogError, match=r"Expected a file at .*missing"):
+        list(read_dnli(tmp_path / "missing.jsonl"))
+
+
+@needs_dnli
+def test_the_real_set_loads():
+    rows = list(read_dnli(DNLI))
+    assert (len(rows), len({row.persona.id for row in rows})) == (88, 78)
+    assert {len(row.contradicting) for row in rows} == {10}
+    assert len(load_personas(DNLI)) == 88

@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from persona_env.io import LogError, iter_logs, load_logs, save_logs
+from persona_env.io.released import qa_item
+from tests.io.invented import CHATTING, DATA, EDUCATION, THERAPY, changed, needs_data, written
+
+
+def test_a_released_dialogue_becomes_a_typed_record(tmp_path: Path):
+    path = written(tmp_path, THERAPY)
+    (dialogue,) = load_logs(path)
+    assert (dialogue.task_name, dialogue.role, dialogue.source, dialogue.number) == ("Therapy", "patient", str(path), 0)
+    assert [message.speaker for message in dialogue.messages] == ["P1", "P2"] * 3
+    assert dialogue.replies[1].line == 3
+    assert dialogue.replies[1].raw == "The background says the opposite. YES"
+    assert [entry.line for entry in dialogue.survey] == [1, 3, 5]
+    assert dialogue.recorded("P2", "prompt") == 2 / 3
+    assert dialogue.recorded("P1", "prompt") is None
+    assert dialogue.judged == ("P2",)
+
+
+def test_an_utterance_is_not_cut_at_a_colon_or_a_line_end(tmp_path: Path):
+    (dialogue,) = load_logs(written(tmp_path, THERAPY))
+    talk = dialogue.conversation("P2")
+    assert talk.lines == ("My rule: never ask: never tell.", "Like a stone.", "I bake.\nEvery day.")
+    assert talk.heard_before(1) == "How do you sleep?"
+
+
+def test_a_line_without_the_speakers_name_is_kept_whole(tmp_path: Path):
+    lines = [[0, "Ann: Tea?\n"], [1, "Bo: No.\n"], [2, "Note: Ann is out.\n"], [3, "Bo: Oh.\n"]]
+    (dialogue,) = load_logs(written(tmp_path, changed(CHATTING, conversation=lines)))
+    assert [message.text for message in dialogue.messages] == ["Ann: Tea?", "No.", "Note: Ann is out.", "Oh."]
+
+
+@pytest.mark.parametrize(
+    ("dialogue", "role", "description"),
+    [
+        (THERAPY, "patient", "You are Bo, a baker. You never sleep well."),
+        (EDUCATION, "student", "As a college student, I ask for examples."),
+        (CHATTING, "chat_partner", "You are Bo."),
+    ],
+)
+def test_the_task_says_who_is_simulated(tmp_path: Path, dialogue: dict, role: str, description: str):
+    persona = load_logs(written(tmp_path, dialogue))[0].conversation("P2").persona
+    assert (persona.role, persona.description) == (role, description)
+
+
+def test_both_chat_partners_can_be_the_simulator(tmp_path: Path):
+    (dialogue,) = load_logs(written(tmp_path, CHATTING))
+    assert dialogue.conversation("P1").lines == ("Tea?", "Tea?")
+    assert dialogue.conversation("P2").lines == ("No.", "No, thanks.")
+    assert dialogue.conversation("P1").persona.description == 'You are Ann.\nYou "love" tea.'
+
+
+def test_a_lesson_is_the_scene_of_a_student(tmp_path: Path):
+    persona = load_logs(written(tmp_path, EDUCATION))[0].conversation().persona
+    assert persona.scene == "The lesson is about bread. The student is in college."
+
+
+def test_a_speaker_without_a_persona_cannot_be_the_simulator(tmp_path: Path):
+    with pytest.raises(LogError, match=r"Expected a persona of P1 in .*log.json, dialogue 0, got none"):
+        load_logs(written(tmp_path, THERAPY))[0].conversation("P1")
+
+
+def test_the_same_persona_text_has_the_same_id(tmp_path: Path):
+    one, two, other = load_logs(written(tmp_path, THERAPY, THERAPY, changed(THERAPY, P2="You are Cy.")))
+    ids = [dialogue.conversation().persona.id for dialogue in (one, two, other)]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_a_question_with_a_broken_gold_answer_is_left_out(tmp_path: Path):
+    items = load_logs(written(tmp_path, THERAPY))[0].conversation().persona.questions
+    assert [(item.gold, item.choices) for item in items] == [("Bake", ("Bake", "Teach"))]
+
+
+@pytest.mark.parametrize(
+    ("gold", "right"),
+    [
+        ("Answer: B) Dog", "Dog"),
+        ("Answer: B", None),
+        ("Answer: B)", "Dog"),
+        ("B. Dog\nBecause.", "Dog\nBecause."),
+        ("s", None),
+        ("", None),
+        ("...", None),
+    ],
+)
+def test_a_gold_answer_is_read_or_refused(gold: str, right: str | None):
+    item = qa_item("Query: Which?\n\nA) Cat\nB) Dog", gold)
+    assert (item.gold if item else None) == right
+
+
+def test_a_survey_of_a_line_said_twice_stands_after_both(tmp_path: Path):
+    lines = [[i, "Therapist: Hm?\n" if i % 2 == 0 else "Patient: Hm.\n"] for i in range(6)]
+    survey = [["Patient: Hm.\n", 0, ["a", "b"], ["NO", "NO"]]] * 3
+    (dialogue,) = load_logs(written(tmp_path, changed(THERAPY, conversation=lines, eval_survey_consistency=survey)))
+    assert [entry.line for entry in dialogue.survey] == [1, 3, 5]
+
+
+WRONG = {
+    "no task": ({"task_name": "Juggling"}, "dialogue 1, task_name, got 'Juggling'"),
+    "task is a number": ({"task_name": 3}, "Expected a text at .*dialogue 1, task_name, got 3"),
+    "P2 opens": ({"pturn": 2}, "dialogue 1, pturn, got 2"),
+    "a true number": ({"pturn": True}, "a whole number at .*pturn, got True"),
+    "conversation is a text": ({"conversation": "hello"}, "Expected a list at .*dialogue 1, conversation, got 'hello'"),
+    "line of three": ({"conversation": [[0, "A: b\n", 1]]}, r"conversation\[0\], got 3 items"),
+    "a line number is missing": ({"conversation": [[1, "A: b\n"]]}, r"line number 0 at .*conversation\[0\]\[0\]"),
+    "a null line": ({"conversation": [[0, None]]}, r"Expected a text at .*conversation\[0\]\[1\], got None"),
+    "an over-long line": ({"conversation": [[0, "x" * 100_001]]}, "at most 100000 characters .*got 100001"),
+    "half a character": ({"P2": "\ud83d"}, "UTF-8 can hold at .*dialogue 1, P2"),
+    "a reply about no line": ({"eval_prompt_consistency": [[6, "NO"]]}, r"eval_prompt_consistency\[0\]\[0\], got 6"),
+    "a reply before the start": ({"eval_index_consistency": [[-1, "[]"]]}, "0 to 5 .*got -1"),
+    "a line judged twice": ({"eval_prompt_consistency": [[1, "NO"], [1, "YES"]]}, "each line judged once"),
+    "a raw reply is a number": ({"eval_prompt_consistency": [[1, 1]]}, "Expected a text"),
+    "a score in words": ({"P2_prompt_consistency_score": "1.0"}, "Expected a number .*score, got '1.0'"),
+    "golds are missing": ({"P2_backstory_test": [["Query: a?"], []]}, "0 for 1"),
+    "a survey of an unsaid line": (
+        {"eval_survey_consistency": [["Patient: Hm.\n", 0, [], []]]},
+        "a line of the dialogue",
+    ),
+    "too few verdicts": (
+        {"eval_survey_consistency": [["Patient: Like a stone.\n", 0, ["a", "b"], ["NO"]]]},
+        "2 answers and verdicts .*got 2 and 1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named_with_its_dialogue_and_field(tmp_path: Path, name: str):
+    fields, message = WRONG[name]
+    path = written(tmp_path, THERAPY, changed(THERAPY, **fields))
+    with pytest.raises(LogError, match=message) as caught:
+        load_logs(path)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["task_name", "P1", "P2"])
+def test_a_missing_field_is_named(tmp_path: Path, missing: str):
+    dialogue = {key: value for key, value in THERAPY.items() if key != missing}
+    with pytest.raises(LogError, match=f"Expected the field '{missing}' at .*dialogue 0"):
+        load_logs(written(tmp_path, dialogue))
+
+
+@pytest.mark.parametrize("strange", [{"conversations": []}, {}, [1], "text", None, 7])
+def test_what_is_no_dialogue_is_refused(tmp_path: Path, strange: object):
+    with pytest.raises(LogError, match="a logged dialogue, an object with the field 'conversation'"):
+        load_logs(written(tmp_path, strange))
+
+
+def test_the_first_good_dialogues_come_before_the_error(tmp_path: Path):
+    found = iter_logs(written(tmp_path, THERAPY, {}))
+    assert next(found).role == "patient"
+    with pytest.raises(LogError, match="dialogue 1"):
+        next(found)
+
+
+@needs_data
+def test_the_real_logs_load_and_survive_our_own_format(tmp_path: Path):
+    counts = {}
+    for path in sorted(DATA.glob("[cet]*/*.json")):
+        dialogues = load_logs(path)
+        assert save_logs(tmp_path / "copy.jsonl", dialogues) == len(dialogues)
+        assert load_logs(tmp_path / "copy.jsonl") == dialogues
+        counts[path.stem] = len(dialogues)
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        for dialogue, fields in zip(dialogues, raw, strict=True):
+            names = {message.speaker: dialogue.speaker(message.speaker).name for message in dialogue.messages}
+            told = [f"{names[message.speaker]}: {message.text}\n" for message in dialogue.messages]
+            assert told == [line for _, line in fields["conversation"]]
+    assert sorted(counts.values()) == [10, 10, 10, 39, 43, 62, 100]

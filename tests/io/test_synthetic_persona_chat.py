@@ -1,0 +1,118 @@
+"""Synthetic-Persona-Chat: two people a row, and what they said."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+
+from persona_env.io import LogError, load_logs, load_personas, save_logs
+from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues, read_chats
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "synthetic_persona_chat" / "test.csv"
+needs_chats = pytest.mark.skipif(not REAL.is_file(), reason=f"the real set is not here: {REAL}")
+
+ANN, BO = "I bake.\nI love tea.", "I fish, mostly.\nI own a boat."
+TALK = 'User 1: Hi: I bake.\nUser 2: I said "fish".\nAnd eels.\n\nUser 1: Tea?'
+
+
+def filed(folder: Path, *rows: tuple[str, ...], header: tuple[str, ...] = COLUMNS, name: str = "few.csv") -> Path:
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *rows])
+    path = folder / name
+    path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    return path
+
+
+def test_each_row_has_two_people_with_ids_that_stay(tmp_path: Path):
+    people = load_personas(filed(tmp_path, (ANN, BO, TALK), (BO, ANN, TALK)))
+    assert [p.id for p in people] == ["few/0000/1", "few/0000/2", "few/0001/1", "few/0001/2"]
+    assert [p.description for p in people] == [ANN, BO, BO, ANN]
+    assert {(p.role, p.questions, p.facts) for p in people} == {("chat_partner", (), ())}
+
+
+def test_nobody_is_in_two_splits(tmp_path: Path):
+    path = filed(tmp_path, *((f"I am {i}.", f"I am {i + 1}.", TALK) for i in range(40)))
+    splits = {split: {p.description for p in load_personas(path, split)} for split in ("train", "dev", "heldout")}
+    assert [len(texts) for texts in splits.values()] == [33, 4, 4]
+    assert len(set.union(*splits.values())) == 41
+
+
+def test_a_conversation_keeps_its_colons_quotes_and_lines(tmp_path: Path):
+    (dialogue,) = load_dialogues(filed(tmp_path, (ANN, BO, TALK)))
+    assert [(m.speaker, m.text) for m in dialogue.messages] == [
+        ("P1", "Hi: I bake."),
+        ("P2", 'I said "fish".\nAnd eels.'),
+        ("P1", "Tea?"),
+    ]
+    assert dialogue.conversation("P2").persona.description == BO
+    assert dialogue.conversation("P1").lines == ("Hi: I bake.", "Tea?")
+    assert save_logs(tmp_path / "log.jsonl", [dialogue]) == 1
+    assert load_logs(tmp_path / "log.jsonl") == [dialogue]
+
+
+def test_stars_around_names_and_breaks_of_stars_are_no_words(tmp_path: Path):
+    (dialogue,) = load_dialogues(filed(tmp_path, (ANN, BO, "* * *\n* * User 2: * * Hello\n***\nUser 1: Hi")))
+    assert [(m.speaker, m.text) for m in dialogue.messages] == [("P2", "Hello"), ("P1", "Hi")]
+
+
+@pytest.mark.parametrize("talk", ["", "* * *", "Hello there.\nUser 1: Hi"])
+def test_a_conversation_that_cannot_be_read_is_raised_or_handed_over_and_never_lost(tmp_path: Path, talk: str):
+    path = filed(tmp_path, (ANN, BO, TALK), (ANN, BO, talk))
+    with pytest.raises(LogError, match=r"few\.csv row 1, got") as caught:
+        load_dialogues(path)
+    assert "\n" not in str(caught.value)
+    unread: list[LogError] = []
+    assert [dialogue.number for dialogue in load_dialogues(path, unread)] == [0]
+    assert len(unread) == 1
+    with pytest.raises(LogError, match="got none that can be read"):
+        load_dialogues(filed(tmp_path, (ANN, BO, talk)), unread)
+
+
+WRONG = {
+    "other columns": (lambda d: filed(d, header=("a", "b", "c")), r"Expected the columns user 1 personas, .* line 1"),
+    "no rows": (filed, "Expected conversations in .*few.csv, got none"),
+    "a field too few": (lambda d: filed(d, (ANN, BO)), "Expected 3 fields at .*few.csv row 0, got 2"),
+    "a persona without words": (lambda d: filed(d, (ANN, " ", TALK)), "words in it at .*row 0, user 2 personas"),
+    "a persona too long": (lambda d: filed(d, (ANN, "a" * 100_001, TALK)), "at most 100000 characters at .*row 0"),
+    "a field beyond all bounds": (lambda d: filed(d, (ANN, "a" * 200_000, TALK)), "Expected CSV at .*few.csv line"),
+    "an open quote": (lambda d: raw(d, b'user 1 personas,"user 2'), "Expected CSV at .*few.csv line 1, got"),
+    "a line without end": (lambda d: raw(d, b"user" * 200_000), "lines of at most 400000 bytes at .*few.csv line 1"),
+    "no file": (lambda d: d / "missing.csv", "Expected a file at .*missing.csv"),
+    "a byte order mark": (lambda d: raw(d, b"\xef\xbb\xbfuser 1"), "got a byte order mark"),
+    "other bytes": (lambda d: raw(d, b"user 1 \xff"), "Expected UTF-8 at .*few.csv line 1"),
+}
+
+
+def raw(folder: Path, content: bytes) -> Path:
+    path = folder / "few.csv"
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_named_with_its_file_and_row(tmp_path: Path, name: str):
+    make, message = WRONG[name]
+    path = make(tmp_path)
+    for read in (load_personas, load_dialogues, lambda path: list(read_chats(path))):
+        with pytest.raises(LogError, match=message) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_csv_under_another_name_is_no_persona_file(tmp_path: Path):
+    with pytest.raises(LogError, match="Expected JSON at"):
+        load_personas(filed(tmp_path, (ANN, BO, TALK), name="few.txt"))
+
+
+@needs_chats
+def test_the_real_set_loads():
+    people = load_personas(REAL)
+    assert (len(people), len({p.id for p in people})) == (1936, 1936)
+    unread: list[LogError] = []
+    dialogues = load_dialogues(REAL, unread)
+    assert (len(dialogues), len(unread)) == (966, 2)
+    assert min(len(dialogue.messages) for dialogue in dialogues) >= 2
+    assert not [
+        m for dialogue in dialogues for m in dialogue.messages if m.text.startswith(("User 1", "User 2", "* *"))
+    ]

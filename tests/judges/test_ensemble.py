@@ -1,0 +1,137 @@
+import json
+import math
+
+import pytest
+
+from persona_env.judges import LineVsHistory, LineVsPersona, Verdict, load_judge
+from persona_env.judges.ensemble import Agreement, Ensemble
+from persona_env.judges.llm import LLMJudge
+from persona_env.persona import Persona
+from persona_env.testing import check_judge
+from persona_env.world.oracle import OracleJudge
+from tests.judges.backends import TextAsker
+
+ANN = Persona("a", "patient", "Ann", "You are Ann.")
+LINE = LineVsPersona(ANN, "I am tired.")
+HISTORY = LineVsHistory("patient", "I am tired.", ("Sad.", "Fine.", "Ill."))
+YES, NO, WHAT = Verdict("consistent"), Verdict("inconsistent"), Verdict("invalid")
+
+
+class Says:
+    def __init__(self, *verdicts):
+        self.verdicts = verdicts
+
+    def judge(self, questions):
+        return [self.verdicts[i % len(self.verdicts)] for i in range(len(questions))]
+
+
+def of(*verdicts):
+    return Ensemble([Says(verdict) for verdict in verdicts])
+
+
+def bad(*conflicts):
+    return Verdict("inconsistent", conflicts)
+
+
+def test_it_passes_the_kit():
+    check_judge(Ensemble([OracleJudge(), OracleJudge(), LLMJudge(TextAsker())]))
+
+
+@pytest.mark.parametrize(("votes", "label"), [
+    ((YES, YES, NO), "consistent"), ((YES, NO, NO), "inconsistent"), ((YES, NO, WHAT), "invalid"),
+    ((YES, YES, WHAT), "consistent"), ((YES, WHAT, WHAT), "invalid"), ((NO, WHAT, WHAT), "invalid"),
+    ((YES, NO), "invalid"), ((YES, YES), "consistent"), ((YES, WHAT), "invalid"),
+    ((YES, YES, NO, NO), "invalid"), ((YES, YES, WHAT, WHAT), "invalid"),
+])  # fmt: skip
+def test_only_more_than_half_of_all_members_is_a_verdict(votes, label):
+    assert of(*votes).judge([LINE])[0].label == label
+
+
+@pytest.mark.parametrize(("votes", "expected"), [
+    ((bad(0), bad(0, 1), YES), ("inconsistent", (0,))),
+    ((bad(0, 2), bad(0, 1, 2), bad(1)), ("inconsistent", (0, 1, 2))),
+    ((bad(0), bad(1), bad(2)), ("invalid", ())),
+    ((bad(0), bad(1), YES), ("invalid", ())),
+    ((NO, NO, bad(1)), ("inconsistent", ())),
+    ((YES, YES, bad(1)), ("consistent", ())),
+])  # fmt: skip
+def test_a_line_is_in_conflict_where_most_that_find_any_name_it(votes, expected):
+    verdict = of(*votes).judge([HISTORY])[0]
+    assert (verdict.label, verdict.conflicts) == expected
+
+
+def test_the_agreement_counts_pairs_of_each_kind_and_never_two_invalid_ones():
+    ensemble = Ensemble([Says(YES, bad(0)), Says(YES, bad(0)), Says(WHAT, bad(1))])
+    ensemble.judge([LINE, HISTORY])
+    ensemble.judge([LINE])
+    assert ensemble.agreement["LineVsPersona"].pairs == 6
+    assert ensemble.agreement["LineVsPersona"].share == pytest.approx(1 / 3)
+    assert ensemble.agreement["LineVsHistory"].share == pytest.approx(1 / 3)
+    silent = of(WHAT, WHAT, WHAT)
+    silent.judge([LINE])
+    assert silent.agreement["LineVsPersona"].share == 0.0
+
+
+def test_nothing_asked_is_no_agreement():
+    ensemble = of(YES, NO, NO)
+    assert ensemble.judge([]) == []
+    assert ensemble.agreement == {}
+    assert math.isnan(Agreement().share)
+
+
+def test_the_probability_is_the_mean_where_all_give_one():
+    votes = [Verdict("consistent", probability=p) for p in (0.9, 0.8, 0.7)]
+    assert of(*votes).judge([LINE])[0].probability == pytest.approx(0.8)
+    assert of(*votes[:2], YES).judge([LINE])[0].probability is None
+
+
+def test_what_a_member_lost_is_lost_where_it_might_have_made_the_majority():
+    lost = Verdict("invalid", lost=True)
+    assert of(YES, NO, lost).judge([LINE])[0].lost
+    assert of(bad(0), bad(1), lost).judge([HISTORY])[0].lost
+    assert not of(YES, NO, WHAT).judge([LINE])[0].lost
+    decided = of(YES, YES, lost).judge([LINE])[0]
+    assert (decided.label, decided.lost) == ("consistent", False)
+
+
+def test_a_spec_names_the_members_and_the_identity_all_of_theirs():
+    ensemble = load_judge("ensemble:oracle, oracle,oracle")
+    assert isinstance(ensemble, Ensemble)
+    assert len(ensemble.members) == 3
+    assert json.loads(json.dumps(ensemble.identity))["members"] == [OracleJudge().identity] * 3
+
+
+@pytest.mark.parametrize(("spec", "what"), [
+    ("ensemble:oracle", "two or more"), ("ensemble:oracle,", "Expected a judge oracle"),
+    ("ensemble:oracle,ensemble:oracle,oracle", "single judges"),
+])  # fmt: skip
+def test_a_spec_that_is_no_committee_is_refused(spec, what):
+    with pytest.raises(ValueError, match=what):
+        load_judge(spec)
+
+
+def test_the_usage_is_that_of_all_members():
+    ensemble = Ensemble([LLMJudge(TextAsker()), LLMJudge(TextAsker()), OracleJudge()])
+    ensemble.judge([LINE])
+    assert ensemble.usage.calls == 4
+
+
+def test_a_member_that_miscounts_or_fails_is_not_passed_over():
+    class Failing(Says):
+        def judge(self, questions):
+            raise RuntimeError("down")
+
+    with pytest.raises(RuntimeError, match="down"):
+        Ensemble([Says(YES), Says(YES), Failing()]).judge([LINE])
+
+    class Short(Says):
+        def judge(self, questions):
+            return super().judge(questions)[1:]
+
+    with pytest.raises(ValueError, match="Expected 1 verdicts"):
+        Ensemble([Says(YES), Short(YES)]).judge([LINE])
+
+
+def test_a_member_without_an_identity_is_named():
+    with pytest.raises(ValueError, match="identity"):
+        _ = of(YES, NO).identity

@@ -1,0 +1,164 @@
+"""The people in natural English that come with the package are held to the rules they were written by."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from importlib import resources
+
+import gymnasium as gym
+import pytest
+
+from persona_env.envs.persona_source import resolve_personas
+from persona_env.io import load_personas, save_personas
+from persona_env.metrics.words import STOPWORDS, content_words, words
+from persona_env.persona import Persona
+from persona_env.roles import ROLES
+
+SPLITS = {"train": 20, "dev": 4, "heldout": 10}
+EVERYBODY = {role: [p for split in SPLITS for p in resolve_personas(role, "natural", split)] for role in ROLES}
+ALL = [pytest.param(person, id=person.id) for people in EVERYBODY.values() for person in people]
+ROLE = pytest.mark.parametrize("role", ROLES)
+PERSON = pytest.mark.parametrize("person", ALL)
+
+
+def long_words(text: str) -> set[str]:
+    return {word for word in re.findall(r"[^\W\d_]{3,}", text.lower()) if word not in STOPWORDS}
+
+
+def plain(wordings: Sequence[str]) -> set[tuple[str, ...]]:
+    """Wordings without capitals and punctuation."""
+    return {words(text) for text in wordings}
+
+
+def shared(one: Persona, other: Persona) -> float:
+    """Of the content words of the shorter description, the share that the other has too."""
+    mine, theirs = content_words(one.description), content_words(other.description)
+    return len(mine & theirs) / min(len(mine), len(theirs))
+
+
+def runs(person: Persona, length: int) -> set[tuple[str, ...]]:
+    """The runs of so many words in a description."""
+    text = words(person.description)
+    return {text[i : i + length] for i in range(len(text) - length + 1)}
+
+
+@ROLE
+def test_there_are_34_a_role_split_by_person(role: str):
+    assert {split: len(resolve_personas(role, "natural", split)) for split in SPLITS} == SPLITS
+    assert {person.role for person in EVERYBODY[role]} == {role}
+
+
+@ROLE
+def test_no_two_share_an_id_a_name_or_a_description(role: str):
+    people = EVERYBODY[role]
+    for part in ("id", "name", "description"):
+        assert len({getattr(person, part) for person in people}) == len(people) == 34
+    assert all(person.name.strip() and person.id.startswith(f"{role}/") for person in people)
+
+
+def test_no_two_people_of_any_roles_share_an_id_or_a_description():
+    people = list(itertools.chain.from_iterable(EVERYBODY.values()))
+    assert len({p.id for p in people}) == len({p.description for p in people}) == 102
+
+
+@ROLE
+def test_nobody_is_nearly_somebody_else(role: str):
+    for one, other in itertools.combinations(EVERYBODY[role], 2):
+        assert shared(one, other) < 0.35, (one.id, other.id)
+        assert not runs(one, 9) & runs(other, 9), (one.id, other.id)
+
+
+def test_the_check_for_near_doubles_finds_one():
+    one, other = EVERYBODY["patient"][:2]
+    renamed = Persona("x", "patient", "X", one.description.replace(one.name, "Someone Else"))
+    assert shared(one, renamed) > 0.9
+    assert runs(one, 9) & runs(renamed, 9)
+    assert not runs(one, 9) & runs(other, 9)
+
+
+@PERSON
+def test_a_description_is_80_to_220_words_and_names_the_person(person: Persona):
+    assert 80 <= len(person.description.split()) <= 220
+    assert person.name.split()[0] in person.description
+
+
+@PERSON
+def test_facts_stand_word_for_word_in_the_description(person: Persona):
+    assert person.facts
+    for fact in person.facts:
+        assert fact.text
+        assert fact.text in person.description, fact.key
+        assert fact.value.strip()
+    keys = [fact.key for fact in person.facts]
+    assert len(set(keys)) == len(keys)
+    assert not set(keys) & set(person.hidden)
+    assert len(set(person.hidden)) == len(person.hidden) >= 1
+
+
+@PERSON
+def test_there_are_eight_questions_or_more_about_different_facts(person: Persona):
+    assert len(person.questions) >= 8
+    keys = [item.key for item in person.questions]
+    assert set(keys) <= {fact.key for fact in person.facts}
+    assert len(set(keys)) == len(keys)
+
+
+@PERSON
+def test_every_gold_answer_stands_in_the_description(person: Persona):
+    text = person.description.lower()
+    for item in person.questions:
+        assert [word for word in long_words(item.gold) if word not in text] == [], item.key
+        for choice in item.choices:
+            assert choice.strip(), item.key
+
+
+@PERSON
+def test_a_question_has_wordings_for_training_and_others_for_evaluation(person: Persona):
+    for item in person.questions:
+        training, evaluation = plain(item.wordings), plain(item.held_out_wordings)
+        assert len(training) == len(item.wordings) >= 2, item.key
+        assert len(evaluation) == len(item.held_out_wordings) >= 1, item.key
+        assert not training & evaluation, item.key
+        assert all(len(text) > 1 for text in training | evaluation), item.key
+
+
+@PERSON
+def test_choices_hold_the_gold_answer_once_and_other_answers(person: Persona):
+    for item in filter(lambda item: item.choices, person.questions):
+        lowered = [choice.lower() for choice in item.choices]
+        assert lowered.count(item.gold.lower()) == 1, item.key
+        assert len(set(lowered)) == len(lowered) >= 3, item.key
+        assert item.gold in item.choices, item.key
+
+
+def test_the_people_are_read_once_and_survive_a_file(tmp_path):
+    assert resolve_personas("patient", "natural", "dev") is resolve_personas("patient", "natural", "dev")
+    save_personas(tmp_path / "people.jsonl", EVERYBODY["student"])
+    assert load_personas(tmp_path / "people.jsonl") == EVERYBODY["student"]
+
+
+def test_the_files_belong_to_the_package_and_hold_nobody_else():
+    folder = resources.files("persona_env").joinpath("roles")
+    assert sorted(f.name for f in folder.iterdir() if f.joinpath("personas.json").is_file()) == sorted(ROLES)
+
+
+@pytest.mark.parametrize("role", ROLES.values(), ids=ROLES)
+def test_an_environment_simulates_them(role):
+    env = gym.make(f"persona_env/{role.env_name}-v0", personas="natural", split="heldout", max_lines=2)
+    observation, info = env.reset(seed=3)
+    assert info["persona"] in resolve_personas(role.key, "natural", "heldout")
+    assert observation["prompt"] == info["persona"].prompt
+    env.step("I would rather not say.")
+    _, _, terminated, truncated, after = env.step("Well, perhaps.")
+    assert (terminated, truncated) == (True, False)
+    assert after["conversation"].lines == ("I would rather not say.", "Well, perhaps.")
+    assert env.spec is not None
+    assert gym.make(env.spec).reset(seed=3)[1]["persona"] == info["persona"]
+
+
+def test_all_of_them_are_simulated_at_once_in_a_vector_environment():
+    envs = gym.make_vec("persona_env/ChatPartner-v0", num_envs=3, personas="natural", max_lines=1)
+    _, infos = envs.reset(seed=0)
+    assert {person.id for person in infos["persona"]} <= {
+        p.id for p in resolve_personas("chat_partner", "natural", "train")
+    }

@@ -1,0 +1,208 @@
+"""A run that is killed and resumed ends, to the last bit, as the one that was never broken."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.runs.result import TrainResult
+from persona_env.runs.config import RunConfig
+from persona_env.runs.invalid_rate import InvalidRate, TooManyInvalid
+from persona_env.io.persona_file import save_personas
+from persona_env.persona import Persona, QAItem
+from persona_env.report.benchmark import run_benchmark
+from persona_env.report.training import resume_training
+from tests.runs.runs import SMALL, contents, ended, fork, go
+
+ROLLOUT = 8 * 32
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing has disturbed."""
+    path = tmp_path_factory.mktemp("runs") / "unbroken"
+    assert ended(fork(lambda: go(path).exit_code)) == 0
+    return path
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def when(stage: str, done: int, act: Callable[[], None]) -> Callable[[str, int, int], None]:
+    """Acts as soon as so much of a stage is done."""
+
+    def progress(name: str, far: int, total: int) -> None:
+        if name == stage and far >= done:
+            act()
+
+    return progress
+
+
+KILLS = {
+    "in the first measurement": ("before", 3, kill),
+    "in the second": ("before_extended", 2, kill),
+    "before training": ("training", 0, kill),
+    "between a rollout and its update": ("training", ROLLOUT, kill),
+    "somewhere in a rollout": ("training", ROLLOUT, lambda: threading.Timer(0.15, kill).start()),
+    "after the last rollout": ("training", 3 * ROLLOUT, kill),
+    "in the measurement after it": ("after", 3, kill),
+    "at the very end": ("drift_free", 1, kill),
+}
+TWO = ("somewhere in a rollout", "in the measurement after it")
+
+
+def test_a_run_killed_twice_ends_as_the_unbroken_one(unbroken: Path, tmp_path: Path):
+    check_kills(unbroken, tmp_path / "run", {place: KILLS[place] for place in TWO})
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(unbroken: Path, tmp_path: Path):
+    check_kills(unbroken, tmp_path / "run", KILLS)
+
+
+def check_kills(unbroken: Path, run: Path, kills: Mapping[str, tuple[str, int, Callable[[], None]]]) -> None:
+    for place, (stage, done, act) in kills.items():
+        child = fork(lambda stage=stage, done=done, act=act: go(run, when(stage, done, act)).exit_code)
+        assert ended(child) == -signal.SIGKILL, place
+    assert ended(fork(lambda: go(run).exit_code)) == 0
+    assert contents(run) == contents(unbroken)
+
+
+@pytest.mark.slow
+def test_a_run_with_a_model_as_task_agent_is_resumed_too(tmp_path: Path):
+    for name, progress in (("one", None), ("two", when("training", 2 * ROLLOUT, kill))):
+        for attempt in (progress, None) if progress else (None,):
+            child = fork(
+                lambda name=name, attempt=attempt: (
+                    go(tmp_path / name, *filter(None, [attempt]), task_agent="tiny", extended_dialogues=0).exit_code
+                )
+            )
+            assert ended(child) == (-signal.SIGKILL if attempt else 0)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def stop() -> None:
+    raise KeyboardInterrupt
+
+
+def interrupted(path: Path, tokens: int) -> int:
+    result = go(path, when("training", tokens, stop), checkpoint_every=100)
+    return 0 if (result.exit_code, result.status) == (130, "interrupted") else 1
+
+
+def test_ctrl_c_in_a_rollout_leaves_its_beginning_on_disk(unbroken: Path, tmp_path: Path):
+    assert ended(fork(lambda: interrupted(tmp_path, 2 * ROLLOUT))) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["status"], summary["tokens"], summary["after"]) == ("interrupted", 2 * ROLLOUT, None)
+    kept = [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.startswith("rollout")]
+    assert kept == [f"rollout-{ROLLOUT:012d}"]
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+    assert ended(fork(lambda: go(tmp_path).exit_code)) == 0
+    assert contents(tmp_path) == contents(unbroken)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(unbroken: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    assert ended(fork(lambda: go(run, when("training", 3 * ROLLOUT, kill)).exit_code)) == -signal.SIGKILL
+    kept = sorted(path for path in (run / "checkpoints").iterdir() if path.name.startswith("rollout"))
+    assert [int(path.name.removeprefix("rollout-")) for path in kept] == [ROLLOUT, 2 * ROLLOUT]
+    with open(kept[-1] / "tensors.safetensors", "r+b") as file:
+        file.seek(100_000)
+        file.write(b"oops")
+    shutil.copytree(run, tmp_path / "all damaged")
+    assert ended(fork(lambda: go(run).exit_code)) == 0
+    assert contents(run) == contents(unbroken)
+    for path in (tmp_path / "all damaged" / "checkpoints").glob("*/checksums.json"):
+        path.write_text("{}")
+    assert ended(fork(lambda: go(tmp_path / "all damaged").exit_code)) == 0
+    assert contents(tmp_path / "all damaged") == contents(unbroken)
+
+
+def test_a_finished_run_is_shown_again_and_not_run_again(unbroken: Path, capsys: pytest.CaptureFixture[str]):
+    before = contents(unbroken)
+    assert resume_training(unbroken, {}) == 0
+    shown = capsys.readouterr().out
+    assert "against its persona" in shown
+    assert f"{3 * ROLLOUT:,} tokens" in shown
+    after = contents(unbroken)
+    assert after.pop("sample.txt")
+    (unbroken / "sample.txt").unlink()
+    assert before == after
+
+
+def test_other_settings_are_refused_and_the_difference_is_shown(unbroken: Path):
+    with pytest.raises(ValueError, match=r"got seed: was 0, is 7, lines: was 3, is 4: leave") as caught:
+        resume_training(unbroken, {"seed": 7, "lines": 4, "role": "patient"})
+    assert "\n" not in str(caught.value)
+    conduct = {"checkpoint_every": 9, "max_invalid": 0.5, "judge_budget": "100", "judge_cache": "shared.sqlite"}
+    assert RunConfig().resumed(conduct) == RunConfig(**conduct)
+
+
+def test_settings_of_another_version_or_broken_ones_are_refused(tmp_path: Path):
+    for config, says in (("{}", "settings of this version"), ("{", "Expected JSON")):
+        (tmp_path / "config.json").write_text(config)
+        with pytest.raises(ValueError, match=says):
+            resume_training(tmp_path, {})
+
+
+def strangers(path: Path) -> Path:
+    """People whom the oracle does not know: it can say nothing of them."""
+    item = QAItem("She keeps bees", ("What do you keep?",))
+    text = "You are Ann number {}. You keep bees."
+    people = [Persona(f"p{i}", "patient", "Ann", text.format(i), questions=(item,)) for i in range(4)]
+    save_personas(path, people, ["dev", "dev", "train", "train"])
+    return path
+
+
+def test_a_run_with_too_many_unreadable_verdicts_fails_unless_it_is_allowed(tmp_path: Path):
+    people = str(strangers(tmp_path / "people.jsonl"))
+    run = tmp_path / "run"
+
+    def check(most: float, code: int, status: str, stages: int) -> int:
+        found: TrainResult = go(run, personas=people, extended_dialogues=0, max_invalid=most)
+        assert (found.exit_code, found.status, len(found.measured)) == (code, status, stages)
+        summary = json.loads((run / "summary.json").read_text())
+        assert summary["judge_usage"]["invalid"] > 0
+        assert most == 1 or "that cannot be read in the stage 'before', got" in summary["reason"]
+        return 0
+
+    assert ended(fork(lambda: check(0.01, 78, "stopped", 1))) == 0
+    assert (run / "dialogues.jsonl").is_file()
+    assert ended(fork(lambda: check(1.0, 0, "complete", 3))) == 0
+
+
+def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: Path, capsys):
+    suite = EvalSuite(role="patient", split="dev", dialogues=4, lines=2)
+    run_benchmark(["scripted"], suite, "oracle", tmp_path / "whole")
+    run_benchmark(["scripted"], suite, "oracle", tmp_path / "part")
+    for name in ("dialogues.jsonl", "summary.json"):
+        (tmp_path / "part" / name).unlink()  # as a kill before the table leaves it
+    begun = (tmp_path / "part" / "checkpoints" / "stage-000").stat().st_mtime_ns
+    run_benchmark(["scripted"], suite, "oracle", tmp_path / "part", resume=True)
+    assert contents(tmp_path / "part") == contents(tmp_path / "whole")
+    assert (tmp_path / "part" / "checkpoints" / "stage-000").stat().st_mtime_ns == begun
+    with pytest.raises(ValueError, match=r"got simulators: was \['scripted'\], is \['tiny'\]: give the same"):
+        run_benchmark(["tiny"], suite, "oracle", tmp_path / "part", resume=True)
+
+
+def test_a_few_unreadable_verdicts_among_the_first_do_not_end_a_training_yet():
+    invalid_rate = InvalidRate("training", most=0.01)
+    invalid_rate.add(judged=10, invalid=2)
+    with pytest.raises(TooManyInvalid, match="at most 1 % of verdicts that cannot be read in training, got 2 of 10"):
+        invalid_rate.close()
+    with pytest.raises(TooManyInvalid, match="got 3 of 200"):
+        invalid_rate.add(judged=190, invalid=1)
+    assert TooManyInvalid("x").exit_code == 78
+    InvalidRate("training", most=0.01).close()
+
+
+def test_small_settings_stay_small():
+    assert RunConfig(**SMALL).rollouts == 3

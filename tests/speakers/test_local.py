@@ -1,0 +1,293 @@
+"""A language model speaks: deterministic by seed, cached between turns, loaded and saved safely."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import constants
+
+from persona_env.conversation import ChatMessage, Conversation, View
+from persona_env.persona import Persona
+from persona_env.speakers import Speaker, load_speaker
+from persona_env.speakers.local import LanguageModel, load_model, load_tokenizer
+from tests.speakers import small
+
+torch.set_num_threads(1)
+HEARD = ("How do you feel?", "Since when?", "Tell me more about it, please.", "Oh.")
+
+
+def speaker(**options: Any) -> LanguageModel:
+    return LanguageModel(small.model(), small.tokenizer(), **{"max_tokens": 10, **options})
+
+
+def embeddings(lm: LanguageModel) -> Any:
+    return lm.model.get_input_embeddings()
+
+
+def opened(count: int) -> list[Conversation]:
+    people = [Persona(f"p{i}", "patient", "Ann", f"You are Ann, number {i}.") for i in range(count)]
+    return [Conversation(p).heard(HEARD[i % 4]) for i, p in enumerate(people)]
+
+
+def play(lm: LanguageModel, talks: list[Conversation], turns: int = 3) -> list[Conversation]:
+    for turn in range(turns):
+        views = [talk.view("simulator", seed=100 * turn + i) for i, talk in enumerate(talks)]
+        said = zip(talks, lm.reply(views), strict=True)
+        talks = [talk.said(x).heard(HEARD[(turn + len(x)) % 4]) for talk, x in said]
+    return talks
+
+
+def test_it_is_a_speaker_and_answers_each_view() -> None:
+    lm = speaker()
+    assert isinstance(lm, Speaker)
+    assert lm.reply([]) == []
+    assert len(lm.reply([talk.view("simulator") for talk in opened(3)])) == 3
+
+
+def test_the_same_seeds_say_the_same_and_others_something_else() -> None:
+    view = opened(1)[0].view
+    lines = [speaker().reply([view("simulator", seed=s)])[0] for s in (1, 1, 2)]
+    assert lines[0] == lines[1] != lines[2]
+
+
+def test_dialogues_do_not_hang_on_batching_or_on_what_was_cached() -> None:
+    together = play(speaker(), opened(5))
+    lm = speaker()
+    for i, talk in enumerate(opened(5)):
+        for turn in range(3):
+            line = lm.reply([talk.view("simulator", seed=100 * turn + i)])[0]
+            talk = talk.said(line).heard(HEARD[(turn + len(line)) % 4])
+        assert talk.messages == together[i].messages
+
+
+def test_order_and_probes_leave_no_trace() -> None:
+    plain = play(speaker(), opened(4))
+    lm, talks = speaker(), opened(4)
+    for turn in range(3):
+        views = [talk.view("simulator", seed=100 * turn + i) for i, talk in enumerate(talks)]
+        lines = lm.reply(views[::-1])[::-1]
+        asked = [t.said(x).heard("Who are you?") for t, x in zip(talks, lines, strict=True)]
+        lm.reply([talk.view("simulator", seed=9) for talk in asked[:2]])
+        talks = [t.said(x).heard(HEARD[(turn + len(x)) % 4]) for t, x in zip(talks, lines, strict=True)]
+    assert [t.messages for t in talks] == [t.messages for t in plain]
+
+
+def test_a_second_turn_runs_only_what_is_new() -> None:
+    lm, run = speaker(), []
+    talk = opened(1)[0]
+    line = lm.reply([talk.view("simulator", seed=1)])[0]
+    embeddings(lm).register_forward_hook(lambda m, a, out: run.append(out.shape[1]))
+    lm.reply([talk.said(line).heard("Oh.").view("simulator", seed=2)])
+    # the last token of the line, perhaps its end, and the heard line
+    assert run[0] <= 2 + len(lm.chat.heard("Oh."))
+    assert set(run[1:]) <= {1}
+
+
+def test_sampled_ids_stay_the_context_though_their_text_would_be_encoded_otherwise() -> None:
+    lm, talk = speaker(), opened(1)[0]
+    tail, differ = lm.chat.heard("Oh."), 0
+    for seed in range(40):
+        line = lm.reply([talk.view("simulator", seed=seed)])[0]
+        view = talk.said(line).heard("Oh.").view("simulator")
+        kept, start = lm._context(view), len(lm.chat.opening(view.system, HEARD[0]))
+        differ += kept != lm.chat.context(view)
+        assert lm.chat.decode(kept[start : -len(tail)]) == line
+        assert kept[-len(tail) :] == tail
+        assert kept[-len(tail) - 1] in lm.chat.end_ids
+    assert differ, "some sampled line is not what its text encodes to"
+
+
+def test_sampling_inverts_the_distribution_function() -> None:
+    lm = speaker()
+    logits = torch.full((5, 400), -1e9)
+    logits[:, [40, 50, 60]] = torch.log(torch.tensor([0.5, 0.25, 0.25]))
+    draws = np.array([0.0, 0.49, 0.51, 0.76, 1 - 2**-53])
+    assert lm._sample(logits, draws).tolist() == [40, 40, 50, 60, 60]
+
+
+def test_control_tokens_are_never_sampled() -> None:
+    lm = speaker()
+    logits = torch.zeros(200, 400)
+    logits[:, list(lm.chat.forbidden_ids)] = 50.0
+    sampled = set(lm._sample(logits, np.random.default_rng(0).random(200)).tolist())
+    assert not sampled & set(lm.chat.forbidden_ids)
+    assert max(sampled) < lm.chat.vocabulary
+
+
+def test_temperature_zero_is_greedy_and_hears_no_seed() -> None:
+    lm, talk = speaker(temperature=0), opened(1)[0]
+    assert lm.reply([talk.view("simulator", 1)]) == lm.reply([talk.view("simulator", 2)])
+
+
+def test_changed_weights_are_noticed() -> None:
+    lm, talk = speaker(temperature=0), opened(1)[0]
+    lm.reply([talk.view("simulator")])
+    with torch.no_grad():
+        embeddings(lm).weight.mul_(-1)
+    kept = lm.reply([talk.view("simulator")])
+    lm.forget()
+    assert kept == lm.reply([talk.view("simulator")])
+
+
+def test_a_view_without_messages_is_opened_and_one_that_ends_with_an_own_line_refused() -> None:
+    lm = speaker()
+    assert lm.reply([View("patient", "simulator", "You are Ann.", (), 0)])[0]
+    own = View("patient", "simulator", "You are Ann.", (ChatMessage(True, "I am"),), 0)
+    with pytest.raises(ValueError, match="heard line last"):
+        lm.reply([own])
+
+
+def test_a_context_that_is_too_long_is_refused_in_one_line() -> None:
+    lm = LanguageModel(small.model(length=40), small.tokenizer(), max_tokens=10)
+    with pytest.raises(ValueError, match="Expected a context of at most 30 tokens, got") as caught:
+        lm.reply([Conversation(opened(1)[0].persona).heard("a " * 40).view("simulator")])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"max_tokens": 0}, {"temperature": -1.0}])
+def test_impossible_options_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        speaker(**options)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="load the tokenizer that belongs to it"):
+        LanguageModel(small.model(50), small.tokenizer())
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    speaker().save_pretrained(folder)
+    return folder
+
+
+def test_what_is_saved_speaks_the_same_when_loaded(saved: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    views = [talk.view("simulator", seed=5) for talk in opened(2)]
+    assert LanguageModel.load(f"hf:{saved}", max_tokens=10).reply(views) == speaker().reply(views)
+    assert list(saved.glob("*.safetensors"))
+    assert not list(saved.glob("*.bin"))
+    assert capfd.readouterr() == ("", ""), "loading and saving are silent"
+
+
+def test_a_given_template_is_saved_with_the_model(tmp_path: Path) -> None:
+    bare = LanguageModel(small.model(), small.tokenizer())
+    bare.tokenizer.chat_template = None
+    bare.save_pretrained(tmp_path / "bare")
+    with pytest.raises(ValueError, match="chat_template="):
+        LanguageModel.load(f"hf:{tmp_path / 'bare'}")
+    LanguageModel.load(f"hf:{tmp_path / 'bare'}", chat_template=small.CHATML).save_pretrained(tmp_path / "own")
+    assert LanguageModel.load(f"hf:{tmp_path / 'own'}").chat.template == small.CHATML
+
+
+def test_the_tiny_model_speaks() -> None:
+    lines = load_speaker("tiny").reply([talk.view("simulator", seed=3) for talk in opened(2)])
+    assert all(lines)
+    assert load_model("tiny").dtype == torch.float32
+
+
+@pytest.mark.parametrize("spec", ["tinny", "hf:", "hf:/no/such/folder", "hf:../no", "hf:runs/a/model"])
+def test_a_spec_that_names_nothing_is_refused_in_one_line(spec: str) -> None:
+    for load in (load_tokenizer, load_model):
+        with pytest.raises(ValueError, match="Expected a model") as caught:
+            load(spec)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["opnai", "tiny", "hf", "hf:."])
+def test_a_password_in_a_spec_is_not_told(kind: str) -> None:
+    with pytest.raises(ValueError, match=r"^Expected ") as refused:
+        load_speaker(f"{kind}:m@http://ann:a/GEHEIM@127.0.0.1:9/v1")
+    assert "GEHEIM" not in repr(refused.value)
+
+
+@pytest.mark.parametrize("spec", ["x" * 9000, "hf:" + "x" * 9000, "hf:" + "/x" * 2000])
+def test_a_long_spec_is_not_repeated_whole(spec: str) -> None:
+    with pytest.raises(ValueError, match=r"^Expected .*\.\.\.") as refused:
+        load_speaker(spec)
+    assert len(str(refused.value)) < 500
+
+
+def test_a_hub_id_out_of_reach_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    for load in (load_tokenizer, load_model):
+        with pytest.raises(ValueError, match="the hub cannot be reached") as caught:
+            load("hf:nobody-at-all/has-this")
+        assert "\n" not in str(caught.value)
+
+
+def test_pickled_weights_are_refused(saved: Path) -> None:
+    (saved / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match="got no ones"):
+        load_model(f"hf:{saved}")
+    torch.save({}, saved / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="got pickled ones"):
+        load_model(f"hf:{saved}")
+
+
+def test_nan_weights_are_refused(tmp_path: Path) -> None:
+    lm = speaker()
+    with torch.no_grad():
+        embeddings(lm).weight[3, 3] = float("nan")
+    lm.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"Expected finite weights .*embed_tokens"):
+        load_model(f"hf:{tmp_path}")
+
+
+def test_missing_and_broken_weights_are_refused(saved: Path) -> None:
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    with pytest.raises(ValueError, match="Expected all weights"):
+        load_model(f"hf:{saved}")
+    (saved / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="Expected a whole model"):
+        load_model(f"hf:{saved}")
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"without a config\.json"):
+        load_model(f"hf:{tmp_path}")
+
+
+def test_weights_are_float32_on_the_cpu_unless_asked_otherwise(tmp_path: Path) -> None:
+    LanguageModel(small.model().bfloat16(), small.tokenizer()).save_pretrained(tmp_path)
+    spec = f"hf:{tmp_path}"
+    assert load_model(spec, device="cpu").dtype == torch.float32
+    assert load_model(spec, device="cpu", dtype="bfloat16").dtype == torch.bfloat16
+    assert LanguageModel.load(spec, device="cpu", dtype="bfloat16").reply([opened(1)[0].view("simulator")])[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(dtype="float16"), "Expected dtype among auto, float32, bfloat16"),
+        (dict(device="abacus"), "Expected a device of torch"),
+        (dict(device="cpu", load_in_4bit=True), "Expected a CUDA GPU for 4-bit loading"),
+    ],
+)
+def test_a_form_that_cannot_be_loaded_is_refused_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        load_model("tiny", **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused_in_one_line() -> None:
+    with pytest.raises(ValueError, match="without a GPU"):
+        load_model("tiny", device="cuda")
+
+
+def test_code_in_a_models_folder_is_never_run(saved: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "ran"
+    (saved / "evil.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass C: pass\nclass M: pass\n")
+    config = json.loads((saved / "config.json").read_text())
+    named = {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"}
+    (saved / "config.json").write_text(json.dumps({**config, "model_type": "evil", "auto_map": named}))
+    with pytest.raises(ValueError, match="Expected a whole model"):
+        load_model(f"hf:{saved}")
+    assert not trace.exists()

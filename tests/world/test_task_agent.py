@@ -1,0 +1,55 @@
+import random
+from collections import Counter
+
+import pytest
+
+from persona_env.world.lexicon import ATTRIBUTES
+from persona_env.world.reading import is_warm, read_asked
+from persona_env.world.task_agent import AskingSettings, ask
+
+
+def asked_lines(heard: list[str], own: list[str], count: int = 1000, **settings: float) -> list[str]:
+    rng = random.Random(0)
+    return [ask("chat_partner", heard, own, rng, AskingSettings(**settings)) for _ in range(count)]
+
+
+def test_the_first_line_greets_and_asks_anything() -> None:
+    lines = asked_lines([], [])
+    assert {read_asked(line).key for line in lines} == set(ATTRIBUTES["chat_partner"])  # type: ignore[union-attr]
+    assert not any(is_warm(line) for line in lines)
+
+
+def test_a_quarter_of_the_reactions_to_an_ordinary_line_is_warm() -> None:
+    lines = asked_lines(["I don't know, sorry."], ["Hello. Where do you live?"])
+    assert sum(map(is_warm, lines)) / len(lines) == pytest.approx(0.5 * 0.25, abs=0.03)
+    lines = asked_lines(["I go by Mei."], ["Hello. Who are you?"], echo=0.0)
+    assert sum(map(is_warm, lines)) / len(lines) == pytest.approx(0.25, abs=0.04)
+
+
+def test_a_refusal_meets_no_pressure() -> None:
+    lines = asked_lines(["I don't know, sorry."], ["Hello. Where do you live?"])
+    assert sum(line.startswith("No pressure.") for line in lines) / len(lines) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_value_is_sometimes_echoed() -> None:
+    lines = asked_lines(["I'm from Rome."], ["Hello. Where do you live?"])
+    assert sum(line.startswith("You said Rome.") for line in lines) / len(lines) == pytest.approx(0.15, abs=0.04)
+
+
+def test_a_leading_question_suggests_something_common_that_was_not_said_last() -> None:
+    own = ["Where do you live?", "What do you drink?"]
+    lines = asked_lines(["I'm from Rome.", "I order tea."], own, leads=1.0, leads_first=1.0)
+    found = Counter(read_asked(line) for line in lines)
+    suggested = {asked.suggested for asked in found if asked and asked.key == "city"}
+    assert suggested == set(ATTRIBUTES["chat_partner"]["city"].common) - {"Rome"}
+
+
+def test_the_same_thing_is_never_asked_twice_in_a_row() -> None:
+    lines = asked_lines(["I'm from Rome.", "I order tea."], ["Where do you live?", "What do you drink?"])
+    assert all(asked and asked.key != "drink" for asked in map(read_asked, lines))
+
+
+def test_held_out_wordings_are_never_asked_unless_told_to() -> None:
+    held_out = {text for a in ATTRIBUTES["chat_partner"].values() for text in a.held_out}
+    assert not any(line.endswith(tuple(held_out)) for line in asked_lines(["I go by Mei."], ["Who are you?"]))
+    assert any(line.endswith(tuple(held_out)) for line in asked_lines([], [], held_out=0.3))
