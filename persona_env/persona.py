@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from persona_env.errors import InputError
 from persona_env.roles import role_named
 
 __all__ = ["Fact", "Persona", "QAItem"]
@@ -14,7 +15,7 @@ def _as_tuples(record: object, *names: str) -> None:
     for name in names:
         value = getattr(record, name)
         if isinstance(value, str):
-            raise ValueError(f"Expected {name} to be a list, got the text {value!r:.60}: put it into one.")
+            raise InputError(f"Expected {name} to be a list, got the text {value!r:.60}: put it into one.")
         object.__setattr__(record, name, tuple(value))
 
 
@@ -54,9 +55,9 @@ class QAItem:
     def __post_init__(self) -> None:
         _as_tuples(self, "wordings", "held_out_wordings", "choices")
         if not self.wordings or not all(text.strip() for text in self.wordings):
-            raise ValueError(f"Expected a question with words in it, got {self.wordings!r}: fill it in.")
+            raise InputError(f"Expected a question with words in it, got {self.wordings!r}: fill it in.")
         if sum(character.isalnum() for character in self.gold) < 2 and not self.gold.isdigit():
-            raise ValueError(
+            raise InputError(
                 f"Expected a gold answer of at least two letters, got {self.gold!r}: write it out in words."
             )
 
@@ -98,7 +99,7 @@ class Persona:
         _as_tuples(self, "facts", "hidden", "questions")
         role_named(self.role)
         if not self.description.strip():
-            raise ValueError(f"Expected a description of persona {self.id!r}, got an empty text: write one.")
+            raise InputError(f"Expected a description of persona {self.id!r}, got an empty text: write one.")
 
     @property
     def prompt(self) -> str:

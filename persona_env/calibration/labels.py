@@ -19,6 +19,7 @@ from persona_env.calibration.label_file import (
     role_of,
 )
 from persona_env.calibration.label_sources import HUMAN, RECORDED, dnli_votes, log_votes
+from persona_env.errors import InputError
 from persona_env.io import LogError
 from persona_env.io.dialogue_log import FORMAT as LOG_FORMAT
 from persona_env.io.dnli import is_dnli
@@ -129,7 +130,7 @@ class Labels:
             ValueError: If limit is below 1.
         """
         if limit < 1:
-            raise ValueError(f"Expected limit >= 1, got {limit}: judge at least one question.")
+            raise InputError(f"Expected limit >= 1, got {limit}: judge at least one question.")
         rng, kept = random.Random(seed), list[Labelled]()
         for items in self.groups().values():
             chosen = list[int]()
@@ -146,7 +147,7 @@ class Labels:
         """
         if not any(len({item.label for item in items}) == 2 for items in self.groups().values()):
             good = sum(item.label == "consistent" for item in self.items)
-            raise ValueError(
+            raise InputError(
                 "Expected labels of both classes for one kind of question, got "
                 f"{good} consistent and {len(self.items) - good} inconsistent: add labels of the other class."
             )

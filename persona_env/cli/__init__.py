@@ -6,14 +6,14 @@ import io
 import os
 import re
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from persona_env.io.nodes import printable
-from persona_env.models.faults import RunEnded
+from persona_env.errors import InputError, RunEnded, printable
 
 __all__ = ["app", "main"]
 
@@ -97,7 +97,7 @@ def train(
         values["rewards"] = parse_rewards(rewards)
     if resume is not None:
         if out is not None and out != resume:
-            raise ValueError(f"Expected --resume alone, got --out {out} too: a run goes on in its own folder.")
+            raise InputError(f"Expected --resume alone, got --out {out} too: a run goes on in its own folder.")
         from persona_env.report.training import resume_training
 
         raise typer.Exit(resume_training(resume, values, dry_run=dry_run))
@@ -203,18 +203,21 @@ def main() -> None:
     except RunEnded as ended:
         sys.stderr.write(f"persona-env: {_line(ended)}\n")
         sys.exit(ended.exit_code)
-    except (ValueError, OSError) as error:
+    except (InputError, OSError) as error:
         if os.environ.get("PERSONA_ENV_DEBUG"):
             raise
         sys.stderr.write(f"persona-env: {_line(error)}\n")
         sys.exit(2)
+    except Exception:  # a bug: it is shown whole
+        traceback.print_exc()
+        sys.exit(70)
 
 
 def _check_arguments() -> None:
     """Raises where an argument could steer the terminal when it is shown again, or is no text."""
     for argument in sys.argv[1:]:
         if not argument.isprintable():
-            raise ValueError(
+            raise InputError(
                 f"Expected arguments that can be printed, got {argument!a:.200}: rename the file, or quote it."
             )
 
@@ -224,6 +227,4 @@ def _line(error: Exception) -> str:
     text = " ".join(str(error).split())
     if isinstance(error, OSError) and error.filename is not None and not text.startswith("Expected"):
         text = f"Expected a file that can be used, got {error.filename} ({error.strerror}): name another."
-    elif not text.startswith("Expected"):
-        text = f"Expected input that can be read, got {type(error).__name__} ({text}): correct it."
     return printable(_PASSWORD.sub("://***@", text))

@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.token_episode import TokenFormat
+from persona_env.errors import InputError
 from persona_env.persona import Persona
 
 __all__ = ["Simulator", "context_length", "load_format"]
@@ -78,7 +79,7 @@ def context_length(chat: TokenFormat, stage: DialogueEngine, context: int | None
         return longest + longest // 8  # texts of fewer characters may have more tokens
     needed = longest if reply is not None else opening + line
     if context < needed:
-        raise ValueError(
+        raise InputError(
             f"Expected context >= {needed} for {stage.max_lines} lines of {stage.max_tokens} tokens, "
             f"got {context}: raise context, or lower max_lines or max_tokens."
         )

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from persona_env.conversation import Conversation, Probe
 from persona_env.envs.episode import HEARD_CHARACTERS, Episode, Info
 from persona_env.envs.persona_source import PersonaSource, chosen_personas, resolve_personas
+from persona_env.errors import InputError
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker, load_speaker
 
@@ -27,7 +28,7 @@ def check_count(name: str, number: int) -> None:
         ValueError: If it is not.
     """
     if not isinstance(number, int) or number < 1:
-        raise ValueError(f"Expected {name} >= 1, got {number!r}: give a whole number from 1 on.")
+        raise InputError(f"Expected {name} >= 1, got {number!r}: give a whole number from 1 on.")
 
 
 class DialogueEngine:

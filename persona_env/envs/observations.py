@@ -9,6 +9,7 @@ from gymnasium import spaces
 from persona_env.conversation import View
 from persona_env.envs.episode import HEARD_CHARACTERS
 from persona_env.envs.persona_source import PROMPT_CHARACTERS
+from persona_env.errors import InputError
 from persona_env.roles import ROLES, role_named
 from persona_env.spaces import Utterance
 
@@ -63,8 +64,8 @@ def said(action: Any, space: Utterance) -> str:
         ValueError: If the action is no string, or one that UTF-8 cannot hold.
     """
     if not isinstance(action, str):
-        raise ValueError(f"Expected a line of text as the action, got {type(action).__name__}: give a string.")
+        raise InputError(f"Expected a line of text as the action, got {type(action).__name__}: give a string.")
     line = str(action[: space.max_length])
     if not (line.isascii() or space.contains(line)):
-        raise ValueError("Expected a line of Unicode text, got a lone surrogate in it: decode it first.")
+        raise InputError("Expected a line of Unicode text, got a lone surrogate in it: decode it first.")
     return line

@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from persona_env.errors import InputError
 from persona_env.io.persona_file import SPLITS, load_personas
 from persona_env.persona import Persona
 from persona_env.roles import role_named
@@ -38,7 +39,7 @@ def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str 
     """
     role_named(role)
     if split not in SPLITS:
-        raise ValueError(f"Expected a split {', '.join(SPLITS)}, got {split!r}: choose one.")
+        raise InputError(f"Expected a split {', '.join(SPLITS)}, got {split!r}: choose one.")
     if not isinstance(personas, str | PathLike):
         return _checked(role, personas)
     if personas == "bundled":
@@ -60,7 +61,7 @@ def _natural(role: str, split: str) -> Sequence[Persona]:
 
 def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
     if not personas:
-        raise ValueError("Expected at least one persona, got none: give a list with one in it.")
+        raise InputError("Expected at least one persona, got none: give a list with one in it.")
     for persona in personas:
         _fitting(role, persona)
     return tuple(personas)
@@ -68,12 +69,12 @@ def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
 
 def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
     if not _is_file(path):
-        raise ValueError(
+        raise InputError(
             f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."
         )
     cast = tuple(persona for persona in load_personas(path, split) if persona.role == role)
     if not cast:
-        raise ValueError(
+        raise InputError(
             f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."
         )
     return _checked(role, cast)
@@ -105,7 +106,7 @@ def chosen_personas(
     asked = options.get("personas")
     asked = [options.get("persona")] * rows if asked is None else list(asked)
     if len(asked) != rows:
-        raise ValueError(f"Expected {rows} personas, got {len(asked)}: give one for each row.")
+        raise InputError(f"Expected {rows} personas, got {len(asked)}: give one for each row.")
     by_id = {persona.id: persona for persona in cast} if any(isinstance(one, str) for one in asked) else {}
     return [None if one is None else _fitting(role, _found(by_id, one)) for one in asked]
 
@@ -116,7 +117,7 @@ def _found(by_id: Mapping[str, Persona], asked: object) -> object:
         return asked
     if asked not in by_id:
         known = next(iter(by_id))
-        raise ValueError(
+        raise InputError(
             f"Expected the id of a persona such as {known!r}, got {asked!r}: use an id of this environment's split."
         )
     return by_id[asked]
@@ -124,14 +125,14 @@ def _found(by_id: Mapping[str, Persona], asked: object) -> object:
 
 def _fitting(role: str, persona: object) -> Persona:
     if not isinstance(persona, Persona):
-        raise ValueError(f"Expected a Persona or an id, got {type(persona).__name__}: make one.")
+        raise InputError(f"Expected a Persona or an id, got {type(persona).__name__}: make one.")
     if persona.role != role:
-        raise ValueError(
+        raise InputError(
             f"Expected a persona of role {role}, got {persona.id!r} of role {persona.role}: "
             "use the environment of its role."
         )
     if len(persona.prompt) > PROMPT_CHARACTERS:
-        raise ValueError(
+        raise InputError(
             f"Expected a prompt of at most {PROMPT_CHARACTERS} characters, got "
             f"{len(persona.prompt)} in persona {persona.id!r}: shorten it."
         )

@@ -13,6 +13,7 @@ from pettingzoo import AECEnv
 from persona_env.conversation import Conversation
 from persona_env.envs.aec_env import SIMULATOR, TASK, AECState, DialogueAEC
 from persona_env.envs.episode import Info
+from persona_env.errors import InputError
 from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["SingleAgentEnv", "SingleAgentState"]
@@ -70,9 +71,9 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
         render_mode: str | None = None,
     ):
         if learner not in (SIMULATOR, TASK):
-            raise ValueError(f"Expected learner {SIMULATOR} or {TASK}, got {learner!r}: choose one of these.")
+            raise InputError(f"Expected learner {SIMULATOR} or {TASK}, got {learner!r}: choose one of these.")
         if not isinstance(aec.unwrapped, DialogueAEC):
-            raise ValueError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
+            raise InputError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
         self.aec, self.learner, self.render_mode = aec, learner, render_mode
         self.dialogue: DialogueAEC = aec.unwrapped
         self.partner = load_speaker(partner)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from persona_env.conversation import Probe
 from persona_env.envs.episode import Episode, EpisodeState, Info, TokenState
+from persona_env.errors import InputError
 from persona_env.persona import Persona
 
 __all__ = ["TokenContexts", "TokenEpisode", "TokenFormat"]
@@ -111,7 +112,7 @@ class TokenContexts:
         vocabulary, shape = self.chat.vocabulary, self.lengths.shape
         right = tokens.dtype.kind in "iu" and tokens.shape == shape
         if not right or tokens.min() < 0 or tokens.max() >= vocabulary:
-            raise ValueError(
+            raise InputError(
                 f"Expected {len(self.lengths)} token ids in [0, {vocabulary}), "
                 f"got {repr(actions)[:60]}: give one integer for each row."
             )
@@ -185,7 +186,7 @@ class TokenEpisode(Episode):
         if self.table.has_room(self.place, piece):
             self.table.append(self.place, piece)
         elif opens:
-            raise ValueError(
+            raise InputError(
                 f"Expected context >= {len(piece) + self.table.line_room} for persona "
                 f"{persona.id!r}, got {self.table.context}: raise context or shorten the persona."
             )
@@ -209,7 +210,7 @@ class TokenEpisode(Episode):
         tokens = state.tokens
         if tokens is None or len(tokens.ids) > self.table.context:
             found = "none" if tokens is None else len(tokens.ids)
-            raise ValueError(
+            raise InputError(
                 f"Expected a snapshot of at most {self.table.context} tokens, got {found}: "
                 "take it from an environment with the same context."
             )

@@ -25,6 +25,7 @@ from persona_env.envs.episode import Episode, EpisodeState, Info
 from persona_env.envs.observations import line_space, reading, reading_space, said
 from persona_env.envs.persona_source import PersonaSource
 from persona_env.envs.token_episode import TokenContexts, TokenEpisode, TokenFormat
+from persona_env.errors import InputError
 from persona_env.spaces import TokenContext
 from persona_env.speakers import Speaker
 
@@ -99,7 +100,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
             return [*range(self.num_envs)]
         mask = np.asarray(mask)
         if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
-            raise ValueError(
+            raise InputError(
                 f"Expected a reset_mask of {self.num_envs} bools, one of them true, got {mask.tolist()!r:.60}: "
                 "say of each row whether it begins anew."
             )
@@ -110,7 +111,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
         if seeds is None:
             return
         if len(seeds) != self.num_envs:
-            raise ValueError(f"Expected {self.num_envs} seeds, got {len(seeds)}: give one for each row.")
+            raise InputError(f"Expected {self.num_envs} seeds, got {len(seeds)}: give one for each row.")
         for place in places:
             if seeds[place] is not None:
                 self._rows[place].rng, _ = seeding.np_random(seeds[place])
@@ -192,9 +193,9 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
             ValueError: If there are not N states, or a dialogue has ended in one of them.
         """
         if len(states) != self.num_envs:
-            raise ValueError(f"Expected {self.num_envs} states, got {len(states)}: give one for each row.")
+            raise InputError(f"Expected {self.num_envs} states, got {len(states)}: give one for each row.")
         if any(state.terminated or state.truncated for state in states):
-            raise ValueError("Expected dialogues that go on, got one that has ended: take an earlier snapshot of it.")
+            raise InputError("Expected dialogues that go on, got one that has ended: take an earlier snapshot of it.")
         for row, state in zip(self._rows, states, strict=True):
             row.restore(state)
         return self._observe()
@@ -249,7 +250,7 @@ class DialogueVectorEnv(_DialogueRows[dict[str, tuple[str, ...]], Sequence[str]]
         """
         self._rows[0].check_goes_on()
         if isinstance(actions, str) or len(actions) != self.num_envs:
-            raise ValueError(f"Expected {self.num_envs} lines of text, got {actions!r:.60}: give one per row.")
+            raise InputError(f"Expected {self.num_envs} lines of text, got {actions!r:.60}: give one per row.")
         return self._settle(range(self.num_envs), [said(text, self._line_space) for text in actions])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from persona_env.conversation import Conversation
+from persona_env.errors import InputError
 from persona_env.metrics import Answer
 
 __all__ = ["Dialogue", "EvalSuite"]
@@ -41,7 +42,7 @@ class EvalSuite:
         for name in ("dialogues", "lines", "questions_every", "max_tokens"):
             number = getattr(self, name)
             if number is not None and number < 1:
-                raise ValueError(f"Expected {name} >= 1, got {number}: give at least one.")
+                raise InputError(f"Expected {name} >= 1, got {number}: give at least one.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard, cast
 
-__all__ = ["MAX_TEXT", "LogError", "Node", "is_plain", "is_utf8", "printable", "shown", "shown_spec"]
+from persona_env.errors import InputError, shown
+
+__all__ = ["MAX_TEXT", "LogError", "Node", "is_plain", "is_utf8"]
 
 MAX_TEXT = 100_000
 """Characters of one text; the longest line, persona or reply seen in real logs has 4 000."""
 
-_PASSWORD = re.compile(r"://.*@(?![A-Za-z][A-Za-z0-9+.-]*://)", re.DOTALL)
-_LONGEST_SPEC = 200
 
-
-class LogError(ValueError):
-    """A file that is not what it should be: one line that names the file and the place in it.
-
-    What cannot be printed, such as a control character in a file's name, is shown escaped.
-    """
-
-    def __init__(self, message: str):
-        super().__init__(message if message.isprintable() else printable(message))
-
-
-def printable(text: str) -> str:
-    r"""Returns a text in which what cannot be printed is escaped: control, bidi and format characters.
-
-    >>> printable("a\x1b[2Jé\u202e")
-    'a\\x1b[2Jé\\u202e'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
-def shown(value: object) -> str:
-    """Returns a value as an error message quotes it: one short line of ASCII."""
-    try:
-        text = ascii(value)
-    except RecursionError:
-        return f"a {type(value).__name__} nested too deep"
-    except ValueError:  # Python spells no whole number of more than 4300 digits
-        return f"a {type(value).__name__} too large to be shown"
-    return text if len(text) <= 40 else f"{text[:36]}...'"
-
-
-def shown_spec(spec: str) -> str:
-    """Returns the spec of a judge or speaker as an error message quotes it: short, printable, with no password.
-
-    >>> shown_spec("openai:m@http://ann:secret@127.0.0.1:8000/v1")
-    'openai:m@http://***@127.0.0.1:8000/v1'
-    """
-    text = printable(_PASSWORD.sub("://***@", spec))
-    return text if len(text) <= _LONGEST_SPEC else f"{text[: _LONGEST_SPEC - 3]}..."
+class LogError(InputError):
+    """A file that is not what it should be: one line that names the file and the place in it."""
 
 
 def is_utf8(text: str) -> bool:

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO
 
-from persona_env.io.nodes import LogError, Node, shown
+from persona_env.errors import shown
+from persona_env.io.nodes import LogError, Node
 
 __all__ = [
     "MAX_LINE",

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from persona_env.io.nodes import shown_spec
+from persona_env.errors import InputError, shown_spec
 from persona_env.judges.base import (
     AnswerVsGold,
     Judge,
@@ -72,7 +72,7 @@ def _committee(rest: str, prompts: str | Path | None, patience: float) -> Judge:
     begin = "|".join(_KINDS)  # a comma may stand in a path too
     specs = [spec.strip() for spec in re.split(rf",(?=\s*(?:{begin})\b)", rest)]
     if any(spec.startswith("ensemble:") for spec in specs):
-        raise ValueError(
+        raise InputError(
             f"Expected a ensemble of single judges, got '{shown_spec(rest)}': name all of them in one list."
         )
     return Ensemble([load_judge(spec, prompts=prompts, patience=patience) for spec in specs])
@@ -106,9 +106,9 @@ def load_judge(spec: str | Judge, *, prompts: str | Path | None = None, patience
     kind, colon, rest = spec.partition(":")
     if kind not in _KINDS or bool(colon) == (kind == "oracle") or (colon and not rest):
         wanted = "oracle, recorded:<log>, hf:<model>, openai:<model>@<base_url> or ensemble:<spec>,<spec>"
-        raise ValueError(f"Expected a judge {wanted}, got '{shown_spec(spec)}': use one of these.")
+        raise InputError(f"Expected a judge {wanted}, got '{shown_spec(spec)}': use one of these.")
     if prompts is not None and kind not in _PROMPTED:
-        raise ValueError(
+        raise InputError(
             f"Expected judge prompts for a language model, got them for '{shown_spec(spec)}': leave them out."
         )
     return _KINDS[kind](rest, prompts, patience)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
+from persona_env.errors import InputError, RunEnded
 from persona_env.judges.around import Around
 from persona_env.judges.base import Judge, Query, Verdict
-from persona_env.models.faults import RunEnded
 
 __all__ = ["BudgetSpent", "BudgetedJudge"]
 
@@ -50,11 +50,11 @@ class BudgetedJudge(Around):
         limits = {"calls": calls, "tokens": tokens}
         self.limits = {name: limit for name, limit in limits.items() if limit is not None}
         if not self.limits or min(self.limits.values()) < 1:
-            raise ValueError(
+            raise InputError(
                 f"Expected a budget of at least one call or token, got {limits}: leave the judge as it is."
             )
         if not hasattr(judge, "usage"):
-            raise ValueError(f"Expected a judge that counts its usage, got {judge!r:.80}: it costs nothing to limit.")
+            raise InputError(f"Expected a judge that counts its usage, got {judge!r:.80}: it costs nothing to limit.")
         super().__init__(judge)
         self._before = _counted(judge)
         self._asked = Counter[type[Query]]()
@@ -89,7 +89,7 @@ class BudgetedJudge(Around):
             error.answered = {**dict(enumerate(before)), **places}  # pyright: ignore[reportAttributeAccessIssue]
             raise
         if len(answers) != len(piece):
-            raise ValueError(
+            raise InputError(
                 f"Expected {len(piece)} verdicts, got {len(answers)}: a judge answers each question, in order."
             )
         self._learn(piece, spent)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from math import comb
 
+from persona_env.errors import InputError, JudgeUnreliable, RunEnded
 from persona_env.judges.around import Around
 from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, Query, Verdict
 from persona_env.judges.canary_items import KnownAnswer, known_answers
-from persona_env.judges.untrusted import JudgeUnreliable
-from persona_env.models.faults import RunEnded
 from persona_env.persona import Persona
 
 __all__ = ["Canaries", "CanaryCount", "least_error_rate"]
@@ -92,9 +91,9 @@ class Canaries(Around):
 
     def __init__(self, judge: Judge, cast: Sequence[Persona], *, every: int = 20, limit: float = 0.2):
         if every < 1:
-            raise ValueError(f"Expected every >= 1, got {every}: 20 mixes in one canary for 20 questions.")
+            raise InputError(f"Expected every >= 1, got {every}: 20 mixes in one canary for 20 questions.")
         if not 0 < limit < 1:
-            raise ValueError(f"Expected limit in (0, 1), got {limit}: 0.2 stops a judge that errs more than that.")
+            raise InputError(f"Expected limit in (0, 1), got {limit}: 0.2 stops a judge that errs more than that.")
         super().__init__(judge)
         self.every, self.limit = every, limit
         self._known: defaultdict[tuple[str, str], list[KnownAnswer]] = defaultdict(list)
@@ -104,7 +103,7 @@ class Canaries(Around):
             self._known[kind, ""].append(known)
             self._known["", ""].append(known)
         if not self._known:
-            raise ValueError(
+            raise InputError(
                 "Expected personas with questions about stated facts that have a wrong answer too, got none: "
                 "canaries need them; give questions choices."
             )
@@ -131,7 +130,7 @@ class Canaries(Around):
             _hide(error, canaries)
             raise
         if len(verdicts) != len(mixed):
-            raise ValueError(f"Expected {len(mixed)} verdicts, got {len(verdicts)}: a judge answers each question.")
+            raise InputError(f"Expected {len(mixed)} verdicts, got {len(verdicts)}: a judge answers each question.")
         for place, canary in canaries.items():
             self._count(canary, verdicts[place])
         self._halt()

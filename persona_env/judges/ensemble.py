@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from persona_env.errors import InputError
 from persona_env.judges.base import Judge, Label, Query, Verdict
 from persona_env.judges.waiting import interrupt
 from persona_env.models.chat import Usage
@@ -61,7 +62,7 @@ class Ensemble:
 
     def __init__(self, members: Sequence[Judge]):
         if len(members) < 2:
-            raise ValueError(f"Expected a ensemble of two or more judges, got {len(members)}: name more.")
+            raise InputError(f"Expected a ensemble of two or more judges, got {len(members)}: name more.")
         self.members = tuple(members)
         self.agreement: dict[str, Agreement] = {}
 
@@ -74,7 +75,7 @@ class Ensemble:
         """
         for member in self.members:
             if not isinstance(getattr(member, "identity", None), Mapping):
-                raise ValueError(f"Expected judges with an identity, got {member!r:.80}: give it one.")
+                raise InputError(f"Expected judges with an identity, got {member!r:.80}: give it one.")
         return {"judge": "ensemble", "members": [dict(getattr(member, "identity")) for member in self.members]}  # noqa: B009
 
     @property
@@ -123,7 +124,7 @@ class Ensemble:
             error = ballot.exception()
             given = getattr(error, "answered", None) or {} if error else dict(enumerate(ballot.result()))
             if not error and len(given) != len(questions):
-                raise ValueError(f"Expected {len(questions)} verdicts from {member!r:.80}, got {len(given)}: mend it.")
+                raise InputError(f"Expected {len(questions)} verdicts from {member!r:.80}, got {len(given)}: mend it.")
             ballots.append(given)
         shared = [place for place in range(len(questions)) if all(place in ballot for ballot in ballots)]
         return {place: tuple(ballot[place] for ballot in ballots) for place in shared}

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from persona_env.errors import InputError, JudgeUnreliable
 from persona_env.judges.backend import Answer, JudgePrompt
 from persona_env.judges.json_answers import answer_schema, form_problem, read_answer
-from persona_env.judges.untrusted import JudgeUnreliable
 from persona_env.models.chat import ChatReply, ChatRequest, Usage
 from persona_env.models.faults import BadReply, Quarantined, RemoteFault, TooLarge, Unavailable
 
@@ -46,7 +46,7 @@ class JSONBackend:
 
     def __init__(self, client: ChatClient, *, max_tokens: int = 32, unread: int = 256):
         if max_tokens < 1 or unread < 1:
-            raise ValueError(f"Expected max_tokens and unread >= 1, got {max_tokens} and {unread}: allow some.")
+            raise InputError(f"Expected max_tokens and unread >= 1, got {max_tokens} and {unread}: allow some.")
         self.client, self.max_tokens, self.unread = client, max_tokens, unread
         self._endpoint = client.endpoint
         self._in_a_row = 0

@@ -12,6 +12,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from operator import attrgetter
 from typing import Any
 
+from persona_env.errors import InputError
 from persona_env.judges.around import Around
 from persona_env.judges.base import Judge, Query, Verdict
 from persona_env.judges.store import VerdictStore
@@ -60,10 +61,10 @@ class KeptJudge(Around):
 
     def __init__(self, judge: Judge, store: VerdictStore, *, keep_invalid: bool = False, chunk: int = 256) -> None:
         if not isinstance(getattr(judge, "identity", None), Mapping):
-            raise ValueError(f"Expected a judge with an identity, got {judge!r:.80}: without one, its verdicts cannot "
+            raise InputError(f"Expected a judge with an identity, got {judge!r:.80}: without one, its verdicts cannot "
                              "be told from another judge's.")  # fmt: skip
         if chunk < 1:
-            raise ValueError(f"Expected chunk >= 1, got {chunk}: ask at least one question at a time.")
+            raise InputError(f"Expected chunk >= 1, got {chunk}: ask at least one question at a time.")
         super().__init__(judge)
         self.store, self.keep_invalid, self.chunk = store, keep_invalid, chunk
         self.hits = self.misses = 0
@@ -97,7 +98,7 @@ class KeptJudge(Around):
             known |= self._kept({keys[place]: verdict for place, verdict in answered.items()})
             raise
         if len(verdicts) != len(questions):
-            raise ValueError(
+            raise InputError(
                 f"Expected {len(questions)} verdicts, got {len(verdicts)}: a judge answers each question, in order."
             )
         known |= self._kept(dict(zip(keys, verdicts, strict=True)))
@@ -163,7 +164,7 @@ def _value_json(value: object, people: dict[int, str]) -> str:
         return people[id(value)]
     if isinstance(value, tuple):
         return f"[{','.join([quoted(text) for text in value])}]"
-    raise ValueError(f"Expected a text, texts or a persona in a question, got {value!r:.80}: give one of these.")
+    raise InputError(f"Expected a text, texts or a persona in a question, got {value!r:.80}: give one of these.")
 
 
 def _digest(value: Mapping[str, Any]) -> str:
@@ -179,4 +180,4 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
         return {key: _plain(item) for key, item in value.items()}
-    raise ValueError(f"Expected plain data (texts, numbers, lists, mappings of texts), got {value!r:.80}: convert it.")
+    raise InputError(f"Expected plain data (texts, numbers, lists, mappings of texts), got {value!r:.80}: convert it.")

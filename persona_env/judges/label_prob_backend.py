@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from persona_env.errors import InputError
 from persona_env.judges.backend import LABELS, Answer, JudgePrompt
 from persona_env.models.chat import Usage
 from persona_env.speakers.chat_format import ChatFormat
@@ -62,9 +63,9 @@ class LabelProbBackend:
         least: float = 0.01,
     ):
         if tokens < 1:
-            raise ValueError(f"Expected tokens >= 1, got {tokens}: allow at least one token in a batch.")
+            raise InputError(f"Expected tokens >= 1, got {tokens}: allow at least one token in a batch.")
         if not 0 <= least < 1:
-            raise ValueError(f"Expected least in [0, 1), got {least}: 0.01 refuses what says something else.")
+            raise InputError(f"Expected least in [0, 1), got {least}: 0.01 refuses what says something else.")
         self.model, self.chat, self.name = model.eval(), ChatFormat.derive(tokenizer), name
         self.tokens, self.least = tokens, least
         self._length = usable_length(model)
@@ -131,7 +132,7 @@ class LabelProbBackend:
         unknown: Any = self.chat.tokenizer.unk_token_id
         if len(ids) != len(LABELS) or unknown in ids:
             letters = " and ".join(LABELS)
-            raise ValueError(
+            raise InputError(
                 f"Expected a tokenizer with a token for each of {letters}, got {spelled} from {self.name or 'it'}: "
                 "use another model."
             )

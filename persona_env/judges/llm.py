@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from persona_env.errors import InputError, RunEnded
 from persona_env.judges.backend import Answer, JudgeBackend, JudgePrompt
 from persona_env.judges.base import Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.judges.content_filter import rejection_reason
 from persona_env.judges.prompts import JudgePrompts
-from persona_env.models.faults import RunEnded
 
 __all__ = ["JUDGE_VERSION", "LLMJudge"]
 
@@ -89,7 +89,7 @@ class LLMJudge:
             error.answered = _verdicts(questions, plans, found)  # pyright: ignore[reportAttributeAccessIssue]
             raise
         if len(answers) != len(queries):
-            raise ValueError(f"Expected {len(queries)} answers, got {len(answers)}: answer each query, in order.")
+            raise InputError(f"Expected {len(queries)} answers, got {len(answers)}: answer each query, in order.")
         return list(_verdicts(questions, plans, dict(enumerate(answers))).values())
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from persona_env.io.nodes import printable
+from persona_env.errors import InputError, printable
 from persona_env.judges.backend import JudgePrompt, Polarity
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.sanitize import PLACEHOLDER, as_json, fill
@@ -137,11 +137,11 @@ def _files(folder: Path) -> dict[str, Path]:
         found = {}
     if not found:
         where = printable(str(folder))
-        raise ValueError(f"Expected judge prompts in {where}, got no .toml file there: name the folder that has them.")
+        raise InputError(f"Expected judge prompts in {where}, got no .toml file there: name the folder that has them.")
     for role, path in found.items():
         if role not in ROLES:
             wanted = ", ".join(f"{role}.toml" for role in ROLES)
-            raise ValueError(f"Expected judge prompts called {wanted}, got {path.name!a}: rename or remove it.")
+            raise InputError(f"Expected judge prompts called {wanted}, got {path.name!a}: rename or remove it.")
     return found
 
 
@@ -152,37 +152,37 @@ def _read(path: Traversable) -> tuple[str, dict[str, Wording]]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         why = printable(" ".join(str(error).split()))[:120]
-        raise ValueError(f"Expected a TOML file at {path}, got an error ({why}): correct it.") from None
+        raise InputError(f"Expected a TOML file at {path}, got an error ({why}): correct it.") from None
     for key in tables:
         if key != "system" and key not in PLACES:
-            raise ValueError(f"Expected system and {', '.join(PLACES)} in {path}, got {key!r}: remove or rename it.")
+            raise InputError(f"Expected system and {', '.join(PLACES)} in {path}, got {key!r}: remove or rename it.")
     system = _text(tables, "system", path)
     if PLACEHOLDER.search(system):
-        raise ValueError(f"Expected system in {path} without placeholders, got one: texts of others never stand there.")
+        raise InputError(f"Expected system in {path} without placeholders, got one: texts of others never stand there.")
     return system, {kind: _wording(tables.get(kind), kind, path) for kind in PLACES}
 
 
 def _wording(table: Any, kind: str, path: Traversable) -> Wording:
     if not isinstance(table, dict):
-        raise ValueError(f"Expected a table [{kind}] in {path}, got none: write shown, against and for.")
+        raise InputError(f"Expected a table [{kind}] in {path}, got none: write shown, against and for.")
     for key in table:
         if key not in _PARTS:
-            raise ValueError(f"Expected {', '.join(_PARTS)} in [{kind}] of {path}, got {key!r}: remove or rename it.")
+            raise InputError(f"Expected {', '.join(_PARTS)} in [{kind}] of {path}, got {key!r}: remove or rename it.")
     shown, against, favour = (_text(table, part, path, f"{kind}.{part}") for part in _PARTS)
     must, may = PLACES[kind]
     places = set(PLACEHOLDER.findall(shown))
     if missing := sorted(must - places):
-        raise ValueError(f"Expected {{{missing[0]}}} in {kind}.shown of {path}, got a text without it: put it in.")
+        raise InputError(f"Expected {{{missing[0]}}} in {kind}.shown of {path}, got a text without it: put it in.")
     if unknown := sorted(places - must - may):
-        raise ValueError(
+        raise InputError(
             f"Expected only {', '.join(f'{{{name}}}' for name in sorted(must | may))} in {kind}.shown of {path}, "
             f"got {{{unknown[0]}}}: remove it."
         )
     for part, text in (("against", against), ("for", favour)):
         if PLACEHOLDER.search(text):
-            raise ValueError(f"Expected {kind}.{part} of {path} without placeholders, got one: move it to shown.")
+            raise InputError(f"Expected {kind}.{part} of {path} without placeholders, got one: move it to shown.")
     if against == favour:
-        raise ValueError(f"Expected {kind}.for of {path} to ask the opposite, got the text of against: reverse it.")
+        raise InputError(f"Expected {kind}.for of {path} to ask the opposite, got the text of against: reverse it.")
     return Wording(shown, against, favour)
 
 
@@ -190,5 +190,5 @@ def _text(table: Mapping[str, Any], key: str, path: Traversable, name: str = "")
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
         got = "nothing" if value is None else "an empty text" if isinstance(value, str) else type(value).__name__
-        raise ValueError(f"Expected a text for {name or key} in {path}, got {got}: write it.")
+        raise InputError(f"Expected a text for {name or key} in {path}, got {got}: write it.")
     return value.strip()

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from persona_env.io.nodes import printable
+from persona_env.errors import printable
 from persona_env.judges.base import Verdict
 from persona_env.judges.row import Row, key_bytes, read_rows, row_of
 from persona_env.judges.sqlite_file import (

@@ -14,6 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from persona_env.errors import InputError
 from persona_env.metrics.statistics import Interval, t_quantile, within
 
 __all__ = ["Agreement", "accuracy", "alpha", "auroc", "balanced_accuracy", "kappa", "over_personas"]
@@ -28,9 +29,9 @@ def _arrays(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> tu
     right: Bools = np.asarray(truth, np.bool_)
     given: Values = np.asarray(said, np.float64)
     if right.shape != given.shape or right.ndim != 1:
-        raise ValueError(f"Expected {right.size} verdicts, one for each label, got {given.size}: pair them.")
+        raise InputError(f"Expected {right.size} verdicts, one for each label, got {given.size}: pair them.")
     if np.isnan(given).any():
-        raise ValueError("Expected a number for each label, got nan: settle invalid verdicts first.")
+        raise InputError("Expected a number for each label, got nan: settle invalid verdicts first.")
     return right, given
 
 
@@ -175,7 +176,7 @@ def over_personas(
     """
     right, given = _arrays(truth, said)
     if len(personas) != len(right):
-        raise ValueError(f"Expected {len(right)} personas, one for each label, got {len(personas)}: name each one's.")
+        raise InputError(f"Expected {len(right)} personas, one for each label, got {len(personas)}: name each one's.")
     number = {persona: place for place, persona in enumerate(dict.fromkeys(personas))}
     whose = np.array([number[persona] for persona in personas], np.int64)
     k, value = len(number), statistic(right, given)

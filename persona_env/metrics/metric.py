@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from persona_env.conversation import Conversation
+from persona_env.errors import InputError
 from persona_env.judges.base import Judge, Query, Verdict
 from persona_env.judges.content_filter import rejection_reason
 
@@ -148,10 +149,10 @@ def verdicts_on(findings: Sequence[Finding], judge: Judge | None) -> list[Verdic
     if not questions:
         return [f for f in findings if isinstance(f, Verdict)]
     if judge is None:
-        raise ValueError(f"Expected a judge of {len(questions)} questions, got None: give one.")
+        raise InputError(f"Expected a judge of {len(questions)} questions, got None: give one.")
     verdicts = judge.judge(questions)
     if len(verdicts) != len(questions):
-        raise ValueError(
+        raise InputError(
             f"Expected {len(questions)} verdicts, got {len(verdicts)}: a judge answers each question, in order."
         )
     answers = dict(zip(questions, verdicts, strict=True))
@@ -173,7 +174,7 @@ def evaluate(
     """
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):
-        raise ValueError(f"Expected metrics with distinct names, got {', '.join(names)}: score them apart.")
+        raise InputError(f"Expected metrics with distinct names, got {', '.join(names)}: score them apart.")
     table = [metric.findings(conversations) for metric in metrics]
     verdicts = iter(verdicts_on([f for rows in table for row in rows for f in row], judge))
     scores: Mapping[str, list[Score]] = {

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from persona_env.conversation import ChatMessage, Conversation, Probe, View
+from persona_env.errors import InputError
 
 __all__ = ["Answer", "Branch", "ProbeSchedule", "branches"]
 
@@ -66,9 +67,9 @@ class ProbeSchedule:
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:
-            raise ValueError(f"Expected every >= 1 or None, got {self.every}: None asks once.")
+            raise InputError(f"Expected every >= 1 or None, got {self.every}: None asks once.")
         if self.within < 1:
-            raise ValueError(f"Expected within >= 1, got {self.within}: give a number of lines.")
+            raise InputError(f"Expected within >= 1, got {self.within}: give a number of lines.")
 
     def is_due(self, conversation: Conversation) -> bool:
         """Returns whether to ask after the simulator's last line so far."""
@@ -90,7 +91,7 @@ class ProbeSchedule:
         """
         persona = conversation.persona
         if not persona.questions:
-            raise ValueError(
+            raise InputError(
                 f"Expected questions about persona {persona.id!r}, got none: add QAItems, or leave out question-answer."
             )
         if not self.is_due(conversation):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from persona_env.conversation import Conversation, Probe
+from persona_env.errors import InputError
 from persona_env.judges.base import AnswerVsGold, Judge, Query, Verdict
 from persona_env.metrics.metric import Finding, Score, evaluate, verdicts_on
 from persona_env.metrics.probe_schedule import Answer, ProbeSchedule, branches
@@ -83,7 +84,7 @@ class QuestionAnswer:
         views = [branch.view for row in table for branch in row]
         replies = speaker.reply(views) if views else []
         if len(replies) != len(views):
-            raise ValueError(f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view.")
+            raise InputError(f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view.")
         texts = iter(replies)
         return [tuple(Answer(b.line_index, b.question, next(texts)) for b in row) for row in table]
 
@@ -99,7 +100,7 @@ class QuestionAnswer:
             ValueError: If there is no speaker.
         """
         if self.speaker is None:
-            raise ValueError("Expected a speaker to interview, got None: give QuestionAnswer(speaker=...).")
+            raise InputError("Expected a speaker to interview, got None: give QuestionAnswer(speaker=...).")
         return [tuple(map(_asked, given)) for given in self.interview(conversations, self.speaker)]
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> QuestionAnswerScore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from persona_env.conversation import Conversation
+from persona_env.errors import InputError
 from persona_env.judges.base import Verdict
 from persona_env.metrics.metric import LineMetric
 from persona_env.metrics.words import words
@@ -48,7 +49,7 @@ class Repetition(LineMetric):
 
     def __init__(self, threshold: float | None = 0.8):
         if threshold is not None and not 0.0 < threshold <= 1.0:
-            raise ValueError(f"Expected threshold in (0, 1], got {threshold}: None counts exact ones only.")
+            raise InputError(f"Expected threshold in (0, 1], got {threshold}: None counts exact ones only.")
         self.threshold = threshold
 
     def finding(self, conversation: Conversation, index: int) -> Verdict:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from persona_env.conversation import Conversation, Probe
+from persona_env.errors import InputError
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge, Verdict
 from persona_env.metrics.metric import Finding, LineMetric, verdicts_on
@@ -75,7 +76,7 @@ class RewardTerm(ABC):
     def __init__(self, name: str, weight: float, *, penalty: bool = False):
         if not (math.isfinite(weight) and weight >= 0.0):
             remedy = "a penalty has its sign already" if math.isfinite(weight) else "give a finite number"
-            raise ValueError(f"Expected weight >= 0 for {name}, got {weight}: {remedy}.")
+            raise InputError(f"Expected weight >= 0 for {name}, got {weight}: {remedy}.")
         self.name, self.weight, self.penalty = name, float(weight), penalty
         self.judged = self.invalid = 0
 

@@ -14,6 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from persona_env.errors import InputError
+
 __all__ = [
     "Interval",
     "cluster_means",
@@ -109,7 +111,7 @@ def t_quantile(p: float, df: float) -> float:
     2.2281
     """
     if not 0.0 < p < 1.0 or not df > 0.0:
-        raise ValueError(f"Expected p in (0, 1) and df > 0, got {p} and {df}: 0.975 is the usual p.")
+        raise InputError(f"Expected p in (0, 1) and df > 0, got {p} and {df}: 0.975 is the usual p.")
     if p < 0.5:
         return -t_quantile(1.0 - p, df)
     low, high = 0.0, 1.0
@@ -126,7 +128,7 @@ def t_quantile(p: float, df: float) -> float:
 def _around(mean: float, residuals: Floats, level: float) -> Interval:
     """Returns the t interval around a mean whose independent units have these residuals."""
     if not 0.0 < level < 1.0:
-        raise ValueError(f"Expected level in (0, 1), got {level}: 0.95 is usual.")
+        raise InputError(f"Expected level in (0, 1), got {level}: 0.95 is usual.")
     k = len(residuals)
     if k < 2:
         return Interval(mean, math.nan, math.nan, k)
@@ -157,7 +159,7 @@ def cluster_means(values: Sequence[float], clusters: Sequence[Hashable]) -> dict
         ValueError: If there is not one cluster name for each value.
     """
     if len(values) != len(clusters):
-        raise ValueError(f"Expected {len(values)} clusters, one per value, got {len(clusters)}: name each one's.")
+        raise InputError(f"Expected {len(values)} clusters, one per value, got {len(clusters)}: name each one's.")
     members: dict[Hashable, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         if not math.isnan(value):

@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from persona_env.models.chat import ChatReply, ChatRequest, Usage
 from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import RemoteFault, RunEnded, Unavailable
+from persona_env.models.faults import RemoteFault, Unavailable
 
-__all__ = ["ChatReply", "ChatRequest", "Endpoint", "RemoteFault", "RunEnded", "Unavailable", "Usage"]
+__all__ = ["ChatReply", "ChatRequest", "Endpoint", "RemoteFault", "Unavailable", "Usage"]

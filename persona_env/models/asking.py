@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from persona_env.errors import InputError
 from persona_env.models.breaker import Breaker
 from persona_env.models.chat import ChatReply, ChatRequest, Usage
 from persona_env.models.completion import Completion
@@ -201,7 +202,7 @@ def _channel(endpoint: Endpoint, deadline: float) -> Channel:
     try:
         from persona_env.models.channel import Channel
     except ModuleNotFoundError as error:
-        raise ValueError(
+        raise InputError(
             f'Expected the extra openai, got no {error.name}: install with pip install "persona-env[openai]".'
         ) from None
     return Channel(endpoint, deadline)

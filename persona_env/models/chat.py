@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from persona_env.errors import InputError
+
 __all__ = ["ChatReply", "ChatRequest", "Usage"]
 
 _ROLES = ("system", "user", "assistant")
@@ -36,9 +38,9 @@ class ChatRequest:
 
     def __post_init__(self) -> None:
         if not self.messages or any(role not in _ROLES for role, _ in self.messages):
-            raise ValueError(f"Expected messages with roles {', '.join(_ROLES)}, got none or others: name these.")
+            raise InputError(f"Expected messages with roles {', '.join(_ROLES)}, got none or others: name these.")
         if self.max_tokens < 1 or not 0 <= self.temperature < math.inf or (self.seed is not None and self.seed < 0):
-            raise ValueError(
+            raise InputError(
                 f"Expected max_tokens >= 1 and temperature and seed >= 0, got {self.max_tokens}, {self.temperature} "
                 f"and {self.seed}: correct them."
             )
@@ -69,7 +71,7 @@ class ChatRequest:
         try:
             return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
+            raise InputError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
+from persona_env.errors import InputError
 from persona_env.models.asking import Asking
 from persona_env.models.chat import ChatReply, ChatRequest, Usage
 from persona_env.models.endpoint import Endpoint
@@ -68,9 +69,9 @@ class ChatClient:
         on_wait: Callable[[float], None] | None = None,
     ):
         if not (0 < deadline < math.inf and 0 <= patience < math.inf):
-            raise ValueError(f"Expected deadline > 0 and patience >= 0 s, got {deadline} and {patience}: give seconds.")
+            raise InputError(f"Expected deadline > 0 and patience >= 0 s, got {deadline} and {patience}: give seconds.")
         if attempts < 1 or max_in_flight < 1 or (longest is not None and longest < 1):
-            raise ValueError(
+            raise InputError(
                 f"Expected attempts, max_in_flight and longest >= 1, got {attempts}, {max_in_flight} and {longest}: "
                 "allow some."
             )
@@ -112,7 +113,7 @@ class ChatClient:
         try:
             return future.result()
         except CancelledError:
-            raise ValueError("Expected an open client, got one that was closed meanwhile: make another.") from None
+            raise InputError("Expected an open client, got one that was closed meanwhile: make another.") from None
         except BaseException:  # KeyboardInterrupt above all: nothing stays in flight
             future.cancel()
             raise

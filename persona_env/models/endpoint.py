@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
+from persona_env.errors import InputError
+
 __all__ = ["Endpoint", "api_key"]
 
 _WANTED = "Expected <model>@<base_url> such as some-model@http://127.0.0.1:8000/v1"
@@ -34,9 +36,9 @@ class Endpoint:
     def __post_init__(self) -> None:
         problem = _url_problem(self.base_url)
         if problem:
-            raise ValueError(f"{_WANTED}, got a base_url {problem}.")
+            raise InputError(f"{_WANTED}, got a base_url {problem}.")
         if not self.model or self.model != self.model.strip() or not self.model.isprintable():
-            raise ValueError(f"{_WANTED}, got no model that can be named: put its name before the @.")
+            raise InputError(f"{_WANTED}, got no model that can be named: put its name before the @.")
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
 
     @classmethod
@@ -48,7 +50,7 @@ class Endpoint:
         """
         match = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", rest)
         if match is None:
-            raise ValueError(f"{_WANTED}, got no @http:// or @https:// in it: say where the model is served.")
+            raise InputError(f"{_WANTED}, got no @http:// or @https:// in it: say where the model is served.")
         return cls(rest[: match.start()], rest[match.end() :])
 
     @property
@@ -84,5 +86,5 @@ def api_key() -> str:
     """
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if key and not re.fullmatch(r"[!-~]+", key):
-        raise ValueError("Expected OPENAI_API_KEY of printable ASCII without blanks, got others: copy it again.")
+        raise InputError("Expected OPENAI_API_KEY of printable ASCII without blanks, got others: copy it again.")
     return key

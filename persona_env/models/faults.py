@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from persona_env.errors import RunEnded
 from persona_env.models.chat import ChatReply
 
 __all__ = [
@@ -13,7 +14,6 @@ __all__ = [
     "Quarantined",
     "Refused",
     "RemoteFault",
-    "RunEnded",
     "ServerError",
     "TimedOut",
     "TooLarge",
@@ -21,16 +21,6 @@ __all__ = [
     "Unavailable",
     "Unreachable",
 ]
-
-
-class RunEnded(Exception):  # noqa: N818 - an end in order, not an error of the program
-    """A run ends in order: what was reached is kept, and it can be resumed.
-
-    Attributes:
-        exit_code: What the command line exits with.
-    """
-
-    exit_code = 1
 
 
 class RemoteFault(Exception):  # noqa: N818 - named by what happened

@@ -27,7 +27,7 @@ from transformers import (
 from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from persona_env.io.nodes import printable, shown, shown_spec
+from persona_env.errors import InputError, printable, shown, shown_spec
 
 __all__ = ["load_model", "load_tokenizer", "quiet"]
 
@@ -70,7 +70,7 @@ def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_
         offline = _is_out_of_reach(source)
         adapter = find_adapter_config_file(source, local_files_only=offline)
     if adapter is not None:  # transformers would load its base, wherever that is
-        raise ValueError(_adapter_line(spec))
+        raise InputError(_adapter_line(spec))
     with quiet(), _explained(spec, source):
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source,
@@ -91,22 +91,22 @@ def _device(spec: str, device: str) -> str:
     try:
         kind = torch.device(device).type
     except RuntimeError:
-        raise ValueError(f"Expected a device of torch, got {device!r}: give auto, cpu or cuda.") from None
+        raise InputError(f"Expected a device of torch, got {device!r}: give auto, cpu or cuda.") from None
     if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"Expected a device that is there, got {device!r} without a GPU: give auto or cpu.")
+        raise InputError(f"Expected a device that is there, got {device!r} without a GPU: give auto or cpu.")
     return device
 
 
 def _precision(dtype: str, device: str, load_in_4bit: bool) -> dict[str, Any]:
     """The keywords of transformers that say in what form weights are loaded."""
     if dtype not in _DTYPES:
-        raise ValueError(f"Expected dtype among {', '.join(_DTYPES)}, got {dtype!r}: choose one of these.")
+        raise InputError(f"Expected dtype among {', '.join(_DTYPES)}, got {dtype!r}: choose one of these.")
     if not load_in_4bit:
         return {"dtype": torch.float32 if dtype == "auto" and device == "cpu" else _DTYPES[dtype]}
     if torch.device(device).type != "cuda":
-        raise ValueError(f"Expected a CUDA GPU for 4-bit loading, got {device}: leave load_in_4bit out.")
+        raise InputError(f"Expected a CUDA GPU for 4-bit loading, got {device}: leave load_in_4bit out.")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise ValueError("Expected bitsandbytes for 4-bit loading, got none: pip install 'persona-env[quantized]'.")
+        raise InputError("Expected bitsandbytes for 4-bit loading, got none: pip install 'persona-env[quantized]'.")
     inner = torch.float32 if dtype == "float32" else torch.bfloat16
     packed = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -119,12 +119,12 @@ def _precision(dtype: str, device: str, load_in_4bit: bool) -> dict[str, Any]:
 
 def _check_weights(spec: str, model: PreTrainedModel, missing: Iterable[str]) -> None:
     if missing:
-        raise ValueError(
+        raise InputError(
             f"Expected all weights in {shown_spec(spec)}, got none for {min(missing)}: save the whole model."
         )
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
-            raise ValueError(
+            raise InputError(
                 f"Expected finite weights in {shown_spec(spec)}, got nan or infinity in {name}: train it anew."
             )
 
@@ -142,21 +142,21 @@ def _source(spec: str) -> str:
     if spec == "tiny":
         return str(files("persona_env") / "world" / "model")
     if kind != "hf" or not rest:
-        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
+        raise InputError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
     folder = Path(rest)
     if not rest.isprintable() or len(rest) > _LONGEST:
-        raise ValueError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
+        raise InputError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
     if _exists(folder := _at_home(folder)):
         if (folder / "adapter_config.json").is_file():
-            raise ValueError(_adapter_line(spec))
+            raise InputError(_adapter_line(spec))
         if not (folder / "config.json").is_file():
-            raise ValueError(
+            raise InputError(
                 f"Expected a model's folder, got {shown_spec(rest)} without a config.json: "
                 "name the folder that holds the model."
             )
         return str(folder)
     if len(rest) > _LONGEST_ID or not _HUB_ID.fullmatch(rest):
-        raise ValueError(f"Expected a model's folder, got {shown_spec(rest)}, which does not exist: check the path.")
+        raise InputError(f"Expected a model's folder, got {shown_spec(rest)}, which does not exist: check the path.")
     return rest
 
 
@@ -178,13 +178,13 @@ def _refuse_pickles(spec: str, source: str) -> None:
     folder = Path(source)
     if folder.is_dir() and not list(folder.glob("*.safetensors")):
         pickled = any(list(folder.glob(f"*.{ending}")) for ending in ("bin", "pt", "pth"))
-        raise ValueError(
+        raise InputError(
             f"Expected weights as safetensors in {shown_spec(spec)}, got {'pickled' if pickled else 'no'} ones: "
             "save the model with save_pretrained."
         )
     for part in _indexed(folder / "model.safetensors.index.json"):
         if not (isinstance(part, str) and part.endswith(".safetensors") and Path(part).name == part):
-            raise ValueError(
+            raise InputError(
                 f"Expected weights as safetensors in {shown_spec(spec)}, got {shown(part)} in their index: "
                 "save the model with save_pretrained."
             )
@@ -226,10 +226,10 @@ def _explained(spec: str, source: str) -> Iterator[None]:
     except Exception as error:  # tokenizers raises nothing more exact
         if Path(source).is_dir():
             why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
-            raise ValueError(
+            raise InputError(
                 f"Expected a whole model in {shown_spec(spec)}, got an error ({why}): check its files."
             ) from error
-        raise ValueError(
+        raise InputError(
             f"Expected a model's folder or hub id, got {shown_spec(spec)}, which is no folder here, and the hub "
             "cannot be reached or does not give it: check the name."
         ) from error

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
+from persona_env.errors import InputError
+
 __all__ = ["LoopThread"]
 
 _T = TypeVar("_T")
@@ -40,7 +42,7 @@ class LoopThread:
         """
         with self._lock:
             if self._stopped:
-                raise ValueError("Expected an open client, got a closed one: make another.")
+                raise InputError("Expected an open client, got a closed one: make another.")
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name="persona-env", daemon=True)

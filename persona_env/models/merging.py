@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from persona_env.errors import InputError
+
 __all__ = ["has_adapters", "merged_weight", "save_merged"]
 
 
@@ -78,7 +80,7 @@ def _added(layer: Any, name: str) -> list[Tensor]:
         return []
     kind: Any = LoraLayer
     if not isinstance(layer, kind) or any(layer.use_dora.values()) or not hasattr(layer, "get_delta_weight"):
-        raise ValueError(
+        raise InputError(
             f"Expected plain LoRA adapters, got {type(layer).__name__} at {name}: "
             "merge them with peft (merge_and_unload), or save the adapter alone."
         )

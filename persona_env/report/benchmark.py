@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.text import Text
 
+from persona_env.errors import InputError
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.records import dialogue_records
 from persona_env.evaluation.rollout import play
@@ -113,4 +114,4 @@ def _keep_config(folder: RunFolder, config: dict[str, Any]) -> None:
     changed = [name for name in {**was, **config} if was.get(name) != config.get(name)]
     if changed:
         shown = ", ".join(f"{name}: was {was.get(name)!r}, is {config.get(name)!r}" for name in changed)
-        raise ValueError(f"Expected the benchmark that was begun there, got {shown}: give the same or begin anew.")
+        raise InputError(f"Expected the benchmark that was begun there, got {shown}: give the same or begin anew.")

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from persona_env.io.nodes import printable
+from persona_env.errors import printable
 
 __all__ = ["Terminal", "plain"]
 

@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerBase
 
+from persona_env.errors import InputError
 from persona_env.rl.lora import LoraOptions, add_adapters
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import usable_length
@@ -91,7 +92,7 @@ def load_learner(
 
 def _check_output_layer(model: Any) -> None:
     if getattr(model, "get_output_embeddings", lambda: None)() is None:
-        raise ValueError(
+        raise InputError(
             f"Expected a causal language model, got {type(model).__name__}: give a spec such as "
             "'tiny', or a transformers model with an output layer."
         )
@@ -101,10 +102,10 @@ def _make_trainable(model: Any) -> None:
     trainable = any(parameter.requires_grad for parameter in model.parameters())
     if hasattr(model, "get_base_model"):
         if not trainable:
-            raise ValueError("Expected adapters that are trained, got frozen ones: load them with is_trainable=True.")
+            raise InputError("Expected adapters that are trained, got frozen ones: load them with is_trainable=True.")
         return
     if getattr(model, "quantization_method", None):
-        raise ValueError("Expected full weights to train, got 4-bit ones: train adapters on them (lora=).")
+        raise InputError("Expected full weights to train, got 4-bit ones: train adapters on them (lora=).")
     if next(model.parameters()).dtype in (torch.float16, torch.bfloat16):
         model.float()  # 16-bit weights lose the small steps of an optimiser
     if not trainable:
@@ -118,15 +119,15 @@ def check_vocabulary(learner: TrainableModel, observations: spaces.Space[Any], a
         ValueError: If they do not agree.
     """
     if not isinstance(actions, spaces.Discrete):
-        raise ValueError(f"Expected Discrete actions (token ids), got {actions}: use a token environment.")
+        raise InputError(f"Expected Discrete actions (token ids), got {actions}: use a token environment.")
     pad_id, count = getattr(observations, "pad_id", None), int(actions.n)
     if pad_id is None:
-        raise ValueError(f"Expected TokenContext observations, got {observations}: use a token environment.")
+        raise InputError(f"Expected TokenContext observations, got {observations}: use a token environment.")
     logits = learner.model.get_output_embeddings().weight.shape[0]
     known = logits if learner.chat is None else learner.chat.vocabulary
     same = known == count and (learner.chat is None or learner.chat.pad_id == pad_id)
     if not same or logits < count:
-        raise ValueError(
+        raise InputError(
             f"Expected a model with the environment's tokens, got {known} ids (padding "
             f"{getattr(learner.chat, 'pad_id', pad_id)}) for the environment's {count} (padding {pad_id}): "
             "give the environment simulator= the model that is trained."
@@ -139,7 +140,7 @@ def check_context(learner: TrainableModel, observations: spaces.Space[Any]) -> N
     shape, most = observations.shape, usable_length(learner.model)
     assert shape is not None
     if shape[0] > most:
-        raise ValueError(
+        raise InputError(
             f"Expected a context that {type(learner.model).__name__} can read, at most {most} tokens, got {shape[0]}: "
             f"give the environment fewer or shorter lines, or context={most}."
         )

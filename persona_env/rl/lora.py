@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from persona_env.errors import InputError
 from persona_env.models.merging import has_adapters
 
 __all__ = ["LoraOptions", "add_adapters"]
@@ -38,11 +39,11 @@ class LoraOptions:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise ValueError(f"Expected a LoRA rank >= 1, got {self.rank}: 16 is usual.")
+            raise InputError(f"Expected a LoRA rank >= 1, got {self.rank}: 16 is usual.")
         if not 0 < self.alpha < math.inf:
-            raise ValueError(f"Expected a LoRA alpha > 0, got {self.alpha}: twice the rank is usual.")
+            raise InputError(f"Expected a LoRA alpha > 0, got {self.alpha}: twice the rank is usual.")
         if not self.targets:
-            raise ValueError("Expected LoRA targets, got none: give 'all-linear' or names of modules.")
+            raise InputError("Expected LoRA targets, got none: give 'all-linear' or names of modules.")
 
     @classmethod
     def of(cls, value: LoraOptions | Mapping[str, Any] | None) -> LoraOptions | None:
@@ -56,7 +57,7 @@ class LoraOptions:
         try:
             return cls(**value)
         except TypeError as error:
-            raise ValueError(f"Expected lora= rank, alpha and targets, got {value!r} ({error}): correct it.") from None
+            raise InputError(f"Expected lora= rank, alpha and targets, got {value!r} ({error}): correct it.") from None
 
 
 def add_adapters(model: Any, options: LoraOptions) -> Any:
@@ -71,12 +72,12 @@ def add_adapters(model: Any, options: LoraOptions) -> Any:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError:
-        raise ValueError("Expected peft for LoRA, got none: pip install 'persona-env[lora]'.") from None
+        raise InputError("Expected peft for LoRA, got none: pip install 'persona-env[lora]'.") from None
     known, adapted = model.__dict__.get(_ADDED, (None, None))
     if known == options:
         return adapted
     if hasattr(model, "get_base_model") or has_adapters(model):
-        raise ValueError("Expected a model without adapters for lora=, got one with some: leave lora= out.")
+        raise InputError("Expected a model without adapters for lora=, got one with some: leave lora= out.")
     targets = options.targets if isinstance(options.targets, str) else list(options.targets)
     config = LoraConfig(
         task_type="CAUSAL_LM",
@@ -95,7 +96,7 @@ def add_adapters(model: Any, options: LoraOptions) -> Any:
             adapted = get_peft_model(model, config)
     except ValueError as error:
         why = " ".join(str(error).split())[:160]
-        raise ValueError(f"Expected LoRA targets in the model, got {targets} ({why}): name its modules.") from None
+        raise InputError(f"Expected LoRA targets in the model, got {targets} ({why}): name its modules.") from None
     model.__dict__[_ADDED] = (options, adapted)  # not as a submodule: it holds the model
     return adapted
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from persona_env.errors import InputError
+
 __all__ = ["ROLES", "Role", "role_named"]
 
 
@@ -65,5 +67,5 @@ def role_named(key: str) -> Role:
     'ChatPartner'
     """
     if key not in ROLES:
-        raise ValueError(f"Expected role to be one of {', '.join(ROLES)}, got {key!r}: choose one of these.")
+        raise InputError(f"Expected role to be one of {', '.join(ROLES)}, got {key!r}: choose one of these.")
     return ROLES[key]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from persona_env.errors import InputError
+
 import dataclasses
 import math
 import tomllib
@@ -10,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from persona_env.io.nodes import LogError, is_utf8, printable, shown
+from persona_env.io.nodes import LogError, is_utf8
+from persona_env.errors import printable, shown
 from persona_env.io.strict_json import open_file
 from persona_env.roles import role_named
 
@@ -145,7 +148,7 @@ class RunConfig:
         role_named(self.role)
         self._check_numbers()
         if self.algorithm not in ALGORITHMS:
-            raise ValueError(f"Expected algorithm ppo or a2c, got {self.algorithm!r}: choose one of these.")
+            raise InputError(f"Expected algorithm ppo or a2c, got {self.algorithm!r}: choose one of these.")
         for name in (
             "lines",
             "tokens",
@@ -158,15 +161,15 @@ class RunConfig:
             "checkpoint_every",
         ):
             if getattr(self, name) < 1:
-                raise ValueError(f"Expected {name} >= 1, got {getattr(self, name)}: give at least one.")
+                raise InputError(f"Expected {name} >= 1, got {getattr(self, name)}: give at least one.")
         for name in ("line_gamma", "line_lambda", "max_invalid"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Expected {name} in [0, 1], got {getattr(self, name)}: give a share.")
+                raise InputError(f"Expected {name} in [0, 1], got {getattr(self, name)}: give a share.")
         for name in _FROM_ZERO:
             if not getattr(self, name) >= 0:
-                raise ValueError(f"Expected {name} >= 0, got {getattr(self, name)}: give 0 or more.")
+                raise InputError(f"Expected {name} >= 0, got {getattr(self, name)}: give 0 or more.")
         if not 0 < self.learning_rate < math.inf:
-            raise ValueError(f"Expected learning_rate > 0, got {self.learning_rate}: give a small step size.")
+            raise InputError(f"Expected learning_rate > 0, got {self.learning_rate}: give a small step size.")
         _check_rewards(self.rewards)
         parse_budget(self.judge_budget)
 
@@ -175,11 +178,11 @@ class RunConfig:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if isinstance(value, int | float) and abs(value) >= _MOST:
-                raise ValueError(f"Expected {name} below {_MOST:.0e}, got {shown(value)}: give a smaller one.")
+                raise InputError(f"Expected {name} below {_MOST:.0e}, got {shown(value)}: give a smaller one.")
             if isinstance(value, str) and ("\x00" in value or not is_utf8(value)):
-                raise ValueError(f"Expected a text as {name}, got {shown(value)}: give one that UTF-8 can hold.")
+                raise InputError(f"Expected a text as {name}, got {shown(value)}: give one that UTF-8 can hold.")
         if not self.seed < _SEEDS:
-            raise ValueError(f"Expected seed < {_SEEDS}, got {self.seed}: give a smaller one.")
+            raise InputError(f"Expected seed < {_SEEDS}, got {self.seed}: give a smaller one.")
 
     @property
     def rollouts(self) -> int:
@@ -204,7 +207,7 @@ class RunConfig:
         odd, place = sorted(values.keys() ^ cls.__dataclass_fields__.keys()), printable(str(source))
         if odd:
             others = ", ".join(map(shown, odd[:9]))
-            raise ValueError(
+            raise InputError(
                 f"Expected the settings of this version in {place}, got others ({others}): "
                 "go on with the version that began the run."
             )
@@ -225,7 +228,7 @@ class RunConfig:
         changed = [name for name in now if name not in RESUMABLE_FIELDS and now[name] != was[name]]
         if changed:
             told = ", ".join(f"{name}: was {was[name]!r}, is {now[name]!r}" for name in changed)
-            raise ValueError(
+            raise InputError(
                 f"Expected the settings that the run began with, got {told}: leave these out or begin anew."
             )
         return RunConfig(**now)
@@ -238,7 +241,7 @@ def check_understanding(judge: str, personas: str) -> None:
         ValueError: If the oracle, which reads the embedded world's grammar only, is to judge natural English.
     """
     if judge == "oracle" and personas == "natural":
-        raise ValueError(
+        raise InputError(
             "Expected a judge that reads natural English for --personas natural, got oracle, which reads the "
             "embedded world's grammar only: give --judge hf:<...> or openai:<...>."
         )
@@ -246,13 +249,13 @@ def check_understanding(judge: str, personas: str) -> None:
 
 def _check_rewards(rewards: Mapping[str, float]) -> None:
     if not rewards:
-        raise ValueError("Expected at least one reward, got none: give name=weight, such as prompt_to_line=1.")
+        raise InputError("Expected at least one reward, got none: give name=weight, such as prompt_to_line=1.")
     for name, weight in rewards.items():
         if name not in _REWARD_NAMES:
             known = ", ".join(_REWARD_NAMES)
-            raise ValueError(f"Expected a reward among {known}, got {shown(name)}: choose one of these.")
+            raise InputError(f"Expected a reward among {known}, got {shown(name)}: choose one of these.")
         if not (isinstance(weight, int | float) and abs(weight) < _MOST):
-            raise ValueError(f"Expected a finite weight for {name}, got {shown(weight)}: give a number such as 0.5.")
+            raise InputError(f"Expected a finite weight for {name}, got {shown(weight)}: give a number such as 0.5.")
 
 
 def parse_rewards(text: str) -> dict[str, float]:
@@ -267,7 +270,7 @@ def parse_rewards(text: str) -> dict[str, float]:
         try:
             rewards[name.strip()] = float(weight) if equals else 1.0
         except ValueError:
-            raise ValueError(
+            raise InputError(
                 f"Expected a number after {printable(name[:40])}=, got {shown(weight)}: give a weight such as 0.5."
             ) from None
     _check_rewards(rewards)
@@ -289,7 +292,7 @@ def parse_budget(text: str) -> dict[str, int]:
         except (ValueError, OverflowError):
             budget[name] = 0
         if name not in ("calls", "tokens") or budget[name] < 1:
-            raise ValueError(
+            raise InputError(
                 f"Expected a budget such as calls=5000,tokens=2e6, got {shown(part)}: give calls, tokens or both."
             )
     return budget
@@ -309,7 +312,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         if isinstance(error, LogError):
             raise
         why = printable(str(error))[:200]
-        raise ValueError(f"Expected a TOML file of settings at {place}, got {why}: check the file.") from None
+        raise InputError(f"Expected a TOML file of settings at {place}, got {why}: check the file.") from None
     _check_types(values, place)
     return values
 
@@ -318,8 +321,8 @@ def _check_types(values: Mapping[str, Any], source: str | Path) -> None:
     known = {item.name: item for item in dataclasses.fields(RunConfig)}
     for name, value in values.items():
         if name not in known:
-            raise ValueError(f"Expected settings among {', '.join(known)} in {source}, got {shown(name)}: remove it.")
+            raise InputError(f"Expected settings among {', '.join(known)} in {source}, got {shown(name)}: remove it.")
         default = getattr(RunConfig(), name)
         expected = (int, float) if isinstance(default, float) else type(default)
         if not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool):
-            raise ValueError(f"Expected {name} in {source} to be like {default!r}, got {shown(value)}: correct it.")
+            raise InputError(f"Expected {name} in {source} to be like {default!r}, got {shown(value)}: correct it.")

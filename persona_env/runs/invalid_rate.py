@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from persona_env.models.faults import RunEnded
+from persona_env.errors import RunEnded
 
 __all__ = ["InvalidRate", "TooManyInvalid"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from persona_env.errors import InputError
+
 from typing import Any
 
 from persona_env.runs.config import RunConfig
@@ -40,7 +42,7 @@ def loading_options(settings: RunConfig) -> dict[str, Any]:
     """
     packed = getattr(settings, "load_in_4bit", False)
     if packed and not getattr(settings, "lora_rank", 0):
-        raise ValueError(
+        raise InputError(
             "Expected lora_rank >= 1 with load_in_4bit, got 0: 4-bit weights cannot be trained themselves."
         )
     return dict(dtype=getattr(settings, "dtype", "auto"), load_in_4bit=packed)

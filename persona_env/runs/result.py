@@ -10,7 +10,7 @@ from persona_env.evaluation.eval_suite import EvalSuite, Dialogue
 from persona_env.evaluation.scoring import DRIFT_TYPES, Scores, reductions
 from persona_env.runs.judge_costs import JudgeCosts
 from persona_env.runs.config import RunConfig
-from persona_env.models.faults import RunEnded
+from persona_env.errors import RunEnded
 
 __all__ = ["INTERRUPTED", "Comparison", "Measured", "TrainResult"]
 

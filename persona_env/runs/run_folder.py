@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from persona_env.errors import InputError
+
 import contextlib
 import json
 import os
@@ -13,7 +15,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from persona_env.io.nodes import printable
+from persona_env.errors import printable
 from persona_env.io.strict_json import open_draft, unseen_escaped
 
 try:
@@ -53,28 +55,28 @@ class RunFolder:
         shown = printable(str(path))
         try:
             if self.path.exists() and not self.path.is_dir():
-                raise ValueError(f"Expected a folder for the run, got the file {shown}: give another --out.")
+                raise InputError(f"Expected a folder for the run, got the file {shown}: give another --out.")
             _check_name(self.path)
             if resume:
                 self._check_begun(shown)
             elif self.path.is_dir() and any(not _is_draft(found.name) for found in self.path.iterdir()):
                 way_out = f" or go on with --resume {shown}" if (self.path / CONFIG).is_file() else ""
-                raise ValueError(
+                raise InputError(
                     f"Expected an empty folder for the run, got {shown} with files in it: give another --out{way_out}."
                 )
         except OSError as error:
-            raise ValueError(
+            raise InputError(
                 f"Expected a folder that can be read, got {shown} ({error.strerror}): give another --out."
             ) from None
 
     def _check_begun(self, shown: str) -> None:
         if not (self.path / CONFIG).is_file():
-            raise ValueError(
+            raise InputError(
                 f"Expected a run folder with a {CONFIG}, got {shown} without one: name a run that has begun."
             )
         for found in self.path.rglob("*"):
             if found.is_symlink() and not _is_draft(found.name):
-                raise ValueError(
+                raise InputError(
                     f"Expected a run folder of plain files, got the link {found.name!a} in {shown}: put the file there."
                 )
 
@@ -98,7 +100,7 @@ class RunFolder:
                 with contextlib.suppress(OSError):
                     path.rmdir()
             shown = printable(str(self.path))
-            raise ValueError(
+            raise InputError(
                 f"Expected a folder that can be written, got {shown} ({error.strerror}): give another --out."
             ) from None
         return self
@@ -113,7 +115,7 @@ class RunFolder:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            raise ValueError(
+            raise InputError(
                 f"Expected {self.path} for this process alone, got another one that runs in it: wait for it or stop it."
             ) from None
 
@@ -132,9 +134,9 @@ class RunFolder:
             found = json.loads((self.path / name).read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             why = printable(str(error))[:120]
-            raise ValueError(f"Expected JSON at {place}, got {why}: give a whole run folder.") from None
+            raise InputError(f"Expected JSON at {place}, got {why}: give a whole run folder.") from None
         if not isinstance(found, dict):
-            raise ValueError(f"Expected an object at {place}, got other JSON: give a whole run folder.")
+            raise InputError(f"Expected an object at {place}, got other JSON: give a whole run folder.")
         return found
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
@@ -261,7 +263,7 @@ def _check_name(path: Path) -> None:
             return
     except UnicodeEncodeError:
         pass
-    raise ValueError(f"Expected a folder for the run, got {str(path)!a:.80}: give a name that a folder can have.")
+    raise InputError(f"Expected a folder for the run, got {str(path)!a:.80}: give a name that a folder can have.")
 
 
 def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -271,7 +273,7 @@ def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
         found = None
     if not isinstance(found, dict):
         place = f"{printable(str(path))} line {number}"
-        raise ValueError(f"Expected a JSON object at {place}, got something else: give a whole run folder.")
+        raise InputError(f"Expected a JSON object at {place}, got something else: give a whole run folder.")
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from persona_env.errors import InputError
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +109,7 @@ class RunJudge:
         left = {name: limit - spent.get(name, 0) for name, limit in budget.items()}
         for name, number in left.items():
             if number < 1:
-                raise ValueError(
+                raise InputError(
                     f"Expected a budget above the {spent.get(name, 0)} {name} that the run has used, got "
                     f"{name}={budget[name]}: give a larger --judge-budget."
                 )

@@ -5,6 +5,8 @@ A pickle would do as much in one line, and would run whatever a file tells it to
 
 from __future__ import annotations
 
+from persona_env.errors import InputError
+
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from persona_env.io.nodes import printable, shown
+from persona_env.errors import printable, shown
 
 __all__ = ["Plain"]
 
@@ -59,7 +61,7 @@ class Plain:
             return self.write(value.item())
         if isinstance(value, Sequence):
             return [self.write(item) for item in value]
-        raise ValueError(f"Expected plain data or a known record, got {type(value).__name__}: add its kind.")
+        raise InputError(f"Expected plain data or a known record, got {type(value).__name__}: add its kind.")
 
     def read(self, value: Any) -> Any:
         """Returns what `write` was given.
@@ -73,7 +75,7 @@ class Plain:
             if isinstance(error, ValueError) and str(error).startswith("Expected ") and len(str(error)) < _LONGEST:
                 raise
             why = printable(" ".join(str(error).split()))[:80]
-            raise ValueError(
+            raise InputError(
                 f"Expected records as this version writes them, got an error ({why}): the file is not what was written."
             ) from None
 
@@ -90,7 +92,7 @@ class Plain:
         if kind == "array" and fields["dtype"] in _DTYPES:
             return np.array(fields["of"], fields["dtype"])
         if kind not in self._kinds:
-            raise ValueError(
+            raise InputError(
                 f"Expected a record of {', '.join(self._kinds)}, got {shown(kind)}: the file is of another version."
             )
         return self._kinds[kind](**{name: self._read(item) for name, item in fields.items()})

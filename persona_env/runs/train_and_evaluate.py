@@ -22,7 +22,7 @@ from persona_env.runs.run_judge import RunJudge
 from persona_env.runs.config import RunConfig, check_understanding
 from persona_env.runs.invalid_rate import InvalidRate
 from persona_env.io import LoggedDialogue, save_logs
-from persona_env.models.faults import RunEnded
+from persona_env.errors import RunEnded
 from persona_env.speakers import Speaker, load_speaker
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from persona_env.algorithms.loops import make_learner
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.config import RunConfig
 from persona_env.runs.invalid_rate import InvalidRate
-from persona_env.models.faults import RunEnded
+from persona_env.errors import RunEnded
 
 __all__ = ["Training"]
 

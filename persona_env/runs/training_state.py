@@ -6,6 +6,8 @@ and optimiser (`safetensors`), every generator, the environments' rows, and a fe
 
 from __future__ import annotations
 
+from persona_env.errors import InputError
+
 import contextlib
 import random
 from collections.abc import Iterator, Mapping
@@ -21,7 +23,7 @@ from torch import Tensor
 from persona_env.conversation import Conversation, Message, Probe
 from persona_env.envs.episode import EpisodeState, TokenState
 from persona_env.runs.serialization import Plain
-from persona_env.io.nodes import printable
+from persona_env.errors import printable
 from persona_env.persona import Fact, Persona, QAItem
 
 __all__ = ["as_written", "forget_what_was_read", "load_tensors", "restore_training_state", "save_tensors", "training_state"]
@@ -47,7 +49,7 @@ def as_written() -> Iterator[None]:
         if isinstance(error, ValueError) and str(error).startswith("Expected "):
             raise
         why = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:120]
-        raise ValueError(
+        raise InputError(
             f"Expected a checkpoint as this version writes it, got an error ({why}): delete it; an older one is used."
         ) from error
 
@@ -146,7 +148,7 @@ def load_tensors(learner: OnPolicyAlgorithm, path: Path, optimiser: Mapping[str,
     saved = {name for name in found if not name.startswith(_OPTIMISER)}
     if saved != weights.keys() or any(found[name].shape != weights[name].shape for name in weights):
         odd = min(saved ^ weights.keys(), default="another shape")
-        raise ValueError(
+        raise InputError(
             f"Expected a checkpoint of this simulator, got one of another ({odd}): give the model it began with."
         )
     with torch.no_grad():

@@ -13,6 +13,7 @@ from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from torch import Tensor
 
+from persona_env.errors import InputError
 from persona_env.rl.advantages import RolloutArrays, center_rewards, line_advantages
 from persona_env.rl.trajectories import Packed, Trajectories, TrajectoryRecorder
 from persona_env.sb3.kl import announce
@@ -73,7 +74,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     ):
         pad_id = getattr(observation_space, "pad_id", None)
         if pad_id is None or not isinstance(action_space, spaces.Discrete):
-            raise ValueError(
+            raise InputError(
                 f"Expected a TokenContext and a Discrete space, got {observation_space} and "
                 f"{action_space}: use a token environment such as persona_env/PatientTokens-v0."
             )
@@ -94,7 +95,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.policy = policy
         leashed = self.leash == "loss" or bool(self.kl_coef)
         if leashed and policy.reference is None:
-            raise ValueError(
+            raise InputError(
                 f"Expected a reference for leash={self.leash!r}, kl_coef={self.kl_coef}, got none: "
                 "give policy_kwargs=dict(reference='initial')."
             )
@@ -173,7 +174,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
 
     def _check_cut(self, step: int, anew: NDArray[np.bool_]) -> None:
         if step and (~(self.recorder.grown[step] | anew | self.answers[step - 1])).any():
-            raise ValueError(
+            raise InputError(
                 "Expected contexts that grow, are cut back after a side question or start anew, got "
                 "another change: wrap the environment in as_sb3, which tells of its questions."
             )
@@ -223,7 +224,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
 
     def _log_ratio_of(self, packed: Packed) -> NDArray[np.float32]:
         if self.policy is None or self.policy.reference is None:
-            raise ValueError(
+            raise InputError(
                 "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
             )
         actions = self.to_torch(self.actions.reshape(-1)[packed.step])
@@ -251,7 +252,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
 
     def _batches(self, size: int) -> Iterator[Packed]:
         if self.trajectories is None:
-            raise ValueError("Expected a full rollout, got an unfinished one: collect it first.")
+            raise InputError("Expected a full rollout, got an unfinished one: collect it first.")
         most = _SLICE["cpu" if self.device.type == "cpu" else "accelerator"]
         shared = self.policy is not None and self.policy.reads_branches
         for segments in self.trajectories.batches(size):
@@ -284,10 +285,10 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
 def _check_settings(line_gamma: float, line_lambda: float, kl_coef: float | None, leash: str) -> None:
     for name, value in (("line_gamma", line_gamma), ("line_lambda", line_lambda)):
         if not 0 <= value <= 1:
-            raise ValueError(f"Expected {name} in [0, 1], got {value}: give a share.")
+            raise InputError(f"Expected {name} in [0, 1], got {value}: give a share.")
     if leash not in ("reward", "loss"):
-        raise ValueError(f"Expected leash 'reward' or 'loss', got {leash!r}: choose one of these.")
+        raise InputError(f"Expected leash 'reward' or 'loss', got {leash!r}: choose one of these.")
     if kl_coef is not None and not kl_coef >= 0:
-        raise ValueError(f"Expected kl_coef >= 0, got {kl_coef}: give the price of a nat.")
+        raise InputError(f"Expected kl_coef >= 0, got {kl_coef}: give the price of a nat.")
     if leash == "loss" and kl_coef:
-        raise ValueError(f"Expected no kl_coef with leash='loss', got {kl_coef}: its weight is ent_coef.")
+        raise InputError(f"Expected no kl_coef with leash='loss', got {kl_coef}: its weight is ent_coef.")

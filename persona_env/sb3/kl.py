@@ -14,6 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from persona_env.errors import InputError
 from persona_env.rl.packed_forward import ChoicePositions, MemoryLimits, choice_logits, choice_scores
 
 if TYPE_CHECKING:
@@ -120,12 +121,12 @@ def watch_loss_leash(log_prob: Tensor, minus_kl: Tensor, advantages: Tensor) -> 
 
     def check_weight(gradient: Tensor) -> None:
         if not float(gradient.sum()) < 0:
-            raise ValueError("Expected ent_coef > 0 with leash='loss', got no weight on the KL: ent_coef is it.")
+            raise InputError("Expected ent_coef > 0 with leash='loss', got no weight on the KL: ent_coef is it.")
 
     def check_advantages(gradient: Tensor) -> None:
         used, tolerance = -gradient * len(gradient), 1e-2 * float(advantages.abs().max()) + 1e-6
         if not torch.allclose(used, advantages, rtol=1e-2, atol=tolerance):
-            raise ValueError(
+            raise InputError(
                 "Expected normalize_advantage=False with leash='loss', got normalised advantages: "
                 "they change the leash's weight from batch to batch."
             )
@@ -175,7 +176,7 @@ class KLCallback(BaseCallback):
     def _on_training_start(self) -> None:
         algorithm: Any = self.model
         if getattr(algorithm.policy, "reference", None) is None:
-            raise ValueError(
+            raise InputError(
                 "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
             )
         if getattr(algorithm.rollout_buffer, "leash", "reward") == "loss":
@@ -191,9 +192,9 @@ class KLCallback(BaseCallback):
 
 def _check_loss_settings(ent_coef: float, normalize_advantage: bool) -> None:
     if not ent_coef > 0:
-        raise ValueError(f"Expected ent_coef > 0 with leash='loss', got {ent_coef}: it is the weight of the KL.")
+        raise InputError(f"Expected ent_coef > 0 with leash='loss', got {ent_coef}: it is the weight of the KL.")
     if normalize_advantage:
-        raise ValueError(
+        raise InputError(
             "Expected normalize_advantage=False with leash='loss', got True: normalised advantages "
             "change the leash's weight from batch to batch."
         )

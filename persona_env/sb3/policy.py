@@ -16,6 +16,7 @@ from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from persona_env.errors import InputError
 from persona_env.models.hf import quiet
 from persona_env.models.merging import save_merged
 from persona_env.rl.loading import (
@@ -117,7 +118,7 @@ class TokenPolicy(ActorCriticPolicy):
         optimizer_kwargs: dict[str, Any] | None = None,
     ):
         if use_sde:
-            raise ValueError("Expected use_sde=False, got True: tokens have no state-dependent noise.")
+            raise InputError("Expected use_sde=False, got True: tokens have no state-dependent noise.")
         self.lora = LoraOptions.of(lora)
         learner = load_learner(model, tokenizer, chat_template, template_kwargs, lora=self.lora)
         self.bounds = _checked_bounds(learner.model, micro_batch, gradient_checkpointing)
@@ -170,7 +171,7 @@ class TokenPolicy(ActorCriticPolicy):
         check_vocabulary(learner, self.observation_space, self.action_space)
         check_context(learner, self.observation_space)
         if learner.model is self.lm:
-            raise ValueError("Expected a reference that stays as it is, got the policy's own model: say 'initial'.")
+            raise InputError("Expected a reference that stays as it is, got the policy's own model: say 'initial'.")
         return Reference(learner.model)
 
     def _initial_reference(self) -> Reference:
@@ -332,7 +333,7 @@ class TokenPolicy(ActorCriticPolicy):
             ValueError: If `adapter` is asked for and there is none.
         """
         if adapter and not hasattr(self.lm, "get_base_model"):
-            raise ValueError("Expected a policy with adapters for adapter=True, got none: give lora= at the start.")
+            raise InputError("Expected a policy with adapters for adapter=True, got none: give lora= at the start.")
         folder = Path(folder)
         with quiet():
             save_merged(self._model, folder)
@@ -371,9 +372,9 @@ def _base(model: Any) -> Any:
 
 def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> MemoryLimits:
     if micro_batch is not None and micro_batch < 1:
-        raise ValueError(f"Expected micro_batch >= 1 tokens, got {micro_batch}: 4096 suits most GPUs.")
+        raise InputError(f"Expected micro_batch >= 1 tokens, got {micro_batch}: 4096 suits most GPUs.")
     if by_layer and not has_layers(model):
-        raise ValueError(
+        raise InputError(
             f"Expected a model with layers that can be run again, got {type(model).__name__}: "
             "leave gradient_checkpointing out; micro_batch bounds the memory too."
         )

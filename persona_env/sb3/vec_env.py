@@ -11,6 +11,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from persona_env.errors import InputError
+
 __all__ = ["TokenObservation", "VectorEnvBridge", "as_sb3"]
 
 _RESERVED = ("final_obs", "final_info")
@@ -91,7 +93,7 @@ class VectorEnvBridge(VecEnv):
     def __init__(self, envs: VectorEnv[Any, Any, Any]):
         mode = envs.metadata.get("autoreset_mode")
         if mode != AutoresetMode.SAME_STEP:
-            raise ValueError(
+            raise InputError(
                 f"Expected a vector environment with autoreset_mode SAME_STEP, got {mode}: "
                 "stable-baselines3 wants finished rows reset in the same step."
             )
@@ -146,7 +148,7 @@ class VectorEnvBridge(VecEnv):
             ValueError: If only some rows are meant.
         """
         if indices is not None and len(list(self._get_indices(indices))) != self.num_envs:
-            raise ValueError(f"Expected indices None, got {indices}: the rows share {attr_name}, set it for all.")
+            raise InputError(f"Expected indices None, got {indices}: the rows share {attr_name}, set it for all.")
         setattr(_holder(self.envs, attr_name), attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
@@ -196,7 +198,7 @@ class VectorEnvBridge(VecEnv):
         options: Sequence[dict[str, Any]] = self._options
         self._reset_options()
         if any(option != options[0] for option in options):
-            raise ValueError(
+            raise InputError(
                 "Expected the same options for every row, got different ones: give one dict to set_options."
             )
         return options[0] or None

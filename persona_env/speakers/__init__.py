@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from persona_env.conversation import ChatMessage, Side, View
-from persona_env.io.nodes import shown_spec
+from persona_env.errors import InputError, shown_spec
 
 __all__ = ["ChatMessage", "Side", "Speaker", "View", "load_speaker"]
 
@@ -76,9 +76,9 @@ def load_speaker(spec: str | Speaker, max_tokens: int | None = None) -> Speaker:
     kind, colon, rest = spec.partition(":")
     if kind not in _KINDS or bool(colon) != (kind in _NAMED) or (colon and not rest):
         wanted = "tiny, scripted, hf:<folder or hub id> or openai:<model>@<base_url>"
-        raise ValueError(f"Expected a speaker {wanted}, got '{shown_spec(spec)}': use one of these.")
+        raise InputError(f"Expected a speaker {wanted}, got '{shown_spec(spec)}': use one of these.")
     if max_tokens is None:
         return _KINDS[kind](rest)
     if max_tokens < 1:
-        raise ValueError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
+        raise InputError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
     return _KINDS[kind](rest, max_tokens=max_tokens)

@@ -15,6 +15,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from persona_env.conversation import ChatMessage, View
+from persona_env.errors import InputError
 from persona_env.speakers.chat_segments import (
     RENDER_ERRORS,
     Misfit,
@@ -245,7 +246,7 @@ def joined(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
         else:
             lines.append(message)
     if lines and lines[-1].own:
-        raise ValueError("Expected a heard line last, got the speaker's own: ask it when it is its turn.")
+        raise InputError("Expected a heard line last, got the speaker's own: ask it when it is its turn.")
     return lines
 
 

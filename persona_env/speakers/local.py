@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_env.conversation import ChatMessage, View
+from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.merging import save_merged
 from persona_env.speakers.chat_format import ChatFormat, joined
@@ -56,13 +57,13 @@ class LanguageModel:
         temperature: float = 1.0,
     ):
         if max_tokens < 1:
-            raise ValueError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
+            raise InputError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
         if not 0 <= temperature < float("inf"):
-            raise ValueError(f"Expected temperature >= 0, got {temperature}: 1.0 changes nothing.")
+            raise InputError(f"Expected temperature >= 0, got {temperature}: 1.0 changes nothing.")
         self.chat = chat or ChatFormat.derive(tokenizer)
         logits = model.config.get_text_config().vocab_size
         if logits < self.chat.vocabulary:
-            raise ValueError(
+            raise InputError(
                 f"Expected a model with {self.chat.vocabulary} tokens, got one with {logits}: "
                 "load the tokenizer that belongs to it."
             )
@@ -181,7 +182,7 @@ class LanguageModel:
         """The decoder, with rows enough, and nothing in it that other weights have read."""
         longest, room = max(map(len, contexts)), usable_length(self.model) - self.max_tokens
         if longest > room:
-            raise ValueError(
+            raise InputError(
                 f"Expected a context of at most {room} tokens, got {longest}: give the dialogue fewer or shorter lines."
             )
         if self._decoder is None:

@@ -8,10 +8,11 @@ from itertools import groupby
 from typing import Any
 
 from persona_env.conversation import View
+from persona_env.errors import InputError, RunEnded
 from persona_env.models.chat import ChatReply, ChatRequest, Usage
 from persona_env.models.client import ChatClient
 from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import RemoteFault, RunEnded
+from persona_env.models.faults import RemoteFault
 
 __all__ = ["NoLine", "RemoteSpeaker"]
 
@@ -42,7 +43,7 @@ class RemoteSpeaker:
 
     def __init__(self, client: ChatClient, temperature: float = 1.0, max_tokens: int = 128):
         if max_tokens < 1 or not 0 <= temperature < math.inf:
-            raise ValueError(
+            raise InputError(
                 f"Expected max_tokens >= 1 and temperature >= 0, got {max_tokens} and {temperature}: correct them."
             )
         self.client, self.temperature, self.max_tokens = client, temperature, max_tokens
@@ -82,7 +83,7 @@ class RemoteSpeaker:
         for own, lines in groupby(view.messages, key=lambda message: message.own):
             chat.append(("assistant" if own else "user", "\n".join(line.text for line in lines)))
         if chat[-1][0] == "assistant":
-            raise ValueError("Expected a heard line last, got the speaker's own: ask it when it is its turn.")
+            raise InputError("Expected a heard line last, got the speaker's own: ask it when it is its turn.")
         return ChatRequest(tuple(chat), self.max_tokens, self.temperature, view.seed)
 
     def _line(self, reply: ChatReply | RemoteFault, views: int) -> str:

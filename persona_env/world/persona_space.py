@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import overload
 
+from persona_env.errors import InputError
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.roles import role_named
 from persona_env.world.attribute import Attribute
@@ -149,5 +150,5 @@ def personas(role: str, split: str = "train") -> PersonaSpace:
     """
     role_named(role)
     if split not in SPLITS:
-        raise ValueError(f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}: choose one of these.")
+        raise InputError(f"Expected split to be one of {', '.join(SPLITS)}, got {split!r}: choose one of these.")
     return PersonaSpace(role, split, SPLITS[split])

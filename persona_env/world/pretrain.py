@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from persona_env.errors import InputError
 from persona_env.world.base_model import (
     Example,
     build_model,
@@ -182,7 +183,7 @@ def _load(folder: Path) -> LlamaForCausalLM:
 
     model = load_model(f"hf:{folder}")
     if not isinstance(model, LlamaForCausalLM):
-        raise ValueError(
+        raise InputError(
             f"Expected a base model in {folder}, got a {type(model).__name__}: make one with this command."
         )
     return model.float()

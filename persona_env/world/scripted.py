@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 from persona_env.conversation import View
+from persona_env.errors import InputError
 from persona_env.world.grammar import in_character, remember
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import read_asked
@@ -42,7 +43,7 @@ class ScriptedSpeaker:
 
     def _line(self, view: View) -> str:
         if view.role not in ATTRIBUTES:
-            raise ValueError(
+            raise InputError(
                 f"Expected a role of the embedded world ({', '.join(ATTRIBUTES)}), got {view.role!r}: "
                 "choose one of these."
             )

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from persona_env.errors import RunEnded
 from persona_env.judges import LineVsHistory, Query, Verdict, load_judge
 from persona_env.judges.budget import BudgetedJudge, BudgetSpent
 from persona_env.judges.kept import KeptJudge
 from persona_env.judges.store import VerdictStore
-from persona_env.models.faults import RunEnded
 from tests.reliability import r23_accounting
 
 

@@ -4,12 +4,11 @@ from collections import Counter, defaultdict
 import pytest
 
 from persona_env.envs.persona_source import resolve_personas
+from persona_env.errors import JudgeUnreliable, RunEnded
 from persona_env.judges import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
 from persona_env.judges.canaries import Canaries, least_error_rate
 from persona_env.judges.canary_items import known_answers
 from persona_env.judges.llm import LLMJudge
-from persona_env.judges.untrusted import JudgeUnreliable
-from persona_env.models.faults import RunEnded
 from persona_env.persona import Persona
 from persona_env.testing import check_judge
 from persona_env.testing.samples import sample_queries

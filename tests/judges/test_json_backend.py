@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from persona_env.errors import JudgeUnreliable
 from persona_env.judges import LineVsHistory, LineVsPersona, load_judge
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.json_backend import JSONBackend
 from persona_env.judges.llm import LLMJudge
-from persona_env.judges.untrusted import JudgeUnreliable
 from persona_env.models.client import ChatClient
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import Unavailable

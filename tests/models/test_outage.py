@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from persona_env.errors import RunEnded
 from persona_env.models.client import ChatClient, ChatReply, Endpoint
-from persona_env.models.faults import Quarantined, RemoteFault, RunEnded, Unavailable
+from persona_env.models.faults import Quarantined, RemoteFault, Unavailable
 from tests.models.asked import client, outcomes, requests
 from tests.models.behaviours import Behaviour, Call, Wire, status, well
 from tests.models.fault_server import FaultServer

@@ -3,7 +3,8 @@ import sys
 import pytest
 
 from persona_env.conversation import ChatMessage, View
-from persona_env.models.faults import RunEnded, Unavailable
+from persona_env.errors import RunEnded
+from persona_env.models.faults import Unavailable
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
 from persona_env.testing import check_speaker

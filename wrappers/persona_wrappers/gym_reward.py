@@ -9,6 +9,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
+from persona_env.errors import InputError
 from persona_env.judges.base import Judge, Query, Verdict
 from persona_env.metrics.rewards import RewardFunction, RewardStats, RewardTerm, event_in
 
@@ -40,7 +41,7 @@ def recordable(judge: str | Judge) -> str | SharedJudge:
 def check_dialogue(info: dict[str, Any], env: object) -> None:
     """Raises ValueError if a reset info is not that of a dialogue environment."""
     if "persona" not in info:
-        raise ValueError(
+        raise InputError(
             f"Expected a dialogue environment, got {env}, whose reset info has no 'persona': wrap one of persona_env."
         )
 
@@ -57,7 +58,7 @@ def lines_of(env: Any) -> int:
         with contextlib.suppress(AttributeError):
             lines = max(inside.get_attr("max_lines"))
     if lines is None:
-        raise ValueError(f"Expected a dialogue environment, got {env}, which has no max_lines: give within=.")
+        raise InputError(f"Expected a dialogue environment, got {env}, which has no max_lines: give within=.")
     return int(lines)
 
 

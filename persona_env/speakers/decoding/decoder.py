@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from persona_env.errors import InputError
+
 __all__ = [
     "Decoder",
     "FullForwardDecoder",
@@ -42,7 +44,7 @@ class Decoder(ABC):
 
     def __init__(self, model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0):
         if rows < 1 or max_len < 1 or scratch < 0:
-            raise ValueError(
+            raise InputError(
                 f"Expected rows >= 1, max_len >= 1, scratch >= 0, got {rows}, {max_len}, {scratch}: "
                 "give each conversation a row."
             )
@@ -51,7 +53,7 @@ class Decoder(ABC):
         self.n = np.zeros(rows, np.int64)
         self._head: Any = model.get_output_embeddings()
         if self._head is None:
-            raise ValueError("Expected a causal language model, got one without logits: load another.")
+            raise InputError("Expected a causal language model, got one without logits: load another.")
 
     def forget(self) -> None:
         """Drops all that was read; call it when the weights have changed."""
@@ -159,7 +161,7 @@ class Decoder(ABC):
         """
         count = np.array([len(tail) for tail in tails], np.int64)
         if not 0 < len(rows) <= self.scratch or len(count) != len(rows) or count.min() < 1:
-            raise ValueError(
+            raise InputError(
                 f"Expected 1 to {self.scratch} rows with a tail each, got {len(rows)} rows and "
                 f"{len(count)} tails of {count.tolist()} tokens: make the decoder with more scratch."
             )
@@ -169,20 +171,20 @@ class Decoder(ABC):
 
     def _check_contexts(self, ids: NDArray[Any], n: Ints, rows: Ints) -> None:
         if not len(ids) == len(n) == len(rows) > 0:
-            raise ValueError(f"Expected {len(rows)} contexts, got {len(ids)} with {len(n)} lengths: give one a row.")
+            raise InputError(f"Expected {len(rows)} contexts, got {len(ids)} with {len(n)} lengths: give one a row.")
         if int(n.min()) < 1:
-            raise ValueError("Expected a token in every row, got an empty context: give one.")
+            raise InputError("Expected a token in every row, got an empty context: give one.")
         self._check_length(int(n.max()), ids.shape[1])
 
     def _check_length(self, length: int, width: int | None = None) -> None:
         most = self.max_len if width is None else min(self.max_len, width)
         if length > most:
-            raise ValueError(f"Expected a context of at most {most} tokens, got {length}: shorten the dialogue.")
+            raise InputError(f"Expected a context of at most {most} tokens, got {length}: shorten the dialogue.")
 
     def _forward(self, last: Any, **inputs: Any) -> tuple[Tensor, Tensor]:
         """Runs the model; `last` picks the final hidden states that get logits (None: all)."""
         if self.model.training:
-            raise ValueError(
+            raise InputError(
                 "Expected a model in evaluation mode, got training mode: call eval(), or dropout "
                 "falsifies the log-probabilities."
             )

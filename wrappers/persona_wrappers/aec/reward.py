@@ -8,6 +8,7 @@ from typing import Any
 from pettingzoo import AECEnv
 from pettingzoo.utils import BaseWrapper
 
+from persona_env.errors import InputError
 from persona_env.judges.base import Judge
 from persona_env.metrics.rewards import RewardFunction, RewardStats, RewardTerm, event_in
 
@@ -30,7 +31,7 @@ class AECReward(RewardStats, BaseWrapper[Any, Any, Any]):
     def __init__(self, env: AECEnv[Any, Any, Any], terms: Sequence[RewardTerm], judge: str | Judge | None):
         super().__init__(env)
         if _SIMULATOR not in env.possible_agents:
-            raise ValueError(
+            raise InputError(
                 f"Expected a dialogue environment with agent {_SIMULATOR}, got {env} with "
                 f"{env.possible_agents}: wrap persona_env.dialogue_v0."
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 from gymnasium.vector import VectorEnv
 
+from persona_env.errors import InputError
 from persona_env.judges.base import Judge
 from persona_env.metrics.rewards import RewardTerm
 from persona_wrappers.copying import copying_term
@@ -78,11 +79,11 @@ def _merged(weights: Mapping[str, float], more: Mapping[str, float], known: list
     """Returns all weights by name, in the order of `known`."""
     unknown = sorted((weights.keys() | more.keys()) - set(known))
     if unknown:
-        raise ValueError(f"Expected weights of {', '.join(known)}, got {', '.join(unknown)}: use these names.")
+        raise InputError(f"Expected weights of {', '.join(known)}, got {', '.join(unknown)}: use these names.")
     twice = sorted(weights.keys() & more.keys())
     if twice:
-        raise ValueError(f"Expected one weight each, got two of {', '.join(twice)}: give one.")
+        raise InputError(f"Expected one weight each, got two of {', '.join(twice)}: give one.")
     if not weights and not more:
-        raise ValueError("Expected at least one weight, got none: such as prompt_to_line=1.0.")
+        raise InputError("Expected at least one weight, got none: such as prompt_to_line=1.0.")
     given = {**weights, **more}
     return {name: given[name] for name in known if name in given}

@@ -1,0 +1,176 @@
+"""Spec strings, and the registries that turn them into objects: ours, those registered by a call, and entry points.
+
+A spec is `kind:rest?option=value&option=value`; rest and options may be missing. What can be named so (speakers,
+judges, metrics, roles, algorithms) has a `Registry`. Ours are named by strings, so that nothing is loaded before it
+is used.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Generic, TypeVar
+from urllib.parse import parse_qsl
+
+from persona_env.errors import InputError, printable, shown, shown_spec
+
+__all__ = ["Registry", "Spec"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A parsed spec string.
+
+    Attributes:
+        kind: What stands before the first colon, or all of it.
+        rest: What stands between the colon and the question mark; may be empty.
+        options: The options by name, as texts.
+
+    >>> Spec.parse("hf:some/model?dtype=bfloat16&temperature=0.7")
+    Spec(kind='hf', rest='some/model', options={'dtype': 'bfloat16', 'temperature': '0.7'})
+    """
+
+    kind: str
+    rest: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Returns the parts of a spec.
+
+        Raises:
+            InputError: If an option has no name, no value, or comes twice.
+        """
+        head, mark, tail = text.partition("?")
+        kind, _, rest = head.partition(":")
+        if not mark:
+            return cls(kind, rest)
+        try:
+            pairs = parse_qsl(tail.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True)
+        except ValueError:
+            pairs = []
+        options = dict(pairs)
+        if not options or len(options) < len(pairs) or not all(options):
+            raise InputError(
+                f"Expected options such as ?temperature=0.7&max_tokens=64 in {shown_spec(text)!r}, got "
+                f"{shown(tail)}: give each a name and a value, once."
+            )
+        return cls(kind, rest, options)
+
+
+class Registry(Generic[T]):
+    """What can be named by one kind of spec.
+
+    Args:
+        noun: What it holds, for error messages: `judge`.
+        builtins: Ours by name, each as `module:attribute`.
+
+    Entry points of the group `persona_env.<noun>s` come after ours and those registered by a call. One that cannot be
+    imported is an error only where it is used; the others go on.
+
+    >>> judges = Registry[Any]("judge", {"oracle": "persona_env.world.oracle:OracleJudge"})
+    >>> judges.names()
+    ['oracle']
+    """
+
+    def __init__(self, noun: str, builtins: Mapping[str, str]):
+        self.noun, self.group = noun, f"persona_env.{noun}s"
+        self._builtins = dict(builtins)
+        self._registered: dict[str, T] = {}
+
+    def register(self, name: str, entry: T) -> T:
+        """Adds an entry under a name and returns it; the same name again replaces what a call had registered.
+
+        Raises:
+            InputError: If the name is one of ours, or no word.
+        """
+        if name in self._builtins:
+            raise InputError(f"Expected a new name of a {self.noun}, got {name!r}, which is built in: choose another.")
+        if not name.replace("-", "_").isidentifier():
+            raise InputError(f"Expected a name such as my_{self.noun}, got {shown(name)}: use letters, digits and _.")
+        self._registered[name] = entry
+        return entry
+
+    def names(self) -> list[str]:
+        """Returns all names: ours, registered ones, then those of entry points."""
+        return list(dict.fromkeys([*self._builtins, *self._registered, *self._entry_points()]))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._builtins or name in self._registered or name in self._entry_points()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __getitem__(self, name: str) -> T:
+        """Returns the entry of a name; imports it if need be.
+
+        Raises:
+            InputError: If there is no such name (the known ones are listed), or its plug-in cannot be imported.
+        """
+        if name in self._builtins:
+            module, _, attribute = self._builtins[name].partition(":")
+            return getattr(import_module(module), attribute)
+        if name in self._registered:
+            return self._registered[name]
+        point = self._entry_points().get(name)
+        if point is None:
+            known = ", ".join(self.names())
+            raise InputError(f"Expected a {self.noun} among {known}, got {shown_spec(name)!r}: use one of these.")
+        try:
+            return point.load()
+        except Exception as error:
+            why = printable(f"{type(error).__name__}: {error}")[:160]
+            raise InputError(
+                f"Expected the {self.noun} {name!r} of the plug-in {point.value!r} to be importable, got {why}: "
+                "mend or uninstall it."
+            ) from error
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    def make(self, text: str, **more: Any) -> Any:
+        """Returns what a spec names: its factory called with the rest of the spec and its options.
+
+        A factory takes the rest as its only positional argument (none, if its specs have no rest) and options as
+        keywords. An option given in the spec wins over the same one in `more`.
+
+        Args:
+            text: The spec.
+            **more: Options from elsewhere; those that are None are left out.
+
+        Raises:
+            InputError: If the kind is unknown, the rest is missing or too much, or an option is unknown.
+        """
+        spec = Spec.parse(text)
+        factory: Any = self[spec.kind]
+        given = {name: value for name, value in more.items() if value is not None} | dict(spec.options)
+        takes_rest, options, takes_all = _signature(factory)
+        if bool(spec.rest) != takes_rest:
+            form = f"{spec.kind}:<...>" if takes_rest else spec.kind
+            raise InputError(f"Expected a {self.noun} {form}, got {shown_spec(text)!r}: correct it.")
+        unknown = [name for name in given if name not in options and not takes_all]
+        if unknown:
+            known = f"options among {', '.join(options)}" if options else "no options"
+            raise InputError(
+                f"Expected {known} for the {self.noun} {spec.kind!r}, got {shown(unknown[0])}: remove or rename it."
+            )
+        return factory(spec.rest, **given) if takes_rest else factory(**given)
+
+
+def _signature(factory: Callable[..., Any]) -> tuple[bool, list[str], bool]:
+    """Returns whether a factory takes the rest of a spec, the names of its options, and whether it takes any."""
+    parameters = inspect.signature(factory).parameters.values()
+    keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    positional = (inspect.Parameter.POSITIONAL_ONLY, keyword)
+    first = next(iter(parameters), None)
+    takes_rest = first is not None and first.kind in positional and first.default is inspect.Parameter.empty
+    rest = list(parameters)[1:] if takes_rest else list(parameters)
+    named = [
+        p.name for p in rest if p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    return takes_rest, named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in rest)
