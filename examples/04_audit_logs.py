@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from persona_env.cli.audit import print_audit
 from persona_env.io import load_logs
 from persona_env.papers.paper_scores import audit, fail_closed
-from persona_env.report.audit import print_audit
 
 PERSONA = "You are Ida, a lighthouse keeper. You never leave the island and you distrust doctors."
 REPLIES = ("It fits a keeper who stays on the island. NO", "She would not trust a doctor. YES")

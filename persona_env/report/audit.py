@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from persona_env.io import LoggedDialogue, SpeakerKey, load_logs
-from persona_env.io.strict_json import check_target, write_lines
 from persona_env.metrics.copying import Copying
 from persona_env.metrics.metric import LineMetric, Score
 from persona_env.metrics.repetition import Repetition
@@ -29,9 +27,9 @@ from persona_env.papers.paper_scores import (
     fail_closed,
     paper_scores,
 )
-from persona_env.report.terminal import Terminal, plain
+from persona_env.report.terminal import plain
 
-__all__ = ["Audit", "AuditRow", "audit_log", "audit_rows", "audit_table", "print_audit"]
+__all__ = ["Audit", "AuditRow", "audit_log", "audit_rows", "audit_table", "rendered_audits"]
 
 _METRICS: dict[str, PaperMetric] = {
     "prompt_to_line": "prompt",
@@ -200,29 +198,11 @@ def audit_rows(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
 
 def audit_table(paths: Iterable[str | Path]) -> RenderableType:
     """Returns the table of all logs, and below it the scores that disagree with their own replies."""
-    return _rendered([audit_log(path) for path in paths])
+    return rendered_audits([audit_log(path) for path in paths])
 
 
-def print_audit(paths: Iterable[str | Path], json_out: str | Path | None = None) -> None:
-    """Prints the table, and writes rows and disagreements to a JSON file where one is given."""
-    if json_out is not None:
-        check_target(json_out)
-    audits = [audit_log(path) for path in paths]
-    if json_out is not None:
-        found = {
-            "rows": [asdict(row) for one in audits for row in one.rows],
-            "disagreements": [_plain(score) for one in audits for score in one.disagreements],
-        }
-        write_lines(json_out, [json.dumps(found, indent=2, allow_nan=False)])
-    Terminal().print(_rendered(audits))
-
-
-def _plain(score: PaperScore) -> dict[str, Any]:
-    fields = asdict(score) | {"is_inverted": score.is_inverted}
-    return {k: None if v != v else v for k, v in fields.items()}  # nan has no place in JSON
-
-
-def _rendered(audits: Sequence[Audit]) -> RenderableType:
+def rendered_audits(audits: Sequence[Audit]) -> RenderableType:
+    """Returns the table of audits, and below it the scores that disagree with their own replies."""
     return Group(_Rows(audits), *(Text(plain(note)) for one in audits for note in _notes(one)))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from persona_env.report.training import resume_training, run_training
+from persona_env.cli.train import resume_training, run_training
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.run_folder import RunFolder

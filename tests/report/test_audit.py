@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from persona_env.cli.audit import print_audit
 from persona_env.conversation import Conversation
 from persona_env.io import LogError, LoggedDialogue, save_logs
 from persona_env.judges import Verdict
 from persona_env.judges.recorded import logged_replies
 from persona_env.persona import Persona
-from persona_env.report.audit import audit_log, audit_rows, audit_table, print_audit
+from persona_env.report.audit import audit_log, audit_rows, audit_table
 from tests.io.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
 
 WRONG = changed(THERAPY, P2_prompt_consistency_score=0.25, P2="You are Cy. [bold]You[/] never sleep.")

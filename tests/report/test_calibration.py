@@ -13,9 +13,9 @@ import pytest
 from persona_env import cli
 from persona_env.calibration.calibrate import is_calibrated, judge_identity
 from persona_env.calibration.label_file import Vote, save_labels
+from persona_env.cli.judge import run_calibration
 from persona_env.judges import load_judge
 from persona_env.judges.store import VerdictStore
-from persona_env.report.calibration import run_calibration
 from tests.evaluation.drifted import drifted_votes
 from tests.io.invented import CHATTING, THERAPY, written
 from tests.reliability.oracle_server import Handler

@@ -16,8 +16,8 @@ from persona_env.runs.config import RunConfig
 from persona_env.runs.invalid_rate import InvalidRate, TooManyInvalid
 from persona_env.io.persona_file import save_personas
 from persona_env.persona import Persona, QAItem
-from persona_env.report.benchmark import run_benchmark
-from persona_env.report.training import resume_training
+from persona_env.cli.bench import run_benchmark
+from persona_env.cli.train import resume_training
 from tests.runs.runs import SMALL, contents, ended, fork, go
 
 ROLLOUT = 8 * 32

@@ -6,6 +6,7 @@ import time
 
 from rich.text import Text
 
+from persona_env.cli.options import JudgeSpec, Role, Seed, Simulator, Split
 from persona_env.conversation import Conversation
 from persona_env.evaluation.rollout import reply_seed
 from persona_env.judges import load_judge
@@ -16,7 +17,19 @@ from persona_env.report.terminal import Terminal, plain
 from persona_env.roles import role_named
 from persona_env.speakers import load_speaker
 
-__all__ = ["talk"]
+__all__ = ["play", "talk"]
+
+
+def play(
+    simulator: Simulator = "tiny",
+    role: Role = "patient",
+    judge: JudgeSpec = "oracle",
+    seed: Seed = 0,
+    split: Split = "heldout",
+) -> None:
+    """Talk to a simulator in the terminal and see each of its lines judged."""
+    talk(simulator, role=role, judge=judge, seed=seed, split=split)
+
 
 _METRICS = {
     "persona": PromptToLine(),

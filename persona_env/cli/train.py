@@ -5,21 +5,74 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from persona_env.cli.interrupt import resumable
+from persona_env.errors import InputError
 from persona_env.report.drift_table import drift_table
-from persona_env.report.interrupt import resumable
 from persona_env.report.terminal import Terminal
 from persona_env.report.transcript import telling_example, transcript
-from persona_env.runs.config import RunConfig
+from persona_env.runs.config import RunConfig, parse_rewards, read_config
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, finished_outcome
 
-__all__ = ["resume_training", "run_training"]
+__all__ = ["resume_training", "run_training", "train"]
+
+
+def train(
+    role: Annotated[str | None, typer.Option(help="Who is simulated: patient, student or chat_partner.")] = None,
+    simulator: Annotated[str | None, typer.Option(help="The model that learns: tiny or hf:<folder or hub id>.")] = None,
+    judge: Annotated[str | None, typer.Option(help="Who pays and measures: oracle, hf:, openai:, ensemble:.")] = None,
+    task_agent: Annotated[str | None, typer.Option(help="The frozen other side: scripted, hf: or openai:.")] = None,
+    rewards: Annotated[str | None, typer.Option(help="Such as prompt_to_line=1,line_to_line=0.5.")] = None,
+    algorithm: Annotated[str | None, typer.Option(help="ppo or a2c.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
+    tokens: Annotated[int | None, typer.Option(help="The learner's tokens in all.")] = None,
+    lines: Annotated[int | None, typer.Option(help="The trained length: the simulator's lines in a dialogue.")] = None,
+    line_gamma: Annotated[float | None, typer.Option(help="Discount from a line to the next.")] = None,
+    kl_coef: Annotated[float | None, typer.Option(help="Price of a nat away from the untrained model.")] = None,
+    personas: Annotated[str | None, typer.Option(help="bundled, natural, or a file.")] = None,
+    split: Annotated[str | None, typer.Option(help="Measured personas: heldout, or dev while tuning.")] = None,
+    dialogues: Annotated[int | None, typer.Option(help="Measured dialogues of the trained length.")] = None,
+    extended_dialogues: Annotated[int | None, typer.Option(help="The same at three times that length.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Bound on a line's tokens.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Torch's threads; 0 is torch's choice.")] = None,
+    lora_rank: Annotated[int | None, typer.Option(help="Train adapters of this rank, not the weights.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Tokens of one pass of an update, at most.")] = None,
+    gradient_checkpointing: Annotated[bool | None, typer.Option(help="Less memory, more time.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
+    load_in_4bit: Annotated[bool | None, typer.Option(help="On a GPU, with --lora-rank.")] = None,
+    judge_prompts: Annotated[str | None, typer.Option(help="A folder of judge prompts instead of ours.")] = None,
+    judge_cache: Annotated[str | None, typer.Option(help="A file of verdicts that runs share.")] = None,
+    judge_budget: Annotated[str | None, typer.Option(help="Such as calls=5000,tokens=2e6; then it stops.")] = None,
+    judge_calibration: Annotated[str | None, typer.Option(help="What judge calibrate wrote about this judge.")] = None,
+    judge_patience: Annotated[float | None, typer.Option(help="Seconds to wait for a judge that is away.")] = None,
+    checkpoint_every: Annotated[int | None, typer.Option(help="Rollouts from a checkpoint to the next.")] = None,
+    max_invalid: Annotated[float | None, typer.Option(help="Share of unreadable verdicts that is allowed.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="The folder of a run that was cut off: go on with it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; new or empty.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with any of these settings.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, stop.")] = False,
+) -> None:
+    """Train a simulator and print how far its drift fell on people it has not met."""
+    given = {name: value for name, value in locals().items() if name in RunConfig.__dataclass_fields__}
+    values: dict[str, Any] = read_config(config) if config else {}
+    values |= {name: value for name, value in given.items() if value is not None}
+    if rewards is not None:
+        values["rewards"] = parse_rewards(rewards)
+    if resume is not None:
+        if out is not None and out != resume:
+            raise InputError(f"Expected --resume alone, got --out {out} too: a run goes on in its own folder.")
+
+        raise typer.Exit(resume_training(resume, values, dry_run=dry_run))
+    settings = RunConfig(**values)
+
+    raise typer.Exit(run_training(settings, out, dry_run=dry_run))
 
 
 def run_training(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.text import Text
 
+from persona_env.cli.interrupt import resumable
+from persona_env.cli.options import JudgeSpec, Role, Seed, Split
 from persona_env.errors import InputError
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.records import dialogue_records
@@ -18,7 +21,6 @@ from persona_env.evaluation.stages import load_stage, save_stage
 from persona_env.io import save_logs
 from persona_env.judges.base import Judge
 from persona_env.report.drift_table import simulator_table
-from persona_env.report.interrupt import resumable
 from persona_env.report.terminal import Terminal, plain
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, check_understanding
@@ -27,7 +29,28 @@ from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.run_judge import RunJudge
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["run_benchmark"]
+__all__ = ["bench", "run_benchmark"]
+
+
+def bench(
+    simulators: Annotated[list[str], typer.Argument(help="Specs: tiny, scripted, hf:<...>, openai:<...>.")],
+    role: Role = "patient",
+    judge: JudgeSpec = "oracle",
+    seed: Seed = 0,
+    split: Split = "heldout",
+    lines: Annotated[int, typer.Option(help="The simulator's lines in a dialogue.")] = 8,
+    dialogues: Annotated[int, typer.Option(help="Dialogues with each simulator.")] = 128,
+    personas: Annotated[str, typer.Option(help="bundled, natural, or a file.")] = "bundled",
+    max_tokens: Annotated[int | None, typer.Option(help="Bound on a line's tokens; else the simulator's own.")] = None,
+    judge_patience: Annotated[float, typer.Option(help="Seconds to wait for a judge that is away.")] = 600.0,
+    out: Annotated[Path | None, typer.Option(help="A folder for the dialogues and the figures.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Instead of --out: the folder of one that was cut off.")] = None,
+) -> None:
+    """Measure simulators side by side on the same people, seeds and questions."""
+    suite = EvalSuite(
+        role=role, personas=personas, split=split, dialogues=dialogues, lines=lines, seed=seed, max_tokens=max_tokens
+    )
+    run_benchmark(simulators, suite, judge, resume or out, resume=resume is not None, patience=judge_patience)
 
 
 def run_benchmark(

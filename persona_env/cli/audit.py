@@ -1,0 +1,45 @@
+"""`persona-env audit`: recorded scores against their own raw replies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from persona_env.io.strict_json import check_target, write_lines
+from persona_env.papers.paper_scores import PaperScore
+from persona_env.report.audit import audit_log, rendered_audits
+from persona_env.report.terminal import Terminal
+
+__all__ = ["audit", "print_audit"]
+
+
+def audit(
+    logs: Annotated[list[Path], typer.Argument(help="Log files: ours (JSONL) or the released ones (JSON).")],
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+) -> None:
+    """Recompute recorded consistency scores and list those that disagree with their own raw replies."""
+    print_audit(logs, json_out)
+
+
+def print_audit(paths: Iterable[str | Path], json_out: str | Path | None = None) -> None:
+    """Prints the table, and writes rows and disagreements to a JSON file where one is given."""
+    if json_out is not None:
+        check_target(json_out)
+    audits = [audit_log(path) for path in paths]
+    if json_out is not None:
+        found = {
+            "rows": [asdict(row) for one in audits for row in one.rows],
+            "disagreements": [_plain(score) for one in audits for score in one.disagreements],
+        }
+        write_lines(json_out, [json.dumps(found, indent=2, allow_nan=False)])
+    Terminal().print(rendered_audits(audits))
+
+
+def _plain(score: PaperScore) -> dict[str, Any]:
+    fields = asdict(score) | {"is_inverted": score.is_inverted}
+    return {k: None if v != v else v for k, v in fields.items()}  # nan has no place in JSON

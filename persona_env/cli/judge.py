@@ -1,0 +1,123 @@
+"""`persona-env judge calibrate`: a judge held against labels, beside one that always says the same."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from persona_env.calibration.calibrate import calibrate
+from persona_env.calibration.calibration import FILE, Calibration
+from persona_env.calibration.label_file import question_fields
+from persona_env.calibration.labels import load_labels
+from persona_env.io.strict_json import check_target, json_text, write_lines
+from persona_env.judges import load_judge
+from persona_env.judges.base import Judge
+from persona_env.judges.ensemble import Ensemble
+from persona_env.judges.kept import KeptJudge
+from persona_env.judges.store import VerdictStore
+from persona_env.report.calibration import calibration_table
+from persona_env.report.terminal import Terminal
+from persona_env.runs.run_folder import RunFolder
+
+__all__ = ["judge_app", "judge_calibrate", "run_calibration"]
+
+judge_app = typer.Typer(help="Look into a judge before it pays rewards.", no_args_is_help=True)
+
+
+@judge_app.command("calibrate")
+def judge_calibrate(
+    judge: Annotated[str, typer.Option(help="The judge, as in train.")],
+    labels: Annotated[list[Path], typer.Option(help="Labels: a log, Dialogue NLI or labels.jsonl; again for more.")],
+    judge_prompts: Annotated[Path | None, typer.Option(help="A folder with judge prompts; ours if none.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="Only this role; again for more.")] = None,
+    judge_cache: Annotated[Path | None, typer.Option(help="A file of verdicts, as in train.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many of each role, kind and label.")] = None,
+    seed: Annotated[int, typer.Option(help="What the limit is drawn with.")] = 0,
+    json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder for calibration.json and every verdict.")] = None,
+) -> None:
+    """Hold a judge against labels, beside one that always says consistent, and say whether it may pay rewards."""
+    run_calibration(
+        judge, labels, prompts=judge_prompts, cache=judge_cache, roles=role or (), limit=limit, seed=seed,
+        json_out=json_out, out=out,
+    )  # fmt: skip
+
+
+def run_calibration(
+    spec: str,
+    paths: Sequence[Path],
+    *,
+    prompts: Path | None = None,
+    cache: Path | None = None,
+    roles: Sequence[str] = (),
+    limit: int | None = None,
+    seed: int = 0,
+    json_out: Path | None = None,
+    out: Path | None = None,
+) -> Calibration:
+    """Calibrates a judge, writes what is asked for, and prints the table and the verdict.
+
+    Args:
+        spec: The judge.
+        paths: The files of labels.
+        prompts: A folder with judge prompts; ours where None.
+        cache: A file of verdicts that runs share; what a judge has said there is not asked again.
+        roles: Only these; all where empty.
+        limit: At most so many questions of each role, kind and label.
+        seed: What they are drawn with.
+        json_out: A file for the figures.
+        out: A folder for the figures (`calibration.json`) and each verdict (`verdicts.jsonl`).
+
+    Raises:
+        ValueError: If the judge or the labels cannot be had, the labels are all of one class, or the
+            folder is not empty.
+    """
+    console = Terminal()
+    if json_out is not None:
+        check_target(json_out)
+    labels = load_labels(paths, roles)
+    labels = labels if limit is None else labels.limited(limit, seed)
+    labels.check_classes()
+    judge = load_judge(spec, prompts=prompts)
+    folder = RunFolder(out).create() if out else None
+    with _kept(judge, cache) as judge, Progress(console=console, transient=True) as progress:
+        task = progress.add_task("judging", total=len(labels.items))
+        found = calibrate(judge, labels, spec=spec, tick=lambda judged: progress.advance(task, judged))
+    if folder:
+        folder.write_json(FILE, found.as_json())
+        write_lines(folder.path / "verdicts.jsonl", _verdict_lines(found))
+    if json_out is not None:
+        write_lines(json_out, [json_text(found.as_json())])
+    console.print(calibration_table(found))
+    return found
+
+
+@contextlib.contextmanager
+def _kept(judge: Judge, cache: Path | None) -> Iterator[Judge]:
+    """Yields a judge that asks only what the file does not know; each member for itself, where there are several."""
+    if cache is None:
+        yield judge
+        return
+    with VerdictStore(cache) as store:
+        members = judge.members if isinstance(judge, Ensemble) else (judge,)
+        kept = [KeptJudge(one, store) if hasattr(one, "usage") else one for one in members]
+        yield Ensemble(kept) if isinstance(judge, Ensemble) else kept[0]
+
+
+def _verdict_lines(found: Calibration) -> Iterator[str]:
+    for item, verdict in zip(found.labels.items, found.verdicts, strict=True):
+        yield json_text(
+            {
+                "question": question_fields(item.question),
+                "label": item.label,
+                "verdict": verdict.label,
+                "probability": verdict.probability,
+                "reason": verdict.reason,
+                "raw": verdict.raw,
+            }
+        )
