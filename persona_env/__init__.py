@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from persona_env.io import load_logs, load_personas
     from persona_env.judges import load_judge
     from persona_env.judges.reply_parsing import parse_verdict
+    from persona_env.metrics import load_metric, register_metric
     from persona_env.papers.paper_scores import audit, paper_scores
     from persona_env.persona import Persona
     from persona_env.speakers import load_speaker
@@ -29,10 +30,12 @@ __all__ = [
     "dialogue_v0",
     "load_judge",
     "load_logs",
+    "load_metric",
     "load_personas",
     "load_speaker",
     "paper_scores",
     "parse_verdict",
+    "register_metric",
 ]
 
 __version__ = "0.1.0"
@@ -43,10 +46,12 @@ _HOMES = {
     "audit": "papers.paper_scores",
     "load_judge": "judges",
     "load_logs": "io",
+    "load_metric": "metrics",
     "load_personas": "io",
     "load_speaker": "speakers",
     "paper_scores": "papers.paper_scores",
     "parse_verdict": "judges.reply_parsing",
+    "register_metric": "metrics",
 }
 
 

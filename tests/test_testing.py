@@ -313,8 +313,8 @@ class Named(PromptToLine):
     name = "prompt to line"
 
 
-class Halfway(PromptToLine):
-    unasked = 0.5
+class Untitled(PromptToLine):
+    title = ""
 
 
 class Lossy(PromptToLine):
@@ -327,7 +327,7 @@ class Lossy(PromptToLine):
     [
         (Mute(), "metric.protocol"),
         (Named(), "metric.name"),
-        (Halfway(), "metric.unasked"),
+        (Untitled(), "metric.described"),
         (Lossy(), "metric.one_score_each"),
         (Percent(), "metric.range"),
         (Forgetful(), "metric.counts"),

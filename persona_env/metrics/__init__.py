@@ -1,19 +1,23 @@
-"""How consistent a simulator is: one metric per drift type, three guards, all in [0, 1], 1 is good.
+"""How consistent a simulator is: one metric per drift type or guard, all in [0, 1], 1 is good.
 
-Drift types: `PromptToLine`, `LineToLine`, `QuestionAnswer`. Guards, without which a consistent
-parrot looks
-good: `Relevance`, `Copying`, `Repetition`. `evaluate` scores many conversations with many metrics
-in one judge batch; `statistics` puts intervals over personas around the result.
+Drift types: `PromptToLine`, `LineToLine`, `QuestionAnswer`. Guards, without which a consistent parrot looks good:
+`Relevance`, `Copying`, `Repetition`. `METRICS` names them all, third parties' included, and `load_metric` makes one
+from its spec. `evaluate` scores many conversations with many metrics in one judge batch; `statistics` puts intervals
+over personas around the result.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from persona_env.errors import InputError
 from persona_env.metrics.copying import Copying
 from persona_env.metrics.line_to_line import LineToLine, LineToLineScore, pair_score
 from persona_env.metrics.metric import (
-    Finding,
     LineMetric,
     Metric,
+    QueryOrVerdict,
     Score,
     evaluate,
     pooled,
@@ -28,17 +32,19 @@ from persona_env.metrics.question_answer import (
 )
 from persona_env.metrics.relevance import Relevance
 from persona_env.metrics.repetition import Repetition
+from persona_env.registry import Registry, Spec
 
 __all__ = [
+    "METRICS",
     "Answer",
     "Copying",
-    "Finding",
     "LineMetric",
     "LineToLine",
     "LineToLineScore",
     "Metric",
     "ProbeSchedule",
     "PromptToLine",
+    "QueryOrVerdict",
     "QuestionAnswer",
     "QuestionAnswerScore",
     "Relevance",
@@ -46,7 +52,67 @@ __all__ = [
     "Score",
     "answer_question",
     "evaluate",
+    "load_metric",
     "pair_score",
     "pooled",
+    "register_metric",
     "verdicts_on",
 ]
+
+METRICS = Registry[Callable[..., Metric]](
+    "metric",
+    {
+        "prompt_to_line": "persona_env.metrics.prompt_to_line:PromptToLine",
+        "line_to_line": "persona_env.metrics.line_to_line:LineToLine",
+        "question_answer": "persona_env.metrics.question_answer:QuestionAnswer",
+        "relevance": "persona_env.metrics.relevance:Relevance",
+        "copying": "persona_env.metrics.copying:Copying",
+        "repetition": "persona_env.metrics.repetition:Repetition",
+    },
+)
+"""All metrics by name, in the order in which tables show them."""
+
+
+def register_metric(name: str, factory: Callable[..., Metric]) -> Callable[..., Metric]:
+    """Adds a metric, so that rewards, evaluations and reports can name it.
+
+    Args:
+        name: The `name` of the metric.
+        factory: The class, or a function of keyword options that returns a metric.
+
+    Returns:
+        The factory.
+    """
+    return METRICS.register(name, factory)
+
+
+def load_metric(metric: str | Metric) -> Metric:
+    """Returns the metric of a spec such as `repetition?threshold=0.9`; a metric is returned as it is.
+
+    Raises:
+        InputError: If there is no such metric, or an option is unknown.
+
+    >>> load_metric("repetition?threshold=0.9")
+    Repetition(threshold=0.9)
+    """
+    if isinstance(metric, Metric):
+        return metric
+    spec = Spec.parse(metric)
+    options = {name: _value(text) for name, text in spec.options.items()}
+    try:
+        made = METRICS.make(metric.partition("?")[0], **options)
+    except TypeError as error:  # an option that should be a number is none
+        raise InputError(f"Expected other options than {metric!r:.80} has, got {error}: correct them.") from error
+    if not isinstance(made, Metric) or made.name != spec.kind:
+        raise InputError(f"Expected a Metric named {spec.kind!r}, got {made!r:.60}: register it under its own name.")
+    return made
+
+
+def _value(text: str) -> Any:
+    """Returns the number or truth value that an option spells, or its text."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text.lower(), text)

@@ -76,8 +76,12 @@ class Copying(LineMetric):
     """
 
     name = "copying"
+    title = "copying"
+    mark = "recites its description"
+    is_judged = False
+    is_penalty = True
 
-    def finding(self, conversation: Conversation, index: int) -> Verdict:
+    def query(self, conversation: Conversation, index: int) -> Verdict:
         """Returns `inconsistent` if line `index` recites the persona text."""
         heard, line = conversation.heard_before(index), conversation.lines[index]
         return _RECITED if recited_share(conversation.persona.description, line, heard) > 0.5 else _OWN_WORDS

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from persona_env.conversation import Conversation
 from persona_env.judges.base import LineVsHistory, Verdict
-from persona_env.metrics.metric import Finding, LineMetric, Score, unless_empty
+from persona_env.judges.content_filter import rejection_reason
+from persona_env.metrics.metric import LineMetric, QueryOrVerdict, Score
 
 __all__ = ["LineToLine", "LineToLineScore", "pair_score"]
 
@@ -64,17 +65,23 @@ class LineToLine(LineMetric):
 
     >>> from persona_env.persona import Persona
     >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).said("I am Ann.")
-    >>> LineToLine().question(talk, 0), LineToLine().question(talk.said("I am Bo."), 1).earlier
-    (None, ('I am Ann.',))
+    >>> LineToLine().query(talk, 0).label, LineToLine().query(talk.said("I am Bo."), 1).earlier
+    ('consistent', ('I am Ann.',))
     """
 
     name = "line_to_line"
+    title = "self-contradiction (line-to-line)"
+    mark = "contradicts itself"
+    group = "drift"
 
-    def finding(self, conversation: Conversation, index: int) -> Finding:
-        """Returns the question which earlier lines line `index` conflicts with."""
+    def query(self, conversation: Conversation, index: int) -> QueryOrVerdict:
+        """Returns the query which earlier lines line `index` conflicts with."""
         lines = conversation.lines
-        question = LineVsHistory(conversation.persona.role, lines[index], lines[:index])
-        return question if index else unless_empty(question, _FIRST_LINE)
+        query = LineVsHistory(conversation.persona.role, lines[index], lines[:index])
+        if index:
+            return query
+        empty = rejection_reason(query)
+        return Verdict("inconsistent", reason=empty) if empty else _FIRST_LINE
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> LineToLineScore:
         """Returns the mean over lines, and the pair score."""

@@ -1,22 +1,23 @@
-"""What a metric is: from conversations to questions, from verdicts to scores in [0, 1]."""
+"""What a metric is: from conversations to judge queries, from verdicts to scores in [0, 1]."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import ClassVar, Literal, TypeAlias
 
 from persona_env.conversation import Conversation
 from persona_env.errors import InputError
 from persona_env.judges.base import Judge, Query, Verdict
-from persona_env.judges.content_filter import rejection_reason
 
-__all__ = ["Finding", "LineMetric", "Metric", "Score", "evaluate", "pooled", "unless_empty", "verdicts_on"]
+__all__ = ["Group", "LineMetric", "Metric", "QueryOrVerdict", "Score", "evaluate", "pooled", "verdicts_on"]
 
-Finding: TypeAlias = Query | Verdict
-"""What a metric finds: a question for the judge, or a verdict that the text alone settles."""
+QueryOrVerdict: TypeAlias = Query | Verdict
+"""What a metric has to ask about a line: a query for the judge, or a verdict that the text alone settles."""
+
+Group: TypeAlias = Literal["drift", "guard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,70 +65,35 @@ def pooled(scores: Sequence[Score]) -> Score:
     return Score.of([value for score in scores for value in score.per_line])
 
 
-def unless_empty(question: Query, verdict: Verdict) -> Verdict:
-    """Returns a verdict that holds of every line to which this question would be put, but for one without content.
-
-    >>> from persona_env.judges import LineVsHistory
-    >>> unless_empty(LineVsHistory("patient", "...", ()), Verdict("consistent")).label
-    'inconsistent'
-    """
-    reason = rejection_reason(question)
-    return Verdict("inconsistent", reason=reason) if reason else verdict
-
-
-@runtime_checkable
-class Metric(Protocol):
+class Metric(ABC):
     """A pure function of conversations and a judge.
+
+    Tables, transcripts, rewards and configurations read the class attributes: a metric is described here only.
 
     Attributes:
         name: As in `info["consistency/<name>"]`, in logs and in reports.
-        unasked: The value of a line at which `question` finds nothing to judge.
+        title: What a table calls the share that it shows.
+        mark: What a transcript writes behind a bad line.
+        group: `drift` (one of the figures that training reduces) or `guard` (what must stay good meanwhile).
+        shows: Whether tables show the share of good lines or of bad ones; scores are always 1 = good.
+        is_judged: Whether it asks a judge; otherwise the text settles every line.
+        is_penalty: Whether its reward punishes bad lines rather than pays good ones.
     """
 
-    name: str
-    unasked: float
-
-    def question(self, conversation: Conversation, index: int) -> Query | None:
-        """Returns what to ask the judge about the simulator's line `index`, or None."""
-        ...
-
-    def findings(self, conversations: Sequence[Conversation]) -> list[tuple[Finding, ...]]:
-        """Returns what there is to judge in each conversation, in the order of `per_line`."""
-        ...
-
-    def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> Score:
-        """Returns the score of a conversation from the verdicts on its findings."""
-        ...
-
-    def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
-        """Returns a score for each conversation; asks the judge once, for all of them."""
-        ...
-
-
-class LineMetric(ABC):
-    """A metric with one finding for each of the simulator's lines."""
-
-    name: str
-    unasked: float = 1.0
-
-    def question(self, conversation: Conversation, index: int) -> Query | None:
-        """Returns what to ask the judge about the simulator's line `index`, or None."""
-        finding = self.finding(conversation, index)
-        return None if isinstance(finding, Verdict) else finding
+    name: ClassVar[str]
+    title: ClassVar[str]
+    mark: ClassVar[str] = ""
+    group: ClassVar[Group] = "guard"
+    shows: ClassVar[Literal["good", "bad"]] = "bad"
+    is_judged: ClassVar[bool] = True
+    is_penalty: ClassVar[bool] = False
 
     @abstractmethod
-    def finding(self, conversation: Conversation, index: int) -> Finding:
-        """Returns what there is to judge in the simulator's line `index`."""
-
-    def findings(self, conversations: Sequence[Conversation]) -> list[tuple[Finding, ...]]:
-        """Returns for each conversation one finding per line of the simulator."""
-        return [
-            tuple(self.finding(conversation, index) for index in range(len(conversation.lines)))
-            for conversation in conversations
-        ]
+    def queries(self, conversations: Sequence[Conversation]) -> list[tuple[QueryOrVerdict, ...]]:
+        """Returns what there is to judge in each conversation, in the order of `per_line`."""
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> Score:
-        """Returns the mean over lines."""
+        """Returns the score of a conversation from the verdicts on its queries: their mean."""
         return Score.of([verdict.value for verdict in verdicts])
 
     def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
@@ -138,25 +104,36 @@ class LineMetric(ABC):
         return f"{type(self).__name__}()"
 
 
-def verdicts_on(findings: Sequence[Finding], judge: Judge | None) -> list[Verdict]:
-    """Returns a verdict for each finding: one judge call, each distinct question asked once.
+class LineMetric(Metric):
+    """A metric with one query for each of the simulator's lines."""
+
+    @abstractmethod
+    def query(self, conversation: Conversation, index: int) -> QueryOrVerdict:
+        """Returns what there is to judge in the simulator's line `index`."""
+
+    def queries(self, conversations: Sequence[Conversation]) -> list[tuple[QueryOrVerdict, ...]]:
+        """Returns for each conversation one query per line of the simulator."""
+        return [tuple(self.query(talk, index) for index in range(len(talk.lines))) for talk in conversations]
+
+
+def verdicts_on(queries: Sequence[QueryOrVerdict], judge: Judge | None) -> list[Verdict]:
+    """Returns a verdict for each query: one judge call, in which each distinct query stands once.
 
     Raises:
-        ValueError: If there are questions and no judge, or if the judge answers another number of
-            them.
+        InputError: If there are queries and no judge, or if the judge answers another number of them.
     """
-    questions = list(dict.fromkeys(f for f in findings if not isinstance(f, Verdict)))
-    if not questions:
-        return [f for f in findings if isinstance(f, Verdict)]
+    distinct = list(dict.fromkeys(query for query in queries if not isinstance(query, Verdict)))
+    if not distinct:
+        return [query for query in queries if isinstance(query, Verdict)]
     if judge is None:
-        raise InputError(f"Expected a judge of {len(questions)} questions, got None: give one.")
-    verdicts = judge.judge(questions)
-    if len(verdicts) != len(questions):
+        raise InputError(f"Expected a judge of {len(distinct)} queries, got None: give one.")
+    verdicts = judge.judge(distinct)
+    if len(verdicts) != len(distinct):
         raise InputError(
-            f"Expected {len(questions)} verdicts, got {len(verdicts)}: a judge answers each question, in order."
+            f"Expected {len(distinct)} verdicts, got {len(verdicts)}: a judge answers each query, in order."
         )
-    answers = dict(zip(questions, verdicts, strict=True))
-    return [f if isinstance(f, Verdict) else answers[f] for f in findings]
+    answers = dict(zip(distinct, verdicts, strict=True))
+    return [query if isinstance(query, Verdict) else answers[query] for query in queries]
 
 
 def evaluate(
@@ -167,21 +144,20 @@ def evaluate(
     Args:
         conversations: What to score.
         metrics: With distinct names.
-        judge: May be left out where the text settles every finding (copying, repetition).
+        judge: May be left out where the text settles every line (copying, repetition).
 
     Raises:
-        ValueError: If two metrics have the same name, or the judge is missing or miscounts.
+        InputError: If two metrics have the same name, or the judge is missing or miscounts.
     """
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):
         raise InputError(f"Expected metrics with distinct names, got {', '.join(names)}: score them apart.")
-    table = [metric.findings(conversations) for metric in metrics]
-    verdicts = iter(verdicts_on([f for rows in table for row in rows for f in row], judge))
-    scores: Mapping[str, list[Score]] = {
+    table = [metric.queries(conversations) for metric in metrics]
+    verdicts = iter(verdicts_on([query for rows in table for row in rows for query in row], judge))
+    return {
         metric.name: [
             metric.score(conversation, [next(verdicts) for _ in row])
             for conversation, row in zip(conversations, rows, strict=True)
         ]
         for metric, rows in zip(metrics, table, strict=True)
     }
-    return dict(scores)

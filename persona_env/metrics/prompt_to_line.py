@@ -20,12 +20,15 @@ class PromptToLine(LineMetric):
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).heard("Who are you?").said("Ann.")
-    >>> PromptToLine().question(talk, 0).heard
+    >>> PromptToLine().query(talk, 0).heard
     'Who are you?'
     """
 
     name = "prompt_to_line"
+    title = "persona contradiction (prompt-to-line)"
+    mark = "contradicts its persona"
+    group = "drift"
 
-    def finding(self, conversation: Conversation, index: int) -> LineVsPersona:
-        """Returns the question whether line `index` contradicts the persona."""
+    def query(self, conversation: Conversation, index: int) -> LineVsPersona:
+        """Returns the query whether line `index` contradicts the persona."""
         return LineVsPersona(conversation.persona, conversation.lines[index], conversation.heard_before(index))

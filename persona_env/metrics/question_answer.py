@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from persona_env.conversation import Conversation, Probe
 from persona_env.errors import InputError
-from persona_env.judges.base import AnswerVsGold, Judge, Query, Verdict
-from persona_env.metrics.metric import Finding, Score, evaluate, verdicts_on
+from persona_env.judges.base import AnswerVsGold, Judge, Verdict
+from persona_env.metrics.metric import Metric, QueryOrVerdict, Score, verdicts_on
 from persona_env.metrics.probe_schedule import Answer, ProbeSchedule, branches
 from persona_env.speakers import Speaker
 
@@ -31,7 +31,7 @@ def answer_question(question: Probe, answer: str) -> AnswerVsGold:
     return AnswerVsGold(question.role, question.text, question.gold, answer, question.choices)
 
 
-class QuestionAnswer:
+class QuestionAnswer(Metric):
     """Share of questions about its persona that the simulator itself answers right.
 
     The question is put to the simulator as a heard line after some line of the dialogue, and the
@@ -52,8 +52,10 @@ class QuestionAnswer:
     ProbeSchedule(every=2, within=8, held_out=True)
     """
 
-    name: str = "question_answer"
-    unasked: float = 1.0
+    name = "question_answer"
+    title = "probe errors (Q&A)"
+    mark = "wrong answer"
+    group = "drift"
 
     def __init__(
         self,
@@ -65,10 +67,6 @@ class QuestionAnswer:
     ):
         self.speaker = speaker
         self.schedule = ProbeSchedule(every, within, held_out)
-
-    def question(self, conversation: Conversation, index: int) -> Query | None:
-        """Returns None: there is nothing to ask about a line, only about an answer."""
-        return None
 
     def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[Probe | None]:
         """Returns for each dialogue the question to ask after its last line, or None."""
@@ -93,7 +91,7 @@ class QuestionAnswer:
         verdicts = iter(verdicts_on([_asked(a) for given in answers for a in given], judge))
         return [_scored([a.line_index for a in given], [next(verdicts) for _ in given]) for given in answers]
 
-    def findings(self, conversations: Sequence[Conversation]) -> list[tuple[Finding, ...]]:
+    def queries(self, conversations: Sequence[Conversation]) -> list[tuple[QueryOrVerdict, ...]]:
         """Interviews the speaker and returns what to ask the judge about its answers.
 
         Raises:
@@ -106,10 +104,6 @@ class QuestionAnswer:
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> QuestionAnswerScore:
         """Returns the mean over answers, and after which lines they were asked for."""
         return _scored([b.line_index for b in branches(conversation, self.schedule)], verdicts)
-
-    def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
-        """Interviews the speaker on every dialogue and returns a score for each; one judge call."""
-        return evaluate(conversations, [self], judge)[self.name]
 
     def __repr__(self) -> str:
         i = self.schedule

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from persona_env.conversation import Conversation
 from persona_env.judges.base import LineVsPrevious, Verdict
-from persona_env.metrics.metric import Finding, LineMetric, unless_empty
+from persona_env.judges.content_filter import rejection_reason
+from persona_env.metrics.metric import LineMetric, QueryOrVerdict
 
 __all__ = ["Relevance"]
 
@@ -20,14 +21,20 @@ class Relevance(LineMetric):
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).heard("Who are you?").said("Ann.")
-    >>> Relevance().question(talk, 0).line
+    >>> Relevance().query(talk, 0).line
     'Ann.'
     """
 
     name = "relevance"
+    title = "relevance"
+    mark = "irrelevant"
+    shows = "good"
 
-    def finding(self, conversation: Conversation, index: int) -> Finding:
-        """Returns the question whether line `index` responds to what was heard before it."""
+    def query(self, conversation: Conversation, index: int) -> QueryOrVerdict:
+        """Returns the query whether line `index` responds to what was heard before it."""
         heard = conversation.heard_before(index)
-        question = LineVsPrevious(conversation.persona, heard, conversation.lines[index])
-        return question if heard.strip() else unless_empty(question, _NOTHING_HEARD)
+        query = LineVsPrevious(conversation.persona, heard, conversation.lines[index])
+        if heard.strip():
+            return query
+        empty = rejection_reason(query)
+        return Verdict("inconsistent", reason=empty) if empty else _NOTHING_HEARD

@@ -46,13 +46,17 @@ class Repetition(LineMetric):
     """
 
     name = "repetition"
+    title = "repetition"
+    mark = "repeats itself"
+    is_judged = False
+    is_penalty = True
 
     def __init__(self, threshold: float | None = 0.8):
         if threshold is not None and not 0.0 < threshold <= 1.0:
             raise InputError(f"Expected threshold in (0, 1], got {threshold}: None counts exact ones only.")
         self.threshold = threshold
 
-    def finding(self, conversation: Conversation, index: int) -> Verdict:
+    def query(self, conversation: Conversation, index: int) -> Verdict:
         """Returns `inconsistent`, its conflicts the lines repeated, if line `index` repeats any."""
         *earlier, line = conversation.lines[: index + 1]
         spoken = words(line)

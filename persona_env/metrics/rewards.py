@@ -16,7 +16,7 @@ from persona_env.conversation import Conversation, Probe
 from persona_env.errors import InputError
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge, Verdict
-from persona_env.metrics.metric import Finding, LineMetric, verdicts_on
+from persona_env.metrics.metric import LineMetric, QueryOrVerdict, verdicts_on
 from persona_env.metrics.question_answer import QuestionAnswer, answer_question
 
 __all__ = [
@@ -81,7 +81,7 @@ class RewardTerm(ABC):
         self.judged = self.invalid = 0
 
     @abstractmethod
-    def finding(self, event: Event) -> Finding | None:
+    def query(self, event: Event) -> QueryOrVerdict | None:
         """Returns what to judge about an event, or None if this drift type has no part in it."""
 
     def pay(self, verdict: Verdict) -> float:
@@ -101,11 +101,11 @@ class LineReward(RewardTerm):
         super().__init__(metric.name, weight, penalty=penalty)
         self.metric = metric
 
-    def finding(self, event: Event) -> Finding | None:
+    def query(self, event: Event) -> QueryOrVerdict | None:
         """Returns what the metric finds in a completed line."""
         if isinstance(event, ProbeAnswered):
             return None
-        return self.metric.finding(event.conversation, event.index)
+        return self.metric.query(event.conversation, event.index)
 
 
 class ProbeReward(RewardTerm):
@@ -123,15 +123,15 @@ class ProbeReward(RewardTerm):
         """Returns for each dialogue the question to ask now, or None: environments call this."""
         return self.metric.ask(conversations, self.place)
 
-    def finding(self, event: Event) -> Finding | None:
+    def query(self, event: Event) -> QueryOrVerdict | None:
         """Returns what to ask the judge about the answer to a question of this term."""
         if isinstance(event, LineCompleted) or event.question.asker != self.place:
             return None
         return answer_question(event.question, event.text)
 
 
-Asks: TypeAlias = Callable[[Sequence[Finding], Judge | None], list[Verdict]]
-"""What `metrics.verdicts_on` does: one judge call for all findings."""
+Asks: TypeAlias = Callable[[Sequence[QueryOrVerdict], Judge | None], list[Verdict]]
+"""What `metrics.verdicts_on` does: one judge call for all querys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,25 +181,25 @@ class RewardFunction:
             term.place = place
         return {**(options or {}), "probe_fns": (*chain, *(term.ask for term in askers))}
 
-    def findings(self, events: Sequence[Event]) -> list[Finding]:
+    def queries(self, events: Sequence[Event]) -> list[QueryOrVerdict]:
         """Returns what each term with a part in them finds in these events, in the order in which it is asked."""
-        return [finding for _, _, finding in self._due(events)]
+        return [query for _, _, query in self._due(events)]
 
     def pay(self, events: Sequence[Event], ask: Asks = verdicts_on) -> list[RewardItem]:
         """Returns what these events are worth by each term with a part in them; one judge call."""
         due = self._due(events)
-        verdicts = ask([finding for _, _, finding in due], self.judge)
+        verdicts = ask([query for _, _, query in due], self.judge)
         return [
             RewardItem(number, term.name, verdict.value, term.pay(verdict))
             for (number, term, _), verdict in zip(due, verdicts, strict=True)
         ]
 
-    def _due(self, events: Sequence[Event]) -> list[tuple[int, RewardTerm, Finding]]:
+    def _due(self, events: Sequence[Event]) -> list[tuple[int, RewardTerm, QueryOrVerdict]]:
         return [
-            (number, term, finding)
+            (number, term, query)
             for number, event in enumerate(events)
             for term in self.terms
-            if (finding := term.finding(event)) is not None
+            if (query := term.query(event)) is not None
         ]
 
 

@@ -44,7 +44,8 @@ def check_metric(metric: Metric, *, conversations: Sequence[Conversation] | None
     talks = list(sample_conversations() if conversations is None else conversations)
     require(isinstance(metric, Metric), "metric.protocol", f"{metric!r} is no persona_env.metrics.Metric")
     require(metric.name.isidentifier(), "metric.name", f"Expected a word, got {metric.name!r}")
-    require(metric.unasked in (0.0, 1.0), "metric.unasked", f"Expected 0.0 or 1.0, got {metric.unasked}")
+    described = bool(metric.title) and metric.group in ("drift", "guard") and metric.shows in ("good", "bad")
+    require(described, "metric.described", "Expected a title, a group (drift, guard) and shows (good, bad)")
     idle = Always("consistent")
     require(metric([], idle) == [] and not idle.batches, "metric.no_conversations", "asks about nothing")
     good, bad = Always("consistent"), Always("inconsistent")
@@ -90,7 +91,7 @@ def _check_pure(metric: Metric, talks: Sequence[Conversation], scores: Sequence[
 
 
 def _check_fails_closed(metric: Metric, talks: Sequence[Conversation]) -> None:
-    asked = sum(not isinstance(f, Verdict) for row in metric.findings(talks) for f in row)
+    asked = sum(not isinstance(f, Verdict) for row in metric.queries(talks) for f in row)
     invalid = sum(score.invalid for score in metric(talks, Always("invalid")))
     require(invalid == asked, "metric.fails_closed", f"of {asked} unreadable verdicts it counts {invalid} invalid")
     if not asked:

@@ -4,22 +4,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import persona_env
 from persona_env.conversation import Conversation
+from persona_env.errors import InputError
 from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
 from persona_env.metrics import (
+    METRICS,
     Copying,
+    LineMetric,
     LineToLine,
-    Metric,
     PromptToLine,
-    QuestionAnswer,
     Relevance,
     Repetition,
     Score,
     evaluate,
+    load_metric,
     pooled,
     verdicts_on,
 )
 from persona_env.persona import Persona
+from persona_env.registry import Registry
+from persona_env.testing import check_metric
 
 ANN = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours a night.")
 NAN = float("nan")
@@ -117,7 +122,7 @@ def test_metrics_of_the_text_need_no_judge():
 
 
 def test_a_missing_judge_is_told():
-    with pytest.raises(ValueError, match="Expected a judge of 1 questions, got None"):
+    with pytest.raises(ValueError, match="Expected a judge of 1 queries, got None"):
         PromptToLine()([talk("Yes.")])
 
 
@@ -142,32 +147,57 @@ def test_no_question_calls_no_judge():
     assert judge.batches == []
 
 
-@pytest.mark.parametrize(
-    "metric",
-    [PromptToLine(), LineToLine(), QuestionAnswer(), Relevance(), Copying(), Repetition()],
-    ids=lambda metric: metric.name,
-)
-def test_every_metric_keeps_to_the_protocol(metric):
-    assert isinstance(metric, Metric)
-    assert metric.unasked == 1.0
+@pytest.mark.parametrize("name", METRICS.names())
+def test_a_metric_is_registered_under_its_own_name(name):
+    metric = load_metric(name)
+    assert (metric.name, load_metric(metric)) == (name, metric)
     assert type(metric).__name__ in repr(metric)
 
 
+class Shouting(LineMetric):
+    """Share of the lines that are not written in capitals."""
+
+    name, title, is_judged, is_penalty = "shouting", "shouting", False, True
+
+    def __init__(self, most: int = 0):
+        self.most = most
+
+    def query(self, conversation, index):
+        capitals = sum(map(str.isupper, conversation.lines[index]))
+        return Verdict("inconsistent" if capitals > self.most else "consistent")
+
+
+def test_a_metric_from_outside_is_loaded_by_its_name_and_its_options(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("persona_env.metrics.METRICS", Registry("metric", {}))
+    assert persona_env.register_metric("shouting", Shouting) is Shouting
+    assert load_metric("shouting")([talk("Hi.", "hi.")])[0].per_line == (0.0, 1.0)
+    assert load_metric("shouting?most=1")([talk("Hi.", "HI.")])[0].per_line == (1.0, 0.0)
+    check_metric(load_metric("shouting"))
+    persona_env.register_metric("politeness", Shouting)
+    with pytest.raises(InputError, match="Expected a Metric named 'politeness'"):
+        load_metric("politeness")
+
+
+@pytest.mark.parametrize("spec", ["toxicity", "repetition?theta=1", "repetition:near", "repetition?threshold=often"])
+def test_a_metric_spec_that_names_none_is_refused(spec):
+    with pytest.raises(InputError, match=r"^Expected "):
+        load_metric(spec)
+
+
 def test_prompt_to_line_shows_the_judge_persona_line_and_what_was_heard():
-    asked = PromptToLine().question(talk("One.", "Two.").heard("And then?").said("Three."), 2)
+    asked = PromptToLine().query(talk("One.", "Two.").heard("And then?").said("Three."), 2)
     assert asked == LineVsPersona(ANN, "Three.", "And then?")
 
 
 def test_line_to_line_asks_nothing_about_the_first_line():
-    assert LineToLine().question(talk("One.", "Two."), 0) is None
-    assert LineToLine().question(talk("One.", "Two."), 1) == LineVsHistory("patient", "Two.", ("One.",))
+    assert LineToLine().query(talk("One.", "Two."), 0) == Verdict("consistent", reason="nothing was said before")
+    assert LineToLine().query(talk("One.", "Two."), 1) == LineVsHistory("patient", "Two.", ("One.",))
 
 
 def test_relevance_asks_nothing_where_nothing_was_heard():
     opening = Conversation(ANN).said("Hello, I am Ann.")
-    assert Relevance().question(opening, 0) is None
     assert Relevance()([opening])[0].value == 1.0
-    assert Relevance().question(talk("One."), 0) == LineVsPrevious(ANN, "Go on.", "One.")
+    assert Relevance().query(talk("One."), 0) == LineVsPrevious(ANN, "Go on.", "One.")
 
 
 @pytest.mark.parametrize("line", ["", "...", "Thought process:"])

@@ -36,9 +36,9 @@ def test_the_threshold_itself_counts():
 
 
 def test_the_verdict_says_which_lines_are_repeated_and_how():
-    verdict = Repetition().finding(talk("Yes.", "No.", "Yes!"), 2)
+    verdict = Repetition().query(talk("Yes.", "No.", "Yes!"), 2)
     assert (verdict.label, verdict.conflicts, verdict.reason) == ("inconsistent", (0,), "exact")
-    near = Repetition(0.5).finding(talk("Yes I do.", "Yes I do think so."), 1)
+    near = Repetition(0.5).query(talk("Yes I do.", "Yes I do think so."), 1)
     assert (near.conflicts, near.reason) == ((0,), "near")
 
 

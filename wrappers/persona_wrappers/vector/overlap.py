@@ -8,7 +8,7 @@ from types import TracebackType
 
 from persona_env.judges.base import Judge, Verdict
 from persona_env.judges.waiting import interrupt
-from persona_env.metrics import Finding, verdicts_on
+from persona_env.metrics import QueryOrVerdict, verdicts_on
 
 __all__ = ["OverlappedJudge"]
 
@@ -19,7 +19,7 @@ _AGAIN = 0.05
 class _Call:
     """One judge call, after that of the wrapper inside, if there is one; not made if that one fails."""
 
-    def __init__(self, findings: Sequence[Finding], judge: Judge, after: _Call | None):
+    def __init__(self, findings: Sequence[QueryOrVerdict], judge: Judge, after: _Call | None):
         self.findings, self.judge = findings, judge
         self.verdicts: list[Verdict] | None = None
         self.error: BaseException | None = None
@@ -98,7 +98,7 @@ class OverlappedJudge:
         if call is not None and call.error is not None and isinstance(error, Exception):
             error.add_note(f"The judge failed as well: {type(call.error).__name__}: {call.error}")
 
-    def begin(self, findings: Sequence[Finding], judge: Judge, after: OverlappedJudge | None) -> None:
+    def begin(self, findings: Sequence[QueryOrVerdict], judge: Judge, after: OverlappedJudge | None) -> None:
         """Begins to ask, in a thread, if something is to be asked and a step is going on.
 
         Args:
@@ -112,7 +112,7 @@ class OverlappedJudge:
         self._call = _Call(findings, judge, after._call if after is not None else None)
         self._call.start()
 
-    def verdicts_on(self, findings: Sequence[Finding], judge: Judge | None) -> list[Verdict]:
+    def verdicts_on(self, findings: Sequence[QueryOrVerdict], judge: Judge | None) -> list[Verdict]:
         """Returns what `metrics.verdicts_on` does: from the call that has begun if it asks the same, else now.
 
         Raises:

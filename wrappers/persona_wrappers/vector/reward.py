@@ -101,7 +101,7 @@ class VectorReward(RewardStats, VectorWrapper[Any, Any, Any, Any, Any]):
         """Begins to ask about what rows have completed: the environment calls this."""
         judge, found = self.reward_function.judge, [event_in(completed[row]) for row in sorted(completed)]
         if judge is not None:
-            findings = self.reward_function.findings([event for event in found if event is not None])
+            findings = self.reward_function.queries([event for event in found if event is not None])
             after = next((one._beside for one in self._inner() if one._beside.has_begun), None)
             self._beside.begin(findings, judge, after)
 
