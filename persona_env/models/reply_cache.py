@@ -1,0 +1,184 @@
+"""Replies of models on disk: an SQLite file that several processes may share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import blake2b, sha256
+from pathlib import Path
+from typing import Any
+
+from persona_env.errors import InputError, printable
+
+__all__ = ["KEY_FORMAT", "CannotWriteCache", "ReplyCache", "reply_key"]
+
+KEY_FORMAT = "persona-env/reply-1"
+"""Part of every key: raise it where the same request or the same stored text comes to mean something else."""
+
+_APPLICATION = 0x70656E76
+_TABLE = "CREATE TABLE replies (key BLOB PRIMARY KEY, reply TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID"
+_AT_ONCE = 900  # SQLite takes about a thousand parameters everywhere
+_BUSY_SECONDS = 30.0
+_UNWRITABLE = {
+    sqlite3.SQLITE_FULL: "a full disk",
+    sqlite3.SQLITE_READONLY: "a file that may not be written",
+    sqlite3.SQLITE_IOERR: "an error of the disk",
+    sqlite3.SQLITE_CANTOPEN: "a place where no file can be opened",
+    sqlite3.SQLITE_BUSY: "a file that another process keeps locked",
+}
+_encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
+
+
+class CannotWriteCache(OSError):  # noqa: N818 - reads better where it is caught
+    """A reply could not be written; the file holds what it held before."""
+
+    def __init__(self, path: Path, why: str):
+        super().__init__(f"Expected room for replies in {printable(str(path))}, got {why}: make room, then go on.")
+
+
+def reply_key(identity: Mapping[str, Any], request: Mapping[str, Any]) -> bytes:
+    """Returns the key of a reply: SHA-256 over everything that can change it, as canonical JSON.
+
+    Args:
+        identity: Which model, and how it is asked: its name, server, precision, options.
+        request: What it is asked: messages, schema, temperature, seed, most tokens.
+
+    >>> reply_key({"model": "m"}, {"seed": 1}) == reply_key({"model": "m"}, {"seed": 2})
+    False
+    """
+    return sha256(_encode((KEY_FORMAT, identity, request)).encode("ascii")).digest()
+
+
+class ReplyCache:
+    """Maps keys to replies; safe for several threads and processes.
+
+    A write is done when `put` returns and survives the end of the process; only a power failure may lose the last
+    ones. The first reply under a key stays. Each row has a checksum over key and reply: a damaged row counts as
+    missing, so its request is sent again.
+
+    Args:
+        path: The file; made if it is not there.
+        keep_rejected: Whether it also takes replies of wrong form that were given up on. A run's own file does, so
+            that a resumed run does not pay for them again; in a shared one they would keep everybody from asking again.
+
+    Raises:
+        InputError: If the file is no reply cache.
+        CannotWriteCache: If it cannot be made.
+
+    Attributes:
+        damaged: How many damaged rows were met so far.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, ReplyCache(f"{folder}/replies.sqlite") as cache:
+    ...     cache.put({b"k" * 32: "Hello."})
+    ...     cache.get([b"k" * 32, b"l" * 32]) == {b"k" * 32: "Hello."}
+    True
+    """
+
+    def __init__(self, path: str | Path, *, keep_rejected: bool = False):
+        self.path, self.keep_rejected, self.damaged = Path(path), keep_rejected, 0
+        self._lock, self._broken = threading.Lock(), set[bytes]()
+        with self._errors():
+            self._connection = sqlite3.connect(
+                self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.text_factory = bytes  # a damaged text must not raise before its checksum is looked at
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+
+    def _prepare(self) -> None:
+        execute = self._connection.execute
+        execute("PRAGMA trusted_schema=OFF")
+        with self._connection:
+            execute("BEGIN IMMEDIATE")
+            mark = execute("PRAGMA application_id").fetchone()[0]
+            if not mark and not execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                execute(_TABLE)
+                execute(f"PRAGMA application_id={_APPLICATION}")
+            elif mark != _APPLICATION:
+                raise self._unusable("the database of something else")
+        execute("PRAGMA synchronous=NORMAL")
+        until = time.monotonic() + _BUSY_SECONDS
+        while execute("PRAGMA journal_mode").fetchone()[0] != b"wal" and time.monotonic() < until:
+            with contextlib.suppress(sqlite3.OperationalError):  # busy: another process is just changing the mode
+                if execute("PRAGMA journal_mode=WAL").fetchone()[0] != b"wal":
+                    break  # some file systems cannot: slower, but as safe
+            time.sleep(0.01)
+
+    def get(self, keys: Iterable[bytes]) -> dict[bytes, str]:
+        """Returns the replies that are known, by key."""
+        found, wanted = dict[bytes, str](), list(set(keys))
+        with self._lock, self._errors():
+            for start in range(0, len(wanted), _AT_ONCE):
+                some = wanted[start : start + _AT_ONCE]
+                query = f"SELECT key, reply, checksum FROM replies WHERE key IN ({','.join('?' * len(some))})"
+                for key, reply, checksum in self._connection.execute(query, some):
+                    if isinstance(reply, bytes) and checksum == _checksum(key, reply):
+                        found[key] = reply.decode()
+                    else:
+                        self._note_damage(key)
+        return found
+
+    def put(self, replies: Mapping[bytes, str]) -> None:
+        """Writes replies; one that is there already stays.
+
+        Raises:
+            CannotWriteCache: If there is no room, or no right to write.
+        """
+        rows = [(key, reply, _checksum(key, reply.encode())) for key, reply in replies.items()]
+        with self._lock, self._errors(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            for key in self._broken.intersection(replies):
+                self._connection.execute("DELETE FROM replies WHERE key = ?", (key,))
+            self._connection.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", rows)
+            self._broken.difference_update(replies)
+
+    def __len__(self) -> int:
+        with self._lock, self._errors():
+            return self._connection.execute("SELECT count(*) FROM replies").fetchone()[0]
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> ReplyCache:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _note_damage(self, key: bytes) -> None:
+        self.damaged += key not in self._broken
+        self._broken.add(key)
+        if self.damaged == 1:
+            warnings.warn(f"{self.path}: damaged replies are left out and asked again", stacklevel=4)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turns SQLite's errors into ours; using a closed cache stays a bug."""
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise
+        except sqlite3.Error as error:
+            why = _UNWRITABLE.get(error.sqlite_errorcode & 0xFF)
+            raise CannotWriteCache(self.path, why) if why else self._unusable("a damaged or foreign file") from error
+
+    def _unusable(self, what: str) -> InputError:
+        return InputError(
+            f"Expected a reply cache in {printable(str(self.path))}, got {what}: name another file, or move this one "
+            "away (its replies are then asked again)."
+        )
+
+
+def _checksum(key: bytes, reply: bytes) -> bytes:
+    return blake2b(key + reply, digest_size=16).digest()
