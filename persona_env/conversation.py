@@ -124,9 +124,10 @@ class Conversation:
     def view(self, side: Side, seed: int = 0) -> View:
         """Returns what one side sees before it speaks."""
         role = self.persona.role
-        system = self.persona.prompt
+        texts, system = role_named(role), self.persona.prompt
         if side == "task":
-            system = role_named(role).task_prompt
-            system = f"{system}\n{self.persona.scene}" if self.persona.scene else system
+            system = f"{texts.task_prompt}\n{self.persona.scene}" if self.persona.scene else texts.task_prompt
+        elif texts.instruction:
+            system = f"{texts.instruction}\n{system}"
         messages = tuple(ChatMessage(message.side == side, message.text) for message in self.messages)
         return View(role, side, system, messages, seed)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from persona_env.errors import InputError
-from persona_env.roles import role_named
 
 __all__ = ["Fact", "Persona", "QAItem"]
 
@@ -73,7 +72,7 @@ class Persona:
 
     Attributes:
         id: Unique name; splits are made by it.
-        role: Key of a `Role`.
+        role: Key of a `Role`; it need be registered only where its texts are used.
         name: What the person is called.
         description: The text that the simulator is given about itself.
         facts: What the description states, where it is known in structured form.
@@ -97,7 +96,8 @@ class Persona:
 
     def __post_init__(self) -> None:
         _as_tuples(self, "facts", "hidden", "questions")
-        role_named(self.role)
+        if not self.role.strip():
+            raise InputError(f"Expected the role of persona {self.id!r}, got an empty text: name one.")
         if not self.description.strip():
             raise InputError(f"Expected a description of persona {self.id!r}, got an empty text: write one.")
 

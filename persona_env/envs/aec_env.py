@@ -110,7 +110,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         self.render_mode = render_mode
         self.possible_agents = [SIMULATOR, TASK]
         self._lines = {SIMULATOR: line_space(max_tokens), TASK: Utterance(HEARD_CHARACTERS)}
-        self._readings = {name: reading_space(max_lines, max_tokens) for name in self._lines}
+        self._readings = {name: reading_space(role, max_lines, max_tokens) for name in self._lines}
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Returns the space of what an agent reads."""

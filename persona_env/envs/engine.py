@@ -11,6 +11,7 @@ from persona_env.envs.episode import HEARD_CHARACTERS, Episode, Info
 from persona_env.envs.persona_source import PersonaSource, chosen_personas, resolve_personas
 from persona_env.errors import InputError
 from persona_env.persona import Persona
+from persona_env.roles import role_named
 from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["DialogueEngine", "ProbeFn", "StepCallback", "check_count"]
@@ -35,7 +36,7 @@ class DialogueEngine:
     """What the rows of an environment share: who may be simulated, who answers, who asks.
 
     Args:
-        role: Key of a `Role`.
+        role: Key of a `Role`, or the path of one.
         personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
         task_agent: Spec of the speaker that answers, or the speaker; None if it acts from outside.
@@ -57,8 +58,8 @@ class DialogueEngine:
     ):
         for name, number in (("max_lines", max_lines), ("max_tokens", max_tokens)):
             check_count(name, number)
-        self.role, self.max_lines, self.max_tokens = role, max_lines, max_tokens
-        self.cast = resolve_personas(role, personas, split)
+        self.role, self.max_lines, self.max_tokens = role_named(role).key, max_lines, max_tokens
+        self.cast = resolve_personas(self.role, personas, split)
         self.task_agent = None if task_agent is None else load_speaker(task_agent)
         self.probe_fns: tuple[ProbeFn, ...] = ()
         self.step_callbacks: tuple[StepCallback, ...] = ()

@@ -61,7 +61,7 @@ class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
         stage = DialogueEngine(role, personas, split, task_agent, max_lines, max_tokens)
         super().__init__(stage, Episode(np.random.default_rng(), max_lines), render_mode)
         self._line_space = self.action_space = line_space(max_tokens)
-        self.observation_space = reading_space(max_lines, max_tokens)
+        self.observation_space = reading_space(role, max_lines, max_tokens)
 
     def _observe(self) -> dict[str, str]:
         return reading(self.view())

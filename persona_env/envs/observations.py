@@ -10,7 +10,7 @@ from persona_env.conversation import View
 from persona_env.envs.episode import HEARD_CHARACTERS
 from persona_env.envs.persona_source import PROMPT_CHARACTERS
 from persona_env.errors import InputError
-from persona_env.roles import ROLES, role_named
+from persona_env.roles import role_named
 from persona_env.spaces import Utterance
 
 __all__ = ["LINE_CHARACTERS", "line_space", "reading", "reading_space", "said", "transcript"]
@@ -24,14 +24,15 @@ def line_space(max_tokens: int) -> Utterance:
     return Utterance(LINE_CHARACTERS * max_tokens)
 
 
-def reading_space(max_lines: int, max_tokens: int) -> spaces.Dict:
+def reading_space(role: str, max_lines: int, max_tokens: int) -> spaces.Dict:
     """Returns the space of what one side reads: its prompt, and the dialogue so far."""
-    label = 2 + max(len(name) for role in ROLES.values() for name in (role.task, role.simulator))
+    texts = role_named(role)
+    label = 2 + max(len(texts.task), len(texts.simulator))
     own = LINE_CHARACTERS * max_tokens + label
     heard = HEARD_CHARACTERS + label
-    # The task agent's own instructions come on top of the scene that a persona's prompt may hold. Two
-    # more lines: one that closes the dialogue, and a question on the side.
-    prompt = PROMPT_CHARACTERS + max(len(role.task_prompt) for role in ROLES.values()) + 1
+    # A side's own instructions come on top of the persona or the scene. Two more lines: one that closes
+    # the dialogue, and a question on the side.
+    prompt = PROMPT_CHARACTERS + max(len(texts.task_prompt), len(texts.instruction)) + 1
     dialogue = (max_lines + 2) * (own + heard + 2)
     return spaces.Dict(prompt=Utterance(prompt), dialogue=Utterance(dialogue))
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from persona_env.errors import InputError
 from persona_env.io.persona_file import SPLITS, load_personas
 from persona_env.persona import Persona
-from persona_env.roles import role_named
+from persona_env.roles import BUNDLED, Role, role_named
 
 __all__ = ["PROMPT_CHARACTERS", "PersonaSource", "chosen_personas", "resolve_personas"]
 
@@ -28,7 +28,7 @@ def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str 
     """Returns the personas of one role and split, at least one.
 
     Args:
-        role: Key of a `Role`.
+        role: Key of a `Role`, or the path of one; the personas of a role of your own may be its own, too.
         personas: `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"`
             (people in natural English for real models and judges: 20 train, 4 dev, 10 heldout a role), the
             path of a file (see `load_personas` for its splits), or a list, which is used as it is.
@@ -37,25 +37,26 @@ def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str 
     Raises:
         ValueError: If the role, the split or the file is unknown, or no persona is left.
     """
-    role_named(role)
+    found = role_named(role)
     if split not in SPLITS:
         raise InputError(f"Expected a split {', '.join(SPLITS)}, got {split!r}: choose one.")
     if not isinstance(personas, str | PathLike):
-        return _checked(role, personas)
-    if personas == "bundled":
+        return _checked(found.key, personas)
+    if personas == "bundled" and found.key in BUNDLED:
         from persona_env import world
 
-        return world.personas(role, split)
-    if personas == "natural":
-        return _natural(role, split)
-    return _from_file(role, Path(personas), split)
+        return world.personas(found.key, split)
+    if personas in ("bundled", "natural"):
+        return _natural(found, split)
+    return _from_file(found.key, Path(personas), split)
 
 
 @lru_cache
-def _natural(role: str, split: str) -> Sequence[Persona]:
-    """Returns the people in natural English that come with the package; read when they are first asked for."""
-    source = resources.files("persona_env").joinpath("roles", role, "personas.json")
-    with resources.as_file(source) as path:
+def _natural(role: Role, split: str) -> Sequence[Persona]:
+    """Returns the personas in natural English that a role brings; read when they are first asked for."""
+    if role.personas is None:
+        raise InputError(f"Expected personas for the role {role.key!r}, which brings none: give personas=<a file>.")
+    with resources.as_file(role.personas) as path:
         return tuple(load_personas(path, split))
 
 

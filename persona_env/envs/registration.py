@@ -5,7 +5,7 @@ from __future__ import annotations
 import gymnasium as gym
 import pettingzoo
 
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED, env_name
 
 __all__ = ["AEC_ID", "env_ids", "register_environments"]
 
@@ -13,15 +13,16 @@ AEC_ID = "persona_env/dialogue-v0"
 """The two-agent environment in PettingZoo's registries, `aec` and `parallel`."""
 
 
-def env_ids() -> dict[str, tuple[str, bool]]:
-    """Returns for each Gymnasium id its role, and whether its actions are tokens.
+def env_ids() -> dict[str, tuple[str | None, bool]]:
+    """Returns for each Gymnasium id its role (None: any, as the keyword `role`), and whether its actions are tokens.
 
-    >>> env_ids()["persona_env/PatientTokens-v0"]
-    ('patient', True)
+    >>> env_ids()["persona_env/PatientTokens-v0"], env_ids()["persona_env/Dialogue-v0"]
+    (('patient', True), (None, False))
     """
+    stems = {"Dialogue": None} | {env_name(key): key for key in BUNDLED}
     return {
-        f"persona_env/{role.env_name}{'Tokens' if tokens else ''}-v0": (role.key, tokens)
-        for role in ROLES.values()
+        f"persona_env/{stem}{'Tokens' if tokens else ''}-v0": (role, tokens)
+        for stem, role in stems.items()
         for tokens in (False, True)
     }
 
@@ -35,7 +36,7 @@ def register_environments() -> None:
                 env_id,
                 entry_point=f"persona_env.envs.{module}:{name}DialogueEnv",
                 vector_entry_point=f"persona_env.envs.vector_env:{name}DialogueVectorEnv",
-                kwargs={"role": role},
+                kwargs={"role": role} if role else {},
             )
     if AEC_ID not in pettingzoo.aec_registry:
         pettingzoo.register("aec", AEC_ID, "persona_env.dialogue_v0:env")

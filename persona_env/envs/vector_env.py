@@ -232,7 +232,7 @@ class DialogueVectorEnv(_DialogueRows[dict[str, tuple[str, ...]], Sequence[str]]
         self._line_space = line_space(max_tokens)
         check_count("num_envs", num_envs)
         rows = [Episode(np.random.default_rng(), max_lines) for _ in range(num_envs)]
-        super().__init__(stage, rows, reading_space(max_lines, max_tokens), self._line_space)
+        super().__init__(stage, rows, reading_space(role, max_lines, max_tokens), self._line_space)
 
     def _observe_row(self, place: int) -> dict[str, str]:
         return reading(self._rows[place].view())

@@ -14,7 +14,6 @@ from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.eval_suite import Dialogue, EvalSuite
 from persona_env.metrics import Answer, ProbeSchedule
 from persona_env.persona import Persona
-from persona_env.roles import role_named
 from persona_env.speakers import Speaker
 
 __all__ = ["play", "reply_seed"]
@@ -46,7 +45,8 @@ def play(
     """
     people = [*people] if people is not None else _people(suite)
     envs: Any = gym.make_vec(
-        f"persona_env/{role_named(suite.role).env_name}-v0",
+        "persona_env/Dialogue-v0",
+        role=suite.role,
         num_envs=len(people),
         personas=people,
         task_agent=suite.task_agent,

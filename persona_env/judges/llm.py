@@ -12,6 +12,7 @@ from persona_env.judges.backend import Answer, JudgeBackend, JudgePrompt
 from persona_env.judges.base import Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.judges.content_filter import rejection_reason
 from persona_env.judges.prompts import JudgePrompts
+from persona_env.roles import ROLES
 
 __all__ = ["JUDGE_VERSION", "LLMJudge"]
 
@@ -100,7 +101,7 @@ class LLMJudge:
         if reason:
             return _Plan(Verdict("inconsistent", reason=reason))
         role = question.persona.role if isinstance(question, LineVsPersona | LineVsPrevious) else question.role
-        if role not in self.prompts.system:
+        if role not in self.prompts.system and role not in ROLES:
             return _Plan(Verdict("invalid", reason=f"there are no judge prompts for the role {role!r:.40}"))
         if isinstance(question, LineVsHistory):
             if not question.earlier:

@@ -6,6 +6,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -16,7 +17,7 @@ from persona_env.errors import InputError, printable
 from persona_env.judges.backend import JudgePrompt, Polarity
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.sanitize import PLACEHOLDER, as_json, fill
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED, ROLES, Role, role_named
 
 __all__ = ["PLACES", "JudgePrompts", "Wording"]
 
@@ -49,7 +50,7 @@ class Wording:
 
 @dataclass(frozen=True)
 class JudgePrompts:
-    """The prompts of all roles.
+    """The judge prompts of the roles that are built in or replaced; another role brings its own, or is asked as any.
 
     Attributes:
         system: For each role the instruction.
@@ -74,9 +75,9 @@ class JudgePrompts:
         Raises:
             ValueError: If there is no such file, or one of them cannot be used; names the file and the key.
         """
-        ours: Traversable = files("persona_env") / "roles"
         given = {} if folder is None else _files(Path(folder))
-        read = {role: _read(given.get(role, ours / role / "judge.toml")) for role in ROLES}
+        read = {role: _prompts_of(role_named(role)) for role in BUNDLED if role not in given}
+        read |= {role: _checked(_tables(path), path) for role, path in given.items()}
         return cls({role: text for role, (text, _) in read.items()}, {role: w for role, (_, w) in read.items()})
 
     @property
@@ -92,7 +93,7 @@ class JudgePrompts:
         """Returns the two queries of a question, of opposite polarity and order of answers.
 
         Raises:
-            KeyError: If there are no prompts for the question's role.
+            InputError: If there is no such role, or its prompts cannot be used.
         """
         match question:
             case LineVsPersona(persona, line, heard):
@@ -119,7 +120,11 @@ class JudgePrompts:
         ]
 
     def _both(self, role: str, kind: str, texts: Mapping[str, str], items: int = 0) -> tuple[JudgePrompt, JudgePrompt]:
-        wording, system = self.wordings[role][kind], self.system[role]
+        if role in self.system:
+            wording, system = self.wordings[role][kind], self.system[role]
+        else:
+            system, wordings = _prompts_of(role_named(role))
+            wording = wordings[kind]
         shown = fill(wording.shown, texts)
 
         def query(polarity: Polarity, asked: str) -> JudgePrompt:
@@ -145,14 +150,27 @@ def _files(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _read(path: Traversable) -> tuple[str, dict[str, Wording]]:
+@lru_cache
+def _prompts_of(role: Role) -> tuple[str, dict[str, Wording]]:
+    """Returns the prompts that a role brings, or those for any role, with its nouns filled in."""
+    if role.judge:
+        return _checked(role.judge, f"the judge prompts of the role {role.key!r}")
+    path = files("persona_env.roles") / "judge.toml"
+    text = path.read_text(encoding="utf-8").replace("%simulator%", role.simulator).replace("%task%", role.task)
+    return _checked(tomllib.loads(text), path)
+
+
+def _tables(path: Traversable) -> dict[str, Any]:
     try:
         if not path.is_file():
             raise OSError("no plain file")
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         why = printable(" ".join(str(error).split()))[:120]
         raise InputError(f"Expected a TOML file at {path}, got an error ({why}): correct it.") from None
+
+
+def _checked(tables: Mapping[str, Any], path: object) -> tuple[str, dict[str, Wording]]:
     for key in tables:
         if key != "system" and key not in PLACES:
             raise InputError(f"Expected system and {', '.join(PLACES)} in {path}, got {key!r}: remove or rename it.")
@@ -162,7 +180,7 @@ def _read(path: Traversable) -> tuple[str, dict[str, Wording]]:
     return system, {kind: _wording(tables.get(kind), kind, path) for kind in PLACES}
 
 
-def _wording(table: Any, kind: str, path: Traversable) -> Wording:
+def _wording(table: Any, kind: str, path: object) -> Wording:
     if not isinstance(table, dict):
         raise InputError(f"Expected a table [{kind}] in {path}, got none: write shown, against and for.")
     for key in table:
@@ -186,7 +204,7 @@ def _wording(table: Any, kind: str, path: Traversable) -> Wording:
     return Wording(shown, against, favour)
 
 
-def _text(table: Mapping[str, Any], key: str, path: Traversable, name: str = "") -> str:
+def _text(table: Mapping[str, Any], key: str, path: object, name: str = "") -> str:
     value = table.get(key)
     if not isinstance(value, str) or not value.strip():
         got = "nothing" if value is None else "an empty text" if isinstance(value, str) else type(value).__name__

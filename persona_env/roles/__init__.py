@@ -1,71 +1,54 @@
-"""What kind of conversation: who is simulated, and whom they talk to."""
+"""What kind of conversation: `Role`, the registry of all roles, and a folder of data for each that is built in.
+
+A role is a folder, or a TOML file: see `read_role`. It is known by its key once it has been registered: by
+`register_role`, by an entry point of the group `persona_env.roles`, or because its path was given where a role is
+asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from persona_env.errors import InputError
+from persona_env.registry import Registry
+from persona_env.roles.role import Role, env_name, read_role
 
-__all__ = ["ROLES", "Role", "role_named"]
+__all__ = ["BUNDLED", "ROLES", "Role", "env_name", "read_role", "register_role", "role_named"]
 
+BUNDLED = ("patient", "student", "chat_partner")
+"""The roles that come with the package, each with environment ids of its own."""
 
-@dataclass(frozen=True, slots=True)
-class Role:
-    """One kind of conversation: who is simulated and whom they talk to.
-
-    Attributes:
-        key: The name used in environment keywords and on the command line.
-        simulator: The noun for the learning side.
-        task: The noun for the frozen side.
-        task_prompt: The system prompt of the frozen side.
-    """
-
-    key: str
-    simulator: str
-    task: str
-    task_prompt: str
-
-    @property
-    def env_name(self) -> str:
-        """The CamelCase stem of the environment ids: `Patient` in `persona_env/Patient-v0`."""
-        return "".join(part.capitalize() for part in self.key.split("_"))
+ROLES = Registry[Any]("role", {key: f"persona_env.roles.bundled:{key}" for key in BUNDLED})
+"""All roles by key; an entry is a `Role`, or the path of one."""
 
 
-ROLES: Mapping[str, Role] = {
-    role.key: role
-    for role in (
-        Role(
-            "patient",
-            "patient",
-            "therapist",
-            "You are a therapist. Listen, ask about one thing at a time, and do not give a diagnosis.",
-        ),
-        Role(
-            "student",
-            "student",
-            "teacher",
-            "You are a teacher. Find out what the student knows and how they learn, one question at a time.",
-        ),
-        Role(
-            "chat_partner",
-            "chat partner",
-            "chat partner",
-            "You are chatting with somebody you have just met. Get to know them, one question at a time.",
-        ),
-    )
-}
-
-
-def role_named(key: str) -> Role:
-    """Returns the role of that name.
+def role_named(role: str) -> Role:
+    """Returns the role of a key, or of the path of a folder or TOML file, which is known by its key from then on.
 
     Raises:
-        ValueError: If there is no such role.
+        InputError: If there is no such role, or it cannot be read.
 
     >>> role_named("chat_partner").env_name
     'ChatPartner'
     """
-    if key not in ROLES:
-        raise InputError(f"Expected role to be one of {', '.join(ROLES)}, got {key!r}: choose one of these.")
-    return ROLES[key]
+    if role in ROLES:
+        entry = ROLES[role]
+        return entry if isinstance(entry, Role) else read_role(entry)
+    if "/" in role or "\\" in role or role.endswith(".toml") or Path(role).expanduser().is_dir():
+        return register_role(read_role(role))
+    known = ", ".join(ROLES)
+    raise InputError(f"Expected role to be one of {known}, or a path, got {role!r:.80}: choose one of these.")
+
+
+def register_role(role: Role | str | Path) -> Role:
+    """Adds a role, or that of a folder or TOML file, and returns it.
+
+    Raises:
+        InputError: If it cannot be read, or its key is that of a role that is built in.
+
+    >>> register_role(Role("customer", "customer", "agent", "You help customers.")).key in ROLES
+    True
+    """
+    found = role if isinstance(role, Role) else read_role(role)
+    return ROLES.register(found.key, found)

@@ -28,7 +28,8 @@ def rewarded_dialogues(settings: RunConfig, judge: Judge | None = None) -> Vecto
         ValueError: If a persona source, task agent, judge or simulator cannot be had.
     """
     envs = gym.make_vec(
-        f"persona_env/{role_named(settings.role).env_name}Tokens-v0",
+        "persona_env/DialogueTokens-v0",
+        role=settings.role,
         num_envs=settings.envs,
         simulator=settings.simulator,
         personas=settings.personas,

@@ -29,6 +29,12 @@ def _scripted(rest: str, **settings: Any) -> Speaker:  # whose lines are as long
     return ScriptedSpeaker()
 
 
+def _interview(rest: str, **settings: Any) -> Speaker:
+    from persona_env.speakers.interview import InterviewSpeaker
+
+    return InterviewSpeaker()
+
+
 def _tiny(rest: str, **settings: Any) -> Speaker:
     from persona_env.speakers.local import LanguageModel
 
@@ -50,6 +56,7 @@ def _openai(rest: str, **settings: Any) -> Speaker:
 _KINDS: dict[str, Callable[..., Speaker]] = {
     "tiny": _tiny,
     "scripted": _scripted,
+    "interview": _interview,
     "hf": _hugging_face,
     "openai": _openai,
 }
@@ -75,7 +82,7 @@ def load_speaker(spec: str | Speaker, max_tokens: int | None = None) -> Speaker:
         return spec
     kind, colon, rest = spec.partition(":")
     if kind not in _KINDS or bool(colon) != (kind in _NAMED) or (colon and not rest):
-        wanted = "tiny, scripted, hf:<folder or hub id> or openai:<model>@<base_url>"
+        wanted = "tiny, scripted, interview, hf:<folder or hub id> or openai:<model>@<base_url>"
         raise InputError(f"Expected a speaker {wanted}, got '{shown_spec(spec)}': use one of these.")
     if max_tokens is None:
         return _KINDS[kind](rest)

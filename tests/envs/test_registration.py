@@ -16,10 +16,12 @@ from persona_env.envs.registration import AEC_ID, env_ids, register_environments
 from tests.envs.parts import CAST, LINES, TOKENS, Therapist, make, make_vec, play
 
 
-def test_there_are_two_forms_of_three_roles_and_no_limit_of_steps():
+def test_there_are_two_forms_of_three_roles_and_of_any_role_and_no_limit_of_steps():
     assert sorted(env_ids()) == [
         "persona_env/ChatPartner-v0",
         "persona_env/ChatPartnerTokens-v0",
+        "persona_env/Dialogue-v0",
+        "persona_env/DialogueTokens-v0",
         "persona_env/Patient-v0",
         "persona_env/PatientTokens-v0",
         "persona_env/Student-v0",
@@ -27,7 +29,7 @@ def test_there_are_two_forms_of_three_roles_and_no_limit_of_steps():
     ]
     for env_id, (role, _) in env_ids().items():
         spec = gym.spec(env_id)
-        assert (spec.max_episode_steps, spec.kwargs) == (None, {"role": role})
+        assert (spec.max_episode_steps, spec.kwargs) == (None, {"role": role} if role else {})
         assert isinstance(spec.entry_point, str)
         assert isinstance(spec.vector_entry_point, str)
 
@@ -46,7 +48,7 @@ def test_a_name_makes_one_and_many(env_id):
     for env in made:
         _, info = env.reset(seed=0)
         persona = info["persona"] if isinstance(env, gym.Env) else info["persona"][0]
-        assert persona.role == role
+        assert persona.role == (role or "patient")
         assert getattr(env.unwrapped.spec, "id", None) == env_id
         assert hasattr(env.unwrapped, "chat") == tokens
 

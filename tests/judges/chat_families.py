@@ -11,7 +11,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 from transformers import PreTrainedTokenizerFast
 
 from persona_env.judges.prompts import JudgePrompts
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ FAMILIES: Mapping[str, Family] = {
 
 def _texts() -> Iterator[str]:
     prompts = JudgePrompts.load()
-    for role in ROLES:
+    for role in BUNDLED:
         yield prompts.system[role]
         for wording in prompts.wordings[role].values():
             yield from (wording.shown, wording.against, wording.favour)

@@ -9,10 +9,10 @@ import persona_env
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious
 from persona_env.judges.prompts import PLACES, JudgePrompts, Wording
 from persona_env.persona import Persona
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 
 OURS = Path(persona_env.__file__).parent / "roles"
-ROLE_KEYS = sorted(ROLES)
+ROLE_KEYS = sorted(BUNDLED)
 
 
 def questions(role="patient", line="A line."):

@@ -21,7 +21,7 @@ from persona_env.judges.kept import verdict_key
 from persona_env.judges.llm import LLMJudge
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.persona import Fact, Persona, QAItem
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 from tests.reliability.rows import Row
 
 _ITEM = QAItem("Four hours", ("How long do you sleep?", "Long?"), ("And at night?",), ("Four", "Eight"), "sleep")
@@ -64,7 +64,7 @@ def others(value: Any, name: str = "") -> Iterator[Any]:
 
 def _others(value: Any, name: str) -> Iterator[Any]:
     if name == "role":
-        yield from ROLES
+        yield from BUNDLED
     elif isinstance(value, str):
         yield from other_texts(value)
     elif isinstance(value, tuple):

@@ -12,12 +12,12 @@ from persona_env.envs.persona_source import resolve_personas
 from persona_env.io import load_personas, save_personas
 from persona_env.metrics.words import STOPWORDS, content_words, words
 from persona_env.persona import Persona
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED, role_named
 
 SPLITS = {"train": 20, "dev": 4, "heldout": 10}
-EVERYBODY = {role: [p for split in SPLITS for p in resolve_personas(role, "natural", split)] for role in ROLES}
+EVERYBODY = {role: [p for split in SPLITS for p in resolve_personas(role, "natural", split)] for role in BUNDLED}
 ALL = [pytest.param(person, id=person.id) for people in EVERYBODY.values() for person in people]
-ROLE = pytest.mark.parametrize("role", ROLES)
+ROLE = pytest.mark.parametrize("role", BUNDLED)
 PERSON = pytest.mark.parametrize("person", ALL)
 
 
@@ -139,10 +139,10 @@ def test_the_people_are_read_once_and_survive_a_file(tmp_path):
 
 def test_the_files_belong_to_the_package_and_hold_nobody_else():
     folder = resources.files("persona_env").joinpath("roles")
-    assert sorted(f.name for f in folder.iterdir() if f.joinpath("personas.json").is_file()) == sorted(ROLES)
+    assert sorted(f.name for f in folder.iterdir() if f.joinpath("personas.json").is_file()) == sorted(BUNDLED)
 
 
-@pytest.mark.parametrize("role", ROLES.values(), ids=ROLES)
+@pytest.mark.parametrize("role", [role_named(key) for key in BUNDLED], ids=BUNDLED)
 def test_an_environment_simulates_them(role):
     env = gym.make(f"persona_env/{role.env_name}-v0", personas="natural", split="heldout", max_lines=2)
     observation, info = env.reset(seed=3)

@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 from persona_env.world.lexicon import (
     ATTRIBUTES,
     DENIED,
@@ -31,7 +31,7 @@ def templates() -> set[str]:
 
 
 def test_every_role_has_eight_attributes_with_eight_values() -> None:
-    assert set(ATTRIBUTES) == set(ROLES)
+    assert set(ATTRIBUTES) == set(BUNDLED)
     assert {len(attributes) for attributes in ATTRIBUTES.values()} == {8}
     assert {len(set(attribute.values)) for attribute in ALL.values()} == {8}
     assert len(ALL) == 22

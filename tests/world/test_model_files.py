@@ -6,7 +6,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import persona_env.world
 from persona_env.judges import AnswerVsGold
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 from persona_env.world import personas
 from persona_env.world.oracle import OracleJudge
 from persona_env.world.tokens import CHAT_TEMPLATE, build_tokenizer
@@ -58,7 +58,7 @@ def test_the_shipped_model_fits_its_tokenizer(model, tokenizer) -> None:
 
 
 def test_the_shipped_model_answers_from_its_persona_when_nothing_has_happened_yet(model, tokenizer) -> None:
-    people = [person for role in ROLES for person in personas(role, "dev")[:40]]
+    people = [person for role in BUNDLED for person in personas(role, "dev")[:40]]
     items = [person.questions[i % len(person.questions)] for i, person in enumerate(people)]
     prompts = [
         [

@@ -14,7 +14,7 @@ from persona_env.judges import (
     load_judge,
 )
 from persona_env.persona import Persona
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 from persona_env.world import personas
 from persona_env.world.oracle import OracleJudge
 from persona_env.world.scripted import ScriptedSpeaker
@@ -167,7 +167,7 @@ def test_what_the_oracle_cannot_decide_is_invalid() -> None:
     assert {verdict.label for verdict in OracleJudge().judge(undecided)} == {"invalid"}
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", BUNDLED)
 def test_a_speaker_without_drift_is_consistent_everywhere(role: str) -> None:
     for seed, persona in enumerate(personas(role, "dev")[:40]):
         talk = zero_drift_dialogue(persona, 24, seed)
@@ -175,7 +175,7 @@ def test_a_speaker_without_drift_is_consistent_everywhere(role: str) -> None:
         assert [verdict.reason for verdict in verdicts if verdict.label != "consistent"] == []
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", BUNDLED)
 def test_a_speaker_without_drift_answers_every_question_at_any_time(role: str) -> None:
     speaker = ScriptedSpeaker()
     for seed, persona in enumerate(personas(role, "heldout")[:20]):

@@ -3,13 +3,13 @@ from itertools import pairwise
 
 import pytest
 
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 from persona_env.world import SPLITS, personas
 from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES
 from persona_env.world.persona_space import make_persona, sample_values, split_of
 from persona_env.world.reading import read_facts
 
-ROLE_NAMES = list(ROLES)
+ROLE_NAMES = list(BUNDLED)
 
 
 def all_values(persona) -> list[int | None]:

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from persona_env.conversation import ChatMessage, Conversation, View
-from persona_env.roles import ROLES
+from persona_env.roles import BUNDLED
 from persona_env.speakers import Speaker, load_speaker
 from persona_env.world import personas
 from persona_env.world.reading import read_asked, read_line
@@ -21,7 +21,7 @@ def played(seed: int, lines: int = 8, role: str = "patient") -> Conversation:
 
 
 def views() -> list[View]:
-    talks = [played(i, 3, role) for role in ROLES for i in range(10)]
+    talks = [played(i, 3, role) for role in BUNDLED for i in range(10)]
     rng = random.Random(0)
     tasks = [talk.view("task", rng.randrange(2**63)) for talk in talks]
     return [*tasks, *(talk.heard("Who are you?").view("simulator", 5) for talk in talks)]
@@ -42,7 +42,7 @@ def test_a_reply_depends_on_its_view_and_nothing_else() -> None:
 def test_no_task_line_is_longer_than_the_longest_reply() -> None:
     longest = ScriptedSpeaker().longest_reply
     assert len(longest) < 100
-    talks = [played(seed, 8, role) for role in ROLES for seed in range(30)]
+    talks = [played(seed, 8, role) for role in BUNDLED for seed in range(30)]
     assert all(len(talk.heard_before(i)) <= len(longest) for talk in talks for i in range(8))
 
 
@@ -52,7 +52,7 @@ def test_another_seed_gives_another_reply() -> None:
     assert len(replies) > 20
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", BUNDLED)
 def test_the_task_agent_always_asks_something_it_can_ask_the_role(role: str) -> None:
     for seed in range(20):
         talk = played(seed, 8, role)

@@ -1,0 +1,109 @@
+"""A role: who is simulated, whom they talk to, and the texts that belong to this kind of conversation."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from persona_env.errors import InputError, printable, shown
+
+__all__ = ["Role", "env_name", "read_role"]
+
+_NAMES = ("key", "simulator", "task")
+_TEXTS = (*_NAMES, "task_prompt", "instruction", "personas")
+_TABLES = ("judge", "interview")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One kind of conversation: who is simulated and whom they talk to.
+
+    Attributes:
+        key: The name used in environment keywords, files and on the command line.
+        simulator: The noun for the learning side: `patient`.
+        task: The noun for the frozen side: `therapist`.
+        task_prompt: The system prompt of the frozen side.
+        instruction: What the simulator is told before its persona; may be empty.
+        judge: The judge's prompts, as the tables of a `judge.toml`; those of any role if empty.
+        interview: What the task agent `interview` says, as the tables of an `interview.toml`.
+        personas: The file with this role's personas in natural English; None if it brings none.
+
+    >>> Role("customer", "customer", "agent", "You help customers.").env_name
+    'Customer'
+    """
+
+    key: str
+    simulator: str
+    task: str
+    task_prompt: str
+    instruction: str = ""
+    judge: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    interview: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
+    personas: Traversable | None = field(default=None, repr=False, hash=False)
+
+    def __post_init__(self) -> None:
+        if not self.key.isidentifier() or not self.key.islower():
+            raise InputError(f"Expected a key such as chat_partner, got {shown(self.key)}: use small letters and _.")
+        if not all(text.strip() for text in (self.simulator, self.task, self.task_prompt)):
+            raise InputError(f"Expected simulator, task and task_prompt of the role {self.key!r}, got an empty text.")
+
+    @property
+    def env_name(self) -> str:
+        """The CamelCase stem of the environment ids: `Patient` in `persona_env/Patient-v0`."""
+        return env_name(self.key)
+
+
+def env_name(key: str) -> str:
+    """Returns a role's key in CamelCase.
+
+    >>> env_name("chat_partner")
+    'ChatPartner'
+    """
+    return "".join(part.capitalize() for part in key.split("_"))
+
+
+def read_role(place: str | Path | Traversable) -> Role:
+    """Returns the role of a folder, or of one TOML file.
+
+    A folder holds `role.toml` (`key`, `simulator`, `task`, `task_prompt` and perhaps `instruction`), and beside it
+    perhaps `judge.toml`, `interview.toml` and `personas.json`. A single file may hold the tables `[judge]` and
+    `[interview]`, and `personas`, the path of a file, seen from its own folder.
+
+    Raises:
+        InputError: If a file cannot be read, or lacks what a role needs; it is named.
+    """
+    path = Path(place).expanduser() if isinstance(place, str) else place
+    folder = path if path.is_dir() else None
+    file = path / "role.toml" if folder else path
+    table = _table(file)
+    unknown = [name for name in table if name not in (*_TEXTS, *_TABLES)]
+    if unknown:
+        known = ", ".join((*_TEXTS, *_TABLES))
+        raise InputError(f"Expected {known} in {file}, got {shown(unknown[0])}: remove or rename it.")
+    texts = {name: _text(table, name, file) for name in _TEXTS if name in table or name in (*_NAMES, "task_prompt")}
+    tables = {name: table.get(name, {}) for name in _TABLES}
+    personas = texts.pop("personas", None)
+    if folder is not None:
+        tables |= {name: _table(folder / f"{name}.toml") for name in _TABLES if (folder / f"{name}.toml").is_file()}
+        beside = folder / "personas.json"
+        return Role(**texts, **tables, personas=beside if beside.is_file() else None)
+    return Role(**texts, **tables, personas=Path(str(path)).parent / personas if personas else None)
+
+
+def _table(file: Traversable) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = printable(" ".join(str(error).split()))[:160]
+        raise InputError(f"Expected the TOML file of a role at {file}, got an error ({why}): correct it.") from None
+
+
+def _text(table: Mapping[str, Any], name: str, file: Traversable) -> str:
+    value = table.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"Expected a text as {name} in {file}, got {shown(value)}: write one.")
+    return value.strip()
