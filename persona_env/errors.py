@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["BudgetSpent", "InputError", "JudgeUnreliable", "RunEnded", "printable", "shown", "shown_spec"]
+__all__ = [
+    "BudgetSpent",
+    "CannotWrite",
+    "InputError",
+    "JudgeUnreliable",
+    "RunEnded",
+    "printable",
+    "shown",
+    "shown_spec",
+]
 
 _PASSWORD = re.compile(r"://.*@(?![A-Za-z][A-Za-z0-9+.-]*://)", re.DOTALL)
 _LONGEST_SPEC = 200
@@ -21,6 +30,20 @@ class InputError(ValueError):
 
     def __init__(self, message: str):
         super().__init__(message if message.isprintable() else printable(message))
+
+
+class CannotWrite(OSError):  # noqa: N818 - reads better where it is caught
+    """A file could not be written, as on a full disk; what stood there before stands there still.
+
+    Attributes:
+        why: What the system said.
+    """
+
+    exit_code = 2
+
+    def __init__(self, path: object, why: str, way_out: str = "make room, or name another"):
+        self.why = why
+        super().__init__(printable(f"Expected a file that can be written at {path}, got {why}: {way_out}."))
 
 
 class RunEnded(Exception):  # noqa: N818 - an end in order, not an error of the program

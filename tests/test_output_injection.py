@@ -2,7 +2,6 @@
 
 import pytest
 
-from persona_env.io.strict_json import json_text
 from persona_env.report.terminal import plain
 from tests.reliability.r19_output_injection import ALL, HOSTILE, hits, in_colour, printed, steering
 
@@ -17,9 +16,8 @@ def test_what_steers_a_terminal_is_noticed(text: str):
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_a_text_made_plain_or_json_steers_nothing(text: str):
+def test_a_text_made_plain_steers_nothing(text: str):
     assert not steering(plain(text))
-    assert not steering(json_text({text: text}))
 
 
 def test_no_line_passes_for_another():

@@ -114,7 +114,7 @@ def _agreement(judge: Ensemble, members: Sequence[_Overheard], labels: Labels) -
 
 def _row(role: str, kind: str, items: Sequence[Labelled], verdicts: Sequence[Verdict]) -> CalibrationRow:
     truth = [item.label == "consistent" for item in items]
-    people = [item.person for item in items]
+    people = [item.persona_id for item in items]
     said = [_settled(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
     ranked = [_ranked(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
     complete = all(verdict.probability is not None or verdict.label == "invalid" for verdict in verdicts)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_env.calibration.labels import Annotators, Labels
-from persona_env.io.strict_json import MAX_LINE, open_file
+from persona_env.io.json_files import MAX_LINE, open_file
 from persona_env.judges.base import Judge, Verdict
 
 __all__ = [

@@ -8,25 +8,24 @@
   and `line`), `line_to_line` (`role`, `line`, `earlier`) or `question_answer` (`role`, `question`, `gold`,
   `answer` and perhaps `choices`).
 - `label` is `consistent` or `inconsistent`, in the sense of `Verdict.label`.
-- `persona` (optional) is the id of whose line it is: intervals are taken over it. Where it is left out and
-  the question holds no persona, all such questions count as one person's: no interval claims more than is
-  known.
+- `persona` (optional) is the id of the persona whose line it is: intervals are taken over it. Where it is left
+  out and the question holds no persona, all such questions count as one persona's, so that no interval is too
+  narrow.
 - `annotator` (optional) is who labelled it. A question may stand there once for each annotator.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
-from persona_env.io import LogError
-from persona_env.io.nodes import Node
-from persona_env.io.persona_file import persona_fields, read_persona
-from persona_env.io.strict_json import json_text, line_nodes, write_lines
+from persona_env.errors import InputError
+from persona_env.io.atomic import record_fields, write_jsonl
+from persona_env.io.json_files import FileError, Record, Text, converted, json_lines
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
-from persona_env.roles import ROLES
+from persona_env.roles import role_named
 
 __all__ = [
     "FORMAT",
@@ -35,7 +34,6 @@ __all__ = [
     "Vote",
     "kind_of",
     "question_fields",
-    "read_label",
     "read_labels",
     "read_question",
     "role_of",
@@ -44,12 +42,27 @@ __all__ = [
 
 FORMAT = "persona-env/label-v1"
 
-KINDS = ("prompt_to_line", "line_to_line", "question_answer", "relevance")
+_QUERIES: Mapping[str, type[Query]] = {
+    "prompt_to_line": LineVsPersona,
+    "line_to_line": LineVsHistory,
+    "question_answer": AnswerVsGold,
+    "relevance": LineVsPrevious,
+}
+
+KINDS = tuple(_QUERIES)
 """The kinds of question, by the metric that asks them."""
 
 GivenLabel: TypeAlias = Literal["consistent", "inconsistent"]
 
-_FIELDS = ("format", "question", "label", "persona", "annotator")
+
+class _Line(Record, frozen=True):
+    """A line of the file."""
+
+    format: Literal["persona-env/label-v1"]
+    question: dict[str, Any]
+    label: GivenLabel
+    persona: Text = ""
+    annotator: Text = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,27 +72,19 @@ class Vote:
     Attributes:
         question: What was asked.
         label: What the annotator says.
-        person: The id of whose line it is; "" where nobody says.
-        annotator: Who labelled it; "" where nobody says.
+        persona_id: Whose line it is; "" where that is not known.
+        annotator: Who labelled it; "" where that is not known.
     """
 
     question: Query
     label: GivenLabel
-    person: str = ""
+    persona_id: str = ""
     annotator: str = ""
 
 
 def kind_of(question: Query) -> str:
     """Returns the name of the metric that asks such a question."""
-    match question:
-        case LineVsPersona():
-            return "prompt_to_line"
-        case LineVsHistory():
-            return "line_to_line"
-        case AnswerVsGold():
-            return "question_answer"
-        case LineVsPrevious():
-            return "relevance"
+    return next(kind for kind, query in _QUERIES.items() if isinstance(question, query))
 
 
 def role_of(question: Query) -> str:
@@ -89,85 +94,60 @@ def role_of(question: Query) -> str:
     return question.role
 
 
-def question_fields(question: Query) -> dict[str, object]:
-    """Returns a question as the object that `read_question` reads."""
-    fields: dict[str, object] = {"kind": kind_of(question)}
-    for name in question.__dataclass_fields__:
-        value = getattr(question, name)
-        fields[name] = persona_fields(value) if name == "persona" else value
-    return fields
+def question_fields(question: Query) -> dict[str, Any]:
+    """Returns a question as the object that stands in files, made of records (`json_line` writes it)."""
+    return {"kind": kind_of(question), **cast("dict[str, Any]", record_fields(question))}
 
 
-def read_question(node: Node) -> Query:
-    """Returns the question of an object.
+def read_question(fields: Mapping[str, Any], place: str) -> Query:
+    """Returns the question of an object that was read from JSON.
 
-    Raises:
-        LogError: If it is none; one line that names the field.
-    """
-    kind = node.field("kind")
-    match kind.text():
-        case "prompt_to_line" | "relevance":
-            node.only("kind", "persona", "heard", "line")
-            persona = read_persona(node.field("persona"))
-            line, heard = node.field("line").text(), node.text_of("heard")
-            if kind.value == "relevance":
-                return LineVsPrevious(persona, heard, line)
-            return LineVsPersona(persona, line, heard)
-        case "line_to_line":
-            node.only("kind", "role", "line", "earlier")
-            return LineVsHistory(_role(node), node.field("line").text(), node.field("earlier").texts())
-        case "question_answer":
-            node.only("kind", "role", "question", "gold", "answer", "choices")
-            asked, gold = (node.field(name).text(empty=False) for name in ("question", "gold"))
-            return AnswerVsGold(_role(node), asked, gold, node.field("answer").text(), node.texts_of("choices"))
-        case _:
-            raise kind.fail(f"one of {', '.join(KINDS)}")
-
-
-def _role(node: Node) -> str:
-    role = node.field("role")
-    if role.text() not in ROLES:
-        raise role.fail(f"one of {', '.join(ROLES)}")
-    return role.text()
-
-
-def read_label(node: Node) -> Vote:
-    """Returns the label that stands on one line of a file of ours.
+    Args:
+        fields: The object.
+        place: Where it stands, for errors.
 
     Raises:
-        LogError: If there is none; one line that names the field.
+        FileError: If it is no question.
     """
-    kind = node.get("format")
-    if kind is None or kind.value != FORMAT:
-        raise node.fail(f'a label with "format": "{FORMAT}"', "name a file of labels")
-    node.only(*_FIELDS)
-    question, label = read_question(node.field("question")), node.field("label")
-    if label.value not in ("consistent", "inconsistent"):
-        raise label.fail("consistent or inconsistent")
-    of_question = question.persona.id if isinstance(question, LineVsPersona | LineVsPrevious) else ""
-    return Vote(question, label.value, node.text_of("persona") or of_question, node.text_of("annotator"))
+    kind = fields.get("kind")
+    if kind not in KINDS:
+        raise FileError(f"Expected a kind of question {', '.join(KINDS)} at {place}, got {kind!r:.40}: choose one.")
+    question = converted({name: value for name, value in fields.items() if name != "kind"}, _QUERIES[kind], place)
+    try:
+        role_named(role_of(question))
+    except InputError as error:
+        raise FileError(f"{error} (at {place})") from None
+    return question
 
 
 def save_labels(path: str | Path, votes: Iterable[Vote]) -> int:
     """Writes labels to a file of ours, whole or not at all, and returns how many.
 
     Raises:
-        LogError: If there is none, or the file cannot be written.
+        FileError: If there is none.
+        CannotWrite: If the file cannot be written.
     """
-    return write_lines(path, _lines(votes))
+    return write_jsonl(path, _rows(votes))
 
 
-def _lines(votes: Iterable[Vote]) -> Iterator[str]:
+def _rows(votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
     empty = True
     for vote in votes:
         empty = False
+        named = {"persona": vote.persona_id, "annotator": vote.annotator}
         fields = {"format": FORMAT, "question": question_fields(vote.question), "label": vote.label}
-        named = {"persona": vote.person, "annotator": vote.annotator}
-        yield json_text(fields | {name: text for name, text in named.items() if text})
+        yield fields | {name: text for name, text in named.items() if text}
     if empty:
-        raise LogError("Expected labels to write, got none: a file holds at least one.")
+        raise FileError("Expected labels to write, got none: a file holds at least one.")
 
 
 def read_labels(path: str | Path) -> Iterator[Vote]:
-    """Yields the labels of a file of ours."""
-    return (read_label(node) for node in line_nodes(path))
+    """Yields the labels of a file of ours.
+
+    Raises:
+        FileError: If a line is no label; the message names the line and the field.
+    """
+    for place, line in json_lines(path, _Line):
+        question = read_question(line.question, f"{place}, $.question")
+        of_question = question.persona.id if isinstance(question, LineVsPersona | LineVsPrevious) else ""
+        yield Vote(question, line.label, line.persona or of_question, line.annotator)

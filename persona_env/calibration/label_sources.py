@@ -28,13 +28,11 @@ def dnli_votes(path: str | Path) -> Iterator[Vote]:
     """
     for row in read_dnli(path):
         heard = row.prefix[-1] if row.prefix else ""
-        labelled: tuple[tuple[GivenLabel, tuple[str, ...]], ...] = (
-            ("consistent", row.entailed),
-            ("inconsistent", row.contradicting),
-        )
-        for label, lines in labelled:
-            for line in lines:
-                yield Vote(LineVsPersona(row.persona, line, heard), label, row.persona.id, HUMAN)
+        persona = row.as_persona()
+        for line in row.candidates.similar:
+            yield Vote(LineVsPersona(persona, line, heard), "consistent", persona.id, HUMAN)
+        for line in row.candidates.neg:
+            yield Vote(LineVsPersona(persona, line, heard), "inconsistent", persona.id, HUMAN)
 
 
 def log_votes(path: str | Path) -> Iterator[Vote | None]:
@@ -45,10 +43,10 @@ def log_votes(path: str | Path) -> Iterator[Vote | None]:
 
     Yields:
         A label for each reply about a question; None for a reply of ours that is invalid. Answers whose
-        gold answer is broken are passed over.
+        gold answer cannot be used are left out.
 
     Raises:
-        LogError: If the file is no log.
+        FileError: If the file is no log.
     """
     for dialogue in iter_logs(path):
         for speaker in dialogue.judged:

@@ -8,22 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import Any
 
-from persona_env.calibration.label_file import (
-    FORMAT,
-    GivenLabel,
-    Vote,
-    kind_of,
-    question_fields,
-    read_labels,
-    role_of,
-)
+from persona_env.calibration import label_file
+from persona_env.calibration.label_file import GivenLabel, Vote, kind_of, question_fields, read_labels, role_of
 from persona_env.calibration.label_sources import HUMAN, RECORDED, dnli_votes, log_votes
 from persona_env.errors import InputError
-from persona_env.io import LogError
-from persona_env.io.dialogue_log import FORMAT as LOG_FORMAT
+from persona_env.io import dialogue_log
+from persona_env.io.atomic import json_line
 from persona_env.io.dnli import is_dnli
-from persona_env.io.strict_json import first_byte, json_text, line_nodes
+from persona_env.io.json_files import FileError, first_byte, json_lines
 from persona_env.judges.base import Query
 from persona_env.metrics.agreement import alpha
 from persona_env.roles import role_named
@@ -38,12 +32,12 @@ class Labelled:
     Attributes:
         question: What a judge is asked.
         label: What most of its annotators say.
-        person: Whose line it is; intervals are taken over it.
+        persona_id: Whose line it is; intervals are taken over it.
     """
 
     question: Query
     label: GivenLabel
-    person: str
+    persona_id: str
 
     @property
     def role(self) -> str:
@@ -110,8 +104,8 @@ class Labels:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the questions with their labels and persons, in any order."""
-        lines = (json_text([question_fields(i.question), i.label, i.person]) for i in self.items)
+        """SHA-256 of the questions with their labels and persona ids, in any order."""
+        lines = (json_line([question_fields(i.question), i.label, i.persona_id]) for i in self.items)
         return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
     def groups(self) -> dict[tuple[str, str], tuple[Labelled, ...]]:
@@ -122,7 +116,7 @@ class Labels:
         return {key: tuple(items) for key, items in found.items()}
 
     def limited(self, limit: int, seed: int) -> Labels:
-        """Returns at most `limit` items of each role, kind and label, drawn at random, people in turn.
+        """Returns at most `limit` items of each role, kind and label, drawn at random, one of each persona in turn.
 
         A balanced draw leaves the balanced accuracy what it is; accuracy and kappa depend on the share of each label.
 
@@ -131,13 +125,15 @@ class Labels:
         """
         if limit < 1:
             raise InputError(f"Expected limit >= 1, got {limit}: judge at least one question.")
-        rng, kept = random.Random(seed), list[Labelled]()
+        rng, drawn = random.Random(seed), list[Labelled]()
         for items in self.groups().values():
             chosen = list[int]()
             for label in ("consistent", "inconsistent"):
-                chosen += _drawn([(n, item.person) for n, item in enumerate(items) if item.label == label], limit, rng)
-            kept += [items[place] for place in sorted(chosen)]
-        return replace(self, items=tuple(kept), limit=limit, seed=seed)
+                chosen += _drawn(
+                    [(n, item.persona_id) for n, item in enumerate(items) if item.label == label], limit, rng
+                )
+            drawn += [items[place] for place in sorted(chosen)]
+        return replace(self, items=tuple(drawn), limit=limit, seed=seed)
 
     def check_classes(self) -> None:
         """Checks that at least one role and kind has labels of both classes: else nothing can be said of a judge.
@@ -154,11 +150,11 @@ class Labels:
 
 
 def _drawn(places: Sequence[tuple[int, str]], limit: int, rng: random.Random) -> list[int]:
-    """Returns at most `limit` places: one of each person in turn, people and places in an order drawn at random."""
-    of_person: dict[str, list[int]] = {}
-    for place, person in rng.sample(places, len(places)):
-        of_person.setdefault(person, []).append(place)
-    rounds = zip_longest(*rng.sample(list(of_person.values()), len(of_person)))
+    """Returns at most `limit` places: one of each persona in turn, both in an order drawn at random."""
+    of_persona: dict[str, list[int]] = {}
+    for place, persona_id in rng.sample(places, len(places)):
+        of_persona.setdefault(persona_id, []).append(place)
+    rounds = zip_longest(*rng.sample(list(of_persona.values()), len(of_persona)))
     return list(islice((place for turn in rounds for place in turn if place is not None), limit))
 
 
@@ -187,7 +183,7 @@ def load_labels(paths: Iterable[str | Path], roles: Sequence[str] = ()) -> Label
         votes += [vote for vote in read if not known or role_of(vote.question) in known]
     if not votes:
         where = f" about {', '.join(known)}" if known else ""
-        raise LogError(f"Expected labels{where}, got none: name other files.")
+        raise FileError(f"Expected labels{where}, got none: name other files.")
     return _gathered(votes, tuple(sources))
 
 
@@ -196,32 +192,36 @@ def _read(path: str | Path) -> tuple[str, Iterator[Vote | None]]:
     if byte == b"[":
         return f"{RECORDED}, raw replies read by the published fail-open rule", log_votes(path)
     if byte != b"{":
-        raise LogError(f"Expected JSON or JSONL at {path} line 1, got {byte.decode('latin-1')!a}: name labels.")
-    first = next(line_nodes(path))
+        raise FileError(f"Expected JSON or JSONL at {path} line 1, got {byte.decode('latin-1')!a}: name labels.")
+    place, first = next(json_lines(path, dict[str, Any]))
     if is_dnli(first):
         return HUMAN, dnli_votes(path)
-    kind = first.get("format")
-    if kind is not None and kind.value == LOG_FORMAT:
-        return f"{RECORDED}, labels in a log of ours", log_votes(path)
-    if kind is not None and kind.value == FORMAT:
-        return "labels of our own", iter(read_labels(path))
-    raise first.fail(f'a log, Dialogue NLI, or labels with "format": "{FORMAT}"', "name another file")
+    match first.get("format"):
+        case label_file.FORMAT:
+            return "labels of our own", read_labels(path)
+        case dialogue_log.FORMAT:
+            return f"{RECORDED}, labels in a log of ours", log_votes(path)
+        case other:
+            raise FileError(
+                f'Expected a log, Dialogue NLI, or labels with "format": "{label_file.FORMAT}" at {place}, '
+                f"got {other!r:.40}: name another file."
+            )
 
 
 def _gathered(votes: Sequence[Vote], sources: tuple[Source, ...]) -> Labels:
-    said: dict[Query, dict[str, set[GivenLabel]]] = {}
-    person: dict[Query, str] = {}
+    given_by: dict[Query, dict[str, set[GivenLabel]]] = {}
+    persona_ids: dict[Query, str] = {}
     for vote in votes:
-        said.setdefault(vote.question, {}).setdefault(vote.annotator, set()).add(vote.label)
-        person.setdefault(vote.question, vote.person)
-    clear = {question: _clear(by_annotator) for question, by_annotator in said.items()}
+        given_by.setdefault(vote.question, {}).setdefault(vote.annotator, set()).add(vote.label)
+        persona_ids.setdefault(vote.question, vote.persona_id)
+    clear = {question: _clear(by_annotator) for question, by_annotator in given_by.items()}
     items = list[Labelled]()
     for question, given in clear.items():
         label = _majority(list(given.values()))
         if label is not None:
-            items.append(Labelled(question, label, person[question]))
+            items.append(Labelled(question, label, persona_ids[question]))
     if not items:
-        raise LogError("Expected labels that a majority agrees on, got none: name other files.")
+        raise FileError("Expected labels that a majority agrees on, got none: name other files.")
     return Labels(tuple(items), sources, len(clear) - len(items), _annotators(clear.values()))
 
 

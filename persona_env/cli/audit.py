@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from persona_env.io.strict_json import check_target, write_lines
+from persona_env.io.atomic import check_target, write_json
 from persona_env.papers.paper_scores import PaperScore
 from persona_env.report.audit import audit_log, rendered_audits
 from persona_env.report.terminal import Terminal
@@ -36,7 +35,7 @@ def print_audit(paths: Iterable[str | Path], json_out: str | Path | None = None)
             "rows": [asdict(row) for one in audits for row in one.rows],
             "disagreements": [_plain(score) for one in audits for score in one.disagreements],
         }
-        write_lines(json_out, [json.dumps(found, indent=2, allow_nan=False)])
+        write_json(json_out, found)
     Terminal().print(rendered_audits(audits))
 
 

@@ -14,7 +14,7 @@ from persona_env.calibration.calibrate import calibrate
 from persona_env.calibration.calibration import FILE, Calibration
 from persona_env.calibration.label_file import question_fields
 from persona_env.calibration.labels import load_labels
-from persona_env.io.strict_json import check_target, json_text, write_lines
+from persona_env.io.atomic import check_target, json_line, write_json, write_lines
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge
 from persona_env.judges.ensemble import Ensemble
@@ -92,7 +92,7 @@ def run_calibration(
         folder.write_json(FILE, found.as_json())
         write_lines(folder.path / "verdicts.jsonl", _verdict_lines(found))
     if json_out is not None:
-        write_lines(json_out, [json_text(found.as_json())])
+        write_json(json_out, found.as_json())
     console.print(calibration_table(found))
     return found
 
@@ -111,7 +111,7 @@ def _kept(judge: Judge, cache: Path | None) -> Iterator[Judge]:
 
 def _verdict_lines(found: Calibration) -> Iterator[str]:
     for item, verdict in zip(found.labels.items, found.verdicts, strict=True):
-        yield json_text(
+        yield json_line(
             {
                 "question": question_fields(item.question),
                 "label": item.label,

@@ -1,7 +1,7 @@
 """Dialogue logs and persona files, in and out: ours and the released ones, told by what is in them.
 
 In here: `load_logs`, `iter_logs` and `save_logs` with `LoggedDialogue`; `load_personas` and
-`save_personas`; `LogError`, which names the file and the place.
+`save_personas`; `FileError`, which names the file and the place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from persona_env.io import dialogue_log as own
 from persona_env.io import released
 from persona_env.io.dialogue_log import save_logs
-from persona_env.io.nodes import MAX_TEXT, LogError
+from persona_env.io.json_files import MAX_TEXT, FileError, first_byte
 from persona_env.io.persona_file import load_personas, save_personas
 from persona_env.io.records import (
     LoggedDialogue,
@@ -23,11 +23,10 @@ from persona_env.io.records import (
     SpeakerKey,
     SurveyEntry,
 )
-from persona_env.io.strict_json import first_byte
 
 __all__ = [
     "MAX_TEXT",
-    "LogError",
+    "FileError",
     "LoggedDialogue",
     "LoggedMessage",
     "LoggedReply",
@@ -50,19 +49,19 @@ def iter_logs(path: str | Path) -> Iterator[LoggedDialogue]:
         path: A JSONL log that `save_logs` wrote, or a JSON log of the released kind.
 
     Raises:
-        LogError: If the file is neither, holds no dialogue, or something in it is wrong; one line
+        FileError: If the file is neither, holds no dialogue, or something in it is wrong; one line
             that names the file and the place.
     """
     byte = first_byte(path)
     if byte not in (b"[", b"{"):
         found = ascii(byte.decode("latin-1"))
-        raise LogError(f"Expected JSON or JSONL at {path} line 1, got {found}: name another file.")
+        raise FileError(f"Expected JSON or JSONL at {path} line 1, got {found}: name another file.")
     empty = True
     for dialogue in released.read_dialogues(path) if byte == b"[" else own.read_dialogues(path):
         empty = False
         yield dialogue
     if empty:
-        raise LogError(f"Expected dialogues in {path}, got none: name another log.")
+        raise FileError(f"Expected dialogues in {path}, got none: name another log.")
 
 
 def load_logs(path: str | Path) -> list[LoggedDialogue]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta
 
 from persona_env.conversation import Conversation, Message
-from persona_env.io.nodes import LogError
+from persona_env.io.json_files import FileError, Record, Text, Words
 from persona_env.persona import Persona
 from persona_env.roles import role_named
 
 __all__ = [
-    "TASK_NAMES",
     "LoggedDialogue",
     "LoggedMessage",
     "LoggedReply",
@@ -23,9 +24,6 @@ __all__ = [
 ]
 
 SpeakerKey: TypeAlias = Literal["P1", "P2"]
-
-TASK_NAMES = {"Therapy": "patient", "Education": "student", "Chatting": "chat_partner"}
-"""The released logs' names of the three roles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +36,19 @@ class LoggedSpeaker:
         backstory_test: Questions and gold answers as the log has them, word for word.
     """
 
-    name: str = ""
+    name: Text = ""
     persona: Persona | None = None
-    backstory_test: tuple[tuple[str, str], ...] = ()
+    backstory_test: tuple[tuple[Text, Text], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedMessage:
+class LoggedMessage(Record, frozen=True, array_like=True):
     """A line and who said it; the text is whole, whatever colons stand in it."""
 
     speaker: SpeakerKey
-    text: str
+    text: Text
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedReply:
+class LoggedReply(Record, frozen=True):
     """What a judge replied about one line.
 
     Attributes:
@@ -70,21 +66,20 @@ class LoggedReply:
         choices: The options.
     """
 
-    metric: str
+    metric: Words
     line: int
-    raw: str = ""
+    raw: Text = ""
     label: Literal["consistent", "inconsistent", "invalid"] | None = None
     conflicts: tuple[int, ...] = ()
-    reason: str = ""
-    probability: float | None = None
-    question: str = ""
-    gold: str = ""
-    answer: str = ""
-    choices: tuple[str, ...] = ()
+    reason: Text = ""
+    probability: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
+    question: Text = ""
+    gold: Text = ""
+    answer: Text = ""
+    choices: tuple[Text, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class SurveyEntry:
+class SurveyEntry(Record, frozen=True, array_like=True):
     """The released logs' Q&A after one line.
 
     Attributes:
@@ -96,12 +91,11 @@ class SurveyEntry:
 
     line: int
     score: float
-    answers: tuple[str, ...]
-    verdicts: tuple[str, ...]
+    answers: tuple[Text, ...]
+    verdicts: tuple[Text, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedScore:
+class LoggedScore(Record, frozen=True, array_like=True):
     """A score that the log gives a speaker.
 
     Attributes:
@@ -111,7 +105,7 @@ class LoggedScore:
     """
 
     speaker: SpeakerKey
-    metric: str
+    metric: Text
     value: float
 
 
@@ -155,7 +149,7 @@ class LoggedDialogue:
         count = len(self.messages)
         for judged in (*self.replies, *self.survey):
             if not 0 <= judged.line < count:
-                raise LogError(
+                raise FileError(
                     f"Expected a line in 0 to {count - 1} of {self.place}, got {judged.line}: correct the log."
                 )
 
@@ -182,11 +176,6 @@ class LoggedDialogue:
             scores=tuple(scores),
             id=conversation.id,
         )
-
-    @property
-    def task_name(self) -> str:
-        """The released logs' name of the role."""
-        return next(name for name, role in TASK_NAMES.items() if role == self.role)
 
     @property
     def place(self) -> str:
@@ -226,11 +215,11 @@ class LoggedDialogue:
         """Returns the dialogue as a conversation in which that speaker is the simulator.
 
         Raises:
-            LogError: If the log gives that speaker no persona.
+            FileError: If the log gives that speaker no persona.
         """
         persona = self.speaker(key).persona
         if persona is None:
-            raise LogError(f"Expected a persona of {key} in {self.place}, got none: choose the other speaker.")
+            raise FileError(f"Expected a persona of {key} in {self.place}, got none: choose the other speaker.")
         return Conversation(
             persona,
             tuple(Message("simulator" if line.speaker == key else "task", line.text) for line in self.messages),

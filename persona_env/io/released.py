@@ -8,14 +8,16 @@ some persona texts are JSON strings within the JSON.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
-from persona_env.io.nodes import Node, is_utf8
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from persona_env.io.json_files import FileError, Text, json_array
 from persona_env.io.records import (
-    TASK_NAMES,
     LoggedDialogue,
     LoggedMessage,
     LoggedReply,
@@ -24,82 +26,74 @@ from persona_env.io.records import (
     SpeakerKey,
     SurveyEntry,
 )
-from persona_env.io.strict_json import array_nodes
 from persona_env.persona import Persona, QAItem
 
-__all__ = ["is_dialogue", "plain_text", "qa_item", "read_dialogue", "read_dialogues", "scene"]
+__all__ = ["plain_text", "qa_item", "read_dialogues", "scene"]
 
 _KEYS: tuple[SpeakerKey, SpeakerKey] = ("P1", "P2")
-_METRICS = {"eval_prompt_consistency": "prompt_to_line", "eval_index_consistency": "line_to_line"}
+_ROLES = {"Therapy": "patient", "Education": "student", "Chatting": "chat_partner"}
 _NAME = re.compile(r"[^:\n]{1,80}")
 _OPTION = re.compile(r"^[ \t]*\(?([A-Z])[).][ \t]*(.*)$", re.MULTILINE)
+
+
+class _Dialogue(Struct, frozen=True, kw_only=True):
+    """A dialogue as it stands in the file; fields that no figure needs are passed over."""
+
+    task_name: Literal["Therapy", "Education", "Chatting"]
+    P1: Text
+    P2: Text
+    conversation: list[tuple[int, Text]]
+    topic: Text = ""
+    grade: Text = ""
+    pturn: Literal[1] = 1
+    P1_backstory_test: tuple[list[Text], list[Text]] = ([], [])
+    P2_backstory_test: tuple[list[Text], list[Text]] = ([], [])
+    eval_prompt_consistency: list[tuple[int, Text]] = []
+    eval_index_consistency: list[tuple[int, Text]] = []
+    eval_survey_consistency: list[tuple[Text, float, tuple[Text, ...], tuple[Text, ...]]] = []
+    P1_prompt_consistency_score: float | UnsetType = UNSET
+    P1_index_consistency_score: float | UnsetType = UNSET
+    P1_survey_consistency_score: float | UnsetType = UNSET
+    P2_prompt_consistency_score: float | UnsetType = UNSET
+    P2_index_consistency_score: float | UnsetType = UNSET
+    P2_survey_consistency_score: float | UnsetType = UNSET
 
 
 def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
     """Yields the dialogues of a released log.
 
     Raises:
-        LogError: If the file is no such log; the message names the dialogue and the field.
+        FileError: If the file is no such log; the message names the dialogue and the field.
     """
-    for number, node in enumerate(array_nodes(path, "dialogue")):
-        yield read_dialogue(node, str(path), number)
+    for number, (place, found) in enumerate(json_array(path, _Dialogue, "dialogue")):
+        yield _read(found, place, str(path), number)
 
 
-def is_dialogue(node: Node) -> bool:
-    """Returns whether this looks like a dialogue of the released logs."""
-    return isinstance(node.value, dict) and "conversation" in node.fields()
-
-
-def read_dialogue(node: Node, source: str, number: int) -> LoggedDialogue:
-    """Returns one dialogue of a released log."""
-    if not is_dialogue(node):
-        raise node.fail("a logged dialogue, an object with the field 'conversation'", "name a dialogue log")
-    role = _role(node.field("task_name"))
-    pturn = node.get("pturn")
-    if pturn is not None and pturn.whole() != 1:
-        raise pturn.fail("1 (P1 opens, as the published scores assume)")
-    raw, messages, names = _conversation(node.field("conversation"))
-    topic, grade = node.text_of("topic"), node.text_of("grade")
-    people = [
-        LoggedSpeaker(name, _persona(node.field(key), role, name, topic, grade, test), test)
-        for key, name in zip(_KEYS, names, strict=True)
-        for test in [_backstory_test(node, key)]
-    ]
+def _read(found: _Dialogue, place: str, source: str, number: int) -> LoggedDialogue:
+    raw = [text for _, text in found.conversation]
+    if [line for line, _ in found.conversation] != [*range(len(raw))]:
+        raise FileError(f"Expected lines numbered from 0 at {place}, $.conversation, got others: correct the file.")
+    names = (_name(raw[0::2]), _name(raw[1::2]))
+    speakers = (
+        _speaker(found, found.P1, names[0], _questions(found.P1_backstory_test, place)),
+        _speaker(found, found.P2, names[1], _questions(found.P2_backstory_test, place)),
+    )
     return LoggedDialogue(
-        role=role,
-        speakers=(people[0], people[1]),
-        messages=messages,
-        replies=tuple(_replies(node, len(messages))),
-        survey=tuple(_survey(node, raw, (people[0], people[1]))),
-        scores=tuple(_scores(node)),
+        role=_ROLES[found.task_name],
+        speakers=speakers,
+        messages=tuple(LoggedMessage(_KEYS[i % 2], _utterance(line, names[i % 2])) for i, line in enumerate(raw)),
+        replies=(
+            *_replies("prompt_to_line", found.eval_prompt_consistency, place),
+            *_replies("line_to_line", found.eval_index_consistency, place),
+        ),
+        survey=tuple(_survey(found, raw, speakers, place)),
+        scores=tuple(_scores(found)),
         id=f"{Path(source).stem}/{number}",
-        topic=topic,
-        grade=grade,
+        topic=found.topic,
+        grade=found.grade,
         source=source,
         number=number,
     )
-
-
-def _role(node: Node) -> str:
-    role = TASK_NAMES.get(node.text())
-    if role is None:
-        raise node.fail(f"one of {', '.join(TASK_NAMES)}")
-    return role
-
-
-def _conversation(node: Node) -> tuple[list[str], tuple[LoggedMessage, ...], tuple[str, str]]:
-    """Returns the lines as they stand in the log, the same without the speakers' names, and the names."""
-    raw = list[str]()
-    for place, item in enumerate(node.items()):
-        number, line = item.items(2)
-        if number.whole() != place:
-            raise number.fail(f"line number {place}")
-        raw.append(line.text())
-    names = (_name(raw[0::2]), _name(raw[1::2]))
-    messages = tuple(
-        LoggedMessage(_KEYS[place % 2], _utterance(line, names[place % 2])) for place, line in enumerate(raw)
-    )
-    return raw, messages, names
 
 
 def _name(lines: list[str]) -> str:
@@ -116,16 +110,15 @@ def _utterance(line: str, name: str) -> str:
     return text.removesuffix("\n")
 
 
-def _persona(
-    node: Node, role: str, name: str, topic: str, grade: str, test: tuple[tuple[str, str], ...]
-) -> Persona | None:
-    description = plain_text(node.text())
+def _speaker(found: _Dialogue, text: str, name: str, questions: tuple[tuple[str, str], ...]) -> LoggedSpeaker:
+    role, description = _ROLES[found.task_name], plain_text(text)
     if not description.strip():
-        return None
-    where = scene(topic, grade) if role == "student" else ""
+        return LoggedSpeaker(name, None, questions)
+    where = scene(found.topic, found.grade) if role == "student" else ""
     digest = hashlib.blake2b(f"{description}\n{where}".encode(), digest_size=6).hexdigest()
-    items = tuple(item for item in (qa_item(*pair) for pair in test) if item)
-    return Persona(f"{role}/{digest}", role, name, description, questions=items, scene=where)
+    items = tuple(item for item in (qa_item(*pair) for pair in questions) if item)
+    persona = Persona(f"{role}/{digest}", role, name, description, questions=items, scene=where)
+    return LoggedSpeaker(name, persona, questions)
 
 
 def plain_text(text: str) -> str:
@@ -136,11 +129,9 @@ def plain_text(text: str) -> str:
     """
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
-            inner = json.loads(text)
+            return msgspec.json.decode(text, type=str)
         except ValueError:
             return text
-        if isinstance(inner, str) and is_utf8(inner):
-            return inner
     return text
 
 
@@ -171,51 +162,44 @@ def qa_item(question: str, gold: str) -> QAItem | None:
         return None
 
 
-def _backstory_test(node: Node, key: SpeakerKey) -> tuple[tuple[str, str], ...]:
-    found = node.get(f"{key}_backstory_test")
-    if found is None:
-        return ()
-    questions, golds = (part.texts() for part in found.items(2))
+def _questions(test: tuple[list[str], list[str]], place: str) -> tuple[tuple[str, str], ...]:
+    questions, golds = test
     if len(questions) != len(golds):
-        raise found.fail("as many gold answers as questions", got=f"{len(golds)} for {len(questions)}")
+        raise FileError(
+            f"Expected as many gold answers as questions at {place}, got {len(golds)} for {len(questions)}: correct it."
+        )
     return tuple(zip(questions, golds, strict=True))
 
 
-def _replies(node: Node, count: int) -> Iterator[LoggedReply]:
-    for field, metric in _METRICS.items():
-        seen = set[int]()
-        for item in node.items_of(field):
-            line, raw = item.items(2)
-            if not 0 <= line.whole() < count:
-                raise line.fail(f"a line number in 0 to {count - 1}")
-            if line.whole() in seen:
-                raise line.fail("each line judged once")
-            seen.add(line.whole())
-            yield LoggedReply(metric, line.whole(), raw.text())
+def _replies(metric: str, judged: list[tuple[int, str]], place: str) -> Iterator[LoggedReply]:
+    lines = [line for line, _ in judged]
+    if len(set(lines)) < len(lines):
+        raise FileError(f"Expected each line judged once at {place}, got {metric} with one twice: correct the file.")
+    return (LoggedReply(metric, line, raw) for line, raw in judged)
 
 
-def _survey(node: Node, raw: list[str], people: tuple[LoggedSpeaker, LoggedSpeaker]) -> Iterator[SurveyEntry]:
+def _survey(
+    found: _Dialogue, raw: list[str], speakers: tuple[LoggedSpeaker, LoggedSpeaker], place: str
+) -> Iterator[SurveyEntry]:
     """Yields the Q&A entries; each repeats the line it stands after, in the order of the dialogue."""
-    place = -1
-    for item in node.items_of("eval_survey_consistency"):
-        line, score, answers, verdicts = item.items(4)
-        text = line.text()
-        place = next((i for i in range(place + 1, len(raw)) if raw[i] == text), -1)
-        if place < 0:
-            raise line.fail("a line of the dialogue that comes after the entry before it")
-        entry = SurveyEntry(place, score.number(), answers.texts(), verdicts.texts())
-        asked = len(people[place % 2].backstory_test)
-        if not len(entry.answers) == len(entry.verdicts) == asked:
-            raise item.fail(
-                f"{asked} answers and verdicts",
-                got=f"{len(entry.answers)} and {len(entry.verdicts)}",
+    line = -1
+    for text, score, answers, verdicts in found.eval_survey_consistency:
+        line = next((i for i in range(line + 1, len(raw)) if raw[i] == text), -1)
+        if line < 0:
+            raise FileError(f"Expected a survey after a line of the dialogue at {place}, got {text!r:.40}: correct it.")
+        asked = len(speakers[line % 2].backstory_test)
+        if not len(answers) == len(verdicts) == asked:
+            raise FileError(
+                f"Expected {asked} answers and verdicts in the survey at {place}, "
+                f"got {len(answers)} and {len(verdicts)}: correct the file."
             )
-        yield entry
+        yield SurveyEntry(line, score, answers, verdicts)
 
 
-def _scores(node: Node) -> Iterator[LoggedScore]:
+def _scores(found: _Dialogue) -> Iterator[LoggedScore]:
+    given = msgspec.structs.asdict(found)
     for key in _KEYS:
         for metric in ("prompt", "index", "survey"):
-            found = node.get(f"{key}_{metric}_consistency_score")
-            if found is not None:
-                yield LoggedScore(key, metric, found.number())
+            value = given[f"{key}_{metric}_consistency_score"]
+            if value is not UNSET:
+                yield LoggedScore(key, metric, value)

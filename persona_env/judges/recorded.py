@@ -52,7 +52,7 @@ class RecordedJudge:
         """Returns the judge of a log file.
 
         Raises:
-            LogError: If the file is no log.
+            FileError: If the file is no log.
         """
         return cls(iter_logs(path))
 

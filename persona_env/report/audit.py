@@ -114,7 +114,7 @@ def audit_log(path: str | Path) -> Audit:
     """Returns the audit of a log file.
 
     Raises:
-        LogError: If the file is no log.
+        FileError: If the file is no log.
     """
     dialogues = load_logs(path)
     parts = [part for dialogue in dialogues for part in _parts(dialogue)]

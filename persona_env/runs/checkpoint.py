@@ -1,14 +1,13 @@
-"""Checkpoints: folders that are there whole or are not used, each with the SHA-256 of its parts."""
+"""Checkpoints: folders that are there whole or are not used, each with the SHA-256 of its files."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-
+from persona_env.io.atomic import write_json
+from persona_env.io.json_files import FileError, read_json
 from persona_env.runs.run_folder import RunFolder
 
 __all__ = ["ROLLOUT", "Checkpoints"]
@@ -17,7 +16,6 @@ ROLLOUT = "rollout-"
 """What the names of a learner's checkpoints begin with; the learner's tokens follow."""
 
 _SUMS = "checksums.json"
-_KEPT = 2
 
 
 class Checkpoints:
@@ -27,7 +25,7 @@ class Checkpoints:
         folder: The run's.
 
     Attributes:
-        damaged: Names of checkpoints that were found not to be as they were written; they are not used.
+        damaged: Names of checkpoints that are not as they were written; they are not used.
     """
 
     def __init__(self, folder: RunFolder):
@@ -35,22 +33,20 @@ class Checkpoints:
         self._root = folder.path / "checkpoints"
 
     def write(self, name: str, fill: Callable[[Path], None]) -> None:
-        """Lets `fill` write the parts of a checkpoint; it is there when all of them are durable.
+        """Lets `fill` write the files of a checkpoint; it is there when all of them are.
 
         Raises:
             CannotWrite: If there is no room; older checkpoints stay.
         """
 
-        def whole(draft: Path) -> None:
+        def fill_and_sum(draft: Path) -> None:
             fill(draft)
-            sums = {path.name: _digest(path) for path in sorted(draft.iterdir())}
-            (draft / _SUMS).write_text(json.dumps(sums, indent=2) + "\n", encoding="utf-8")
+            write_json(draft / _SUMS, _sums(draft))
 
-        self._root.mkdir(exist_ok=True)
-        self.folder.write_folder(f"checkpoints/{name}", whole)
+        self.folder.write_folder(f"checkpoints/{name}", fill_and_sum)
 
     def find(self, name: str) -> Path | None:
-        """Returns the folder of a checkpoint, None where there is none or a part is not what was written."""
+        """Returns the folder of a checkpoint, None where there is none or a file is not what was written."""
         path = self._root / name
         if not path.is_dir():
             return None
@@ -63,26 +59,25 @@ class Checkpoints:
         """Returns the last whole checkpoint of those whose names begin so, by the order of names."""
         return next(filter(None, map(self.find, reversed(self._names(prefix)))), None)
 
-    def prune(self, prefix: str, kept: int = _KEPT) -> None:
-        """Drops all but the last few."""
-        for name in self._names(prefix)[: -kept or None]:
+    def prune(self, prefix: str, keep: int = 2) -> None:
+        """Removes all but the last few."""
+        names = self._names(prefix)
+        for name in names[: len(names) - keep]:
             self.folder.drop_folder(f"checkpoints/{name}")
 
     def _names(self, prefix: str) -> list[str]:
-        found = self._root.iterdir() if self._root.is_dir() else ()
-        return sorted(path.name for path in found if path.name.startswith(prefix))
+        return sorted(path.name for path in self._root.glob(f"{prefix}*"))
 
 
 def _is_whole(path: Path) -> bool:
     try:
-        sums = json.loads((path / _SUMS).read_text(encoding="utf-8"))
-        parts = {part.name: _digest(part) for part in path.iterdir() if part.name != _SUMS}
-        for part in path.glob("*.safetensors"):
-            with safe_open(part, "numpy"):
-                pass
-    except (OSError, ValueError, RecursionError, SafetensorError):
+        return bool(found := _sums(path)) and found == read_json(path / _SUMS, dict[str, str])
+    except (FileError, OSError):
         return False
-    return bool(parts) and parts == sums
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    return {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != _SUMS}
 
 
 def _digest(path: Path) -> str:

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from persona_env.io.nodes import LogError, is_utf8
+from persona_env.io.json_files import FileError, open_file
 from persona_env.errors import printable, shown
-from persona_env.io.strict_json import open_file
 from persona_env.roles import role_named
 
 __all__ = [
@@ -179,7 +178,7 @@ class RunConfig:
             value = getattr(self, name)
             if isinstance(value, int | float) and abs(value) >= _MOST:
                 raise InputError(f"Expected {name} below {_MOST:.0e}, got {shown(value)}: give a smaller one.")
-            if isinstance(value, str) and ("\x00" in value or not is_utf8(value)):
+            if isinstance(value, str) and ("\x00" in value or any(0xD800 <= ord(c) <= 0xDFFF for c in value)):
                 raise InputError(f"Expected a text as {name}, got {shown(value)}: give one that UTF-8 can hold.")
         if not self.seed < _SEEDS:
             raise InputError(f"Expected seed < {_SEEDS}, got {self.seed}: give a smaller one.")
@@ -309,7 +308,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         with open_file(path, "name a TOML file of settings") as file:
             values = tomllib.load(file)
     except (OSError, RecursionError, ValueError) as error:
-        if isinstance(error, LogError):
+        if isinstance(error, FileError):
             raise
         why = printable(str(error))[:200]
         raise InputError(f"Expected a TOML file of settings at {place}, got {why}: check the file.") from None

@@ -223,7 +223,7 @@ def _start_over(speaker: Speaker) -> None:
 
 
 def _tidy(checkpoints: Checkpoints) -> None:
-    checkpoints.prune(ROLLOUT, kept=0)
+    checkpoints.prune(ROLLOUT, keep=0)
 
 
 def _read_costs(result: TrainResult, cost_log: CostLog) -> None:

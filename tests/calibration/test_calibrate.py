@@ -155,8 +155,8 @@ def test_labels_of_one_class_are_refused_in_one_line():
 
 def test_one_kind_with_both_classes_does_not_vouch_for_another(drifted: Labels):
     alone = few(*((i, f"consistent {i}", G) for i in range(3)))
-    alone = Labels((*drifted.items, *(Labelled(i.question, i.label, i.person) for i in alone.items)))
-    alone = Labels(tuple(i for i in alone.items if i.kind == "line_to_line" or i.person in ("p0", "p1", "p2")))
+    alone = Labels((*drifted.items, *(Labelled(i.question, i.label, i.persona_id) for i in alone.items)))
+    alone = Labels(tuple(i for i in alone.items if i.kind == "line_to_line" or i.persona_id in ("p0", "p1", "p2")))
     rows = {row.kind: row for row in calibrate(Saying(lambda q: Verdict("consistent")), alone).rows}
     assert rows["prompt_to_line"].why == "the labels are all of one class"
     assert rows["prompt_to_line"].judged["balanced_accuracy"].value is None

@@ -13,8 +13,8 @@ import pytest
 from persona_env.calibration.label_file import Vote, kind_of, question_fields, read_question, role_of, save_labels
 from persona_env.calibration.labels import Labelled, Labels, load_labels
 from persona_env.conversation import Conversation
-from persona_env.io import LogError, LoggedDialogue, LoggedReply, save_logs
-from persona_env.io.nodes import Node
+from persona_env.io import FileError, LoggedDialogue, LoggedReply, save_logs
+from persona_env.io.atomic import json_line
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious
 from persona_env.persona import Fact, Persona, QAItem
 from tests.io.invented import CHATTING, DATA, EDUCATION, THERAPY, needs_data, written
@@ -31,22 +31,24 @@ QUESTIONS = [
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=kind_of)
 def test_a_question_survives_being_plain_data(question):
-    fields = json.loads(json.dumps(question_fields(question)))
-    assert read_question(Node(fields, "q")) == question
+    fields = json.loads(json_line(question_fields(question)))
+    assert read_question(fields, "q") == question
 
 
 def test_labels_survive_a_file(tmp_path: Path):
     votes = [Vote(question, "inconsistent" if i else "consistent", f"p{i}") for i, question in enumerate(QUESTIONS)]
     assert save_labels(tmp_path / "labels.jsonl", votes) == 4
     labels = load_labels([tmp_path / "labels.jsonl"])
-    assert [(i.question, i.label, i.person) for i in labels.items] == [(v.question, v.label, v.person) for v in votes]
+    assert [(i.question, i.label, i.persona_id) for i in labels.items] == [
+        (v.question, v.label, v.persona_id) for v in votes
+    ]
     assert {role_of(q) for q in QUESTIONS} == {"patient", "student", "chat_partner"}
     assert [(s.file, s.labels) for s in labels.sources] == [("labels.jsonl", 4)]
 
 
-def test_a_label_without_a_person_takes_the_questions_or_nobodys(tmp_path: Path):
+def test_a_label_without_a_persona_takes_the_questions_or_none(tmp_path: Path):
     save_labels(tmp_path / "labels.jsonl", [Vote(question, "consistent") for question in QUESTIONS])
-    assert [item.person for item in load_labels([tmp_path / "labels.jsonl"]).items] == ["p1", "p1", "", ""]
+    assert [item.persona_id for item in load_labels([tmp_path / "labels.jsonl"]).items] == ["p1", "p1", "", ""]
 
 
 def voted(folder: Path, *votes: tuple[int, str, str]):
@@ -74,7 +76,7 @@ def test_one_who_contradicts_themselves_has_no_vote(tmp_path: Path):
     labels = voted(tmp_path, (0, GOOD, "a"), (0, BAD, "a"), (0, BAD, "b"), (1, GOOD, "a"), (1, GOOD, "a"))
     assert [(item.question, item.label) for item in labels.items] == [(QUESTIONS[0], BAD), (QUESTIONS[1], GOOD)]
     assert labels.annotators is None
-    with pytest.raises(LogError, match="Expected labels that a majority agrees on, got none"):
+    with pytest.raises(FileError, match="Expected labels that a majority agrees on, got none"):
         voted(tmp_path, (0, GOOD, "a"), (0, BAD, "b"))
 
 
@@ -95,14 +97,14 @@ def test_a_limit_holds_for_each_kind_and_label_and_its_draw_follows_the_seed(tmp
         labels.limited(0, 0)
 
 
-def test_a_limit_draws_both_classes_alike_and_the_people_in_turn():
+def test_a_limit_draws_both_classes_alike_and_the_personas_in_turn():
     def items(label: Any, of_person: Mapping[str, int]) -> list[Labelled]:
         talk = [(who, f"{label} {n}.") for who, number in of_person.items() for n in range(number)]
         return [Labelled(LineVsPersona(replace(ANN, id=who), line), label, who) for who, line in talk]
 
     people = {"talker": 80, **{f"p{n}": 2 for n in range(5)}}
     drawn = Labels((*items(GOOD, people), *items(BAD, {"talker": 40, "p0": 1}))).limited(10, seed=1).items
-    said = {label: Counter(item.person for item in drawn if item.label == label) for label in (GOOD, BAD)}
+    said = {label: Counter(item.persona_id for item in drawn if item.label == label) for label in (GOOD, BAD)}
     assert (said[GOOD].keys(), said[GOOD].total(), max(said[GOOD].values())) == (people.keys(), 10, 2)
     assert said[BAD] == {"talker": 9, "p0": 1}
 
@@ -114,7 +116,7 @@ def test_of_several_roles_those_asked_for_are_kept(tmp_path: Path):
     with pytest.raises(ValueError, match="Expected role to be one of"):
         load_labels([tmp_path / "labels.jsonl"], ["pilot"])
     save_labels(tmp_path / "labels.jsonl", [Vote(QUESTIONS[0], GOOD)])
-    with pytest.raises(LogError, match="Expected labels about student, got none: name other files"):
+    with pytest.raises(FileError, match="Expected labels about student, got none: name other files"):
         load_labels([tmp_path / "labels.jsonl"], ["student"])
 
 
@@ -143,7 +145,7 @@ def test_both_chat_partners_of_a_released_log_are_labelled(tmp_path: Path):
         (i.question.line, i.question.earlier, i.label) for i in labels.items if isinstance(i.question, LineVsHistory)
     ]
     assert lines == [("Tea?", ("Tea?",), BAD), ("No, thanks.", ("No.",), GOOD)]
-    assert len({item.person for item in labels.items}) == 2
+    assert len({item.persona_id for item in labels.items}) == 2
 
 
 def test_a_log_of_ours_labels_by_its_labels_and_counts_the_invalid(tmp_path: Path):
@@ -151,7 +153,7 @@ def test_a_log_of_ours_labels_by_its_labels_and_counts_the_invalid(tmp_path: Pat
     replies = [LoggedReply("prompt_to_line", 1, label=GOOD), LoggedReply("prompt_to_line", 3, label="invalid")]
     save_logs(tmp_path / "log.jsonl", [LoggedDialogue.of(talk, [*replies, LoggedReply("relevance", 3, label=BAD)])])
     labels = load_labels([tmp_path / "log.jsonl"])
-    assert [(i.question, i.label, i.person) for i in labels.items] == [
+    assert [(i.question, i.label, i.persona_id) for i in labels.items] == [
         (LineVsPersona(ANN, "Ann.", "Who?"), GOOD, "p1"),
         (LineVsPrevious(ANN, "Sure?", "Bo."), BAD, "p1"),
     ]
@@ -168,14 +170,14 @@ def test_dialogue_nli_labels_entailed_and_contradicting_replies_only(tmp_path: P
         ("i am bald .", BAD),
     ]
     assert {i.question.heard for i in labels.items if isinstance(i.question, LineVsPersona)} == {"and your hair ?"}
-    assert {(i.role, i.person == i.question.persona.id) for i in labels.items} == {("chat_partner", True)}  # pyright: ignore[reportAttributeAccessIssue]
+    assert {(i.role, i.persona_id == i.question.persona.id) for i in labels.items} == {("chat_partner", True)}  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_several_files_are_gathered_and_their_annotators_compared(tmp_path: Path):
     path = tmp_path / "dnli.jsonl"
     path.write_text(json.dumps(ROW) + "\n")
     human = load_labels([path])
-    votes = [Vote(item.question, GOOD, item.person, "me") for item in human.items]
+    votes = [Vote(item.question, GOOD, item.persona_id, "me") for item in human.items]
     save_labels(tmp_path / "mine.jsonl", [*votes, Vote(QUESTIONS[0], BAD)])
     both = load_labels([path, tmp_path / "mine.jsonl"])
     assert (len(both.items), both.disputed, len(both.sources)) == (2, 2, 2)
@@ -189,16 +191,13 @@ LABEL: dict[str, Any] = {
     "label": "consistent",
 }
 WRONG = {
-    "an invalid label": ({**LABEL, "label": "invalid"}, "consistent or inconsistent at .*line 1, label, got 'invalid'"),
-    "no label": ({"format": LABEL["format"], "question": LABEL["question"]}, "the field 'label' at .*line 1"),
-    "a field too many": ({**LABEL, "mood": 1}, "one of format, question, label, .*, got 'mood'"),
-    "an unknown kind": (
-        {**LABEL, "question": {"kind": "mood"}},
-        "one of prompt_to_line, .* question, kind, got 'mood'",
-    ),
-    "an unknown role": ({**LABEL, "question": {**LABEL["question"], "role": "pilot"}}, "role, got 'pilot'"),
-    "no earlier lines": ({**LABEL, "question": {"kind": "line_to_line", "role": "patient", "line": ""}}, "'earlier'"),
-    "a line too many": ({**LABEL, "question": {**LABEL["question"], "heard": ""}}, "question, got 'heard'"),
+    "an invalid label": ({**LABEL, "label": "invalid"}, r"line 1, \$\.label, got an error .*'invalid'"),
+    "no label": ({"format": LABEL["format"], "question": LABEL["question"]}, "line 1, .*missing .*`label`"),
+    "a field too many": ({**LABEL, "mood": 1}, "unknown field `mood`"),
+    "an unknown kind": ({**LABEL, "question": {"kind": "mood"}}, "question prompt_to_line, .*question, got 'mood'"),
+    "an unknown role": ({**LABEL, "question": {**LABEL["question"], "role": "pilot"}}, "got 'pilot'.*question"),
+    "no earlier lines": ({**LABEL, "question": {"kind": "line_to_line", "role": "patient", "line": ""}}, "`earlier`"),
+    "a line too many": ({**LABEL, "question": {**LABEL["question"], "said": ""}}, r"question, got \$\.said"),
     "another format": ({**LABEL, "format": "persona-env/label-v9"}, "a log, Dialogue NLI, or labels with "),
     "no format": ({"label": "consistent"}, "a log, Dialogue NLI, or labels with "),
     "a number": (3, "Expected"),
@@ -210,16 +209,16 @@ def test_what_is_wrong_is_named_with_its_line_and_field(tmp_path: Path, name: st
     row, message = WRONG[name]
     path = tmp_path / "labels.jsonl"
     path.write_text(json.dumps(row) + "\n")
-    with pytest.raises(LogError, match=message) as caught:
+    with pytest.raises(FileError, match=message) as caught:
         load_labels([path])
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
 
 
 def test_a_released_log_without_verdicts_labels_nothing(tmp_path: Path):
-    with pytest.raises(LogError, match="Expected labels, got none: name other files"):
+    with pytest.raises(FileError, match="Expected labels, got none: name other files"):
         load_labels([written(tmp_path, EDUCATION)])
-    with pytest.raises(LogError, match="Expected a file at"):
+    with pytest.raises(FileError, match="Expected a file at"):
         load_labels([tmp_path / "missing.jsonl"])
 
 
@@ -235,6 +234,6 @@ def test_the_real_dialogue_nli_has_labels_of_both_classes():
     labels = load_labels([DNLI])
     assert len(labels.items) == 1840
     assert sum(item.label == GOOD for item in labels.items) == 960
-    assert len({item.person for item in labels.items}) == 78
+    assert len({item.persona_id for item in labels.items}) == 78
     assert labels.annotators is None
     assert not math.isnan(len(labels.digest))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from persona_env.io import LogError, load_personas
+from persona_env.io import FileError, load_personas
 from persona_env.io.dnli import read_dnli
 
 DNLI = Path(__file__).parents[3] / "shared" / "data" / "dnli" / "valid_attributes.jsonl"
@@ -43,16 +43,17 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 
 def test_a_row_is_a_persona_a_dialogue_and_labelled_replies(tmp_path: Path):
     (row,) = read_dnli(filed(tmp_path, ROW))
-    assert row.persona.description == "i sell tacos .\ni have brown hair ."
-    assert row.persona.role == "chat_partner"
+    assert row.as_persona().description == "i sell tacos .\ni have brown hair ."
+    assert row.as_persona().role == "chat_partner"
     assert row.prefix[-1] == "and your hair ?"
-    assert (row.said, row.entailed) == (("brown , like tacos .",), ("my hair is brown .",))
-    assert (row.contradicting, row.unlabelled) == (("i am blonde .", "i am bald ."), ("god is kind .",))
+    found = row.candidates
+    assert (found.label, found.similar) == (("brown , like tacos .",), ("my hair is brown .",))
+    assert (found.neg, found.rand) == (("i am blonde .", "i am bald ."), ("god is kind .",))
 
 
 def test_the_same_person_has_the_same_id_wherever_they_stand(tmp_path: Path):
     other = changed("persona", ["i am shy ."])
-    ids = [row.persona.id for row in read_dnli(filed(tmp_path, ROW, other, ROW))]
+    ids = [row.as_persona().id for row in read_dnli(filed(tmp_path, ROW, other, ROW))]
     assert ids[0] == ids[2] != ids[1]
 
 
@@ -68,13 +69,12 @@ def test_its_people_load_as_chat_partners_one_a_row(tmp_path: Path):
 
 
 WRONG = {
-    "a field too many": ({**ROW, "mood": 1}, "got 'mood'"),
-    "no candidates of a kind": (changed("candidates", {"neg": []}), "the field 'label' at .*line 2, candidates"),
-    "an unknown kind of candidate": (changed("candidates", {**ROW["candidates"], "odd": []}), "got 'odd'"),
-    "a persona without sentences": (changed("persona", []), "at least one sentence at .*line 2, persona, got none"),
-    "a reply without words": (changed("neg", [" "]), r"a text with words in it at .*candidates, neg\[0\]"),
-    "a reply that is a number": (changed("similar", [3]), r"a text at .*candidates, similar\[0\], got 3"),
-    "a reply with two labels": (changed("similar", ["i am bald ."]), "one label each at .*line 2.*, got 'i am bald"),
+    "a field too many": ({**ROW, "mood": 1}, "unknown field `mood`"),
+    "no candidates of a kind": (changed("candidates", {"neg": []}), r"\$\.candidates, .*missing .*`label`"),
+    "a persona without sentences": (changed("persona", []), r"`array` of length >= 1 at .*line 2, \$\.persona"),
+    "a reply without words": (changed("neg", [" "]), r"\$\.candidates\.neg\[0\]"),
+    "a reply that is a number": (changed("similar", [3]), r"`str` at .*\$\.candidates\.similar\[0\], got `int`"),
+    "a reply with two labels": (changed("similar", ["i am bald ."]), "one label for a reply, got 'i am bald .*line 2"),
 }
 
 
@@ -83,24 +83,24 @@ def test_what_is_wrong_is_named_with_its_line_and_field(tmp_path: Path, name: st
     row, message = WRONG[name]
     path = filed(tmp_path, ROW, row)
     for read in (load_personas, lambda path: list(read_dnli(path))):
-        with pytest.raises(LogError, match=message) as caught:
+        with pytest.raises(FileError, match=message) as caught:
             read(path)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
 
 
 def test_another_file_is_refused(tmp_path: Path):
-    with pytest.raises(LogError, match="Expected a row of Dialogue NLI, with persona, prefix and candidates at"):
-        list(read_dnli(filed(tmp_path, {"persona": []})))
-    with pytest.raises(LogError, match="got an empty file"):
+    with pytest.raises(FileError, match="missing required field `prefix`"):
+        list(read_dnli(filed(tmp_path, {"persona": ["I fish."]})))
+    with pytest.raises(FileError, match="got an empty file"):
         list(read_dnli(filed(tmp_path)))
-    with pytest.raises(LogError, match=r"Expected a file at .*missing"):
+    with pytest.raises(FileError, match=r"Expected a file at .*missing"):
         list(read_dnli(tmp_path / "missing.jsonl"))
 
 
 @needs_dnli
 def test_the_real_set_loads():
     rows = list(read_dnli(DNLI))
-    assert (len(rows), len({row.persona.id for row in rows})) == (88, 78)
-    assert {len(row.contradicting) for row in rows} == {10}
+    assert (len(rows), len({row.as_persona().id for row in rows})) == (88, 78)
+    assert {len(row.candidates.neg) for row in rows} == {10}
     assert len(load_personas(DNLI)) == 88

@@ -3,18 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from persona_env.io import LogError, load_personas, save_logs, save_personas
+from persona_env.io import FileError, load_personas, save_logs, save_personas
 from persona_env.persona import Persona
 from tests.io.invented import ANN, DATA, TALK, THERAPY, needs_data, written
 
 
-def people(count: int) -> list[Persona]:
+def numbered(count: int) -> list[Persona]:
     return [Persona(f"p{i}", "patient", "", f"You are number {i}.") for i in range(count)]
 
 
 def test_a_persona_survives_a_file_of_ours(tmp_path: Path):
-    path = tmp_path / "people.jsonl"
-    everybody = [ANN, *people(2)]
+    path = tmp_path / "personas.jsonl"
+    everybody = [ANN, *numbered(2)]
     assert save_personas(path, everybody) == 3
     assert load_personas(path) == everybody
 
@@ -32,19 +32,19 @@ def test_an_array_of_personas_is_read_too(tmp_path: Path):
 
 
 def test_a_named_split_is_kept(tmp_path: Path):
-    path = tmp_path / "people.jsonl"
-    save_personas(path, people(3), ["train", "heldout", "train"])
+    path = tmp_path / "personas.jsonl"
+    save_personas(path, numbered(3), ["train", "heldout", "train"])
     assert [p.id for p in load_personas(path, "train")] == ["p0", "p2"]
     assert [p.id for p in load_personas(path, "heldout")] == ["p1"]
     assert len(load_personas(path)) == 3
-    with pytest.raises(LogError, match=r"Expected personas of the split 'dev' in .*, got none"):
+    with pytest.raises(FileError, match=r"Expected personas of the split 'dev' in .*, got none"):
         load_personas(path, "dev")
 
 
-def test_without_named_splits_nobody_is_in_two_of_them(tmp_path: Path):
-    path = tmp_path / "people.jsonl"
+def test_without_named_splits_no_persona_is_in_two_of_them(tmp_path: Path):
+    path = tmp_path / "personas.jsonl"
     twins = [Persona(f"twin{i}", "patient", "", "You are number 9.") for i in range(7)]
-    save_personas(path, people(20) + twins)
+    save_personas(path, numbered(20) + twins)
     splits = {split: {p.description for p in load_personas(path, split)} for split in ("train", "dev", "heldout")}
     assert [len(texts) for texts in splits.values()] == [16, 2, 2]
     assert len(set.union(*splits.values())) == 20
@@ -70,23 +70,25 @@ def test_the_released_shapes_are_told_apart(tmp_path: Path, row: object, role: s
 
 GOOD = {"id": "q", "role": "patient", "name": "", "description": "You are Q."}
 WRONG = {
-    "an unknown field": ({**GOOD, "age": 3}, "persona 1, got 'age'"),
-    "a missing field": ({"id": "q", "role": "patient", "name": ""}, "the field 'description' at .*persona 1"),
-    "an unknown role": ({**GOOD, "role": "pilot"}, "one of patient, student, chat_partner.* at .*role, got 'pilot'"),
-    "an empty description": ({**GOOD, "description": "  "}, "a text with words in it"),
-    "a name that is a number": ({**GOOD, "name": 3}, "Expected a text at .*persona 1, name, got 3"),
-    "a fact without a value": ({**GOOD, "facts": [{"key": "a"}]}, r"the field 'value' at .*facts\[0\]"),
+    "an unknown field": ({**GOOD, "age": 3}, r"no field of that name at .*persona 1, got \$\.age"),
+    "a misspelt field": (
+        {**GOOD, "questions": [{"gold": "four", "wordings": ["Who?"], "choises": []}]},
+        r"persona 1, got \$\.questions\[0\]\.choises",
+    ),
+    "a missing field": ({"id": "q", "role": "patient", "name": ""}, "persona 1, .*missing .*`description`"),
+    "an unknown role": ({**GOOD, "role": "pilot"}, "Expected role to be one of patient, .*'pilot'.*persona 1"),
+    "an empty description": ({**GOOD, "description": "  "}, "Expected a description of persona 'q'.*persona 1"),
+    "a name that is a number": ({**GOOD, "name": 3}, r"Expected `str` at .*persona 1, \$\.name, got `int`"),
     "a broken gold answer": (
         {**GOOD, "questions": [{"gold": "s", "wordings": ["Who?"]}]},
-        r"a gold answer of at least two letters, got 's'.*persona 1, questions\[0\]",
+        r"a gold answer of at least two letters, got 's'.*persona 1, \$\.questions\[0\]",
     ),
-    "no wording": ({**GOOD, "questions": [{"gold": "four", "wordings": []}]}, "a question with words in it"),
     "the same id": ({**GOOD, "id": "p"}, "distinct persona ids in .*, got 'p' twice"),
     "a split for some": ({**GOOD, "split": "dev"}, "a split for every persona in .* or for none, got 1"),
-    "an unknown split": ({**GOOD, "split": "test"}, "one of train, dev, heldout at .*split, got 'test'"),
-    "a dialogue": (THERAPY, "this is a log of dialogues: read it with load_logs"),
-    "a number": (3, "Expected an object at .*persona 1, got 3"),
-    "a list of one": (["bread"], "a list of 2 at .*persona 1"),
+    "an unknown split": ({**GOOD, "split": "test"}, r"one of train, dev, heldout at .*\$\.split, got 'test'"),
+    "a dialogue": (THERAPY, "this is a log, read it with load_logs"),
+    "a number": (3, "Expected a persona at .*persona 1, got int"),
+    "a list of one": (["bread"], "of length 2 at .*persona 1|length 2, got 1"),
 }
 
 
@@ -94,7 +96,7 @@ WRONG = {
 def test_what_is_wrong_is_named_with_its_persona_and_field(tmp_path: Path, name: str):
     row, message = WRONG[name]
     path = written(tmp_path, {**GOOD, "id": "p"}, row)
-    with pytest.raises(LogError, match=message) as caught:
+    with pytest.raises(FileError, match=message) as caught:
         load_personas(path)
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
@@ -102,22 +104,22 @@ def test_what_is_wrong_is_named_with_its_persona_and_field(tmp_path: Path, name:
 
 def test_a_log_is_no_persona_file(tmp_path: Path):
     save_logs(tmp_path / "log.jsonl", [TALK])
-    with pytest.raises(LogError, match="this is a log of dialogues"):
+    with pytest.raises(FileError, match="this is a log, read it"):
         load_personas(tmp_path / "log.jsonl")
 
 
 def test_an_empty_array_is_refused(tmp_path: Path):
-    with pytest.raises(LogError, match=r"Expected personas in .*, got none"):
+    with pytest.raises(FileError, match=r"Expected personas in .*, got none"):
         load_personas(written(tmp_path))
 
 
 def test_wrong_splits_are_refused(tmp_path: Path):
-    path = tmp_path / "people.jsonl"
-    with pytest.raises(LogError, match="Expected 2 splits"):
-        save_personas(path, people(2), ["train"])
-    with pytest.raises(LogError, match="Expected personas to write, got none"):
+    path = tmp_path / "personas.jsonl"
+    with pytest.raises(FileError, match="Expected 2 splits"):
+        save_personas(path, numbered(2), ["train"])
+    with pytest.raises(FileError, match="Expected personas to write, got none"):
         save_personas(path, [])
-    with pytest.raises(LogError, match="Expected a split train, dev, heldout or None, got 'test'"):
+    with pytest.raises(FileError, match="Expected a split train, dev, heldout or None, got 'test'"):
         load_personas(path, "test")
 
 

@@ -1,4 +1,4 @@
-"""Synthetic-Persona-Chat: two people a row, and what they said."""
+"""Synthetic-Persona-Chat: two personas a row, and what they said."""
 
 import csv
 import io
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from persona_env.io import LogError, load_logs, load_personas, save_logs
+from persona_env.io import FileError, load_logs, load_personas, save_logs
 from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues, read_chats
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "synthetic_persona_chat" / "test.csv"
@@ -24,14 +24,14 @@ def filed(folder: Path, *rows: tuple[str, ...], header: tuple[str, ...] = COLUMN
     return path
 
 
-def test_each_row_has_two_people_with_ids_that_stay(tmp_path: Path):
+def test_each_row_has_two_personas_with_ids_that_stay(tmp_path: Path):
     people = load_personas(filed(tmp_path, (ANN, BO, TALK), (BO, ANN, TALK)))
     assert [p.id for p in people] == ["few/0000/1", "few/0000/2", "few/0001/1", "few/0001/2"]
     assert [p.description for p in people] == [ANN, BO, BO, ANN]
     assert {(p.role, p.questions, p.facts) for p in people} == {("chat_partner", (), ())}
 
 
-def test_nobody_is_in_two_splits(tmp_path: Path):
+def test_no_persona_is_in_two_splits(tmp_path: Path):
     path = filed(tmp_path, *((f"I am {i}.", f"I am {i + 1}.", TALK) for i in range(40)))
     splits = {split: {p.description for p in load_personas(path, split)} for split in ("train", "dev", "heldout")}
     assert [len(texts) for texts in splits.values()] == [33, 4, 4]
@@ -59,13 +59,13 @@ def test_stars_around_names_and_breaks_of_stars_are_no_words(tmp_path: Path):
 @pytest.mark.parametrize("talk", ["", "* * *", "Hello there.\nUser 1: Hi"])
 def test_a_conversation_that_cannot_be_read_is_raised_or_handed_over_and_never_lost(tmp_path: Path, talk: str):
     path = filed(tmp_path, (ANN, BO, TALK), (ANN, BO, talk))
-    with pytest.raises(LogError, match=r"few\.csv row 1, got") as caught:
+    with pytest.raises(FileError, match=r"few\.csv row 1, got") as caught:
         load_dialogues(path)
     assert "\n" not in str(caught.value)
-    unread: list[LogError] = []
+    unread: list[FileError] = []
     assert [dialogue.number for dialogue in load_dialogues(path, unread)] == [0]
     assert len(unread) == 1
-    with pytest.raises(LogError, match="got none that can be read"):
+    with pytest.raises(FileError, match="got none that can be read"):
         load_dialogues(filed(tmp_path, (ANN, BO, talk)), unread)
 
 
@@ -73,8 +73,14 @@ WRONG = {
     "other columns": (lambda d: filed(d, header=("a", "b", "c")), r"Expected the columns user 1 personas, .* line 1"),
     "no rows": (filed, "Expected conversations in .*few.csv, got none"),
     "a field too few": (lambda d: filed(d, (ANN, BO)), "Expected 3 fields at .*few.csv row 0, got 2"),
-    "a persona without words": (lambda d: filed(d, (ANN, " ", TALK)), "words in it at .*row 0, user 2 personas"),
-    "a persona too long": (lambda d: filed(d, (ANN, "a" * 100_001, TALK)), "at most 100000 characters at .*row 0"),
+    "a persona without words": (
+        lambda d: filed(d, (ANN, " ", TALK)),
+        "characters at .*row 0, user 2 personas, got 1",
+    ),
+    "a persona too long": (
+        lambda d: filed(d, (ANN, "a" * 100_001, TALK)),
+        "1 to 100000 characters at .*row 0",
+    ),
     "a field beyond all bounds": (lambda d: filed(d, (ANN, "a" * 200_000, TALK)), "Expected CSV at .*few.csv line"),
     "an open quote": (lambda d: raw(d, b'user 1 personas,"user 2'), "Expected CSV at .*few.csv line 1, got"),
     "a line without end": (lambda d: raw(d, b"user" * 200_000), "lines of at most 400000 bytes at .*few.csv line 1"),
@@ -95,13 +101,13 @@ def test_what_is_wrong_is_named_with_its_file_and_row(tmp_path: Path, name: str)
     make, message = WRONG[name]
     path = make(tmp_path)
     for read in (load_personas, load_dialogues, lambda path: list(read_chats(path))):
-        with pytest.raises(LogError, match=message) as caught:
+        with pytest.raises(FileError, match=message) as caught:
             read(path)
         assert "\n" not in str(caught.value)
 
 
 def test_a_csv_under_another_name_is_no_persona_file(tmp_path: Path):
-    with pytest.raises(LogError, match="Expected JSON at"):
+    with pytest.raises(FileError, match="Expected JSON at"):
         load_personas(filed(tmp_path, (ANN, BO, TALK), name="few.txt"))
 
 
@@ -109,7 +115,7 @@ def test_a_csv_under_another_name_is_no_persona_file(tmp_path: Path):
 def test_the_real_set_loads():
     people = load_personas(REAL)
     assert (len(people), len({p.id for p in people})) == (1936, 1936)
-    unread: list[LogError] = []
+    unread: list[FileError] = []
     dialogues = load_dialogues(REAL, unread)
     assert (len(dialogues), len(unread)) == (966, 2)
     assert min(len(dialogue.messages) for dialogue in dialogues) >= 2

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from persona_env.conversation import Conversation
-from persona_env.io import LogError, LoggedDialogue, LoggedReply, load_logs, save_logs
+from persona_env.io import FileError, LoggedDialogue, LoggedReply, load_logs, save_logs
 from persona_env.judges import (
     AnswerVsGold,
     Judge,
@@ -30,7 +30,7 @@ def test_a_spec_names_a_log(tmp_path: Path):
     judge = load_judge(f"recorded:{written(tmp_path, THERAPY)}")
     assert isinstance(judge, RecordedJudge)
     assert isinstance(judge, Judge)
-    with pytest.raises(LogError, match="No such file"):
+    with pytest.raises(FileError, match="No such file"):
         load_judge("recorded:nothing.json")
 
 

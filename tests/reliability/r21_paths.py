@@ -9,8 +9,8 @@ from pathlib import Path
 
 from persona_env.calibration.label_file import Vote, save_labels
 from persona_env.conversation import Conversation
-from persona_env.io import LogError, LoggedDialogue, LoggedReply, save_logs, save_personas
-from persona_env.io.strict_json import write_lines
+from persona_env.io import FileError, LoggedDialogue, LoggedReply, save_logs, save_personas
+from persona_env.io.atomic import write_lines
 from persona_env.judges import LineVsHistory
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.store import StoreError, VerdictStore
@@ -154,13 +154,13 @@ def library(work: Path) -> list[str]:
     tried = {
         "a NUL in --out": lambda: _raises(ValueError, lambda: RunFolder("a\x00b")),
         "a surrogate in --out": lambda: _raises(ValueError, lambda: RunFolder("a\ud800")),
-        "a NUL in a log's name": lambda: _raises(LogError, lambda: save_personas("a\x00b", [_ANN])),
+        "a NUL in a log's name": lambda: _raises(FileError, lambda: save_personas("a\x00b", [_ANN])),
         "a NUL in judge prompts": lambda: _raises(ValueError, lambda: JudgePrompts.load("a\x00b")),
         "a NUL in a config": lambda: _raises(ValueError, lambda: read_config("a\x00b")),
         "a NUL in a setting": lambda: _raises(ValueError, lambda: RunConfig(judge_cache="a\x00b")),
         "a store that is a folder": lambda: _raises(StoreError, lambda: VerdictStore(work / "folder")),
         "a store that is a text": lambda: _raises(StoreError, lambda: VerdictStore(work / "text.txt")),
-        "a log through a link": lambda: _raises(LogError, lambda: save_personas(work / "link.txt", [_ANN])),
+        "a log through a link": lambda: _raises(FileError, lambda: save_personas(work / "link.txt", [_ANN])),
         "drafts that are links": lambda: _links_are_not_followed(links),
         **{
             f"a run's {name} that is a link": lambda name=name: _run_with_link(links, name)

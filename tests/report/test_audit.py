@@ -8,7 +8,7 @@ from rich.console import Console
 
 from persona_env.cli.audit import print_audit
 from persona_env.conversation import Conversation
-from persona_env.io import LogError, LoggedDialogue, save_logs
+from persona_env.io import FileError, LoggedDialogue, save_logs
 from persona_env.judges import Verdict
 from persona_env.judges.recorded import logged_replies
 from persona_env.persona import Persona
@@ -123,7 +123,7 @@ def test_the_figures_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_a_file_that_is_no_log_is_an_error(tmp_path: Path):
-    with pytest.raises(LogError, match="got a folder"):
+    with pytest.raises(FileError, match="got a folder"):
         audit_table([tmp_path])
 
 

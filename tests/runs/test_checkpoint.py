@@ -78,7 +78,7 @@ def test_a_checkpoint_that_fails_to_be_written_leaves_the_older_ones(checkpoints
         (path / "half").write_text("half")
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(OSError, match=r"Expected room for .*, got No space left on device: make room"):
+    with pytest.raises(OSError, match=r"Expected a file .*rollout-2, got No space left on device: make room"):
         checkpoints.write("rollout-2", fails)
     found = checkpoints.newest("rollout-")
     assert found is not None

@@ -1,0 +1,193 @@
+"""JSON and JSONL files, decoded into typed records; what is wrong in them is one line that names the place."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, TypeVar, cast
+
+import msgspec
+
+from persona_env.errors import InputError, printable, shown
+
+__all__ = [
+    "MAX_LINE",
+    "MAX_TEXT",
+    "FileError",
+    "Record",
+    "Text",
+    "Words",
+    "converted",
+    "first_byte",
+    "json_array",
+    "json_lines",
+    "open_file",
+    "raw_lines",
+    "read_json",
+]
+
+T = TypeVar("T")
+
+MAX_LINE = 64 << 20
+"""Bytes of one line."""
+
+MAX_TEXT = 100_000
+"""Characters of one text; the longest line, persona or reply seen in real logs has 4 000."""
+
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+Words = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern=r"\S")]
+"""A text that is not blank."""
+
+_PLACE = re.compile(r"(.*?)(?: - at `(.*)`)?", re.DOTALL)
+_LONGEST = 200
+
+
+class FileError(InputError):
+    """A file that is not what it should be: one line that names the file and the place in it."""
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Base of what stands in files of our own formats: an unknown field is an error."""
+
+
+def open_file(path: str | Path, hint: str = "name a log or persona file") -> BinaryIO:
+    """Opens a file to read it; pipes and devices are refused, since reading them may never end.
+
+    Raises:
+        FileError: If there is no such file.
+    """
+    try:
+        if os.path.isfile(path):
+            return open(path, "rb")
+        what = "something else" if os.path.exists(path) else "No such file"
+    except OSError as error:
+        what = error.strerror or str(error)
+    raise FileError(f"Expected a file at {path}, got {'a folder' if os.path.isdir(path) else what}: {hint}.")
+
+
+def first_byte(path: str | Path) -> bytes:
+    """Returns the first byte of a file that is no blank.
+
+    Raises:
+        FileError: If there is none, or the file opens with a byte order mark.
+    """
+    with open_file(path) as file:
+        head = file.read(1 << 16).lstrip(b" \t\r\n")
+    if not head:
+        raise FileError(f"Expected JSON at {path} line 1, got an empty file: name another, or write it again.")
+    if head.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise FileError(f"Expected UTF-8 at {path} line 1, got a byte order mark: save it as UTF-8 without one.")
+    return head[:1]
+
+
+def raw_lines(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[str, bytes]]:
+    """Yields the lines of a file, each after its place (`log.jsonl line 3`), and holds one at a time.
+
+    Raises:
+        FileError: If one has more bytes than `limit`.
+    """
+    with open_file(path) as file:
+        number = 0
+        while line := file.readline(limit + 1):
+            number += 1
+            if len(line) > limit:
+                raise FileError(f"Expected lines of at most {limit} bytes at {path} line {number}, got more: split it.")
+            yield f"{path} line {number}", line
+
+
+def json_lines(path: str | Path, kind: type[T]) -> Iterator[tuple[str, T]]:
+    """Yields the records of a JSONL file, each after its place, one line at a time; blank lines are skipped.
+
+    Raises:
+        FileError: If a line is no such record.
+    """
+    decoder = msgspec.json.Decoder(kind)
+    for place, line in raw_lines(path, MAX_LINE):
+        if not line.isspace():
+            yield place, _decoded(decoder, line, place)
+
+
+def json_array(path: str | Path, kind: type[T], noun: str) -> Iterator[tuple[str, T]]:
+    """Yields the records of a file that is one JSON array, each after its place (`log.json, dialogue 3`).
+
+    Args:
+        path: The file.
+        kind: What an item is decoded into.
+        noun: What an item is called in places.
+
+    Raises:
+        FileError: If the file is no JSON array, or an item is no such record.
+    """
+    with open_file(path) as file:
+        items = _decoded(msgspec.json.Decoder(list[msgspec.Raw]), file.read(), str(path))
+    decoder = msgspec.json.Decoder(kind)
+    for number, item in enumerate(items):
+        place = f"{path}, {noun} {number}"
+        yield place, _decoded(decoder, item, place)
+
+
+def read_json(path: str | Path, kind: type[T]) -> T:
+    """Returns the record of a JSON file.
+
+    Raises:
+        FileError: If the file is no such record.
+    """
+    with open_file(path, "name another") as file:
+        return _decoded(msgspec.json.Decoder(kind), file.read(MAX_LINE), str(path))
+
+
+def converted(value: object, kind: type[T], place: str) -> T:
+    """Returns decoded JSON as a record; a field that the record does not have is an error.
+
+    Raises:
+        FileError: If the value is no such record.
+    """
+    try:
+        found = msgspec.convert(value, kind)
+    except (ValueError, RecursionError) as error:
+        raise _located(error, place) from None
+    unknown = next(_unknown_fields(value, msgspec.to_builtins(found)), None)
+    if unknown is not None:
+        raise FileError(f"Expected no field of that name at {place}, got {shown(unknown)[1:-1]}: correct the name.")
+    return found
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, place: str) -> T:
+    try:
+        return decoder.decode(data)
+    except (ValueError, RecursionError) as error:
+        raise _located(error, place) from None
+
+
+def _unknown_fields(given: object, read: object, path: str = "$") -> Iterator[str]:
+    """Yields the fields of a JSON value that are not in the record that was made of it."""
+    if isinstance(given, dict) and isinstance(read, dict):
+        fields = cast("dict[str, Any]", read)
+        for name, value in cast("dict[str, Any]", given).items():
+            if name not in fields:
+                yield f"{path}.{name}"
+            else:
+                yield from _unknown_fields(value, fields[name], f"{path}.{name}")
+    elif isinstance(given, list) and isinstance(read, list | tuple):
+        for place, (one, other) in enumerate(zip(cast("list[Any]", given), cast("list[Any]", read), strict=False)):
+            yield from _unknown_fields(one, other, f"{path}[{place}]")
+
+
+def _located(error: Exception, place: str) -> FileError:
+    """Returns an error of decoding as one line with the file, the place and the path in the value."""
+    if isinstance(error, RecursionError):
+        return FileError(f"Expected JSON at {place}, got one nested too deep: write it again.")
+    match = _PLACE.fullmatch(str(error))
+    reason, path = match.groups() if match else (str(error), None)
+    where = f"{place}, {path}" if path and path != "$" else place
+    if isinstance(error.__cause__, InputError):  # raised by the record itself: it says what was expected
+        return FileError(f"{printable(reason)[: _LONGEST * 4]} (at {where})")
+    reason = printable(reason)[:_LONGEST]
+    if not isinstance(error, msgspec.ValidationError):
+        return FileError(f"Expected JSON at {where}, got an error ({reason}): write the file again.")
+    if reason.startswith("Expected "):
+        expected, _, got = reason.removeprefix("Expected ").partition(", got ")
+        return FileError(f"Expected {expected} at {where}, got {got or 'another'}: correct the file.")
+    return FileError(f"Expected a valid value at {where}, got an error ({reason}): correct the file.")
