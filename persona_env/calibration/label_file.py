@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
-from persona_env.errors import InputError
 from persona_env.io.atomic import record_fields, write_jsonl
-from persona_env.io.json_files import FileError, Record, Text, converted, json_lines
+from persona_env.io.json_files import FileError, Record, Text, converted, errors_at, json_lines
+from persona_env.io.records import check_role
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
-from persona_env.roles import role_named
 
 __all__ = [
     "FORMAT",
@@ -113,10 +112,8 @@ def read_question(fields: Mapping[str, Any], place: str) -> Query:
     if kind not in KINDS:
         raise FileError(f"Expected a kind of question {', '.join(KINDS)} at {place}, got {kind!r:.40}: choose one.")
     question = converted({name: value for name, value in fields.items() if name != "kind"}, _QUERIES[kind], place)
-    try:
-        role_named(role_of(question))
-    except InputError as error:
-        raise FileError(f"{error} (at {place})") from None
+    with errors_at(place):
+        check_role(role_of(question))
     return question
 
 

@@ -16,8 +16,8 @@ from persona_env.io.records import (
     LoggedScore,
     LoggedSpeaker,
     SurveyEntry,
+    check_role,
 )
-from persona_env.roles import role_named
 
 __all__ = ["FORMAT", "dialogue_fields", "read_dialogues", "save_logs"]
 
@@ -40,7 +40,7 @@ class _Line(Record, frozen=True, kw_only=True):
     grade: Text = ""
 
     def __post_init__(self) -> None:
-        role_named(self.role)
+        check_role(self.role)
 
 
 def save_logs(path: str | Path, dialogues: Iterable[LoggedDialogue | Conversation]) -> int:

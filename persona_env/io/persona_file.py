@@ -8,7 +8,18 @@ from typing import Any, cast
 
 from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.dnli import DnliRow, is_dnli
-from persona_env.io.json_files import FileError, Record, Text, Words, converted, first_byte, json_array, json_lines
+from persona_env.io.json_files import (
+    FileError,
+    Record,
+    Text,
+    Words,
+    converted,
+    errors_at,
+    first_byte,
+    json_array,
+    json_lines,
+)
+from persona_env.io.records import check_role
 from persona_env.io.released import plain_text, scene
 from persona_env.io.synthetic_persona_chat import read_chats
 from persona_env.persona import Persona
@@ -116,7 +127,10 @@ def _persona(value: object, name: str, place: str) -> tuple[Persona, str | None]
     split = fields.pop("split", None)
     if split is not None and split not in SPLITS:
         raise FileError(f"Expected one of {', '.join(SPLITS)} at {place}, $.split, got {split!r:.40}: correct it.")
-    return converted(fields, Persona, place), split
+    persona = converted(fields, Persona, place)
+    with errors_at(f"{place}, $.role"):
+        check_role(persona.role)
+    return persona, split
 
 
 def save_personas(path: str | Path, personas: Sequence[Persona], splits: Sequence[str] | None = None) -> int:
