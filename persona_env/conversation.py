@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Literal
 
+from persona_env.errors import InputError
 from persona_env.persona import Persona
 from persona_env.roles import role_named
 
-__all__ = ["END_MARKER", "ChatMessage", "Conversation", "Message", "Probe", "Side", "View"]
+__all__ = ["END_MARKER", "Conversation", "Message", "Probe", "Side", "View"]
 
 Side = Literal["simulator", "task"]
 
@@ -25,14 +27,6 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatMessage:
-    """A message as one side sees it: its own (`assistant` in a chat template) or heard (`user`)."""
-
-    own: bool
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class View:
     """The conversation as one of the two sides sees it, just before that side speaks.
 
@@ -43,13 +37,42 @@ class View:
         messages: What was said, oldest first; may be empty.
         seed: The randomness of the reply, in [0, 2**63). A speaker that samples uses this and nothing
             else, so that batching, probes and branches never change a dialogue.
+
+    >>> view = View("patient", "simulator", "You are Ann.", (Message("task", "Hello."),), seed=0)
+    >>> view.chat()
+    [{'role': 'system', 'content': 'You are Ann.'}, {'role': 'user', 'content': 'Hello.'}]
     """
 
     role: str
     side: Side
     system: str
-    messages: tuple[ChatMessage, ...]
+    messages: tuple[Message, ...]
     seed: int
+
+    def is_own(self, message: Message) -> bool:
+        """Whether this side said it."""
+        return message.side == self.side
+
+    def with_incoming(self, text: str) -> View:
+        """Returns the view with one more line of the other side."""
+        other: Side = "task" if self.side == "simulator" else "simulator"
+        return replace(self, messages=(*self.messages, Message(other, text)))
+
+    def chat(self) -> list[dict[str, str]]:
+        """Returns the view as chat messages: the prompt is `system`, own lines `assistant`, incoming ones `user`.
+
+        Successive lines of one side are one message, joined by line breaks.
+
+        Raises:
+            InputError: If the last line is the side's own.
+        """
+        chat = [{"role": "system", "content": self.system}]
+        for is_own, lines in groupby(self.messages, key=self.is_own):
+            role = "assistant" if is_own else "user"
+            chat.append({"role": role, "content": "\n".join(line.text for line in lines)})
+        if chat[-1]["role"] == "assistant":
+            raise InputError("Expected an incoming line last, got the speaker's own: ask it when it is its turn.")
+        return chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +80,11 @@ class Probe:
     """A side question that hangs from the dialogue and leaves no trace in it.
 
     Attributes:
-        text: The question as the simulator hears it.
+        text: The question as the simulator reads it.
         gold: The right answer.
         choices: The options, if it is a multiple-choice question.
         key: The fact that it asks for, if there is one.
-        asker: The place in the chain of probe_fns of the one that asked.
+        source: The place of its source among the environment's `probe_fns`.
         role: Key of the `Role` that is asked, which a judge of the answer needs.
     """
 
@@ -69,7 +92,7 @@ class Probe:
     gold: str
     choices: tuple[str, ...] = ()
     key: str = ""
-    asker: int = 0
+    source: int = 0
     role: str = ""
 
 
@@ -83,7 +106,8 @@ class Conversation:
         id: A name for logs; may be empty.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
-    >>> talk = Conversation(ann).heard("How are you?").said("Tired.").heard("Since when?").said("May.")
+    >>> talk = Conversation(ann).with_reply("How are you?").with_line("Tired.")
+    >>> talk = talk.with_reply("Since when?").with_line("May.")
     >>> talk.lines, talk.heard_before(1), talk.earlier(1)
     (('Tired.', 'May.'), 'Since when?', ('Tired.',))
     """
@@ -92,12 +116,12 @@ class Conversation:
     messages: tuple[Message, ...] = ()
     id: str = ""
 
-    def said(self, text: str) -> Conversation:
+    def with_line(self, text: str) -> Conversation:
         """Returns the conversation with one more line of the simulator."""
         return replace(self, messages=(*self.messages, Message("simulator", text)))
 
-    def heard(self, text: str) -> Conversation:
-        """Returns the conversation with one more line of the task agent."""
+    def with_reply(self, text: str) -> Conversation:
+        """Returns the conversation with one more line of the task agent (its first may open the dialogue)."""
         return replace(self, messages=(*self.messages, Message("task", text)))
 
     @property
@@ -106,16 +130,16 @@ class Conversation:
         return tuple(message.text for message in self.messages if message.side == "simulator")
 
     def heard_before(self, index: int) -> str:
-        """Returns what the simulator heard last before its line `index`; "" if it opened."""
-        heard, own = "", -1
+        """Returns what the task agent said last before the simulator's line `index`; "" if the simulator opened."""
+        incoming, count = "", 0
         for message in self.messages:
             if message.side == "task":
-                heard = message.text
+                incoming = message.text
+            elif count == index:
+                return incoming
             else:
-                own += 1
-                if own == index:
-                    return heard
-        raise IndexError(f"Expected a line index below {own + 1}, got {index}: count from 0.")
+                count += 1
+        raise IndexError(f"Expected a line index below {count}, got {index}: count from 0.")
 
     def earlier(self, index: int) -> tuple[str, ...]:
         """Returns the simulator's lines before its line `index`."""
@@ -123,11 +147,9 @@ class Conversation:
 
     def view(self, side: Side, seed: int = 0) -> View:
         """Returns what one side sees before it speaks."""
-        role = self.persona.role
-        texts, system = role_named(role), self.persona.prompt
+        role, scene = role_named(self.persona.role), self.persona.scene
         if side == "task":
-            system = f"{texts.task_prompt}\n{self.persona.scene}" if self.persona.scene else texts.task_prompt
-        elif texts.instruction:
-            system = f"{texts.instruction}\n{system}"
-        messages = tuple(ChatMessage(message.side == side, message.text) for message in self.messages)
-        return View(role, side, system, messages, seed)
+            system = f"{role.task_prompt}\n{scene}" if scene else role.task_prompt
+        else:
+            system = f"{role.instruction}\n{self.persona.prompt}" if role.instruction else self.persona.prompt
+        return View(self.persona.role, side, system, self.messages, seed)

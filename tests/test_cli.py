@@ -74,7 +74,7 @@ def test_the_trained_model_talks_and_its_dialogues_can_be_read(finished: Path):
     from persona_env.conversation import Conversation
     from persona_env.world import personas
 
-    view = Conversation(personas("student", "dev")[0]).heard("Who are you?").view("simulator", seed=1)
+    view = Conversation(personas("student", "dev")[0]).with_reply("Who are you?").view("simulator", seed=1)
     assert load_speaker(f"hf:{finished / 'model'}").reply([view])[0]
     logs = load_logs(finished / "dialogues.jsonl")
     assert len(logs) >= 2 * 8

@@ -57,9 +57,9 @@ def talk(simulator: str, *, role: str, judge: str, seed: int, split: str) -> Con
         console.print(Text(f"Ask, for example: {hints}\nAn empty line ends it."))
     conversation, begin = Conversation(persona), time.perf_counter()
     while heard := _heard(console):
-        conversation = conversation.heard(heard)
+        conversation = conversation.with_reply(heard)
         view = conversation.view("simulator", reply_seed(seed, len(conversation.lines)))
-        conversation = conversation.said(speaker.reply([view])[0])
+        conversation = conversation.with_line(speaker.reply([view])[0])
         console.print(Text(f"{side.simulator}> {plain(conversation.lines[-1], 4)}", style="bold"))
         console.print(_judged(conversation, ears))
     seconds = time.perf_counter() - begin

@@ -178,7 +178,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         self._cycles += 1
         if self._cycles == self._max_cycles and not self._row.terminated:
             self._row.truncated = True
-        if self._row.question is None and not self._row.over:
+        if self._row.probe is None and not self._row.over:
             self._pass_to_task()
         return info
 
@@ -221,7 +221,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
     @property
     def probing(self) -> bool:
         """Whether the simulator owes an answer to a question on the side."""
-        return self._row.question is not None
+        return self._row.probe is not None
 
     def snapshot(self) -> AECState:
         """Returns all of the environment's state, as plain data that pickles."""

@@ -71,10 +71,10 @@ class BaseDialogueEnv(gym.Env[Observation, Action], ABC):
     @property
     def probing(self) -> bool:
         """Whether an answer to a question on the side is due, not a line."""
-        return self._row.question is not None
+        return self._row.probe is not None
 
     @property
-    def skipped_questions(self) -> int:
+    def skipped_probes(self) -> int:
         """How many questions had no room, over all dialogues."""
         return self._row.skipped
 

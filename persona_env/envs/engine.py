@@ -89,9 +89,9 @@ class DialogueEngine:
         infos = [row.complete(text) for row, text in zip(rows, texts, strict=True)]
         self._interview([row for row, info in zip(rows, infos, strict=True) if "line" in info])
         for row, info in zip(rows, infos, strict=True):
-            skipped = row.take_question()
+            skipped = row.take_probe()
             if skipped:
-                info["skipped_questions"] = skipped
+                info["skipped_probes"] = skipped
         return infos
 
     def _interview(self, rows: Sequence[Episode]) -> None:
@@ -102,7 +102,7 @@ class DialogueEngine:
             for row, question in zip(rows, ask(conversations), strict=True):
                 if question is not None:
                     text = question.text.strip()[:HEARD_CHARACTERS]
-                    row.waiting.append(replace(question, text=text, asker=place))
+                    row.pending_probes.append(replace(question, text=text, source=place))
 
     def tell(self, completed: Mapping[int, Info]) -> None:
         """Tells the step_callbacks what rows have completed: that of the innermost wrapper first, which joined last."""
@@ -120,5 +120,5 @@ class DialogueEngine:
     def settle(self, rows: Sequence[Episode], texts: Sequence[str]) -> list[Info]:
         """Completes a line of each row, asks, and lets the task agent answer where it may."""
         infos = self.finish(rows, texts)
-        self.reply([row for row in rows if row.question is None and not row.over])
+        self.reply([row for row in rows if row.probe is None and not row.over])
         return infos

@@ -7,13 +7,13 @@ Every form of the environment (lines, tokens, vectors, PettingZoo) plays the sam
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from persona_env.conversation import END_MARKER, ChatMessage, Conversation, Probe, View
+from persona_env.conversation import END_MARKER, Conversation, Probe, View
 from persona_env.persona import Persona
 
 __all__ = ["HEARD_CHARACTERS", "Episode", "EpisodeState", "Info", "TokenState"]
@@ -60,8 +60,8 @@ class EpisodeState:
 
     conversation: Conversation
     line_count: int
-    question: Probe | None
-    waiting: tuple[Probe, ...]
+    probe: Probe | None
+    pending_probes: tuple[Probe, ...]
     closing: bool
     terminated: bool
     truncated: bool
@@ -87,8 +87,8 @@ class Episode:
     def __init__(self, rng: np.random.Generator, max_lines: int):
         self.rng, self.max_lines = rng, max_lines
         self._conversation: Conversation | None = None
-        self.question: Probe | None = None
-        self.waiting: list[Probe] = []
+        self.probe: Probe | None = None
+        self.pending_probes: list[Probe] = []
         self.line_count = self.skipped = 0
         self.closing = self.terminated = self.truncated = False
 
@@ -120,7 +120,7 @@ class Episode:
     def start(self, persona: Persona) -> None:
         """Begins a new dialogue; nobody has spoken yet."""
         self._conversation = Conversation(persona)
-        self.question, self.waiting, self.line_count = None, [], 0
+        self.probe, self.pending_probes, self.line_count = None, [], 0
         self.closing = self.terminated = self.truncated = False
 
     def complete(self, text: str) -> Info:
@@ -129,34 +129,34 @@ class Episode:
         An answer leaves no trace in the dialogue; an end marker in it ends nothing.
         """
         text, closes = _without_marker(text)
-        if self.question is not None:
-            info: Info = {"question": self.question, "answer": text}
-            self.question = None
+        if self.probe is not None:
+            info: Info = {"probe": self.probe, "answer": text}
+            self.probe = None
             return info
-        self._conversation = self.conversation.said(text)
+        self._conversation = self.conversation.with_line(text)
         info = {"line": text, "line_index": self.line_count, "conversation": self.conversation}
         self.line_count += 1
         self.closing = closes or self.line_count >= self.max_lines
         return info
 
-    def take_question(self) -> int:
+    def take_probe(self) -> int:
         """Hears the next waiting question that has room; a closing dialogue ends if there is none.
 
         Returns:
             The number of questions that were skipped because they had no room.
         """
         skipped = 0
-        while self.waiting and self.question is None:
-            question = self.waiting.pop(0)
-            if self.hear_question(question):
-                self.question = question
+        while self.pending_probes and self.probe is None:
+            question = self.pending_probes.pop(0)
+            if self.hear_probe(question):
+                self.probe = question
             else:
                 skipped += 1
         self.skipped += skipped
-        self.terminated = self.closing and self.question is None
+        self.terminated = self.closing and self.probe is None
         return skipped
 
-    def hear_question(self, question: Probe) -> bool:
+    def hear_probe(self, question: Probe) -> bool:
         """Puts a question to the simulator; returns whether there was room (text always has)."""
         return True
 
@@ -168,7 +168,7 @@ class Episode:
         """
         text, closes = _without_marker(text[:HEARD_CHARACTERS])
         if text or not closes:
-            self._conversation = self.conversation.heard(text)
+            self._conversation = self.conversation.with_reply(text)
         self.terminated = closes and self.line_count > 0
         return text
 
@@ -179,17 +179,15 @@ class Episode:
     def view(self, seed: int = 0) -> View:
         """Returns what the simulator sees before it speaks; a pending question is heard last."""
         view = self.conversation.view("simulator", seed)
-        if self.question is None:
-            return view
-        return replace(view, messages=(*view.messages, ChatMessage(False, self.question.text)))
+        return view if self.probe is None else view.with_incoming(self.probe.text)
 
     def snapshot(self) -> EpisodeState:
         """Returns all of the row's state, as plain data."""
         return EpisodeState(
             self.conversation,
             self.line_count,
-            self.question,
-            tuple(self.waiting),
+            self.probe,
+            tuple(self.pending_probes),
             self.closing,
             self.terminated,
             self.truncated,
@@ -200,7 +198,7 @@ class Episode:
     def restore(self, state: EpisodeState) -> None:
         """Goes back to a state, the generator included."""
         self._conversation, self.line_count = state.conversation, state.line_count
-        self.question, self.waiting = state.question, list(state.waiting)
+        self.probe, self.pending_probes = state.probe, list(state.pending_probes)
         self.closing, self.terminated, self.truncated = (
             state.closing,
             state.terminated,

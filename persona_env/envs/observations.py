@@ -45,17 +45,16 @@ def reading(view: View) -> dict[str, str]:
 def transcript(view: View) -> str:
     r"""Returns the dialogue as one side sees it, a line each; a line break forges none.
 
-    >>> from persona_env.conversation import ChatMessage
-    >>> heard = ChatMessage(False, "How are you?")
-    >>> own = ChatMessage(True, "Well,\nyou see")
+    >>> from persona_env.conversation import Message
+    >>> heard = Message("task", "How are you?")
+    >>> own = Message("simulator", "Well,\nyou see")
     >>> transcript(View("patient", "simulator", "", (heard, own), seed=0))
     'therapist: How are you?\nyou: Well, you see'
     """
     role = role_named(view.role)
     other = role.task if view.side == "simulator" else role.simulator
-    return "\n".join(
-        f"{'you' if message.own else other}: {' '.join(message.text.splitlines())}" for message in view.messages
-    )
+    names = {view.side: "you"}
+    return "\n".join(f"{names.get(m.side, other)}: {' '.join(m.text.splitlines())}" for m in view.messages)
 
 
 def said(action: Any, space: Utterance) -> str:

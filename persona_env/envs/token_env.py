@@ -33,7 +33,7 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
     - Ends (`terminated`) when the simulator has said `max_lines` lines, or either side's line holds
       `[END]`; always after the last question is answered. `truncated` when the context has no room
       for the reply and the next line.
-    - Info: as in `DialogueEnv`, and `skipped_questions`: how many questions had no room.
+    - Info: as in `DialogueEnv`, and `skipped_probes`: how many questions had no room.
     - Options of reset: as in `DialogueEnv`.
 
     Args:

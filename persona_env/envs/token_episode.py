@@ -163,7 +163,7 @@ class TokenEpisode(Episode):
             self.trunk = int(self.table.lengths[self.place])
         return info
 
-    def hear_question(self, question: Probe) -> bool:
+    def hear_probe(self, question: Probe) -> bool:
         """Puts a question to the simulator, if it and its answer have room."""
         piece = self.table.chat.heard(question.text)
         if not self.table.has_room(self.place, piece):

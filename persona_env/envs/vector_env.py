@@ -128,7 +128,7 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
             own = dict(zip(places, self._stage.finish(rows, texts), strict=True))
             self._stage.tell(own)
             info = self._retire(info, own)
-            self._stage.reply([row for row in rows if row.question is None])
+            self._stage.reply([row for row in rows if row.probe is None])
             late = {place: own[place] for place in places if self._rows[place].over}
             info = self._retire(info, late)
             self._stage.reply([self._rows[place] for place in late])
@@ -167,10 +167,10 @@ class _DialogueRows(VectorEnv[Observations, Actions, NDArray[Any]], ABC):
     @property
     def probing(self) -> Flags:
         """(N,) whether an answer to a question on the side is due, not a line."""
-        return np.array([row.question is not None for row in self._rows])
+        return np.array([row.probe is not None for row in self._rows])
 
     @property
-    def skipped_questions(self) -> int:
+    def skipped_probes(self) -> int:
         """How many questions had no room, over all dialogues and rows."""
         return sum(row.skipped for row in self._rows)
 

@@ -36,10 +36,10 @@ def _answers(dialogue: Dialogue, lines: Sequence[int], values: Sequence[float]) 
             "question_answer",
             lines[answer.line_index],
             label=_label(value),
-            question=answer.question.text,
-            gold=answer.question.gold,
+            question=answer.probe.text,
+            gold=answer.probe.gold,
             answer=answer.text,
-            choices=answer.question.choices,
+            choices=answer.probe.choices,
         )
         for answer, value in zip(dialogue.answers, values, strict=True)
     ]

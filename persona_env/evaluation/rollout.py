@@ -92,7 +92,7 @@ class _Record:
     def take(self, infos: dict[str, Any], done: bool) -> None:
         source = infos["final_info"] if done else infos
         if np.asarray(source.get("_answer", ()), bool)[self.row : self.row + 1].any():
-            question, text = source["question"][self.row], source["answer"][self.row]
+            question, text = source["probe"][self.row], source["answer"][self.row]
             self._answers.append(Answer(self._lines - 1, question, text))
         elif np.asarray(source.get("_line", ()), bool)[self.row : self.row + 1].any():
             self._conversation = source["conversation"][self.row]

@@ -139,7 +139,7 @@ class LoggedDialogue:
         number: Its place in that file, from 0; no part of equality.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
-    >>> talk = Conversation(ann).heard("How are you?").said("Tired: very.")
+    >>> talk = Conversation(ann).with_reply("How are you?").with_line("Tired: very.")
     >>> LoggedDialogue.of(talk).conversation() == talk
     True
     """

@@ -32,7 +32,7 @@ class RecordedJudge:
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
-    >>> talk = Conversation(ann).heard("Who are you?").said("Ann.")
+    >>> talk = Conversation(ann).with_reply("Who are you?").with_line("Ann.")
     >>> log = LoggedDialogue.of(talk, [LoggedReply("prompt_to_line", 1, "That is her name. NO")])
     >>> question = LineVsPersona(ann, "Ann.", "Who are you?")
     >>> [verdict.label for verdict in RecordedJudge([log]).judge([question])]

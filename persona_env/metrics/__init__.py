@@ -28,7 +28,7 @@ from persona_env.metrics.prompt_to_line import PromptToLine
 from persona_env.metrics.question_answer import (
     QuestionAnswer,
     QuestionAnswerScore,
-    answer_question,
+    answer_query,
 )
 from persona_env.metrics.relevance import Relevance
 from persona_env.metrics.repetition import Repetition
@@ -50,7 +50,7 @@ __all__ = [
     "Relevance",
     "Repetition",
     "Score",
-    "answer_question",
+    "answer_query",
     "evaluate",
     "load_metric",
     "pair_score",

@@ -70,7 +70,7 @@ class Copying(LineMetric):
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann. You sleep four hours a night.")
     >>> from persona_env.conversation import Conversation
-    >>> parrot = Conversation(ann).heard("Hello.").said("I am Ann. I sleep four hours a night.")
+    >>> parrot = Conversation(ann).with_reply("Hello.").with_line("I am Ann. I sleep four hours a night.")
     >>> Copying()([parrot])[0].value
     0.0
     """

@@ -64,8 +64,8 @@ class LineToLine(LineMetric):
     only.
 
     >>> from persona_env.persona import Persona
-    >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).said("I am Ann.")
-    >>> LineToLine().query(talk, 0).label, LineToLine().query(talk.said("I am Bo."), 1).earlier
+    >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).with_line("I am Ann.")
+    >>> LineToLine().query(talk, 0).label, LineToLine().query(talk.with_line("I am Bo."), 1).earlier
     ('consistent', ('I am Ann.',))
     """
 

@@ -1,4 +1,4 @@
-"""Who asks the simulator about its persona on branches of a dialogue: what, and when."""
+"""Which question the simulator is asked on a branch of a dialogue, and after which line."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from persona_env.conversation import ChatMessage, Conversation, Probe, View
+from persona_env.conversation import Conversation, Probe, View
 from persona_env.errors import InputError
 
 __all__ = ["Answer", "Branch", "ProbeSchedule", "branches"]
@@ -18,12 +18,12 @@ class Answer:
 
     Attributes:
         line_index: The line after which it was asked.
-        question: What it was asked.
+        probe: What it was asked.
         text: What it said.
     """
 
     line_index: int
-    question: Probe
+    probe: Probe
     text: str
 
 
@@ -56,8 +56,8 @@ class ProbeSchedule:
     >>> from persona_env.persona import Persona, QAItem
     >>> name = QAItem("Ann", ("Your name?",))
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.", questions=(name,))
-    >>> talk = Conversation(ann).heard("Hello.").said("Hi.").heard("How are you?").said("Fine.")
-    >>> ProbeSchedule(every=2).question(talk).text, ProbeSchedule(every=3).question(talk)
+    >>> talk = Conversation(ann).with_reply("Hello.").with_line("Hi.").with_reply("How are you?").with_line("Fine.")
+    >>> ProbeSchedule(every=2).probe(talk).text, ProbeSchedule(every=3).probe(talk)
     ('Your name?', None)
     """
 
@@ -73,21 +73,21 @@ class ProbeSchedule:
 
     def is_due(self, conversation: Conversation) -> bool:
         """Returns whether to ask after the simulator's last line so far."""
-        said = len(conversation.lines)
-        if not said:
+        count = len(conversation.lines)
+        if not count:
             return False
         if self.every is not None:
-            return said % self.every == 0
-        if said > self.within:
+            return count % self.every == 0
+        if count > self.within:
             return False
         drawn = number_of("when", conversation.persona.id, _opening(conversation))
-        return said - 1 == drawn % self.within
+        return count - 1 == drawn % self.within
 
-    def question(self, conversation: Conversation, asker: int = 0) -> Probe | None:
+    def probe(self, conversation: Conversation) -> Probe | None:
         """Returns the question to ask after the simulator's last line so far, or None.
 
         Raises:
-            ValueError: If the persona has no questions.
+            InputError: If the persona has no questions.
         """
         persona = conversation.persona
         if not persona.questions:
@@ -101,11 +101,11 @@ class ProbeSchedule:
         round_, place = divmod(number, len(persona.questions))
         item = persona.questions[place]
         text = item.wording(round_, held_out=self.held_out)
-        return Probe(text, item.gold, item.choices, item.key, asker, persona.role)
+        return Probe(text, item.gold, item.choices, item.key, role=persona.role)
 
-    def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[Probe | None]:
-        """Returns for each dialogue the question to ask now, or None: what environments call."""
-        return [self.question(conversation, asker) for conversation in conversations]
+    def ask(self, conversations: Sequence[Conversation]) -> list[Probe | None]:
+        """Returns for each dialogue the question to ask now, or None; a `ProbeFn` for environments."""
+        return [self.probe(conversation) for conversation in conversations]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +114,19 @@ class Branch:
 
     Attributes:
         line_index: The line after which it is asked.
-        question: What is asked.
+        probe: What is asked.
         so_far: The dialogue up to that line.
     """
 
     line_index: int
-    question: Probe
+    probe: Probe
     so_far: Conversation
 
     @property
     def view(self) -> View:
-        """What the simulator sees: the dialogue, and the question as the last heard line."""
-        parts = (self.so_far.persona.id, self.line_index, self.so_far.lines[-1], self.question.text)
-        view = self.so_far.view("simulator", number_of("answer", *parts))
-        return replace(view, messages=(*view.messages, ChatMessage(own=False, text=self.question.text)))
+        """What the simulator sees: the dialogue, and the question as the last incoming line."""
+        parts = (self.so_far.persona.id, self.line_index, self.so_far.lines[-1], self.probe.text)
+        return self.so_far.view("simulator", number_of("answer", *parts)).with_incoming(self.probe.text)
 
 
 def branches(conversation: Conversation, schedule: ProbeSchedule) -> list[Branch]:
@@ -136,7 +135,7 @@ def branches(conversation: Conversation, schedule: ProbeSchedule) -> list[Branch
     due = list[Branch]()
     for line_index, end in enumerate(ends):
         so_far = replace(conversation, messages=conversation.messages[:end])
-        question = schedule.question(so_far)
-        if question is not None:
-            due.append(Branch(line_index, question, so_far))
+        probe = schedule.probe(so_far)
+        if probe is not None:
+            due.append(Branch(line_index, probe, so_far))
     return due

@@ -19,7 +19,7 @@ class PromptToLine(LineMetric):
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
-    >>> talk = Conversation(ann).heard("Who are you?").said("Ann.")
+    >>> talk = Conversation(ann).with_reply("Who are you?").with_line("Ann.")
     >>> PromptToLine().query(talk, 0).heard
     'Who are you?'
     """

@@ -12,7 +12,7 @@ from persona_env.metrics.metric import Metric, QueryOrVerdict, Score, verdicts_o
 from persona_env.metrics.probe_schedule import Answer, ProbeSchedule, branches
 from persona_env.speakers import Speaker
 
-__all__ = ["QuestionAnswer", "QuestionAnswerScore", "answer_question"]
+__all__ = ["QuestionAnswer", "QuestionAnswerScore", "answer_query"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,15 @@ class QuestionAnswerScore(Score):
     asked_after: tuple[int, ...] = ()
 
 
-def answer_question(question: Probe, answer: str) -> AnswerVsGold:
+def answer_query(probe: Probe, answer: str) -> AnswerVsGold:
     """Returns what to ask the judge about an answer."""
-    return AnswerVsGold(question.role, question.text, question.gold, answer, question.choices)
+    return AnswerVsGold(probe.role, probe.text, probe.gold, answer, probe.choices)
 
 
 class QuestionAnswer(Metric):
     """Share of questions about its persona that the simulator itself answers right.
 
-    The question is put to the simulator as a heard line after some line of the dialogue, and the
+    The question is put to the simulator as an incoming line after some line of the dialogue, and the
     dialogue goes on as if it had not happened. The paper asks the judge model instead, with the
     persona in its prompt: that measures the judge.
 
@@ -68,10 +68,6 @@ class QuestionAnswer(Metric):
         self.speaker = speaker
         self.schedule = ProbeSchedule(every, within, held_out)
 
-    def ask(self, conversations: Sequence[Conversation], asker: int = 0) -> list[Probe | None]:
-        """Returns for each dialogue the question to ask after its last line, or None."""
-        return self.schedule.ask(conversations, asker)
-
     def interview(self, conversations: Sequence[Conversation], speaker: Speaker) -> list[tuple[Answer, ...]]:
         """Returns what the simulator answers on branches of the dialogues; one batched call.
 
@@ -84,7 +80,7 @@ class QuestionAnswer(Metric):
         if len(replies) != len(views):
             raise InputError(f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view.")
         texts = iter(replies)
-        return [tuple(Answer(b.line_index, b.question, next(texts)) for b in row) for row in table]
+        return [tuple(Answer(b.line_index, b.probe, next(texts)) for b in row) for row in table]
 
     def scores(self, answers: Sequence[Sequence[Answer]], judge: Judge) -> list[QuestionAnswerScore]:
         """Returns a score for each dialogue from the answers given in it; one judge call."""
@@ -111,7 +107,7 @@ class QuestionAnswer(Metric):
 
 
 def _asked(answer: Answer) -> AnswerVsGold:
-    return answer_question(answer.question, answer.text)
+    return answer_query(answer.probe, answer.text)
 
 
 def _scored(lines: Sequence[int], verdicts: Sequence[Verdict]) -> QuestionAnswerScore:

@@ -20,7 +20,7 @@ class Relevance(LineMetric):
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
-    >>> talk = Conversation(ann).heard("Who are you?").said("Ann.")
+    >>> talk = Conversation(ann).with_reply("Who are you?").with_line("Ann.")
     >>> Relevance().query(talk, 0).line
     'Ann.'
     """

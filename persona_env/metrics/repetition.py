@@ -40,7 +40,7 @@ class Repetition(LineMetric):
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
-    >>> talk = Conversation(ann).said("I'm fine.").said("I am fine!")
+    >>> talk = Conversation(ann).with_line("I'm fine.").with_line("I am fine!")
     >>> Repetition()([talk])[0].per_line
     (1.0, 0.0)
     """

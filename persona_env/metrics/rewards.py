@@ -17,7 +17,7 @@ from persona_env.errors import InputError
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge, Verdict
 from persona_env.metrics.metric import LineMetric, QueryOrVerdict, verdicts_on
-from persona_env.metrics.question_answer import QuestionAnswer, answer_question
+from persona_env.metrics.question_answer import QuestionAnswer, answer_query
 
 __all__ = [
     "Asks",
@@ -46,7 +46,7 @@ class LineCompleted:
 class ProbeAnswered:
     """The simulator completed the answer to a question."""
 
-    question: Probe
+    probe: Probe
     text: str
 
 
@@ -56,7 +56,7 @@ Event: TypeAlias = LineCompleted | ProbeAnswered
 def event_in(info: Mapping[str, Any]) -> Event | None:
     """Returns what one step completed, as its info tells it; None if nothing."""
     if "answer" in info:
-        return ProbeAnswered(info["question"], info["answer"])
+        return ProbeAnswered(info["probe"], info["answer"])
     if "line" in info:
         return LineCompleted(info["conversation"], info["line_index"])
     return None
@@ -121,13 +121,13 @@ class ProbeReward(RewardTerm):
 
     def ask(self, conversations: Sequence[Conversation]) -> list[Probe | None]:
         """Returns for each dialogue the question to ask now, or None: environments call this."""
-        return self.metric.ask(conversations, self.place)
+        return self.metric.schedule.ask(conversations)
 
     def query(self, event: Event) -> QueryOrVerdict | None:
         """Returns what to ask the judge about the answer to a question of this term."""
-        if isinstance(event, LineCompleted) or event.question.asker != self.place:
+        if isinstance(event, LineCompleted) or event.probe.source != self.place:
             return None
-        return answer_question(event.question, event.text)
+        return answer_query(event.probe, event.text)
 
 
 Asks: TypeAlias = Callable[[Sequence[QueryOrVerdict], Judge | None], list[Verdict]]

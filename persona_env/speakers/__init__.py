@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from persona_env.conversation import ChatMessage, Side, View
+from persona_env.conversation import Message, Side, View
 from persona_env.errors import InputError, shown_spec
 
-__all__ = ["ChatMessage", "Side", "Speaker", "View", "load_speaker"]
+__all__ = ["Message", "Side", "Speaker", "View", "load_speaker"]
 
 
 @runtime_checkable

@@ -14,8 +14,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from persona_env.conversation import ChatMessage, View
-from persona_env.errors import InputError
+from persona_env.conversation import View
 from persona_env.speakers.chat_segments import (
     RENDER_ERRORS,
     Misfit,
@@ -24,7 +23,7 @@ from persona_env.speakers.chat_segments import (
     find_segments,
 )
 
-__all__ = ["CannotCompose", "ChatFormat", "joined"]
+__all__ = ["CannotCompose", "ChatFormat"]
 
 _PLAIN = "I am a baker."
 _AWKWARD = {
@@ -157,14 +156,19 @@ class ChatFormat:
         """Returns the context in which a side speaks, its own lines encoded from their texts.
 
         Raises:
-            ValueError: If the view's last line is the side's own.
+            InputError: If the view's last line is the side's own.
         """
-        lines = joined(view.messages)
-        opened = bool(lines) and not lines[0].own
-        ids = self.opening(view.system, lines.pop(0).text if opened else None)
-        for line in lines:
-            ids += self.own(line.text) if line.own else self.heard(line.text)
-        return ids
+        lines = view.chat()[1:]
+        opened = bool(lines) and lines[0]["role"] == "user"
+        return self.opening(view.system, lines.pop(0)["content"] if opened else None) + self.continuation(lines)
+
+    def continuation(self, chat: Sequence[Mapping[str, str]]) -> list[int]:
+        """Returns the ids of later messages of a chat (see `View.chat`), behind those of the earlier ones."""
+        return [
+            token
+            for line in chat
+            for token in (self.own if line["role"] == "assistant" else self.heard)(line["content"])
+        ]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of an own line: without its end token, its lead and control tokens."""
@@ -231,23 +235,6 @@ class ChatFormat:
         if not {self._tokenizer.unk_token_id} & set(self.own(_PLAIN)) and back != _PLAIN:
             raise Misfit(10, f"gives {back!r} back for {_PLAIN!r} (use another tokenizer)")
         return exact
-
-
-def joined(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Returns the messages with successive lines of the same side joined by a line break.
-
-    Raises:
-        ValueError: If the last one is the side's own.
-    """
-    lines: list[ChatMessage] = []
-    for message in messages:
-        if lines and lines[-1].own == message.own:
-            lines[-1] = ChatMessage(message.own, f"{lines[-1].text}\n{message.text}")
-        else:
-            lines.append(message)
-    if lines and lines[-1].own:
-        raise InputError("Expected a heard line last, got the speaker's own: ask it when it is its turn.")
-    return lines
 
 
 def _whole(text: str) -> str:

@@ -37,7 +37,7 @@ class InterviewSpeaker:
 
     def _line(self, view: View) -> str:
         texts, rng = _interview_of(role_named(view.role)), random.Random(view.seed)
-        before = "\n".join(message.text for message in view.messages if message.own)
+        before = "\n".join(message.text for message in view.messages if view.is_own(message))
         first = rng.choice(texts["reactions" if before else "openings"])
         questions = texts["questions"]
         fewest = min(map(before.count, questions))

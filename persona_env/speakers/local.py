@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from persona_env.conversation import ChatMessage, View
+from persona_env.conversation import Message, Side, View
 from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.merging import save_merged
-from persona_env.speakers.chat_format import ChatFormat, joined
+from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
 from persona_env.speakers.decoding.kv_cache import make_decoder
 
@@ -24,7 +25,7 @@ __all__ = ["LanguageModel", "load_model", "load_tokenizer"]
 
 _REMEMBERED = 4096
 
-_Said: TypeAlias = tuple[str, tuple[ChatMessage, ...]]
+_Said: TypeAlias = tuple[Side, str, tuple[Message, ...]]
 
 
 class LanguageModel:
@@ -162,21 +163,18 @@ class LanguageModel:
         """The view as token ids, own lines as they were sampled where they were."""
         messages = view.messages
         for cut in range(len(messages) - 1, 0, -1):
-            if messages[cut - 1].own and not messages[cut].own:
-                known = self._said.get((view.system, messages[:cut]))
+            if view.is_own(messages[cut - 1]) and not view.is_own(messages[cut]):
+                known = self._said.get((view.side, view.system, messages[:cut]))
                 if known is not None:
-                    ids: list[int] = known.tolist()
-                    for line in joined(messages[cut:]):
-                        ids += self.chat.own(line.text) if line.own else self.chat.heard(line.text)
-                    return ids
+                    return known.tolist() + self.chat.continuation(replace(view, messages=messages[cut:]).chat()[1:])
         return self.chat.context(view)
 
     def _remember(self, view: View, text: str, context: list[int], line: list[int]) -> None:
         closed = line if line[-1] in self.chat.end_ids else [*line, self.chat.end_id]
         if len(self._said) >= max(_REMEMBERED, 4 * len(self._last_used)):
             del self._said[next(iter(self._said))]
-        messages = (*view.messages, ChatMessage(True, text))
-        self._said[view.system, messages] = np.array(context + closed)
+        messages = (*view.messages, Message(view.side, text))
+        self._said[view.side, view.system, messages] = np.array(context + closed)
 
     def _ready_decoder(self, contexts: Sequence[list[int]]) -> Decoder:
         """The decoder, with rows enough, and nothing in it that other weights have read."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any
 
 from persona_env.conversation import View
@@ -77,13 +76,9 @@ class RemoteSpeaker:
         return f"RemoteSpeaker({self.client.endpoint.model!r})"
 
     def _request(self, view: View) -> ChatRequest:
-        chat = [("system", view.system)]
-        if not view.messages or view.messages[0].own:
-            chat.append(("user", _STUB))
-        for own, lines in groupby(view.messages, key=lambda message: message.own):
-            chat.append(("assistant" if own else "user", "\n".join(line.text for line in lines)))
-        if chat[-1][0] == "assistant":
-            raise InputError("Expected a heard line last, got the speaker's own: ask it when it is its turn.")
+        chat = [(message["role"], message["content"]) for message in view.chat()]
+        if len(chat) == 1 or chat[1][0] == "assistant":
+            chat.insert(1, ("user", _STUB))
         return ChatRequest(tuple(chat), self.max_tokens, self.temperature, view.seed)
 
     def _line(self, reply: ChatReply | RemoteFault, views: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from persona_env.conversation import ChatMessage, Conversation, Side, View
+from persona_env.conversation import Conversation, Side, View
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker
@@ -35,16 +35,16 @@ def _dialogue(persona: Persona, speaker: Speaker, lines: int) -> Conversation:
     conversation = Conversation(persona)
     for seed in range(lines):
         (heard,) = speaker.reply([conversation.view("task", seed)])
-        conversation = conversation.heard(heard)
+        conversation = conversation.with_reply(heard)
         (line,) = speaker.reply([conversation.view("simulator", seed)])
-        conversation = conversation.said(line)
+        conversation = conversation.with_line(line)
     return conversation
 
 
 def _said(persona: Persona, lines: Sequence[str]) -> Conversation:
     conversation = Conversation(persona)
     for line in lines:
-        conversation = conversation.heard("How have you been?").said(line)
+        conversation = conversation.with_reply("How have you been?").with_line(line)
     return conversation
 
 
@@ -58,8 +58,7 @@ def sample_views(side: Side = "simulator", role: str = "patient") -> list[View]:
     ]
     if side == "task":  # the task agent opens
         views.append(sample_conversations(role)[-1].view(side, 7))
-    heard = tuple(ChatMessage(own=False, text=text) for text in AWKWARD)
-    return [*views, *(replace(views[0], messages=(message,)) for message in heard)]
+    return [*views, *(replace(views[0], messages=()).with_incoming(text) for text in AWKWARD)]
 
 
 def sample_queries(role: str = "patient") -> list[Query]:

@@ -62,7 +62,7 @@ def dialogue(rng: random.Random, settings: CorpusSettings) -> Conversation:
         character = remember(role, talk.persona.prompt, lines)
         moment = Moment(turn, read_asked(heard), is_warm(heard), drifted)
         line, drifted = say(character, moment, settings.drift, rng)
-        talk = talk.heard(heard).said(line)
+        talk = talk.with_reply(heard).with_line(line)
         asked_lines.append(heard)
         lines.append(line)
     return talk

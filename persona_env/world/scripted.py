@@ -22,8 +22,8 @@ class ScriptedSpeaker:
     simulator it reads its facts from the system prompt and its improvisations from its own earlier
     lines, and never drifts: guards are read against it. A reply is a pure function of its view.
 
-    >>> from persona_env.conversation import ChatMessage
-    >>> view = View("patient", "simulator", "You are Mei.", (ChatMessage(False, "Who are you?"),), 0)
+    >>> from persona_env.conversation import Message
+    >>> view = View("patient", "simulator", "You are Mei.", (Message("task", "Who are you?"),), 0)
     >>> "Mei" in ScriptedSpeaker().reply([view])[0]
     True
     """
@@ -48,8 +48,8 @@ class ScriptedSpeaker:
                 "choose one of these."
             )
         rng = random.Random(view.seed)
-        own = [message.text for message in view.messages if message.own]
-        heard = [message.text for message in view.messages if not message.own]
+        own = [message.text for message in view.messages if view.is_own(message)]
+        heard = [message.text for message in view.messages if not view.is_own(message)]
         if view.side == "task":
             return ask(view.role, heard, own, rng)
         asked = read_asked(heard[-1]) if heard else None

@@ -89,8 +89,8 @@ def style_stats(talks: Sequence[Conversation]) -> TalkGuards:
 
     >>> from persona_env.persona import Persona
     >>> mei = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")
-    >>> talk = Conversation(mei).heard("How do you feel today?").said("I don't know, sorry.")
-    >>> style_stats([talk.heard("Who are you?").said("I go by Mei, and about four hours.")])
+    >>> talk = Conversation(mei).with_reply("How do you feel today?").with_line("I don't know, sorry.")
+    >>> style_stats([talk.with_reply("Who are you?").with_line("I go by Mei, and about four hours.")])
     TalkGuards(hedging=1.0, volunteering=0.5, line_words=6.0)
     """
     return TalkGuards(hedging(talks), volunteering(talks), line_words(talks))

@@ -149,7 +149,7 @@ def test_both_chat_partners_of_a_released_log_are_labelled(tmp_path: Path):
 
 
 def test_a_log_of_ours_labels_by_its_labels_and_counts_the_invalid(tmp_path: Path):
-    talk = Conversation(ANN).heard("Who?").said("Ann.").heard("Sure?").said("Bo.")
+    talk = Conversation(ANN).with_reply("Who?").with_line("Ann.").with_reply("Sure?").with_line("Bo.")
     replies = [LoggedReply("prompt_to_line", 1, label=GOOD), LoggedReply("prompt_to_line", 3, label="invalid")]
     save_logs(tmp_path / "log.jsonl", [LoggedDialogue.of(talk, [*replies, LoggedReply("relevance", 3, label=BAD)])])
     labels = load_labels([tmp_path / "log.jsonl"])

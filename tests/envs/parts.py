@@ -71,7 +71,7 @@ class Therapist:
 
     def _line(self, view: View) -> str:
         topic = TOPICS[view.seed % len(TOPICS)]
-        said = sum(not message.own for message in view.messages)
+        said = sum(message.side == "simulator" for message in view.messages)
         last = len(view.messages[-1].text) if view.messages else 0
         closes = " [END]" if self.closes_after is not None and said >= self.closes_after else ""
         return f"And your {topic}? ({min(last, 99)} heard, {said}){closes}"

@@ -55,7 +55,7 @@ def test_the_info_of_the_agent_that_acts_is_new_and_the_others_stays():
     env.step("Hi.")
     assert set(env.infos["simulator_0"]) == {"line", "line_index", "conversation"}
     env.step("Four hours.")
-    assert set(env.infos["simulator_0"]) == {"question", "answer"}
+    assert set(env.infos["simulator_0"]) == {"probe", "answer"}
     env.step("Why?")
     assert env.infos["task_0"]["conversation"].messages[-1].text == "Why?"
 

@@ -76,7 +76,7 @@ def test_the_computed_context_has_room_for_the_wordings_of_evaluation():
     while not over:
         _, _, terminated, truncated, _ = env.step(70)
         over = terminated or truncated
-    assert (env.judged + env.invalid, env.unwrapped.skipped_questions) == (1, 0)
+    assert (env.judged + env.invalid, env.unwrapped.skipped_probes) == (1, 0)
 
 
 def test_the_smallest_context_allowed_holds_every_line_and_question():
@@ -91,7 +91,7 @@ def test_the_smallest_context_allowed_holds_every_line_and_question():
     while not any(ended) and steps < 999:
         observation, _, *ended, _ = env.step(70)
         steps, fullest = steps + 1, max(fullest, int((observation != PAD).sum()))
-    assert (ended, steps, env.unwrapped.skipped_questions) == ([True, False], 2 * 3 * 30, 0)
+    assert (ended, steps, env.unwrapped.skipped_probes) == ([True, False], 2 * 3 * 30, 0)
     assert fullest == smallest - 2  # all but the last answer's last token and its end
 
 
@@ -114,7 +114,7 @@ def test_the_computed_context_holds_full_lines_of_the_embedded_world(env_id):
         _, _, terminated, truncated, _ = envs.step(np.full(32, token))
         ended += terminated.sum()
         assert not truncated.any()
-    assert (ended, envs.unwrapped.skipped_questions) == (32, 0)
+    assert (ended, envs.unwrapped.skipped_probes) == (32, 0)
 
 
 def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone():
@@ -125,11 +125,11 @@ def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone
     skipped = 0
     for _ in range(9):
         _, _, _, truncated, info = envs.step([END, END])
-        skipped += int(info.get("final_info", info).get("skipped_questions", [0])[0])
+        skipped += int(info.get("final_info", info).get("skipped_probes", [0])[0])
         assert not truncated.any()
     # Two dialogues of three lines and an answer, with two long questions after each line; and a line.
     assert skipped == 2 * 6 + 2
-    assert envs.unwrapped.skipped_questions == 2 * skipped
+    assert envs.unwrapped.skipped_probes == 2 * skipped
 
 
 def test_a_format_is_taken_from_a_spec_a_model_or_as_it_is():

@@ -33,7 +33,7 @@ def test_a_completed_line_is_told_with_the_dialogue_up_to_it():
     info = row.complete("  Tired.\n")
     assert (info["line"], info["line_index"]) == ("Tired.", 0)
     assert info["conversation"].lines == ("Tired.",)
-    row.take_question()
+    row.take_probe()
     row.hear("Since when?")
     assert lines(row)[1:] == [("simulator", "Tired."), ("task", "Since when?")]
     assert info["conversation"].messages == row.conversation.messages[:2]
@@ -43,7 +43,7 @@ def test_the_last_line_ends_the_dialogue():
     row = started(max_lines=1)
     row.complete("Tired.")
     assert not row.over
-    row.take_question()
+    row.take_probe()
     assert (row.terminated, row.truncated) == (True, False)
 
 
@@ -56,7 +56,7 @@ def test_an_empty_line_is_a_line():
 def test_the_simulators_end_marker_ends_the_dialogue_and_is_taken_out():
     row = started(max_lines=5)
     assert row.complete("Good bye. [END] ")["line"] == "Good bye."
-    row.take_question()
+    row.take_probe()
     assert row.terminated
     assert lines(row)[-1] == ("simulator", "Good bye.")
 
@@ -65,7 +65,7 @@ def test_the_simulators_end_marker_ends_the_dialogue_and_is_taken_out():
 def test_the_task_agents_end_marker_ends_the_dialogue_and_is_taken_out(reply, last):
     row = started(max_lines=5)
     row.complete("Tired.")
-    row.take_question()
+    row.take_probe()
     row.hear(reply)
     assert row.terminated
     assert lines(row)[-1][1] == last
@@ -81,27 +81,27 @@ def test_the_task_agent_cannot_close_before_the_simulator_spoke():
 def test_an_answer_leaves_no_trace_and_an_end_marker_in_it_ends_nothing():
     row = started()
     row.complete("Tired.")
-    row.waiting.append(Probe("How long do you sleep?", "four hours"))
+    row.pending_probes.append(Probe("How long do you sleep?", "four hours"))
     before = lines(row)
-    row.take_question()
+    row.take_probe()
     assert row.view().messages[-1].text == "How long do you sleep?"
     assert row.complete("Four. [END]") == {
-        "question": Probe("How long do you sleep?", "four hours"),
+        "probe": Probe("How long do you sleep?", "four hours"),
         "answer": "Four.",
     }
-    row.take_question()
+    row.take_probe()
     assert (lines(row), row.line_count, row.over) == (before, 1, False)
 
 
 def test_the_end_waits_for_the_last_answer():
     row = started(max_lines=1)
     row.complete("Tired.")
-    row.waiting.extend([Probe("One?", "one"), Probe("Two?", "two")])
+    row.pending_probes.extend([Probe("One?", "one"), Probe("Two?", "two")])
     ended = []
     for _ in range(3):
-        row.take_question()
+        row.take_probe()
         ended.append(row.terminated)
-        if row.question:
+        if row.probe:
             row.complete("Two.")
     assert ended == [False, False, True]
 

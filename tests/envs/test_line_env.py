@@ -6,6 +6,7 @@ from gymnasium.wrappers import TimeLimit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from persona_env.conversation import Message
 from persona_env.envs import DialogueEnv
 from tests.envs.parts import CAST, LINES, Interview, Therapist, make, settings
 
@@ -68,7 +69,7 @@ def test_a_question_is_known_by_the_place_of_its_asker():
     env = make(LINES)
     env.reset(seed=0, options={"probe_fns": (Interview(9), Interview(1), Interview(1))})
     env.step("Badly.")
-    assert [env.step("Four hours.")[4]["question"].asker for _ in range(2)] == [1, 2]
+    assert [env.step("Four hours.")[4]["probe"].source for _ in range(2)] == [1, 2]
 
 
 def test_interviewers_ask_until_a_reset_names_others():
@@ -110,7 +111,7 @@ def test_the_view_is_what_a_speaker_needs_to_play_the_simulator():
     env.step("Badly.")
     view = env.view(seed=7)
     assert (view.system, view.side, view.seed) == (CAST[0].prompt, "simulator", 7)
-    assert [(m.own, m.text) for m in view.messages[1:]] == [(True, "Badly."), (False, "How long do you sleep?")]
+    assert view.messages[1:] == (Message("simulator", "Badly."), Message("task", "How long do you sleep?"))
 
 
 def test_a_closing_therapist_ends_the_dialogue_after_the_questions():

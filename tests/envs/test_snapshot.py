@@ -129,7 +129,7 @@ def test_the_points_gone_back_to_are_of_every_kind(form):
     for _ in range(FORMS[form][1]):
         state = player.env.unwrapped.snapshot()
         middle = state.tokens is not None and len(state.tokens.ids) > state.tokens.start
-        kinds.add((state.question is not None, bool(state.waiting), state.closing, middle))
+        kinds.add((state.probe is not None, bool(state.pending_probes), state.closing, middle))
         player.step()
     assert {(False, False, False, False), (True, False, False, False), (True, False, True, False)} <= kinds
     if form == "tokens":

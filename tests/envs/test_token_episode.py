@@ -94,7 +94,7 @@ def test_a_dialogue_without_room_for_the_next_line_is_truncated_and_still_shows_
         row.table.push([A])
         row.table.push([END])
         row.complete(row.table.text(0))
-        row.take_question()
+        row.take_probe()
         row.hear("Why?")
         ended.append((row.terminated, row.truncated))
     assert ended == [(False, False), (False, True)]

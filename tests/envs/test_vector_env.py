@@ -185,7 +185,7 @@ def test_listeners_are_told_of_lines_and_answers_before_the_task_agent_replies()
     assert {row: info["line"] for row, info in lines.items()} == {0: "One.", 1: "Two."}
     assert {row: info["answer"] for row, info in answers.items()} == {0: "Four.", 1: "Five."}
     assert len(agent.batches) == 2
-    assert answers[1]["question"] is info["final_info"]["question"][1]
+    assert answers[1]["probe"] is info["final_info"]["probe"][1]
 
 
 def test_listeners_are_told_only_of_rows_that_completed_something():

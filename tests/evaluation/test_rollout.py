@@ -53,9 +53,9 @@ def test_the_same_cases_give_the_same_dialogues_in_smaller_batches():
 def test_evaluation_asks_in_other_words_than_training():
     for dialogue in play(Counting(), CASES):
         for answer in dialogue.answers:
-            item = next(i for i in dialogue.conversation.persona.questions if i.key == answer.question.key)
-            assert answer.question.text in item.held_out_wordings
-            assert answer.question.text not in item.wordings
+            item = next(i for i in dialogue.conversation.persona.questions if i.key == answer.probe.key)
+            assert answer.probe.text in item.held_out_wordings
+            assert answer.probe.text not in item.wordings
 
 
 class LongWinded:

@@ -23,7 +23,7 @@ MEI = Persona(
 def talk(*turns: str) -> Conversation:
     conversation = Conversation(MEI)
     for place, text in enumerate(turns):
-        conversation = conversation.said(text) if place % 2 else conversation.heard(text)
+        conversation = conversation.with_line(text) if place % 2 else conversation.with_reply(text)
     return conversation
 
 

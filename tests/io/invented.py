@@ -86,7 +86,13 @@ ANN = Persona(
     questions=(QAItem("four hours", ("How long do you sleep?",), ("Your nights?",), ("four hours", "eight"), "sleep"),),
     scene="It is Monday.",
 )
-TALK = Conversation(ANN, id="run/7").heard("How do you sleep?").said("Four: no more.").heard("Oh.").said("Yes.")
+TALK = (
+    Conversation(ANN, id="run/7")
+    .with_reply("How do you sleep?")
+    .with_line("Four: no more.")
+    .with_reply("Oh.")
+    .with_line("Yes.")
+)
 JUDGED = LoggedDialogue.of(
     TALK,
     [

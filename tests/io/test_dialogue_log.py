@@ -42,7 +42,7 @@ def test_every_conversation_survives_a_log(talk: Conversation, tmp_path_factory:
 @pytest.mark.parametrize("text", ["\u2028\u2029\x85", "\x00", "😀\U0010ffff", "\r\n\x0b\x0c\x1c", '"\\', "\ufeff", "é́"])
 def test_a_strange_text_stays_on_its_line(tmp_path: Path, text: str):
     path = tmp_path / "log.jsonl"
-    save_logs(path, [TALK.heard(text), TALK.said(text)])
+    save_logs(path, [TALK.with_reply(text), TALK.with_line(text)])
     assert path.read_bytes().count(b"\n") == 2
     first, second = load_logs(path)
     assert first.messages[-1].text == text == second.messages[-1].text

@@ -106,8 +106,8 @@ def test_no_line_of_a_speaker_without_drift_is_below():
             talk = sample_conversations(role, 1)[0]
             talk = replace(talk, persona=persona, messages=())
             for seed in range(4):
-                talk = talk.heard(speaker.reply([talk.view("task", seed)])[0])
-                talk = talk.said(speaker.reply([talk.view("simulator", seed)])[0])
+                talk = talk.with_reply(speaker.reply([talk.view("task", seed)])[0])
+                talk = talk.with_line(speaker.reply([talk.view("simulator", seed)])[0])
                 heard = talk.heard_before(len(talk.lines) - 1)
                 assert rejection_reason(LineVsPersona(persona, talk.lines[-1], heard)) == ""
                 assert rejection_reason(LineVsPrevious(persona, heard, talk.lines[-1])) == ""

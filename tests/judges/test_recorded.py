@@ -23,7 +23,7 @@ from persona_env.persona import Persona
 from tests.io.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
 
 ANN = Persona("p", "patient", "Ann", "You are Ann.")
-TALK = Conversation(ANN).heard("Hello.").said("I am Ann.").heard("Who?").said("I am Bo.")
+TALK = Conversation(ANN).with_reply("Hello.").with_line("I am Ann.").with_reply("Who?").with_line("I am Bo.")
 
 
 def test_a_spec_names_a_log(tmp_path: Path):

@@ -45,13 +45,13 @@ def test_a_line_recites_if_more_than_half_of_it_does():
     ann = Persona("p1", "patient", "Ann", TEXT)
     conversation = Conversation(ann)
     for line in ("He saw a grey cat at the zoo.", "He saw a grey cat at home today."):
-        conversation = conversation.heard("Hm.").said(line)
+        conversation = conversation.with_reply("Hm.").with_line(line)
     assert Copying()([conversation])[0].per_line == (1.0, 0.0)  # 4 of 8 words, 5 of 8
 
 
 def test_the_parrot_that_answers_each_question_with_its_whole_description_is_caught():
     ann = Persona("p1", "patient", "Ann", TEXT)
-    parrot = Conversation(ann).heard("Do you have a cat?").said(TEXT)
+    parrot = Conversation(ann).with_reply("Do you have a cat?").with_line(TEXT)
     assert Copying()([parrot])[0].value == 0.0
 
 

@@ -65,7 +65,7 @@ def test_the_pair_score_is_the_papers_arithmetic(sets, second):
 def talk(lines):
     conversation = Conversation(Persona("p1", "patient", "Ann", "You are Ann."))
     for number in range(lines):
-        conversation = conversation.heard("Go on.").said(f"Line {number}.")
+        conversation = conversation.with_reply("Go on.").with_line(f"Line {number}.")
     return conversation
 
 

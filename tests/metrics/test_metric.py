@@ -50,7 +50,7 @@ class LyingIsBad:
 def talk(*lines):
     conversation = Conversation(ANN)
     for line in lines:
-        conversation = conversation.heard("Go on.").said(line)
+        conversation = conversation.with_reply("Go on.").with_line(line)
     return conversation
 
 
@@ -185,7 +185,7 @@ def test_a_metric_spec_that_names_none_is_refused(spec):
 
 
 def test_prompt_to_line_shows_the_judge_persona_line_and_what_was_heard():
-    asked = PromptToLine().query(talk("One.", "Two.").heard("And then?").said("Three."), 2)
+    asked = PromptToLine().query(talk("One.", "Two.").with_reply("And then?").with_line("Three."), 2)
     assert asked == LineVsPersona(ANN, "Three.", "And then?")
 
 
@@ -195,7 +195,7 @@ def test_line_to_line_asks_nothing_about_the_first_line():
 
 
 def test_relevance_asks_nothing_where_nothing_was_heard():
-    opening = Conversation(ANN).said("Hello, I am Ann.")
+    opening = Conversation(ANN).with_line("Hello, I am Ann.")
     assert Relevance()([opening])[0].value == 1.0
     assert Relevance().query(talk("One."), 0) == LineVsPrevious(ANN, "Go on.", "One.")
 
@@ -203,7 +203,7 @@ def test_relevance_asks_nothing_where_nothing_was_heard():
 @pytest.mark.parametrize("line", ["", "...", "Thought process:"])
 def test_a_line_without_content_is_good_by_no_metric_though_nothing_stands_before_it(line):
     ann = Persona("p1", "patient", "Ann", "You are Ann.")
-    first, silent = Conversation(ann).said(line), Conversation(ann).heard(" ").said(line)
+    first, silent = Conversation(ann).with_line(line), Conversation(ann).with_reply(" ").with_line(line)
     assert [score.value for score in LineToLine()([first])] == [0.0]
     assert [score.value for score in Relevance()([first, silent])] == [0.0, 0.0]
-    assert [score.value for score in LineToLine()([Conversation(ann).said("I am Ann.")])] == [1.0]
+    assert [score.value for score in LineToLine()([Conversation(ann).with_line("I am Ann.")])] == [1.0]

@@ -19,7 +19,7 @@ ANN = Persona("p1", "patient", "Ann", "You are Ann.", questions=ITEMS)
 def talk(*lines, persona=ANN):
     conversation = Conversation(persona)
     for line in lines:
-        conversation = conversation.heard("Go on.").said(line)
+        conversation = conversation.with_reply("Go on.").with_line(line)
     return conversation
 
 
@@ -98,15 +98,15 @@ def test_training_and_evaluation_ask_the_same_things_in_other_words():
         assert other.text in item.held_out_wordings
 
 
-def test_a_question_carries_what_its_judge_and_its_asker_need():
-    question = ProbeSchedule(every=1).question(talk("a"), asker=3)
-    assert question is not None
-    assert (question.asker, question.role) == (3, "patient")
-    assert question.key in {"name", "sleep", "pet"}
+def test_a_probe_carries_what_its_judge_needs():
+    probe = ProbeSchedule(every=1).probe(talk("a"))
+    assert probe is not None
+    assert probe.role == "patient"
+    assert probe.key in {"name", "sleep", "pet"}
 
 
 def test_nothing_is_asked_before_the_first_line():
-    assert ProbeSchedule(every=1).ask([Conversation(ANN).heard("Hello.")]) == [None]
+    assert ProbeSchedule(every=1).ask([Conversation(ANN).with_reply("Hello.")]) == [None]
 
 
 def test_a_persona_without_questions_is_told():
@@ -128,9 +128,9 @@ def test_the_speaker_is_interviewed_on_branches_in_one_batch():
     (views,) = speaker.batches
     for view, answer, end in zip(views, answers, (4, 8), strict=True):
         assert view.messages[:-1] == conversation.view("simulator").messages[:end]
-        assert view.messages[-1].text == answer.question.text
-        assert not view.messages[-1].own
-        assert answer.text == f"You ask: {answer.question.text}"
+        assert view.messages[-1].text == answer.probe.text
+        assert view.messages[-1].side == "task"
+        assert answer.text == f"You ask: {answer.probe.text}"
 
 
 def test_a_branch_has_a_seed_of_its_own_that_is_always_the_same():

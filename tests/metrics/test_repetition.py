@@ -13,7 +13,7 @@ ANN = Persona("p1", "patient", "Ann", "You are Ann.")
 def talk(*lines):
     conversation = Conversation(ANN)
     for line in lines:
-        conversation = conversation.heard("Go on.").said(line)
+        conversation = conversation.with_reply("Go on.").with_line(line)
     return conversation
 
 

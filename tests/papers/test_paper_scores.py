@@ -124,7 +124,7 @@ def test_a_metric_that_was_not_judged_has_no_values(tmp_path: Path):
 def test_our_own_log_is_audited_by_its_labels():
     talk = Conversation(Persona("p", "patient", "Ann", "You are Ann."))
     for line in ("I am Ann.", "I am Bo.", "I am Cy."):
-        talk = talk.heard("Who?").said(line)
+        talk = talk.with_reply("Who?").with_line(line)
     labels = [("prompt_to_line", 1, "consistent", ()), ("prompt_to_line", 3, "inconsistent", ())]
     labels += [("prompt_to_line", 5, "invalid", ()), ("line_to_line", 5, "inconsistent", (0, 1))]
     replies = [LoggedReply(metric, line, "", label, conflicts) for metric, line, label, conflicts in labels]  # pyright: ignore[reportArgumentType]
@@ -135,7 +135,7 @@ def test_our_own_log_is_audited_by_its_labels():
 
 
 def test_a_log_of_ours_that_names_no_conflicting_lines_has_no_pair_score():
-    talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).said("I am Ann.").said("I am Bo.")
+    talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).with_line("I am Ann.").with_line("I am Bo.")
     dialogue = LoggedDialogue.of(talk, [LoggedReply("line_to_line", 1, label="inconsistent")])
     assert paper_scores(dialogue) == ()
     assert fail_closed(dialogue, "P2").line_to_line.per_line == (1.0, 0.0)

@@ -307,7 +307,7 @@ def _read_line(text: str) -> None:
 def _round_trip(text: str) -> None:
     """What is said survives a log, or is refused."""
     path = _folder() / "round.jsonl"
-    talk = TALK.heard(text).said(text)
+    talk = TALK.with_reply(text).with_line(text)
     save_logs(path, [talk])
     (loaded,) = load_logs(path)
     assert loaded.conversation() == talk, "a log changed what was said"

@@ -22,7 +22,7 @@ _MEGABYTES, _SECONDS = 32.0, 5.0
 def write(path: Path, count: int) -> None:
     """Writes dialogues of one exchange, with a persona and what a judge replied to the answer."""
     ann = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours.")
-    talk = Conversation(ann).heard("How do you sleep?").said("Four hours.")
+    talk = Conversation(ann).with_reply("How do you sleep?").with_line("Four hours.")
     replies = [LoggedReply("prompt_to_line", 1, "NO", label="consistent", probability=0.9)]
     record = LoggedDialogue.of(talk, replies)
     save_logs(path, (record for _ in range(count)))

@@ -131,7 +131,7 @@ def errors(base_url: str) -> Iterator[tuple[str, bytes]]:
         yield from _held(one)
     for name, work in (
         ("judge", lambda: judge.judge([LineVsHistory("patient", "A.", ("B.",))])),
-        ("speaker", lambda: speaker.reply([talk.heard("Hi.").view("simulator", 1)])),
+        ("speaker", lambda: speaker.reply([talk.with_reply("Hi.").view("simulator", 1)])),
     ):
         try:
             yield name, repr(work()).encode()

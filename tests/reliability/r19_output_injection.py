@@ -73,7 +73,7 @@ def prepared(folder: Path) -> None:
         Persona(f"{i} {ALL}", "patient", ALL, f"You are Ann {i}. {ALL}", questions=asked, scene=ALL) for i in range(3)
     ]
     save_personas(folder / "people.jsonl", people, ["train"] * 3)
-    talk = Conversation(people[0], id=ALL).heard(ALL).said(ALL).heard("So?").said(f"Yes. {ALL}")
+    talk = Conversation(people[0], id=ALL).with_reply(ALL).with_line(ALL).with_reply("So?").with_line(f"Yes. {ALL}")
     replies = [LoggedReply("prompt_to_line", 1, f"{ALL} NO"), LoggedReply("prompt_to_line", 3, f"YES {ALL}")]
     scores = [LoggedScore("P2", "prompt", 0.25)]
     save_logs(folder / "[red]log[link=x].jsonl", [LoggedDialogue.of(talk, replies, scores)])

@@ -59,7 +59,7 @@ def prepared(folder: Path) -> Path:
     asked = (QAItem("four hours", ("How long do you sleep?",)),)
     people = [Persona(x, "patient", x, f"You are {x}. You sleep four hours.", questions=asked) for x in _IDS]
     save_personas(work / "people.jsonl", people, ["train"] * len(people))
-    talk = Conversation(people[0], id="../../evil").heard("How?").said("Four.")
+    talk = Conversation(people[0], id="../../evil").with_reply("How?").with_line("Four.")
     save_logs(work / "log.jsonl", [LoggedDialogue.of(talk, [LoggedReply("prompt_to_line", 1, "NO", "consistent")])])
     votes = [Vote(LineVsHistory("patient", f"{i}.", ("One.",)), label, f"../p{i}") for i, label in enumerate(_TWO)]
     save_labels(work / "labels.jsonl", votes)

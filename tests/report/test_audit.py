@@ -102,7 +102,12 @@ def test_a_repeating_speaker_is_seen_beside_its_consistency(tmp_path: Path):
 
 
 def test_a_log_of_ours_is_audited_too(tmp_path: Path):
-    talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).heard("Who?").said("I am Ann.").said("Bo.")
+    talk = (
+        Conversation(Persona("p", "patient", "Ann", "You are Ann."))
+        .with_reply("Who?")
+        .with_line("I am Ann.")
+        .with_line("Bo.")
+    )
     verdicts = {"prompt_to_line": [Verdict("consistent"), Verdict("invalid", reason="unread")]}
     path = tmp_path / "ours.jsonl"
     save_logs(path, [LoggedDialogue.of(talk, logged_replies(talk, verdicts)), talk])

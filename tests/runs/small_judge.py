@@ -15,7 +15,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-from persona_env.conversation import ChatMessage, View
+from persona_env.conversation import Message, View
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.prompts import JudgePrompts
@@ -132,7 +132,7 @@ def _right(query: JudgePrompt, question: Query) -> str:
 
 
 def _view(system: str, heard: str) -> View:
-    return View("patient", "simulator", system, (ChatMessage(own=False, text=heard),), 0)
+    return View("patient", "simulator", system, (Message("task", heard),), 0)
 
 
 def _texts(view: View, reply: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from persona_env.conversation import ChatMessage, View
+from persona_env.conversation import Message, View
 from persona_env.speakers.chat_format import CannotCompose, ChatFormat
 from tests.speakers import small
 
@@ -160,12 +160,12 @@ def test_a_heard_line_is_one_piece_without_the_end_token(name: str, text: str) -
 
 def test_a_view_becomes_a_context() -> None:
     form = chat()
-    lines = (ChatMessage(False, "Hi"), ChatMessage(True, "I am"), ChatMessage(False, "a"))
-    view = View("patient", "simulator", "Ann", (*lines, ChatMessage(False, "b")), 0)
+    lines = (Message("task", "Hi"), Message("simulator", "I am"), Message("task", "a"))
+    view = View("patient", "simulator", "Ann", (*lines, Message("task", "b")), 0)
     assert form.context(view) == form.opening("Ann", "Hi") + form.own("I am") + form.heard("a\nb")
     opens = View("patient", "simulator", "Ann", (lines[1], lines[2]), 0)
     assert form.context(opens) == form.opening("Ann", None) + form.own("I am") + form.heard("a")
-    with pytest.raises(ValueError, match="heard line last"):
+    with pytest.raises(ValueError, match="incoming line last"):
         form.context(View("patient", "simulator", "Ann", lines[:2], 0))
 
 

@@ -11,7 +11,9 @@ from persona_env.world.scripted import ScriptedSpeaker
 from tests.models.fault_server import FaultServer
 from tests.speakers import small
 
-VIEWS = [Conversation(p).heard("How do you sleep?").view("simulator", seed=5) for p in personas("patient", "dev")[:4]]
+VIEWS = [
+    Conversation(p).with_reply("How do you sleep?").view("simulator", seed=5) for p in personas("patient", "dev")[:4]
+]
 
 
 def test_a_bound_reaches_the_embedded_model_and_a_loaded_one(tmp_path):

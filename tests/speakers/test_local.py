@@ -11,7 +11,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
-from persona_env.conversation import ChatMessage, Conversation, View
+from persona_env.conversation import Conversation, Message, View
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker, load_speaker
 from persona_env.speakers.local import LanguageModel, load_model, load_tokenizer
@@ -31,14 +31,14 @@ def embeddings(lm: LanguageModel) -> Any:
 
 def opened(count: int) -> list[Conversation]:
     people = [Persona(f"p{i}", "patient", "Ann", f"You are Ann, number {i}.") for i in range(count)]
-    return [Conversation(p).heard(HEARD[i % 4]) for i, p in enumerate(people)]
+    return [Conversation(p).with_reply(HEARD[i % 4]) for i, p in enumerate(people)]
 
 
 def play(lm: LanguageModel, talks: list[Conversation], turns: int = 3) -> list[Conversation]:
     for turn in range(turns):
         views = [talk.view("simulator", seed=100 * turn + i) for i, talk in enumerate(talks)]
         said = zip(talks, lm.reply(views), strict=True)
-        talks = [talk.said(x).heard(HEARD[(turn + len(x)) % 4]) for talk, x in said]
+        talks = [talk.with_line(x).with_reply(HEARD[(turn + len(x)) % 4]) for talk, x in said]
     return talks
 
 
@@ -61,7 +61,7 @@ def test_dialogues_do_not_hang_on_batching_or_on_what_was_cached() -> None:
     for i, talk in enumerate(opened(5)):
         for turn in range(3):
             line = lm.reply([talk.view("simulator", seed=100 * turn + i)])[0]
-            talk = talk.said(line).heard(HEARD[(turn + len(line)) % 4])
+            talk = talk.with_line(line).with_reply(HEARD[(turn + len(line)) % 4])
         assert talk.messages == together[i].messages
 
 
@@ -71,9 +71,9 @@ def test_order_and_probes_leave_no_trace() -> None:
     for turn in range(3):
         views = [talk.view("simulator", seed=100 * turn + i) for i, talk in enumerate(talks)]
         lines = lm.reply(views[::-1])[::-1]
-        asked = [t.said(x).heard("Who are you?") for t, x in zip(talks, lines, strict=True)]
+        asked = [t.with_line(x).with_reply("Who are you?") for t, x in zip(talks, lines, strict=True)]
         lm.reply([talk.view("simulator", seed=9) for talk in asked[:2]])
-        talks = [t.said(x).heard(HEARD[(turn + len(x)) % 4]) for t, x in zip(talks, lines, strict=True)]
+        talks = [t.with_line(x).with_reply(HEARD[(turn + len(x)) % 4]) for t, x in zip(talks, lines, strict=True)]
     assert [t.messages for t in talks] == [t.messages for t in plain]
 
 
@@ -82,7 +82,7 @@ def test_a_second_turn_runs_only_what_is_new() -> None:
     talk = opened(1)[0]
     line = lm.reply([talk.view("simulator", seed=1)])[0]
     embeddings(lm).register_forward_hook(lambda m, a, out: run.append(out.shape[1]))
-    lm.reply([talk.said(line).heard("Oh.").view("simulator", seed=2)])
+    lm.reply([talk.with_line(line).with_reply("Oh.").view("simulator", seed=2)])
     # the last token of the line, perhaps its end, and the heard line
     assert run[0] <= 2 + len(lm.chat.heard("Oh."))
     assert set(run[1:]) <= {1}
@@ -93,7 +93,7 @@ def test_sampled_ids_stay_the_context_though_their_text_would_be_encoded_otherwi
     tail, differ = lm.chat.heard("Oh."), 0
     for seed in range(40):
         line = lm.reply([talk.view("simulator", seed=seed)])[0]
-        view = talk.said(line).heard("Oh.").view("simulator")
+        view = talk.with_line(line).with_reply("Oh.").view("simulator")
         kept, start = lm._context(view), len(lm.chat.opening(view.system, HEARD[0]))
         differ += kept != lm.chat.context(view)
         assert lm.chat.decode(kept[start : -len(tail)]) == line
@@ -137,15 +137,15 @@ def test_changed_weights_are_noticed() -> None:
 def test_a_view_without_messages_is_opened_and_one_that_ends_with_an_own_line_refused() -> None:
     lm = speaker()
     assert lm.reply([View("patient", "simulator", "You are Ann.", (), 0)])[0]
-    own = View("patient", "simulator", "You are Ann.", (ChatMessage(True, "I am"),), 0)
-    with pytest.raises(ValueError, match="heard line last"):
+    own = View("patient", "simulator", "You are Ann.", (Message("simulator", "I am"),), 0)
+    with pytest.raises(ValueError, match="incoming line last"):
         lm.reply([own])
 
 
 def test_a_context_that_is_too_long_is_refused_in_one_line() -> None:
     lm = LanguageModel(small.model(length=40), small.tokenizer(), max_tokens=10)
     with pytest.raises(ValueError, match="Expected a context of at most 30 tokens, got") as caught:
-        lm.reply([Conversation(opened(1)[0].persona).heard("a " * 40).view("simulator")])
+        lm.reply([Conversation(opened(1)[0].persona).with_reply("a " * 40).view("simulator")])
     assert "\n" not in str(caught.value)
 
 

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from persona_env.conversation import ChatMessage, View
+from persona_env.conversation import Message, View
 from persona_env.errors import RunEnded
 from persona_env.models.faults import Unavailable
 from persona_env.speakers import load_speaker
@@ -13,11 +13,11 @@ from tests.models.behaviours import HTTP_FAULTS, by_chance, status, well
 from tests.models.fault_server import FaultServer
 
 
-def said(*texts: str, own_first: bool = False) -> tuple[ChatMessage, ...]:
-    return tuple(ChatMessage((i % 2 == 0) == own_first, text) for i, text in enumerate(texts))
+def said(*texts: str, own_first: bool = False) -> tuple[Message, ...]:
+    return tuple(Message("simulator" if (i % 2 == 0) == own_first else "task", text) for i, text in enumerate(texts))
 
 
-def view(*messages: ChatMessage, seed: int = 0) -> View:
+def view(*messages: Message, seed: int = 0) -> View:
     return View("patient", "simulator", "You are Ann.", messages, seed)
 
 
@@ -31,7 +31,7 @@ def test_own_lines_are_the_assistant_and_heard_ones_the_user():
 
 
 def test_a_side_that_opens_is_told_a_stub_and_lines_of_one_side_are_joined():
-    messages = (ChatMessage(True, "Well."), ChatMessage(False, "A"), ChatMessage(False, "B"))
+    messages = (Message("simulator", "Well."), Message("task", "A"), Message("task", "B"))
     with FaultServer() as server, client(server) as asked:
         RemoteSpeaker(asked).reply([view(), view(*messages)])
         chats = sorted(([m["content"] for m in call.sent["messages"]] for call in server.calls), key=len)

@@ -30,8 +30,8 @@ def label(question: Query) -> str:
 def zero_drift_dialogue(persona: Persona, lines: int, seed: int) -> Conversation:
     talk, speaker, rng = Conversation(persona), ScriptedSpeaker(), random.Random(seed)
     for _ in range(lines):
-        talk = talk.heard(speaker.reply([talk.view("task", rng.randrange(2**63))])[0])
-        talk = talk.said(speaker.reply([talk.view("simulator", rng.randrange(2**63))])[0])
+        talk = talk.with_reply(speaker.reply([talk.view("task", rng.randrange(2**63))])[0])
+        talk = talk.with_line(speaker.reply([talk.view("simulator", rng.randrange(2**63))])[0])
     return talk
 
 
@@ -182,7 +182,7 @@ def test_a_speaker_without_drift_answers_every_question_at_any_time(role: str) -
         talk = zero_drift_dialogue(persona, 8, seed)
         for item in persona.questions:
             for text in (*item.wordings, *item.held_out_wordings):
-                answer = speaker.reply([talk.heard(text).view("simulator", seed)])[0]
+                answer = speaker.reply([talk.with_reply(text).view("simulator", seed)])[0]
                 assert label(AnswerVsGold(role, text, item.gold, answer)) == "consistent"
 
 

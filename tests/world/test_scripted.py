@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from persona_env.conversation import ChatMessage, Conversation, View
+from persona_env.conversation import Conversation, Message, View
 from persona_env.roles import BUNDLED
 from persona_env.speakers import Speaker, load_speaker
 from persona_env.world import personas
@@ -15,8 +15,8 @@ from persona_env.world.scripted import ScriptedSpeaker
 def played(seed: int, lines: int = 8, role: str = "patient") -> Conversation:
     talk, speaker, rng = Conversation(personas(role)[seed]), ScriptedSpeaker(), random.Random(seed)
     for _ in range(lines):
-        talk = talk.heard(speaker.reply([talk.view("task", rng.randrange(2**63))])[0])
-        talk = talk.said(speaker.reply([talk.view("simulator", rng.randrange(2**63))])[0])
+        talk = talk.with_reply(speaker.reply([talk.view("task", rng.randrange(2**63))])[0])
+        talk = talk.with_line(speaker.reply([talk.view("simulator", rng.randrange(2**63))])[0])
     return talk
 
 
@@ -24,7 +24,7 @@ def views() -> list[View]:
     talks = [played(i, 3, role) for role in BUNDLED for i in range(10)]
     rng = random.Random(0)
     tasks = [talk.view("task", rng.randrange(2**63)) for talk in talks]
-    return [*tasks, *(talk.heard("Who are you?").view("simulator", 5) for talk in talks)]
+    return [*tasks, *(talk.with_reply("Who are you?").view("simulator", 5) for talk in talks)]
 
 
 def test_the_scripted_speaker_is_a_speaker_with_a_name() -> None:
@@ -64,13 +64,13 @@ def test_the_task_agent_always_asks_something_it_can_ask_the_role(role: str) -> 
 
 def test_the_task_agent_answers_an_odd_line_too() -> None:
     for odd in ("", "😀", "What do you mean?", "I'm from Rome.", "<|end|>"):
-        view = View("patient", "task", "", (ChatMessage(True, "Hello."), ChatMessage(False, odd)), 1)
+        view = View("patient", "task", "", (Message("task", "Hello."), Message("simulator", odd)), 1)
         assert read_asked(ScriptedSpeaker().reply([view])[0])
 
 
 def test_the_task_agent_grows_warm_after_a_drift_line() -> None:
     def warm_share(line: str) -> float:
-        messages = (ChatMessage(True, "Hello. Who are you?"), ChatMessage(False, line))
+        messages = (Message("task", "Hello. Who are you?"), Message("simulator", line))
         asked = [View("patient", "task", "", messages, seed) for seed in range(400)]
         return sum("!" in reply for reply in ScriptedSpeaker().reply(asked)) / 400
 
@@ -80,10 +80,10 @@ def test_the_task_agent_grows_warm_after_a_drift_line() -> None:
 
 def test_the_task_agent_comes_back_most_to_what_was_volunteered() -> None:
     messages = (
-        ChatMessage(True, "Who are you?"),
-        ChatMessage(False, "I go by Mei, and about four hours."),
-        ChatMessage(True, "How do you feel today?"),
-        ChatMessage(False, "Pretty numb."),
+        Message("task", "Who are you?"),
+        Message("simulator", "I go by Mei, and about four hours."),
+        Message("task", "How do you feel today?"),
+        Message("simulator", "Pretty numb."),
     )
     asked = [View("patient", "task", "", messages, seed) for seed in range(600)]
     found = Counter(a.key for reply in ScriptedSpeaker().reply(asked) if (a := read_asked(reply)))
@@ -97,9 +97,9 @@ def test_the_simulator_stands_by_what_it_made_up() -> None:
         "simulator",
         "You are Mei.",
         (
-            ChatMessage(False, "How is your sleep?"),
-            ChatMessage(True, "About four hours."),
-            ChatMessage(False, "So you sleep nine hours a night, right?"),
+            Message("task", "How is your sleep?"),
+            Message("simulator", "About four hours."),
+            Message("task", "So you sleep nine hours a night, right?"),
         ),
         0,
     )
@@ -110,7 +110,7 @@ def test_the_simulator_stands_by_what_it_made_up() -> None:
 
 
 def test_the_simulator_answers_what_it_does_not_understand_with_a_fact_of_its_own() -> None:
-    view = View("patient", "simulator", "You are Mei.", (ChatMessage(False, "Lovely weather."),), 3)
+    view = View("patient", "simulator", "You are Mei.", (Message("task", "Lovely weather."),), 3)
     assert read_line(ScriptedSpeaker().reply([view])[0], "patient").facts[0] == ("name", "Mei")
 
 

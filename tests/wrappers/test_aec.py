@@ -111,7 +111,7 @@ def test_a_line_of_the_task_agent_is_not_the_simulators():
             agent = self.agent_selection
             super().step(action)
             if agent == "task_0":
-                line = self.conversation.said("Hm.")
+                line = self.conversation.with_line("Hm.")
                 self.infos[agent] |= {"line": "Hm.", "line_index": 0, "conversation": line}
 
     env = pw.aec.PromptToLineReward(Telling())

@@ -137,7 +137,7 @@ def test_two_interviewers_are_each_paid_for_their_own_answers():
         for info, reward in zip(one.infos, one.rewards, strict=True):
             if "answer" in info:
                 # the outermost wrapper is the first in the chain
-                weight = {0: 10.0, 1: 1.0}[info["question"].asker]
+                weight = {0: 10.0, 1: 1.0}[info["probe"].source]
                 assert reward == weight * info["consistency/question_answer"]
         assert sum("answer" in info for info in one.infos) == 4 + 2
 

@@ -60,7 +60,7 @@ class Rewriting(VectorWrapper):
         *rest, info = self.env.step(actions)
         for entries in (info, info.get("final_info", {})):
             for row in np.flatnonzero(entries.get("_line", [])):
-                entries["conversation"][row] = entries["conversation"][row].said("I am a language model.")
+                entries["conversation"][row] = entries["conversation"][row].with_line("I am a language model.")
                 entries["line_index"][row] += 1
         return *rest, info
 

@@ -27,7 +27,7 @@ class Asks:
         self.questions = questions
 
     def reply(self, views):
-        return [self.questions[sum(m.own for m in view.messages) % len(self.questions)] for view in views]
+        return [self.questions[sum(m.side == "task" for m in view.messages) % len(self.questions)] for view in views]
 
 
 class Garbled:
@@ -220,7 +220,7 @@ def test_an_interviewer_of_the_callers_own_keeps_its_place():
     env.reset(seed=0, options={"persona": ANN, "probe_fns": (own,)})
     env.step("Hm.")
     _, _, _, _, info = env.step("I get about four hours.")
-    assert info["question"].asker == 1
+    assert info["probe"].source == 1
     assert info["consistency/question_answer"] == 1.0
     assert len(asked) == 1
 

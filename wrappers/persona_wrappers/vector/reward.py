@@ -17,7 +17,7 @@ from persona_wrappers.vector.overlap import OverlappedJudge
 
 __all__ = ["VectorReward"]
 
-_READ = ("line", "line_index", "conversation", "question", "answer")
+_READ = ("line", "line_index", "conversation", "probe", "answer")
 
 
 def _completed(info: dict[str, Any]) -> Iterator[tuple[int, Event]]:
