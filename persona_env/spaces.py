@@ -89,6 +89,7 @@ class TokenContext(spaces.Box):
         vocabulary: The number of token ids.
         context: The length to which contexts are padded.
         pad_id: The padding, which never stands inside a context.
+        rollout_link: Where a rollout buffer leaves word for the policy that is made next, see `persona_env.sb3.link`.
 
     >>> space = TokenContext(vocabulary=10, context=4, pad_id=0)
     >>> space.padded([5, 6]).tolist(), space.lengths(space.padded([5, 6])[None]).tolist()
@@ -98,6 +99,7 @@ class TokenContext(spaces.Box):
     def __init__(self, vocabulary: int, context: int, pad_id: int, seed: int | None = None):
         super().__init__(0, vocabulary - 1, (context,), np.int32, seed=seed)
         self.vocabulary, self.context, self.pad_id = vocabulary, context, pad_id
+        self.rollout_link: Any = None
 
     def padded(self, ids: list[int]) -> NDArray[np.int32]:
         """Returns the ids (at most `context` of them) as an observation."""

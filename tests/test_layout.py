@@ -62,6 +62,12 @@ def test_a_wrapper_imports_only_the_lower_floors():
     assert {FLOOR_OF[name] for name in rooms} <= {0, 1, 2, 3, 4}
 
 
+@pytest.mark.parametrize("file", sorted((CORE / "rl").glob("*.py")), ids=lambda f: f.name)
+def test_rl_needs_no_rl_library(file: Path):
+    found = {name for name in imported(file) if name.startswith(("stable_baselines3", "sb3", "persona_env.sb3"))}
+    assert not found
+
+
 def test_importing_the_packages_loads_nothing_heavy():
     probe = f"import sys, persona_env, persona_wrappers; print(set({HEAVY}) & set(sys.modules))"
     path = os.pathsep.join([str(CORE.parent), str(WRAPPERS.parent)])

@@ -35,8 +35,8 @@ def make_a2c(envs: VecEnv, settings: RunConfig, model: Any) -> A2C:
         rollout_buffer_kwargs=dict(
             line_gamma=settings.line_gamma,
             line_lambda=settings.line_lambda,
-            centre=True,
-            leash="loss" if settings.kl_coef else "reward",
+            reward_centering=True,
+            kl_in="loss" if settings.kl_coef else "reward",
         ),
         ent_coef=settings.kl_coef,
         policy_kwargs=dict(

@@ -1,8 +1,8 @@
 """Proximal policy optimisation: stable-baselines3's own PPO on tokens.
 
-The leash stands in the loss: there it is the exact divergence at each token, in the reward one sample of
-it. At the same distance from the reference that leaves less drift, and people who were not met in training
-gain nearly as much as those who were.
+The KL penalty is in the loss, where it is the exact divergence at each token; in the reward it would be one sample
+of it. At the same divergence from the reference that leaves less drift, and the gain on held-out personas is nearly
+that on training personas.
 
 Source: Schulman et al., arXiv 1707.06347; the settings that differ from stable-baselines3's defaults were
 measured on the embedded world's `dev` split.
@@ -40,8 +40,8 @@ def make_ppo(envs: VecEnv, settings: RunConfig, model: Any) -> PPO:
         rollout_buffer_kwargs=dict(
             line_gamma=settings.line_gamma,
             line_lambda=settings.line_lambda,
-            centre=True,
-            leash="loss" if settings.kl_coef else "reward",
+            reward_centering=True,
+            kl_in="loss" if settings.kl_coef else "reward",
         ),
         ent_coef=settings.kl_coef,
         normalize_advantage=not settings.kl_coef,

@@ -1,4 +1,4 @@
-"""Models are saved whole: what low-rank adapters have learned is added to the weights that they stand on."""
+"""Models with low-rank adapters (`peft`): recognised, and saved whole, the adapters added to the weights."""
 
 from __future__ import annotations
 
@@ -13,16 +13,35 @@ from transformers import PreTrainedModel
 
 from persona_env.errors import InputError
 
-__all__ = ["has_adapters", "merged_weight", "save_merged"]
+__all__ = ["base_model", "has_adapters", "is_peft_model", "is_quantized", "merged_weight", "save_merged"]
 
 
 def has_adapters(model: Any) -> bool:
     """Returns whether some layers of the model carry adapters of `peft`."""
-    if "peft" not in sys.modules:  # who has adapters has imported it
+    if "peft" not in sys.modules:  # whoever made adapters has imported it
         return False
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     return any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+def is_peft_model(model: Any) -> bool:
+    """Returns whether the model is a `peft.PeftModel`, which stands around a transformers model."""
+    if "peft" not in sys.modules:
+        return False
+    from peft import PeftModel
+
+    return isinstance(model, PeftModel)
+
+
+def base_model(model: Any) -> Any:
+    """Returns the transformers model itself; adapters, if any, are in its layers."""
+    return model.get_base_model() if is_peft_model(model) else model
+
+
+def is_quantized(model: Any) -> bool:
+    """Returns whether transformers has packed the model's weights (4 or 8 bits)."""
+    return vars(model).get("quantization_method") is not None
 
 
 def save_merged(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
@@ -32,9 +51,9 @@ def save_merged(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
     precision of the base; 4-bit weights are unpacked.
 
     Raises:
-        ValueError: If a layer's adapter cannot be added to a weight.
+        InputError: If a layer's adapter cannot be added to a weight.
     """
-    if not has_adapters(model) and not getattr(model, "quantization_method", None):
+    if not has_adapters(model) and not is_quantized(model):
         model.save_pretrained(folder)
         return
     shell = _shell(model)
@@ -43,10 +62,9 @@ def save_merged(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
 
 
 def _shell(model: PreTrainedModel) -> PreTrainedModel:
-    """A plain model of the same kind that holds no memory: it knows the names, and how they are saved."""
+    """A plain model of the same kind without memory: it has the names of the weights, and saves them."""
     config: Any = copy.deepcopy(model.config)
-    if hasattr(config, "quantization_config"):
-        del config.quantization_config
+    vars(config).pop("quantization_config", None)
     with torch.device("meta"):
         shell: Any = type(model)(config)
     shell.to(model.dtype)
@@ -56,12 +74,12 @@ def _shell(model: PreTrainedModel) -> PreTrainedModel:
 
 @torch.no_grad()
 def merged_weight(model: Any, name: str) -> Tensor:
-    """Returns a weight of the plain model on the CPU, with what its adapters add to it."""
+    """Returns a weight of the plain model on the CPU, with its adapters' products added to it."""
     owner, _, leaf = name.rpartition(".")
     layer, added = model.get_submodule(owner), list[Tensor]()
-    while hasattr(layer, "base_layer"):  # several stand on one another where a layer has several weights
-        if getattr(layer, "parameter_name", "weight") == leaf:
-            added += _added(layer, name)
+    while _has_base_layer(layer):  # one wrapper per adapted weight: a layer with several weights has several
+        if vars(layer).get("parameter_name", "weight") == leaf:
+            added += _products(layer, name)
         layer = layer.base_layer
     weight = _unpacked(layer, leaf)
     if not added:
@@ -72,7 +90,12 @@ def merged_weight(model: Any, name: str) -> Tensor:
     return total.to(weight.dtype).cpu()
 
 
-def _added(layer: Any, name: str) -> list[Tensor]:
+def _has_base_layer(layer: torch.nn.Module) -> bool:
+    """Returns whether the layer is a wrapper of `peft` around another layer."""
+    return "base_layer" in dict(layer.named_children())
+
+
+def _products(layer: Any, name: str) -> list[Tensor]:
     """What the active adapters of one wrapped layer add to its weight."""
     from peft.tuners.lora import LoraLayer
 

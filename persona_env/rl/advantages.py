@@ -1,4 +1,4 @@
-"""Credit by line: advantages in which a line is one move, however many tokens it has."""
+"""Turn-level GAE: a line is one time step, however many tokens it has."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class RolloutArrays:
-    """What happened to N rows in T steps; step t of row i is one token.
+    """A rollout of N rows and T steps; step t of row i is one token of the learner.
 
     Attributes:
-        rewards: (T, N) what was paid after the token.
+        rewards: (T, N) the reward after the token.
         values: (T, N) the critic's estimate before the token.
-        answer: (T, N) the token belongs to the answer to a side question, a leaf of the dialogue.
+        answer: (T, N) the token belongs to the answer to a probe, a leaf of the dialogue.
         last_of_line: (T, N) the line (or answer) ends with this token.
         last_of_dialogue: (T, N) the dialogue ends with this token.
         next_values: (N,) the critic's estimate after the last step.
-        next_answer: (N,) after the last step a side question waits for its answer.
-        outside: (T, N) where a dialogue was cut off from outside with this token, the estimate after
-            it; 0 elsewhere.
+        next_answer: (N,) after the last step a probe waits for its answer.
+        bootstrap_values: (T, N) where a dialogue was truncated with this token, the estimate after it; 0 elsewhere.
     """
 
     rewards: Floats
@@ -36,15 +35,15 @@ class RolloutArrays:
     last_of_dialogue: Flags
     next_values: Floats
     next_answer: Flags
-    outside: Floats
+    bootstrap_values: Floats
 
 
 def line_advantages(steps: RolloutArrays, line_gamma: float, line_lambda: float) -> Floats:
     """Returns the advantage of each token, (T, N).
 
-    Generalised advantage estimation with discount and decay 1 inside a line (a discount per token pays
-    for short lines), and `line_gamma`, `line_lambda` from a line to the next. An answer to a side question
-    gets its own reward and nothing else; the dialogue's trace passes over it.
+    Generalised advantage estimation with discount and decay 1 inside a line (a discount per token would reward
+    short lines), and `line_gamma`, `line_lambda` from a line to the next. The answer to a probe gets its own reward
+    and nothing else; the trace of the dialogue skips it.
 
     Source: Schulman et al., arXiv 1506.02438, eq. 16; the line as the unit of time is ours.
 
@@ -54,15 +53,15 @@ def line_advantages(steps: RolloutArrays, line_gamma: float, line_lambda: float)
         line_lambda: Decay of the trace from a line to the next, in [0, 1].
     """
     advantages = np.zeros_like(steps.rewards)
-    main_value = np.where(steps.next_answer, _last_seen_value(steps), steps.next_values)
+    main_value = np.where(steps.next_answer, _latest_line_value(steps), steps.next_values)
     leaf_value = steps.next_values
     main_trace = leaf_trace = np.zeros_like(steps.next_values)
     for t in reversed(range(len(steps.rewards))):
         answer, end, value = steps.answer[t], steps.last_of_line[t], steps.values[t]
-        ended = steps.last_of_dialogue[t]
+        ended, bootstrap = steps.last_of_dialogue[t], steps.bootstrap_values[t]
         if ended.any():
-            leaf_value = np.where(ended, steps.outside[t], leaf_value)
-            main_value = np.where(ended, np.where(answer & ~end, 0, steps.outside[t]), main_value)
+            leaf_value = np.where(ended, bootstrap, leaf_value)
+            main_value = np.where(ended, np.where(answer & ~end, 0, bootstrap), main_value)
             main_trace, leaf_trace = np.where(ended, 0, main_trace), np.where(ended, 0, leaf_trace)
         gamma = np.where(end, np.where(answer, 0.0, line_gamma), 1.0).astype(np.float32)
         decay = np.where(end, line_lambda, 1.0).astype(np.float32)
@@ -75,11 +74,11 @@ def line_advantages(steps: RolloutArrays, line_gamma: float, line_lambda: float)
 
 
 def center_rewards(steps: RolloutArrays) -> RolloutArrays:
-    """Returns the steps with the mean reward of a line taken from each line, and that of an answer from each answer.
+    """Returns the steps with the mean reward per line subtracted from each line, and likewise for answers.
 
-    Else the returns of a dialogue of few lines fall from its first line to its last by more than any line
-    can earn, and a critic that does not count lines takes that for luck. Nothing else changes as long as
-    the speaker does not choose when a dialogue ends; where it does, a line of the mean is worth nothing.
+    Without it the returns of a short dialogue fall from its first line to its last by more than any line can earn,
+    and a critic that does not count lines mistakes this for advantage. The optimum stays the same as long as the
+    speaker does not choose when a dialogue ends; where it does, a line of mean reward is worth nothing.
 
     Source: Naik et al., arXiv 2405.09999 (reward centring); by kind of line is ours.
     """
@@ -91,10 +90,10 @@ def center_rewards(steps: RolloutArrays) -> RolloutArrays:
     return replace(steps, rewards=rewards)
 
 
-def _last_seen_value(steps: RolloutArrays) -> Floats:
-    """The estimate at the start of each row's latest line of its dialogue, (N,); 0 where it said none.
+def _latest_line_value(steps: RolloutArrays) -> Floats:
+    """The estimate at the start of each row's latest line of its dialogue, (N,); 0 where it has none.
 
-    Where the rollout ends inside an answer, the dialogue's next state has not been seen; this stands in.
+    Where the rollout ends inside an answer, the dialogue's next state is not known yet; this stands in for it.
     """
     found = np.zeros_like(steps.next_values)
     for t in range(len(steps.values)):

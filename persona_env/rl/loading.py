@@ -1,4 +1,4 @@
-"""The learner's parts: the language model, its tokenizer and its chat format, from whatever names them."""
+"""The model to be trained, with its tokenizer and its chat format, from a spec or from loaded parts."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_env.errors import InputError
+from persona_env.models.merging import base_model, is_peft_model, is_quantized
 from persona_env.rl.lora import LoraOptions, add_adapters
+from persona_env.spaces import TokenContext
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import usable_length
+from persona_env.speakers.local import LanguageModel
 
 __all__ = [
     "TrainableModel",
     "check_context",
     "check_vocabulary",
+    "initial_weights",
     "keep_initial_weights",
-    "kept_beginning",
-    "load_learner",
+    "load_trainable",
 ]
 
-_BEGINNING = "_persona_env_beginning"
+_INITIAL = "_persona_env_initial_weights"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainableModel:
-    """What is trained, and what it needs to be saved and used.
+    """A model to be trained, and the parts that it is saved and used with.
 
     Attributes:
         model: A causal language model of transformers, perhaps with adapters around it.
         tokenizer: Its tokenizer; None for a model of bare token ids.
-        chat: How dialogues are put in tokens; None for a model of bare token ids.
-        folder: Where it was loaded from, if from a folder.
+        chat: How dialogues become token ids; None for a model of bare token ids.
+        folder: The folder that it was loaded from, if it was one.
     """
 
     model: Any
@@ -46,7 +49,7 @@ class TrainableModel:
     folder: Path | None = None
 
 
-def load_learner(
+def load_trainable(
     model: Any,
     tokenizer: PreTrainedTokenizerBase | None = None,
     chat_template: str | None = None,
@@ -54,7 +57,7 @@ def load_learner(
     *,
     lora: LoraOptions | None = None,
 ) -> TrainableModel:
-    """Returns the learner.
+    """Loads or wraps a model for training.
 
     Args:
         model: A spec (`tiny`, `hf:<folder or hub id>`), a `LanguageModel`, a transformers model
@@ -62,13 +65,11 @@ def load_learner(
         tokenizer: For a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
-        lora: Adapters to be added; they alone are trained then.
+        lora: Adapters to be added; only they are trained then.
 
     Raises:
-        ValueError: If it cannot be loaded, or is no causal language model.
+        InputError: If it cannot be loaded, or is no causal language model.
     """
-    from persona_env.speakers.local import LanguageModel
-
     if isinstance(model, str):
         speaker = LanguageModel.load(model, chat_template=chat_template, template_kwargs=template_kwargs)
         folder = Path(model.removeprefix("hf:"))
@@ -79,8 +80,7 @@ def load_learner(
         if isinstance(model, PreTrainedConfig):
             model = AutoModelForCausalLM.from_config(model)
         chat = None
-        if chat_template or getattr(tokenizer, "chat_template", None):
-            assert tokenizer is not None
+        if tokenizer is not None and (chat_template or tokenizer.chat_template):
             chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
         found = TrainableModel(model, tokenizer, chat)
     _check_output_layer(found.model)
@@ -91,7 +91,8 @@ def load_learner(
 
 
 def _check_output_layer(model: Any) -> None:
-    if getattr(model, "get_output_embeddings", lambda: None)() is None:
+    base = base_model(model)
+    if not isinstance(base, PreTrainedModel) or base.get_output_embeddings() is None:
         raise InputError(
             f"Expected a causal language model, got {type(model).__name__}: give a spec such as "
             "'tiny', or a transformers model with an output layer."
@@ -100,54 +101,53 @@ def _check_output_layer(model: Any) -> None:
 
 def _make_trainable(model: Any) -> None:
     trainable = any(parameter.requires_grad for parameter in model.parameters())
-    if hasattr(model, "get_base_model"):
+    if is_peft_model(model):
         if not trainable:
             raise InputError("Expected adapters that are trained, got frozen ones: load them with is_trainable=True.")
         return
-    if getattr(model, "quantization_method", None):
+    if is_quantized(model):
         raise InputError("Expected full weights to train, got 4-bit ones: train adapters on them (lora=).")
     if next(model.parameters()).dtype in (torch.float16, torch.bfloat16):
-        model.float()  # 16-bit weights lose the small steps of an optimiser
+        model.float()  # an optimiser's small steps are lost in 16 bits
     if not trainable:
         model.requires_grad_(True)
 
 
-def check_vocabulary(learner: TrainableModel, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> int:
-    """Returns the number of token ids on which the learner and the environment agree.
+def check_vocabulary(trainable: TrainableModel, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> int:
+    """Returns the number of token ids that the model and the environment share.
 
     Raises:
-        ValueError: If they do not agree.
+        InputError: If they have different ones.
     """
     if not isinstance(actions, spaces.Discrete):
         raise InputError(f"Expected Discrete actions (token ids), got {actions}: use a token environment.")
-    pad_id, count = getattr(observations, "pad_id", None), int(actions.n)
-    if pad_id is None:
+    if not isinstance(observations, TokenContext):
         raise InputError(f"Expected TokenContext observations, got {observations}: use a token environment.")
-    logits = learner.model.get_output_embeddings().weight.shape[0]
-    known = logits if learner.chat is None else learner.chat.vocabulary
-    same = known == count and (learner.chat is None or learner.chat.pad_id == pad_id)
-    if not same or logits < count:
+    count, pad_id, chat = int(actions.n), observations.pad_id, trainable.chat
+    logits = trainable.model.get_output_embeddings().weight.shape[0]
+    known, known_pad = (logits, pad_id) if chat is None else (chat.vocabulary, chat.pad_id)
+    if known != count or known_pad != pad_id or logits < count:
         raise InputError(
-            f"Expected a model with the environment's tokens, got {known} ids (padding "
-            f"{getattr(learner.chat, 'pad_id', pad_id)}) for the environment's {count} (padding {pad_id}): "
+            f"Expected a model with the environment's tokens, got {known} ids (padding {known_pad}) "
+            f"for the environment's {count} (padding {pad_id}): "
             "give the environment simulator= the model that is trained."
         )
     return count
 
 
-def check_context(learner: TrainableModel, observations: spaces.Space[Any]) -> None:
-    """Raises ValueError if the environment's contexts may be longer than what the model can read."""
-    shape, most = observations.shape, usable_length(learner.model)
+def check_context(trainable: TrainableModel, observations: spaces.Space[Any]) -> None:
+    """Raises InputError if the environment's contexts may be longer than what the model can read."""
+    shape, most, kind = observations.shape, usable_length(trainable.model), type(trainable.model).__name__
     assert shape is not None
     if shape[0] > most:
         raise InputError(
-            f"Expected a context that {type(learner.model).__name__} can read, at most {most} tokens, got {shape[0]}: "
+            f"Expected a context that {kind} can read, at most {most} tokens, got {shape[0]}: "
             f"give the environment fewer or shorter lines, or context={most}."
         )
 
 
-class _Beginning:
-    """Holds weakly, beside a model, a copy of what that was like at first; pickled, it turns into the copy."""
+class _InitialWeights:
+    """A weak reference to a copy of a model as it was before training; pickled, it turns into the copy."""
 
     def __init__(self, model: torch.nn.Module):
         self._model = weakref.ref(model)
@@ -163,16 +163,16 @@ def _itself(model: torch.nn.Module | None) -> torch.nn.Module | None:
     return model
 
 
-def keep_initial_weights(model: torch.nn.Module, beginning: torch.nn.Module) -> None:
-    """Lets pickles of a model in training bring along what it was like at first.
+def keep_initial_weights(model: torch.nn.Module, initial: torch.nn.Module) -> None:
+    """Makes pickles of a model in training contain a copy of it as it was before training.
 
-    stable-baselines3 pickles a model that is given live as it is at the time, and gives it back as if it
-    were untrained.
+    stable-baselines3 pickles a model object that it was given with the weights of the moment, and would take them
+    for the untrained ones when it loads.
     """
-    vars(model)[_BEGINNING] = _Beginning(beginning)  # past torch, which would take it for a part
+    vars(model)[_INITIAL] = _InitialWeights(initial)  # past torch, which would register it as a submodule
 
 
-def kept_beginning(model: torch.nn.Module) -> Any:
-    """Returns what a model that comes from such a pickle was like at first; None for any other model."""
-    found = vars(model).get(_BEGINNING)
+def initial_weights(model: torch.nn.Module) -> Any:
+    """Returns the copy that such a pickle brought along; None for any other model."""
+    found = vars(model).get(_INITIAL)
     return found if isinstance(found, torch.nn.Module) else None

@@ -1,4 +1,4 @@
-"""Low-rank adapters: a large model learns through a few small matrices beside its frozen weights."""
+"""Low-rank adapters: a large model is trained through a few small matrices; its own weights stay frozen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persona_env.errors import InputError
-from persona_env.models.merging import has_adapters
+from persona_env.models.merging import has_adapters, is_peft_model
 
 __all__ = ["LoraOptions", "add_adapters"]
 
@@ -18,9 +18,9 @@ _ADDED = "persona_env_adapters"
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
-    """How large the adapters are and where they stand.
+    """The size of the adapters, and the modules that get them.
 
-    There is no dropout: an update would score another policy than the one that sampled.
+    There is no dropout: the update would score a policy other than the one that sampled.
 
     Source: Hu et al., arXiv 2106.09685, section 4.1: W + (alpha / rank) B A, with B = 0 at first.
 
@@ -47,11 +47,7 @@ class LoraOptions:
 
     @classmethod
     def of(cls, value: LoraOptions | Mapping[str, Any] | None) -> LoraOptions | None:
-        """Returns options given as such, as keywords, or not at all.
-
-        Raises:
-            ValueError: If it is none of these.
-        """
+        """Returns options that were given as such, as keywords, or not at all."""
         if value is None or isinstance(value, LoraOptions):
             return value
         try:
@@ -61,13 +57,13 @@ class LoraOptions:
 
 
 def add_adapters(model: Any, options: LoraOptions) -> Any:
-    """Returns the model with adapters in it (a `peft.PeftModel`): they alone are trained, at first they do nothing.
+    """Returns the model with adapters in it (a `peft.PeftModel`): only they are trained, and at first they do nothing.
 
-    The adapters are kept in float32, whatever the precision of the weights under them. The model is changed
-    in place; asked a second time with the same options, it goes on with the adapters that it has.
+    The adapters are kept in float32, whatever the precision of the weights under them. The model is changed in
+    place; a second call with the same options returns the adapters that it has.
 
     Raises:
-        ValueError: If `peft` is not installed, the model has adapters already, or has none of the targets.
+        InputError: If `peft` is not installed, the model has adapters already, or has none of the targets.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -76,7 +72,7 @@ def add_adapters(model: Any, options: LoraOptions) -> Any:
     known, adapted = model.__dict__.get(_ADDED, (None, None))
     if known == options:
         return adapted
-    if hasattr(model, "get_base_model") or has_adapters(model):
+    if is_peft_model(model) or has_adapters(model):
         raise InputError("Expected a model without adapters for lora=, got one with some: leave lora= out.")
     targets = options.targets if isinstance(options.targets, str) else list(options.targets)
     config = LoraConfig(

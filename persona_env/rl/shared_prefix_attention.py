@@ -1,9 +1,9 @@
-"""Texts that begin alike in one row: what they share is read once, and no text sees another's end.
+"""Shared-prefix attention: several continuations of one prefix packed into one row.
 
-A dialogue with questions on the side is such a row: the dialogue itself, then of each question and answer
-what follows the place where it was asked. The model's own rule (causal, sliding window, chunked) is
-evaluated at the places that tokens have in their own texts. Two public extension points of transformers
-make that exact for any decoder that uses them, as in `persona_env.speakers.decoding.ragged_attention`.
+A dialogue with probes is such a row: the dialogue itself, then the tokens of each probe and its answer. The prefix
+is run once, and no continuation attends to another. The model's own rule (causal, sliding window, chunked) is
+evaluated at the positions that tokens have in their own texts. Two public extension points of transformers make
+that exact for any decoder that uses them, as in `persona_env.speakers.decoding.ragged_attention`.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from persona_env.speakers.decoding.decoder import distance, tolerance
 from persona_env.speakers.decoding.kv_cache import sharpens_from
 from persona_env.speakers.decoding.ragged_attention import attend
 
-__all__ = ["NAME", "branch_attention", "branch_mask", "reading", "reads_branches"]
+__all__ = ["NAME", "branch_attention", "branch_mask", "shared_prefixes", "shares_prefixes"]
 
 NAME = "persona_env_branches"
 """The attention implementation under which both functions are registered."""
 
 _NOT_FOLLOWED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
-"""What a model raises that does not follow the interface."""
+"""Raised by models that do not follow the attention interface."""
 
 _branches: ContextVar[Tensor] = ContextVar("persona_env_branches")
-"""Those of the forward in progress."""
+"""The branches of the forward in progress."""
 
 
 @torch.no_grad()
-def reads_branches(model: PreTrainedModel) -> bool:
-    """Returns whether texts can share rows: two that do are compared with the same two alone.
+def shares_prefixes(model: PreTrainedModel) -> bool:
+    """Returns whether texts can share rows of the model: two in one row are compared with the same two alone.
 
     Args:
         model: The model, in evaluation mode.
@@ -47,13 +47,13 @@ def reads_branches(model: PreTrainedModel) -> bool:
     text = model.config.get_text_config()
     first, fork = torch.arange(1, 9, device=model.device) % text.vocab_size, 5
     second = torch.cat([first[:fork], first.flip(0)[:4]])
-    columns = [(place, 0, 0) for place in range(len(first))]
-    columns += [(place, 1, fork) for place in range(fork, len(second))]
+    columns = [(position, 0, 0) for position in range(len(first))]
+    columns += [(position, 1, fork) for position in range(fork, len(second))]
     branches = torch.tensor(columns, device=model.device).T[:, None]
     try:
-        with reading(model, branches) as more:
+        with shared_prefixes(model, branches) as inputs:
             row = torch.cat([first, second[fork:]])[None]
-            got = model(input_ids=row, use_cache=False, **more).logits[0]
+            got = model(input_ids=row, use_cache=False, **inputs).logits[0]
         alone = [model(input_ids=ids[None], use_cache=False).logits[0] for ids in (first, second)]
     except _NOT_FOLLOWED:
         return False
@@ -62,14 +62,14 @@ def reads_branches(model: PreTrainedModel) -> bool:
 
 
 @contextlib.contextmanager
-def reading(model: PreTrainedModel, branches: Tensor | None) -> Iterator[dict[str, Tensor]]:
-    """Lets the model read rows with branches; yields what else its forward needs.
+def shared_prefixes(model: PreTrainedModel, branches: Tensor | None) -> Iterator[dict[str, Tensor]]:
+    """Switches the model to shared-prefix attention; yields the further inputs of its forward.
 
     Args:
-        model: A model that reads branches.
-        branches: (3, S, L) int64, for each token: its place in its own text; the number of its branch (0
-            for the text that the row begins with, -1 for padding); and how many of the first text's tokens
-            its own text begins with (in branch 0: anything). None: each row is one text.
+        model: A model that `shares_prefixes`.
+        branches: (3, S, L) int64, for each token: its position in its own text; the number of its branch (0
+            for the text that the row begins with, -1 for padding); and the number of tokens that its own text
+            shares with the first (in branch 0: any). None: each row is one text.
     """
     if branches is None:
         yield {}
@@ -78,7 +78,7 @@ def reading(model: PreTrainedModel, branches: Tensor | None) -> Iterator[dict[st
     found, token = config._attn_implementation, _branches.set(branches)
     config._attn_implementation = NAME
     try:
-        # Without a mask transformers would take places that jump for texts packed end to end.
+        # Without a mask transformers would take positions that jump for texts packed end to end.
         yield {"position_ids": branches[0], "attention_mask": torch.ones_like(branches[0])}
     finally:
         config._attn_implementation = found
@@ -87,11 +87,11 @@ def reading(model: PreTrainedModel, branches: Tensor | None) -> Iterator[dict[st
 
 def branch_mask(*, mask_function: Callable[..., Tensor], dtype: torch.dtype, **kwargs: Any) -> Tensor:
     """Returns the additive mask of one layer type, (S, 1, L, L)."""
-    place, branch, fork = _branches.get()
-    at, to = place[:, :, None], place[:, None]
+    position, branch, fork = _branches.get()
+    at, to = position[:, :, None], position[:, None]
     own = branch[:, :, None] == branch[:, None]
     shared = (branch[:, None] == 0) & (to < fork[:, :, None])
-    none = torch.zeros((), dtype=torch.long, device=place.device)
+    none = torch.zeros((), dtype=torch.long, device=position.device)
     seen = (own | shared) & mask_function(none, none, at, to)
     return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))[:, None]
 
@@ -109,7 +109,7 @@ def branch_attention(
 ) -> tuple[Tensor, None]:
     """Returns ((S, L, heads, dim), None): each token attends to its own text.
 
-    JudgePrompt is (S, heads, L, dim), key and value are (S, key heads, L, dim), and the mask is `branch_mask`'s; the
+    The query is (S, heads, L, dim), key and value are (S, key heads, L, dim), and the mask is `branch_mask`'s; the
     rest is as in `ragged_attention`.
     """
     if softcap is None and s_aux is None:

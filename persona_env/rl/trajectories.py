@@ -1,9 +1,9 @@
-"""Trajectories: what the rows of a rollout have read and said, each token kept once.
+"""Trajectories: the contexts of a rollout, each token stored once.
 
-A row's context grows by a token or by a whole reply, is cut back after a side question, or starts anew.
-`TrajectoryRecorder` keeps only what is new at each step. `Trajectories` turns that into segments: an
-unbroken growth of one context is one segment, so that one forward pass scores all of its tokens. The
-segments of a dialogue begin alike: where the model can read branches, they share a row.
+A row's context grows by a token or by a whole reply, is cut back after a probe, or starts anew. `TrajectoryRecorder`
+stores only what is new at each step. `Trajectories` turns that into segments: one segment is a context that only
+grew, so that one forward pass scores all of its tokens. The segments of a dialogue have a common prefix: with
+shared-prefix attention they share a row.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Packed", "Slice", "Trajectories", "TrajectoryRecorder"]
 
 Ints = NDArray[np.integer]
 Flags = NDArray[np.bool_]
-_LIKE = 0.7  # a row shorter than this share of the longest in its slice begins another
+_SIMILAR = 0.7  # a row shorter than this share of the longest in its slice begins another
 
 
 class Slice(NamedTuple):
@@ -32,14 +32,14 @@ class Slice(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Whole segments side by side, and where in them the learner chose a token.
+    """A batch of whole segments, and the positions in it at which the learner chose a token.
 
     Attributes:
         input_ids: (R, L) int64, right-padded.
         row: (A,) int64, the row of each choice.
         position: (A,) int64, the column of the last token read before the choice.
         step: (A,) the choice's index into the rollout's (T, N) arrays, flattened.
-        slices: Rows of like length, to be run one slice after the other.
+        slices: Rows of similar length, to be run one slice after the other.
         branches: (3, R, L) int64, see `persona_env.rl.shared_prefix_attention`; None where each row is one segment.
     """
 
@@ -51,7 +51,7 @@ class Packed:
     branches: NDArray[np.int64] | None = None
 
 
-class _Row(NamedTuple):
+class _PackedRow(NamedTuple):
     """One row: tokens (l,), branches (3, l), and its choices' columns (a,) and steps (a,)."""
 
     tokens: NDArray[np.int32]
@@ -66,50 +66,50 @@ class Trajectories:
 
     Attributes:
         tokens: (M,) int32: each row's new tokens, row after row.
-        parent: (S,) the segment that a segment shares its beginning with, -1 for none.
-        kept: (S,) how many tokens of the parent it begins with.
+        parent: (S,) the segment that a segment shares a prefix with, -1 for none.
+        shared_prefix: (S,) the length of that prefix.
         begin: (S,) where its own tokens begin in `tokens`.
         end: (S,) where they end.
         steps: (T * N,) indices into the flattened (T, N) arrays, sorted by segment.
-        bounds: (S + 1,) where each segment's steps begin and end in `steps`.
-        positions: (T, N) the place in its segment of the last token read before each choice.
-        pad_id: What the padding is.
+        offsets: (S + 1,) where each segment's steps begin and end in `steps`.
+        positions: (T, N) the position in its segment of the last token read before each choice.
+        pad_id: The padding token.
     """
 
     tokens: NDArray[np.int32]
     parent: Ints
-    kept: Ints
+    shared_prefix: Ints
     begin: Ints
     end: Ints
     steps: Ints
-    bounds: Ints
+    offsets: Ints
     positions: Ints
     pad_id: int
 
     @property
     def lengths(self) -> Ints:
-        """(S,) the tokens of each segment, with those that it shares with its parent."""
-        return self.kept + self.end - self.begin
+        """(S,) the tokens of each segment, the shared prefix included."""
+        return self.shared_prefix + self.end - self.begin
 
     @property
     def choices(self) -> Ints:
         """(S,) the tokens that the learner chose in each segment."""
-        return np.diff(self.bounds)
+        return np.diff(self.offsets)
 
     @property
     def nbytes(self) -> int:
-        """Bytes held for the contexts of the whole rollout, with the indices into them."""
-        parts = (self.tokens, self.parent, self.kept, self.begin, self.end, self.steps, self.bounds)
+        """Bytes of memory that the contexts of the whole rollout take, with the indices into them."""
+        parts = (self.tokens, self.parent, self.shared_prefix, self.begin, self.end, self.steps, self.offsets)
         return sum(part.nbytes for part in parts) + self.positions.nbytes
 
     def ids(self, segment: int) -> NDArray[np.int32]:
         """Returns a segment's token ids, from the beginning of its context."""
         pieces, need = [], int(self.lengths[segment])
         while need > 0:
-            kept = int(self.kept[segment])
-            if need > kept:
-                pieces.append(self.tokens[self.begin[segment] : self.begin[segment] + need - kept])
-                need = kept
+            prefix = int(self.shared_prefix[segment])
+            if need > prefix:
+                pieces.append(self.tokens[self.begin[segment] : self.begin[segment] + need - prefix])
+                need = prefix
             segment = int(self.parent[segment])
         return np.concatenate(pieces[::-1])
 
@@ -118,8 +118,8 @@ class Trajectories:
 
         Args:
             segments: Their numbers.
-            most: Tokens in a slice, with padding, at most (a longer row is a slice of its own).
-            shared: Segments of a dialogue share a row: what they have in common stands there once.
+            most: The most tokens in a slice, padding included (a longer row is a slice of its own).
+            shared: Segments of a dialogue share a row, which holds their common prefix once.
         """
         groups = self._dialogues(segments) if shared else [segments[i : i + 1] for i in range(len(segments))]
         rows = sorted(map(self._row, groups), key=lambda row: -len(row.tokens))
@@ -140,18 +140,18 @@ class Trajectories:
         )
 
     def _dialogues(self, segments: Ints) -> list[Ints]:
-        """Returns the segments by dialogue, each dialogue's in the order in which they came."""
+        """Returns the segments by dialogue, each dialogue's in their order in time."""
         segments = np.sort(segments)
         return np.split(segments, np.flatnonzero(self.parent[segments[1:]] != segments[:-1]) + 1)
 
-    def _row(self, segments: Ints) -> _Row:
-        """Returns a row: the last segment, then of each other what it does not share with the last."""
+    def _row(self, segments: Ints) -> _PackedRow:
+        """Returns a row: the last segment, then of each other the tokens that it does not share with the last."""
         last = int(segments[-1])
         tokens = [self.ids(last)]
         stop, shared = len(tokens[0]), int(self.lengths[last])
         branches, columns, steps = [_branch(0, 0, stop)], [], []
         for number, segment in enumerate(segments[::-1].tolist()):
-            taken = self.steps[self.bounds[segment] : self.bounds[segment + 1]]
+            taken = self.steps[self.offsets[segment] : self.offsets[segment + 1]]
             position = self.positions.reshape(-1)[taken].astype(np.int64)
             columns.append(np.where(position < shared, position, position - shared + stop))
             steps.append(taken)
@@ -160,14 +160,14 @@ class Trajectories:
                 tokens.append(tail)
                 branches.append(_branch(number, shared, len(tail)))
                 stop += len(tail)
-            shared = min(shared, int(self.kept[segment]))
-        joined = np.concatenate(tokens), np.concatenate(branches, 1), np.concatenate(columns), np.concatenate(steps)
-        return _Row(*joined)
+            shared = min(shared, int(self.shared_prefix[segment]))
+        parts = np.concatenate(tokens), np.concatenate(branches, 1), np.concatenate(columns), np.concatenate(steps)
+        return _PackedRow(*parts)
 
     def batches(self, size: int) -> list[Ints]:
-        """Returns the segments, the dialogues shuffled, in batches of about `size` choices; none is split.
+        """Returns the segments in batches of about `size` choices, the dialogues shuffled and none of them split.
 
-        The order is drawn from numpy's global generator, as stable-baselines3 does: its `seed` holds.
+        The order is drawn from numpy's global generator, which stable-baselines3 seeds and draws from too.
         """
         dialogues = self._dialogues(np.arange(len(self.parent)))
         order = [dialogues[i] for i in np.random.permutation(len(dialogues))]
@@ -180,8 +180,8 @@ class Trajectories:
 
 def _branch(number: int, fork: int, count: int) -> NDArray[np.int64]:
     """Positions, branch numbers and forks (3, count) of a branch's own tokens."""
-    place = np.arange(fork, fork + count)
-    return np.stack([place, np.full_like(place, number), np.full_like(place, fork)])
+    position = np.arange(fork, fork + count)
+    return np.stack([position, np.full_like(position, number), np.full_like(position, fork)])
 
 
 def _slices(lengths: list[int], offsets: list[int], most: int) -> tuple[Slice, ...]:
@@ -189,20 +189,20 @@ def _slices(lengths: list[int], offsets: list[int], most: int) -> tuple[Slice, .
     found, begin = [], 0
     for row in range(1, len(lengths) + 1):
         width = lengths[begin]
-        if row == len(lengths) or ((row + 1 - begin) * width > most or lengths[row] < _LIKE * width):
+        if row == len(lengths) or ((row + 1 - begin) * width > most or lengths[row] < _SIMILAR * width):
             found.append(Slice(slice(begin, row), width, slice(offsets[begin], offsets[row])))
             begin = row
     return tuple(found)
 
 
 class TrajectoryRecorder:
-    """Keeps what is new in the contexts of N rows, step by step.
+    """Records the contexts of N rows step by step, each token once.
 
     Args:
         steps: T, the length of a rollout.
         rows: N.
         context: The longest context.
-        pad_id: What contexts are padded with; it never stands inside one.
+        pad_id: The padding token, which no context contains.
     """
 
     def __init__(self, steps: int, rows: int, context: int, pad_id: int):
@@ -214,17 +214,17 @@ class TrajectoryRecorder:
         self._last: NDArray[np.int32] | None = None
         self._column = np.arange(context)
 
-    def add(self, contexts: NDArray[np.int32], anew: Flags) -> None:
-        """Records the contexts (N, context) in which the rows now choose; `anew` (N,): a dialogue begins."""
-        start, stop, grown = self.compare(contexts, anew)
+    def add(self, contexts: NDArray[np.int32], begins: Flags) -> None:
+        """Records the contexts (N, context) in which the rows now choose; `begins` (N,): a dialogue begins."""
+        start, stop, grown = self.compare(contexts, begins)
         column = self._column[: stop.max()]
         new = contexts[:, : len(column)][(column >= start[:, None]) & (column < stop[:, None])]
         self._append(new)
         self.start[self.step], self.stop[self.step], self.grown[self.step] = start, stop, grown
         self.step, self._last = self.step + 1, contexts
 
-    def compare(self, contexts: NDArray[np.int32], anew: Flags) -> tuple[Ints, Ints, Flags]:
-        """Returns how much of each context is not new (N,), its length (N,), and whether it only grew (N,)."""
+    def compare(self, contexts: NDArray[np.int32], begins: Flags) -> tuple[Ints, Ints, Flags]:
+        """Returns the length of each context's known prefix (N,), its length (N,), and whether it only grew (N,)."""
         stop = (contexts != self.pad_id).sum(1)
         if self._last is None:
             return np.zeros_like(stop), stop, np.zeros(len(stop), np.bool_)
@@ -232,22 +232,22 @@ class TrajectoryRecorder:
         width = max(int(stop.max()), int(before.max()))
         differs = self._last[:, :width] != contexts[:, :width]
         start = np.where(differs.any(1), differs.argmax(1), width)
-        start = np.where(anew, 0, np.minimum(start, np.minimum(stop, before)))
-        return start, stop, ~anew & (start == before) & (stop > before)
+        start = np.where(begins, 0, np.minimum(start, np.minimum(stop, before)))
+        return start, stop, ~begins & (start == before) & (stop > before)
 
-    def line_ends(self, after: NDArray[np.int32] | None, anew: Flags) -> Flags:
-        """Returns whether each step's token ended its line (T, N): another voice was heard after it.
+    def line_ends(self, after: NDArray[np.int32] | None, begins: Flags) -> Flags:
+        """Returns whether each step's token ended its line (T, N): the other speaker's reply follows.
 
         Args:
-            after: (N, context) the contexts after the last step; None counts their lines as unfinished.
-            anew: (N,) whether these begin a dialogue.
+            after: (N, context) the contexts after the last step; None: the last lines count as unfinished.
+            begins: (N,) whether these begin a dialogue.
         """
         ends = np.zeros(self.shape, np.bool_)
         stop = self.stop.astype(np.int64)
         ends[:-1] = ~(self.grown[1:] & (stop[1:] == stop[:-1] + 1))
-        ends[-1] = anew
+        ends[-1] = begins
         if after is not None:
-            _, length, grown = self.compare(after, anew)
+            _, length, grown = self.compare(after, begins)
             ends[-1] = ~(grown & (length == stop[-1] + 1))
         return ends
 
@@ -259,28 +259,28 @@ class TrajectoryRecorder:
         self.count = needed
 
     def finish(self) -> Trajectories:
-        """Returns the recorded steps as segments, and lets go of the contexts."""
+        """Returns the recorded steps as segments, and frees the recorder's own arrays."""
         self._last = None
         added = self.stop.astype(np.int64) - self.start
         tokens, by_row = self._by_row(added), added.T.reshape(-1)
         first = np.flatnonzero(~self.grown.T.reshape(-1))  # any other change opens a segment
         begin = np.cumsum(by_row)[first] - by_row[first]
-        kept = self.start.T.reshape(-1)[first].astype(np.int32)
+        prefix = self.start.T.reshape(-1)[first].astype(np.int32)
         steps = np.arange(added.size, dtype=np.int32).reshape(self.shape).T.reshape(-1)
         return Trajectories(
             tokens,
-            parent=np.where(kept > 0, np.arange(len(first)) - 1, -1),
-            kept=kept,
+            parent=np.where(prefix > 0, np.arange(len(first)) - 1, -1),
+            shared_prefix=prefix,
             begin=begin,
             end=np.append(begin[1:], len(tokens)),
             steps=steps,
-            bounds=np.append(first, added.size),
+            offsets=np.append(first, added.size),
             positions=self.stop - 1,
             pad_id=self.pad_id,
         )
 
     def _by_row(self, added: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The tokens row after row; they came step after step."""
+        """The tokens row after row; they were recorded step after step."""
         offsets = np.cumsum(added.reshape(-1)).reshape(added.shape) - added
         tokens, filled, recorded = np.empty(self.count, np.int32), 0, self.tokens
         self.tokens = np.zeros(1, np.int32)

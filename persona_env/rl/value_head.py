@@ -9,16 +9,16 @@ __all__ = ["ValueHead"]
 
 
 class ValueHead(nn.Module):
-    """Estimates what is still to come from the last hidden state.
+    """Estimates the return from the last hidden state.
 
-    stable-baselines3 has one learning rate, and it suits the language model: too small for a critic that
-    must find the level of the returns first. So the level is not learned but followed (`follow`), and the
-    learned part, which begins at 0, is multiplied by `scale`.
+    stable-baselines3 has one learning rate for all parameters. One that suits the language model is too small for a
+    critic, which must first find the mean return. So the mean is not learned: `follow` shifts `level` to it after
+    each rollout, and the learned part, which begins at 0, is multiplied by `scale`.
 
     Args:
         hidden: Width of the language model's hidden states, d.
-        width: Width of the one layer between.
-        scale: What the learned part is multiplied by.
+        width: Width of the one hidden layer.
+        scale: Factor of the learned part.
         gradient: Whether the critic's error also trains the language model.
 
     >>> head = ValueHead(8)
@@ -43,5 +43,5 @@ class ValueHead(nn.Module):
         return self.outer(torch.tanh(self.inner(hidden.float()))) * self.scale + self.level
 
     def follow(self, error: float) -> None:
-        """Moves the level by a rollout's mean error, return less estimate."""
+        """Moves the level by a rollout's mean error, return minus estimate."""
         self.level += error

@@ -1,9 +1,8 @@
 """The adapter: unmodified stable-baselines3 PPO and A2C train a transformers language model token by token.
 
-In here: `TokenPolicy` (the model as an actor-critic policy), `TrajectoryRolloutBuffer` (each trajectory
-stored once, credit by line, the leash to a reference model), `as_sb3` (the bridge from Gymnasium's vector
-environments), `LoraOptions` (adapters for large models), and `KLCallback`, which logs how far the model
-has moved from its reference.
+In here: `TokenPolicy` (the model as an actor-critic policy), `TrajectoryRolloutBuffer` (each trajectory stored once,
+turn-level GAE, the KL penalty), `as_sb3` (the bridge from Gymnasium's vector environments), `LoraOptions` (adapters
+for large models), and `KLCallback`, which logs the KL divergence from the reference model.
 
     envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=32)
     model = PPO(TokenPolicy, as_sb3(envs), rollout_buffer_class=TrajectoryRolloutBuffer,
@@ -16,8 +15,9 @@ from __future__ import annotations
 
 from persona_env.rl.lora import LoraOptions
 from persona_env.sb3.buffer import TrajectoryRolloutBuffer
-from persona_env.sb3.kl import KLCallback
+from persona_env.sb3.callbacks import KLCallback
 from persona_env.sb3.policy import TokenPolicy
-from persona_env.sb3.vec_env import TokenObservation, as_sb3
+from persona_env.sb3.token_observation import TokenObservation
+from persona_env.sb3.vec_env import as_sb3
 
 __all__ = ["KLCallback", "LoraOptions", "TokenObservation", "TokenPolicy", "TrajectoryRolloutBuffer", "as_sb3"]

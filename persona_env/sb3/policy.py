@@ -18,14 +18,15 @@ from transformers import PreTrainedTokenizerBase
 
 from persona_env.errors import InputError
 from persona_env.models.hf import quiet
-from persona_env.models.merging import save_merged
+from persona_env.models.merging import base_model, is_peft_model, save_merged
+from persona_env.rl.kl import k2, kl_divergence
 from persona_env.rl.loading import (
     TrainableModel,
     check_context,
     check_vocabulary,
+    initial_weights,
     keep_initial_weights,
-    kept_beginning,
-    load_learner,
+    load_trainable,
 )
 from persona_env.rl.lora import LoraOptions
 from persona_env.rl.packed_forward import (
@@ -37,42 +38,45 @@ from persona_env.rl.packed_forward import (
     forbid,
     has_layers,
     log_probabilities,
+    sample_tokens,
 )
-from persona_env.rl.shared_prefix_attention import reads_branches
+from persona_env.rl.reference import Reference
+from persona_env.rl.shared_prefix_attention import shares_prefixes
 from persona_env.rl.value_head import ValueHead
-from persona_env.sb3.kl import EXACT_VOCABULARY, Reference, half_square, introduce, kl_to_reference, watch_loss_leash
+from persona_env.sb3.link import take_link
+from persona_env.spaces import TokenContext
 from persona_env.speakers.decoding.kv_cache import Decoder, make_decoder
 
 __all__ = ["TokenPolicy"]
 
+_EXACT_VOCABULARY = 32_768  # with more token ids a full KL (or entropy) in the loss takes too much memory
 _VALUE_FILE = "value_head.safetensors"
 
 
 class TokenPolicy(ActorCriticPolicy):
     """A causal language model that chooses tokens, to be given to PPO or A2C as the policy.
 
-    In a rollout the keys and values of what was read stay cached. In the update one forward pass serves
-    all tokens of a trajectory. Both give the same log-probabilities as a full forward pass for each
-    token, to 1e-5 in float32. Dropout is off in both.
+    In a rollout keys and values stay cached. In the update one forward pass scores all tokens of a trajectory. Both
+    give the same log-probabilities as a full forward pass for each token, to 1e-5 in float32. Dropout is off in both.
 
     Args:
         observation_space: A `TokenContext`.
         action_space: `Discrete`, the vocabulary.
         lr_schedule: The learning rate.
-        use_sde: Not for tokens; there because stable-baselines3 passes it.
+        use_sde: Must be False; stable-baselines3 passes it.
         model: `tiny`, `hf:<folder or hub id>`, a `LanguageModel`, a transformers model (trained in
             place) or a transformers config (random weights).
         tokenizer: Where `model` is a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
-        reference: What the leash holds to: None, `initial` (the model as it is now, or was before it was
-            saved by stable-baselines3; with adapters: without them), a spec or a model.
-        lora: `LoraOptions`, or its keywords: adapters are trained, and the model under them stays as it is.
+        reference: The reference model of the KL penalty: None, `initial` (the model as it is now, or was before
+            stable-baselines3 trained and saved it; with adapters: without them), a spec or a model.
+        lora: `LoraOptions`, or its keywords: only adapters are trained.
         micro_batch: Tokens, padding included, of one forward and backward pass; the gradient of a step is
-            summed over such passes, at the price of a second forward pass each. None: one pass.
-        gradient_checkpointing: Whether a pass keeps only what stands between layers, and runs them again.
-        forbidden_ids: Tokens that are never said; None: the chat format's, or the padding.
-        value_scale: What the value head's output is multiplied by.
+            summed over such passes, each of which is run a second time. None: one pass.
+        gradient_checkpointing: Whether a pass keeps only the inputs of layers, and runs each layer again.
+        forbidden_ids: Tokens that are never sampled; None: the chat format's, or the padding.
+        value_scale: Factor of the value head's learned part.
         value_width: Width of the value head's hidden layer.
         value_gradient: Whether the critic's error also trains the language model.
         optimizer_class: The optimiser.
@@ -86,7 +90,7 @@ class TokenPolicy(ActorCriticPolicy):
         value_head: The critic.
 
     Raises:
-        ValueError: If the model cannot be had, does not have the environment's tokens, or cannot read its
+        InputError: If the model cannot be loaded, does not have the environment's tokens, or cannot read its
             longest context.
     """
 
@@ -120,14 +124,14 @@ class TokenPolicy(ActorCriticPolicy):
         if use_sde:
             raise InputError("Expected use_sde=False, got True: tokens have no state-dependent noise.")
         self.lora = LoraOptions.of(lora)
-        learner = load_learner(model, tokenizer, chat_template, template_kwargs, lora=self.lora)
-        self.bounds = _checked_bounds(learner.model, micro_batch, gradient_checkpointing)
-        vocabulary = check_vocabulary(learner, observation_space, action_space)
-        check_context(learner, observation_space)
-        self._learner = learner  # a plain record: modules can be set after super().__init__ only
+        trainable = load_trainable(model, tokenizer, chat_template, template_kwargs, lora=self.lora)
+        self.limits = _checked_limits(trainable.model, micro_batch, gradient_checkpointing)
+        self.vocabulary = check_vocabulary(trainable, observation_space, action_space)
+        check_context(trainable, observation_space)
+        assert isinstance(observation_space, TokenContext)  # `check_vocabulary` has seen to it
+        self._trainable = trainable  # a plain record: modules can be set after super().__init__ only
         self._value_options = (value_width, value_scale, value_gradient)
-        self.vocabulary = vocabulary
-        self.pad_id = int(getattr(observation_space, "pad_id", 0))
+        self.context, self.pad_id = observation_space.context, observation_space.pad_id
         super().__init__(
             observation_space,
             action_space,
@@ -141,21 +145,21 @@ class TokenPolicy(ActorCriticPolicy):
         self.register_buffer("_forbidden", torch.tensor(self.forbidden_ids, dtype=torch.long), persistent=False)
         self.reference = self._load_reference(reference)
         self.train(False)
-        introduce(observation_space, self)
+        if link := take_link(observation_space):
+            link.bind(self)
 
     def _build(self, lr_schedule: Schedule) -> None:
-        learner: TrainableModel = self._learner
-        self.lm, self.tokenizer, self.chat = learner.model, learner.tokenizer, learner.chat
+        trainable: TrainableModel = self._trainable
+        self.lm, self.tokenizer, self.chat = trainable.model, trainable.tokenizer, trainable.chat
         width = self.lm.get_output_embeddings().weight.shape[1]
         self.value_head = ValueHead(width, *self._value_options)
-        if learner.folder and (learner.folder / _VALUE_FILE).is_file():
-            self.value_head.load_state_dict(load_file(learner.folder / _VALUE_FILE))
+        if trainable.folder and (trainable.folder / _VALUE_FILE).is_file():
+            self.value_head.load_state_dict(load_file(trainable.folder / _VALUE_FILE))
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         options: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
         self.optimizer = self.optimizer_class(trained, **options)
         self._decoders: dict[int, Decoder] = {}
         self._watched, self._version = list(self.lm.parameters()), -1
-        self._first_update = False
 
     def _all_forbidden(self, forbidden_ids: tuple[int, ...] | None) -> tuple[int, ...]:
         if forbidden_ids is None:
@@ -167,16 +171,16 @@ class TokenPolicy(ActorCriticPolicy):
             return None
         if isinstance(reference, str) and reference == "initial":
             return self._initial_reference()
-        learner = load_learner(reference, self.tokenizer)
-        check_vocabulary(learner, self.observation_space, self.action_space)
-        check_context(learner, self.observation_space)
-        if learner.model is self.lm:
+        loaded = load_trainable(reference, self.tokenizer)
+        check_vocabulary(loaded, self.observation_space, self.action_space)
+        check_context(loaded, self.observation_space)
+        if loaded.model is self.lm:
             raise InputError("Expected a reference that stays as it is, got the policy's own model: say 'initial'.")
-        return Reference(learner.model)
+        return Reference(loaded.model)
 
     def _initial_reference(self) -> Reference:
-        beginning = kept_beginning(self.lm)
-        found = Reference.initial(self.lm) if beginning is None else Reference(beginning)
+        initial = initial_weights(self.lm)
+        found = Reference.initial(self.lm) if initial is None else Reference(initial)
         if not found.adapters_off:
             keep_initial_weights(self.lm, found.model)
         return found
@@ -184,27 +188,26 @@ class TokenPolicy(ActorCriticPolicy):
     def train(self, mode: bool = True) -> TokenPolicy:
         """Sets the mode of everything but the language model, whose dropout stays off.
 
-        With dropout the update would score other policies than the one that sampled (GPT-2's default
-        moves log-probabilities by 0.3).
+        With dropout the update would score a policy other than the one that sampled (GPT-2's default changes
+        log-probabilities by 0.3).
         """
         super().train(mode)
         self.lm.eval()
         return self
 
     def set_training_mode(self, mode: bool) -> None:
-        """Sets the mode; what was cached is forgotten before an update."""
+        """Sets the mode, and clears the KV caches before an update."""
         self.train(mode)
-        self._first_update = mode
         if mode:
-            self.forget()
+            self.clear_cache()
 
-    def forget(self) -> None:
-        """Drops what was read; needed where weights were exchanged in a way that torch does not count."""
+    def clear_cache(self) -> None:
+        """Empties the KV caches; needed only if weights were replaced in a way that torch does not count."""
         for decoder in self._decoders.values():
-            decoder.forget()
+            decoder.clear_cache()
 
     def reset_cache(self) -> None:
-        """Drops the caches themselves: it goes on to the last bit as one that was made just now with these weights."""
+        """Drops the KV caches; later results are bit-identical to those of a new policy with these weights."""
         self._decoders.clear()
 
     @torch.no_grad()
@@ -212,36 +215,36 @@ class TokenPolicy(ActorCriticPolicy):
         """Returns chosen tokens (N,), values (N, 1) and log-probabilities (N,) for contexts (N, context)."""
         logits, hidden = self._read(obs)
         log_probs = logits.log_softmax(-1)
-        actions = log_probs.argmax(-1) if deterministic else self._sample(log_probs)
+        actions = log_probs.argmax(-1) if deterministic else sample_tokens(log_probs)
         return actions, self.value_head(hidden), log_probs.gather(-1, actions[:, None])[:, 0]
 
     def evaluate_actions(self, obs: Any, actions: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Returns values (A, 1), log-probabilities (A,) and entropies (A,) of chosen tokens.
 
-        With `leash="loss"` minus the KL to the reference stands for the entropy. For a large vocabulary
+        With `kl_in="loss"` minus the KL to the reference takes the place of the entropy. For a large vocabulary
         there is no entropy (None: stable-baselines3 then estimates it from the samples).
 
         Args:
             obs: Packed trajectories (`input_ids`, `row`, `position`), or padded contexts (A, context).
             actions: (A,) the chosen tokens.
         """
-        places = _places(obs, self.pad_id)
-        if isinstance(obs, dict) and "advantages" in obs:
-            return self._leashed(places, actions, obs["advantages"])
-        small = self.vocabulary <= EXACT_VOCABULARY
-        scores = choice_scores(self._model, places, actions, self._allowed, bounds=self.bounds, entropy=small)
+        positions = _positions(obs, self.pad_id)
+        if isinstance(obs, dict) and obs.get("kl_in_loss"):
+            return self._evaluate_with_kl(positions, actions)
+        small = self.vocabulary <= _EXACT_VOCABULARY
+        scores = choice_scores(self._model, positions, actions, self._allowed, limits=self.limits, entropy=small)
         return self.value_head(scores.hidden), scores.chosen, scores.entropy
 
     def predict_values(self, obs: Any) -> Tensor:
-        """Returns values (N, 1); the contexts of a running rollout are read on, others in full."""
+        """Returns values (N, 1); the contexts of a running rollout are read from its cache, others in full."""
         if torch.is_grad_enabled() or len(obs) not in self._decoders:
-            return self.value_head(choice_states(self._model, _places(obs, self.pad_id), bounds=self.bounds))
+            return self.value_head(choice_states(self._model, _positions(obs, self.pad_id), limits=self.limits))
         return self.value_head(self._read(obs)[1])
 
     def get_distribution(self, obs: Any) -> Distribution:
         """Returns the distribution of the next token for each context."""
         if torch.is_grad_enabled():
-            logits = self._allowed(choice_logits(self._model, *_places(obs, self.pad_id))[0])
+            logits = self._allowed(choice_logits(self._model, _positions(obs, self.pad_id))[0])
         else:
             logits = self._read(obs)[0]
         return CategoricalDistribution(self.vocabulary).proba_distribution(logits)
@@ -253,36 +256,31 @@ class TokenPolicy(ActorCriticPolicy):
     def reference_log_probs(self, obs: Mapping[str, Tensor], actions: Tensor) -> Tensor:
         """Returns the reference's log-probabilities of chosen tokens (A,), for packed trajectories."""
         assert self.reference is not None
-        places, actions = _places(obs, self.pad_id), actions.reshape(-1).long()
-        return self.reference.log_probs(places, actions, self._allowed, self.bounds)
+        positions, actions = _positions(obs, self.pad_id), actions.reshape(-1).long()
+        return self.reference.log_probs(positions, actions, self._allowed, self.limits)
 
-    def _leashed(self, places: ChoicePositions, actions: Tensor, advantages: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _evaluate_with_kl(self, positions: ChoicePositions, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values (A, 1), log-probabilities of chosen tokens and minus the KL to the reference, (A,) each."""
         assert self.reference is not None
-        if self.vocabulary > EXACT_VOCABULARY:
-            chosen, _, hidden = choice_scores(self._model, places, actions, self._allowed, bounds=self.bounds)
-            reference = self.reference.log_probs(places, actions, self._allowed, self.bounds)
-            minus_kl = -half_square(chosen, reference)
-        else:
-            logits, hidden = choice_logits(self._model, *places, bounds=self.bounds)
-            chosen, log_probs = log_probabilities(self._allowed(logits), actions)
-            reference = self._allowed(self.reference.logits(places, self.bounds)).log_softmax(-1)
-            minus_kl = -kl_to_reference(log_probs, reference, chosen, actions)
-        if self._first_update:  # later the policy is no more the one that sampled
-            self._first_update = False
-            chosen, minus_kl = watch_loss_leash(chosen, minus_kl, advantages)
-        return self.value_head(hidden), chosen, minus_kl
+        if self.vocabulary > _EXACT_VOCABULARY:
+            chosen, _, hidden = choice_scores(self._model, positions, actions, self._allowed, limits=self.limits)
+            reference = self.reference.log_probs(positions, actions, self._allowed, self.limits)
+            return self.value_head(hidden), chosen, -k2(chosen, reference)
+        logits, hidden = choice_logits(self._model, positions, limits=self.limits)
+        chosen, log_probs = log_probabilities(self._allowed(logits), actions)
+        reference = self._allowed(self.reference.logits(positions, self.limits)).log_softmax(-1)
+        return self.value_head(hidden), chosen, -kl_divergence(log_probs, reference)
 
     @cached_property
-    def reads_branches(self) -> bool:
+    def shares_prefixes(self) -> bool:
         """Whether the segments of a dialogue can share a row of the update, for the reference too."""
-        models = [self._model] if self.reference is None else [self._model, _base(self.reference.model)]
-        return all(map(reads_branches, models))
+        models = [self._model] if self.reference is None else [self._model, base_model(self.reference.model)]
+        return all(map(shares_prefixes, models))
 
     @property
     def _model(self) -> Any:
-        """The transformers model itself, with its adapters (if it has some) in it."""
-        return _base(self.lm)
+        """The transformers model itself; adapters, if any, are in its layers."""
+        return base_model(self.lm)
 
     def _allowed(self, logits: Tensor) -> Tensor:
         return forbid(logits[..., : self.vocabulary].float(), self._forbidden)
@@ -297,42 +295,33 @@ class TokenPolicy(ActorCriticPolicy):
     def _decoder(self, rows: int) -> Decoder:
         version = sum(parameter._version for parameter in self._watched)
         if version != self._version:
-            self.forget()
+            self.clear_cache()
             self._version = version
         if rows not in self._decoders:
             while len(self._decoders) > 1:  # the rollout's and one for evaluation
                 self._decoders.pop(next(iter(self._decoders)))
-            shape = self.observation_space.shape
-            assert shape is not None
-            self._decoders[rows] = make_decoder(self._model, rows, shape[0])
+            self._decoders[rows] = make_decoder(self._model, rows, self.context)
         return self._decoders[rows]
 
-    @staticmethod
-    def _sample(log_probs: Tensor) -> Tensor:
-        """Draws one token per row by inversion; summed in float64, so that no forbidden token is ever hit."""
-        mass = log_probs.exp().cumsum(-1, dtype=torch.float64)
-        drawn = torch.rand(len(mass), 1, dtype=torch.float64, device=mass.device) * mass[:, -1:]
-        return torch.searchsorted(mass, drawn, right=True)[:, 0].clamp_(max=mass.shape[-1] - 1)
-
     def _apply(self, *args: Any, **kwargs: Any) -> TokenPolicy:
-        self._decoders.clear()  # they live where the model lived
+        self._decoders.clear()  # their tensors are on the device that the model leaves
         return super()._apply(*args, **kwargs)
 
     def save_pretrained(self, folder: str | Path, *, adapter: bool = False) -> None:
-        """Saves the model, the tokenizer with its chat template, and the value head beside them.
+        """Saves the model, the tokenizer with its chat template, and the value head.
 
         The folder is an ordinary Hugging Face model: transformers, vLLM and the hosts load it, and so does
-        `TokenPolicy(model="hf:<folder>")`, which also finds the value head. Adapters are merged into what
-        is written; the policy's own weights stay as they are.
+        `TokenPolicy(model="hf:<folder>")`, which also finds the value head. Adapters are merged into the saved
+        weights; the policy's own stay as they are.
 
         Args:
-            folder: Where.
-            adapter: Whether the adapters are also saved alone, in `adapter/`, in the form of `peft`.
+            folder: Where to save.
+            adapter: Whether the adapters are also saved alone, in `adapter/`, in the format of `peft`.
 
         Raises:
-            ValueError: If `adapter` is asked for and there is none.
+            InputError: If `adapter` is asked for and there is none.
         """
-        if adapter and not hasattr(self.lm, "get_base_model"):
+        if adapter and not is_peft_model(self.lm):
             raise InputError("Expected a policy with adapters for adapter=True, got none: give lora= at the start.")
         folder = Path(folder)
         with quiet():
@@ -345,7 +334,7 @@ class TokenPolicy(ActorCriticPolicy):
         save_file(state, folder / _VALUE_FILE)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        """What `load` needs beside the weights. Prefer `save_pretrained`: loading a pickle runs code."""
+        """The arguments with which `load` makes a policy. Prefer `save_pretrained`: loading a pickle runs code."""
         return dict(
             observation_space=self.observation_space,
             action_space=self.action_space,
@@ -354,8 +343,8 @@ class TokenPolicy(ActorCriticPolicy):
             tokenizer=self.tokenizer,
             chat_template=self.chat.template if self.chat else None,
             lora=self.lora,
-            micro_batch=self.bounds.tokens,
-            gradient_checkpointing=self.bounds.layers,
+            micro_batch=self.limits.tokens,
+            gradient_checkpointing=self.limits.layers,
             forbidden_ids=self.forbidden_ids,
             value_width=self._value_options[0],
             value_scale=self._value_options[1],
@@ -365,24 +354,19 @@ class TokenPolicy(ActorCriticPolicy):
         )
 
 
-def _base(model: Any) -> Any:
-    """The transformers model itself, with its adapters (if it has some) in it."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def _checked_bounds(model: Any, micro_batch: int | None, by_layer: bool) -> MemoryLimits:
+def _checked_limits(model: Any, micro_batch: int | None, by_layer: bool) -> MemoryLimits:
     if micro_batch is not None and micro_batch < 1:
         raise InputError(f"Expected micro_batch >= 1 tokens, got {micro_batch}: 4096 suits most GPUs.")
     if by_layer and not has_layers(model):
         raise InputError(
-            f"Expected a model with layers that can be run again, got {type(model).__name__}: "
-            "leave gradient_checkpointing out; micro_batch bounds the memory too."
+            f"Expected a model whose layers support gradient checkpointing, got {type(model).__name__}: "
+            "leave gradient_checkpointing out; micro_batch limits the memory too."
         )
     return MemoryLimits(tokens=micro_batch, layers=by_layer)
 
 
-def _places(obs: Any, pad_id: int) -> ChoicePositions:
-    """Where the choices are, for packed trajectories or for padded contexts (A, context)."""
+def _positions(obs: Any, pad_id: int) -> ChoicePositions:
+    """Where the choices are, in packed trajectories or in padded contexts (A, context)."""
     if not isinstance(obs, Tensor):
         return ChoicePositions(obs["input_ids"], obs["row"], obs["position"], obs.get("slices"), obs.get("branches"))
     lengths = (obs != pad_id).sum(1)

@@ -133,10 +133,10 @@ class LanguageModel:
             self._remember(views[i], texts[i], contexts[i], line)
         return texts
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drops what was read; call it when weights were exchanged (in-place changes are noticed)."""
         if self._decoder is not None:
-            self._decoder.forget()
+            self._decoder.clear_cache()
 
     def reset_cache(self) -> None:
         """Becomes as it was when it was made: nothing was read, nothing said.
@@ -189,7 +189,7 @@ class LanguageModel:
         self._last_used = np.pad(self._last_used, (0, self._decoder.rows - len(self._last_used)))
         weights = sum(parameter._version for parameter in self.model.parameters())
         if weights != self._weights:
-            self._decoder.forget()
+            self._decoder.clear_cache()
             self._weights = weights
         return self._decoder
 

@@ -1,4 +1,4 @@
-"""Memory of one update, with and without bounds, and what the bounds cost in time.
+"""Memory of one update, with and without limits, and what the limits cost in time.
 
 Bytes of tensors that stand at once in the forward and backward pass of one minibatch (weights and what a
 rollout keeps not counted), as a ratio to one unbounded pass. `micro_batch` is to need at most a third of it
@@ -46,9 +46,9 @@ def learner(vocabulary: int, width: int, layers: int) -> tuple[Any, Any]:
     return made, next(made.rollout_buffer.get(512))
 
 
-def measured(made: Any, sample: Any, bounds: MemoryLimits) -> tuple[int, float]:
+def measured(made: Any, sample: Any, limits: MemoryLimits) -> tuple[int, float]:
     """Returns the bytes and the seconds of one forward and backward pass."""
-    made.policy.bounds = bounds
+    made.policy.limits = limits
 
     def update() -> None:
         made.policy.zero_grad()
@@ -64,12 +64,12 @@ def main() -> None:
     tokens = sample.observations["input_ids"].numel()
     most, seconds = measured(made, sample, UNBOUNDED)
     print(f"memory: {most / 2**20:.0f} MiB for {len(sample.actions)} choices in {tokens} tokens, all kept")
-    for name, bounds, target in (
+    for name, limits, target in (
         ("micro_batch", MemoryLimits(tokens=512), " (target <= 0.33, time <= 2)"),
         ("gradient_checkpointing", MemoryLimits(layers=True), ""),
         ("both", MemoryLimits(tokens=512, layers=True), ""),
     ):
-        found, took = measured(made, sample, bounds)
+        found, took = measured(made, sample, limits)
         print(f"memory: {found / most:.2f} of it with {name}, in x{took / seconds:.2f} the time{target}")
     made, sample = learner(151_936, 64, 2)
     most, seconds = measured(made, sample, UNBOUNDED)

@@ -16,7 +16,7 @@ from gymnasium import spaces
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from persona_env.rl.packed_forward import choice_logits
+from persona_env.rl.packed_forward import ChoicePositions, choice_logits
 from persona_env.sb3 import TokenPolicy
 from persona_env.spaces import TokenContext
 from tests.benchmarks.models import best_seconds, model_of_size
@@ -30,9 +30,9 @@ class PaddedCachePolicy:
 
     def __init__(self, model: Any, pad_id: int):
         self.model, self.pad_id = model, pad_id
-        self.forget()
+        self.clear_cache()
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Begins anew."""
         self.cache, self.ids = DynamicCache(), torch.empty(0, 0, dtype=torch.long)
         self.mask, self.read = torch.empty(0, 0, dtype=torch.long), torch.empty(0, dtype=torch.long)
@@ -100,13 +100,13 @@ def main() -> None:
     padded = PaddedCachePolicy(model, 0)
 
     def by_policy() -> None:
-        policy.forget()
+        policy.clear_cache()
         with torch.no_grad():
             for context in contexts:
                 policy(context)
 
     def by_padded_cache() -> None:
-        padded.forget()
+        padded.clear_cache()
         for context in contexts:
             padded(context)
 
@@ -115,7 +115,7 @@ def main() -> None:
             for context in contexts[::8]:
                 length = (context != 0).sum(1)
                 row = torch.arange(len(context))
-                choice_logits(model, context[:, : int(length.max())].long(), row, length - 1)
+                choice_logits(model, ChoicePositions(context[:, : int(length.max())].long(), row, length - 1))
 
     by_policy()
     seconds = best_seconds(by_policy, 3)

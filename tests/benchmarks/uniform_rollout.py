@@ -34,7 +34,7 @@ def ratio(size: str) -> float:
     contexts = torch.zeros(ROWS, PROMPT + NEW + 1, dtype=torch.int32)
 
     def by_policy() -> None:
-        policy.forget()
+        policy.clear_cache()
         contexts[:, :PROMPT] = prompt
         contexts[:, PROMPT:] = 0
         for step in range(PROMPT, PROMPT + NEW):

@@ -44,8 +44,8 @@ def main() -> None:
     algorithm, contexts = rollout(512)
     policy, buffer = algorithm.policy, algorithm.rollout_buffer
     policy.set_training_mode(True)
-    batches = list(buffer._batches(512))
-    samples = [buffer._samples(packed) for packed in batches]
+    batches = list(buffer.batches(512))
+    samples = [buffer.samples(packed) for packed in batches]
 
     def packed_update() -> None:
         for sample in samples:

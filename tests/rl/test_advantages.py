@@ -1,4 +1,4 @@
-"""Credit by line, against numbers worked by hand."""
+"""Turn-level GAE, against numbers worked by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def one_row(
     next_value: float = 0.0,
     next_answer: bool = False,
 ) -> RolloutArrays:
-    """A rollout of one row; `ends` and `answers` are steps, `dialogue_ends` maps steps to what is outside."""
+    """A rollout of one row; `ends` and `answers` are steps, `dialogue_ends` maps steps to bootstrap values."""
     count, over = len(rewards), dialogue_ends or {}
 
     def flags(steps: Any) -> Any:
@@ -37,7 +37,7 @@ def one_row(
         last_of_dialogue=flags(over),
         next_values=np.array([next_value], np.float32),
         next_answer=np.array([next_answer]),
-        outside=np.array([over.get(step, 0.0) for step in range(count)], np.float32)[:, None],
+        bootstrap_values=np.array([over.get(step, 0.0) for step in range(count)], np.float32)[:, None],
     )
 
 
@@ -107,7 +107,7 @@ def test_a_dialogue_cut_off_from_outside_counts_what_would_have_come(
 
 
 def test_after_an_answer_that_was_cut_off_the_dialogue_goes_on_from_what_would_have_come() -> None:
-    """Line 0, answer 1, complete; then cut off with 2 outside: 0: 1 + .5*2 - .5; 1: 3 - .9."""
+    """Line 0, answer 1, complete; then cut off with 2 as the bootstrap value: 0: 1 + .5*2 - .5; 1: 3 - .9."""
     steps = one_row([1, 3], [0.5, 0.9], ends=[0, 1], answers=(1,), dialogue_ends={1: 2.0})
     assert advantages(steps) == pytest.approx([1.5, 2.1])
 
@@ -129,7 +129,7 @@ def test_without_discount_it_is_stable_baselines_own_estimate() -> None:
     assert np.allclose(line_advantages(steps, 1.0, 1.0), buffer.advantages, atol=1e-4)
 
 
-def test_side_questions_change_nothing_for_the_dialogue() -> None:
+def test_probes_change_nothing_for_the_dialogue() -> None:
     """The same lines with and without answers between them."""
     rng = np.random.default_rng(1)
     plain = random_steps(rng, 30, 1)
@@ -168,14 +168,14 @@ def test_side_questions_change_nothing_for_the_dialogue() -> None:
     assert np.allclose(got, line_advantages(plain, 0.7, 0.6), atol=1e-5)
 
 
-def test_golden_centring_takes_the_mean_of_its_kind_from_each_line_and_answer() -> None:
+def test_golden_centering_takes_the_mean_of_its_kind_from_each_line_and_answer() -> None:
     """Lines 0-1 (paid 1), 4-5 (paid 2) and 6, unfinished: mean 1.5. Answers 2-3 (1): mean 1."""
     steps = one_row([0, 1, 0, 1, 0.5, 1.5, 0], [0.0] * 7, ends=[1, 3, 5], answers=(2, 3))
     assert center_rewards(steps).rewards[:, 0].tolist() == [0, -0.5, 0, 0, 0.5, 0, 0]
     assert steps.rewards[1, 0] == 1, "what was recorded stays"
 
 
-def test_with_centring_the_place_in_a_dialogue_earns_nothing() -> None:
+def test_with_centering_the_place_in_a_dialogue_earns_nothing() -> None:
     """Four lines, paid alike, of which the last ends the dialogue: without it, early ones look better."""
     steps = one_row([1.0] * 4, [0.0] * 4, ends=[0, 1, 2, 3], dialogue_ends={3: 0.0})
     assert advantages(center_rewards(steps), gamma=0.9) == [0, 0, 0, 0]
@@ -183,5 +183,5 @@ def test_with_centring_the_place_in_a_dialogue_earns_nothing() -> None:
     assert plain[0] > 1.5 * plain[3]
 
 
-def test_centring_nothing_is_nothing() -> None:
+def test_centering_nothing_is_nothing() -> None:
     assert center_rewards(one_row([0.0, 0.0], [0.0, 0.0], ends=[])).rewards.tolist() == [[0], [0]]

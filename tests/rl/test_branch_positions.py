@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from persona_env.rl.shared_prefix_attention import reads_branches
+from persona_env.rl.shared_prefix_attention import shares_prefixes
 from tests.sb3.rollouts import make
 from tests.sb3.test_policy import compared
 from tests.sb3.toys import ToyDialogues
@@ -13,8 +13,8 @@ from tests.speakers.test_kv_cache_positions import llama4
 
 
 def test_attention_that_sharpens_with_the_place_reads_no_branches() -> None:
-    assert not reads_branches(built(llama4(128)))
-    assert reads_branches(built(llama4(128, attn_temperature_tuning=False)))
+    assert not shares_prefixes(built(llama4(128)))
+    assert shares_prefixes(built(llama4(128, attn_temperature_tuning=False)))
 
 
 def test_llama_4s_rollout_update_and_full_forward_agree() -> None:

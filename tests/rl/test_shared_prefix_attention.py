@@ -10,14 +10,14 @@ import torch
 import transformers as tf
 
 from persona_env.rl.packed_forward import ChoicePositions, MemoryLimits, choice_scores
-from persona_env.rl.shared_prefix_attention import reading, reads_branches
+from persona_env.rl.shared_prefix_attention import shared_prefixes, shares_prefixes
 from tests.sb3.rollouts import collect, make
 from tests.sb3.toys import ToyDialogues, tiny_llama
 from tests.speakers.families import FAMILIES, SHAPE, built
 
 TEXT = list(range(3, 33))
 TAILS = {12: [40, 41, 42, 43], 20: [50, 51], 1: [60] * 14}
-"""By the place where it leaves the text: longer and shorter than a sliding window."""
+"""By the position at which it leaves the text: longer and shorter than a sliding window."""
 SINKS = tf.GptOssConfig(**SHAPE, head_dim=8, sliding_window=8, num_local_experts=2, num_experts_per_tok=1)
 
 
@@ -27,7 +27,7 @@ def texts() -> list[list[int]]:
 
 def one_row(padding: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """All texts in a row: tokens (1, L) and branches (3, 1, L)."""
-    columns = [(token, place, 0, 0) for place, token in enumerate(TEXT)]
+    columns = [(token, position, 0, 0) for position, token in enumerate(TEXT)]
     for number, (fork, tail) in enumerate(TAILS.items(), 1):
         columns += [(token, fork + i, number, fork) for i, token in enumerate(tail)]
     columns += [(0, 0, -1, 0)] * padding
@@ -39,9 +39,9 @@ def one_row(padding: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 def test_each_text_in_a_row_gets_the_logits_that_it_gets_alone(family: str) -> None:
     model = built(SINKS if family == "GPT-OSS" else FAMILIES[family])
     ids, branches = one_row()
-    assert reads_branches(model)
-    with torch.no_grad(), reading(model, branches) as more:
-        got = model(input_ids=ids, use_cache=False, **more).logits[0].log_softmax(-1)
+    assert shares_prefixes(model)
+    with torch.no_grad(), shared_prefixes(model, branches) as inputs:
+        got = model(input_ids=ids, use_cache=False, **inputs).logits[0].log_softmax(-1)
     begin = 0
     for text, fork in zip(texts(), [0, *TAILS], strict=True):
         with torch.no_grad():
@@ -54,8 +54,8 @@ def test_each_text_in_a_row_gets_the_logits_that_it_gets_alone(family: str) -> N
 def test_the_model_is_left_as_it_was_found_even_when_a_pass_fails() -> None:
     model, (ids, branches) = tiny_llama(99), one_row()
     before = model.config._attn_implementation
-    with pytest.raises(IndexError), reading(model, branches) as more:
-        model(input_ids=ids + 99, **more)
+    with pytest.raises(IndexError), shared_prefixes(model, branches) as inputs:
+        model(input_ids=ids + 99, **inputs)
     assert model.config._attn_implementation == before
 
 
@@ -67,8 +67,8 @@ def test_the_model_is_left_as_it_was_found_even_when_a_pass_fails() -> None:
     ],
     ids=lambda config: config.model_type,
 )
-def test_a_model_that_does_not_follow_the_interface_reads_no_branches(config: Any) -> None:
-    assert not reads_branches(built(config))
+def test_a_model_that_does_not_follow_the_interface_shares_no_prefixes(config: Any) -> None:
+    assert not shares_prefixes(built(config))
 
 
 def rollout(**policy: Any) -> Any:
@@ -86,29 +86,29 @@ def gradients(made: Any, sample: Any) -> torch.Tensor:
     return torch.cat([parameter.grad.flatten() for parameter in policy.lm.parameters()])
 
 
-@pytest.mark.parametrize("bounds", [MemoryLimits(), MemoryLimits(tokens=96), MemoryLimits(layers=True)], ids=str)
-def test_shared_rows_give_the_gradient_of_rows_of_their_own_and_hold_fewer_tokens(bounds: MemoryLimits) -> None:
+@pytest.mark.parametrize("limits", [MemoryLimits(), MemoryLimits(tokens=96), MemoryLimits(layers=True)], ids=str)
+def test_shared_rows_give_the_gradient_of_rows_of_their_own_and_hold_fewer_tokens(limits: MemoryLimits) -> None:
     made = rollout()
-    made.policy.bounds, buffer = bounds, made.rollout_buffer
+    made.policy.limits, buffer = limits, made.rollout_buffer
     everything = np.arange(len(buffer.trajectories.parent))
     found, sizes = [], []
     for shared in (False, True):
         packed = buffer.trajectories.packed(everything, 512, shared=shared)
         sizes.append(int((packed.input_ids != 0).sum()))
-        found.append(gradients(made, buffer._samples(packed)))
+        found.append(gradients(made, buffer.samples(packed)))
     assert sizes[1] < 0.8 * sizes[0]
     assert float((found[0] - found[1]).abs().max()) < 1e-5 * float(found[0].abs().max())
 
 
 def test_the_update_shares_rows_where_both_models_can() -> None:
     made = rollout()
-    assert made.policy.reads_branches
+    assert made.policy.shares_prefixes
     assert "branches" in next(made.rollout_buffer.get(64)).observations
     bloom = tf.BloomConfig(vocab_size=20, hidden_size=32, n_layer=1, n_head=4, pad_token_id=0)
     alone = make(ToyDialogues(4, asks=1), built(bloom), n_steps=8)
     with pytest.warns(UserWarning, match="without a cache"):
         collect(alone)
-    assert not alone.policy.reads_branches
+    assert not alone.policy.shares_prefixes
     assert "branches" not in next(alone.rollout_buffer.get(64)).observations
 
 
@@ -117,7 +117,7 @@ def test_padding_is_read_by_nobody() -> None:
     scores = []
     for padding in (0, 7):
         ids, branches = one_row(padding)
-        places = ChoicePositions(ids, torch.zeros(3, dtype=torch.long), torch.tensor([29, 33, 49]), None, branches)
-        scores.append(choice_scores(model, places, torch.tensor([5, 6, 7]), lambda logits: logits.float()).chosen)
+        positions = ChoicePositions(ids, torch.zeros(3, dtype=torch.long), torch.tensor([29, 33, 49]), None, branches)
+        scores.append(choice_scores(model, positions, torch.tensor([5, 6, 7]), lambda logits: logits.float()).chosen)
     assert torch.allclose(*scores, atol=1e-6)
     assert scores[0].isfinite().all()

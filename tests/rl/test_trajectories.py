@@ -38,11 +38,11 @@ def test_a_growing_context_is_one_segment() -> None:
     assert found.positions[:, 0].tolist() == [1, 2, 5]
 
 
-def test_a_context_that_is_cut_back_shares_its_beginning() -> None:
+def test_a_context_that_is_cut_back_shares_its_prefix() -> None:
     _, found = recorded([[5, 6]], [[5, 6, 7, 3]], [[5, 6, 7, 3, 4]], [[5, 6, 7, 8]])
     assert segments(found) == [[5, 6, 7, 3, 4], [5, 6, 7, 8]]
     assert found.tokens.tolist() == [5, 6, 7, 3, 4, 8]
-    assert (found.parent.tolist(), found.kept.tolist()) == ([-1, 0], [0, 3])
+    assert (found.parent.tolist(), found.shared_prefix.tolist()) == ([-1, 0], [0, 3])
 
 
 def test_branches_hang_from_branches() -> None:
@@ -51,8 +51,8 @@ def test_branches_hang_from_branches() -> None:
     assert len(found.tokens) == 7
 
 
-def test_golden_row_that_a_dialogue_and_its_side_question_share() -> None:
-    """The question [3, 4] was asked after 5 6 7; the dialogue went on with 8."""
+def test_golden_row_that_a_dialogue_and_its_probe_share() -> None:
+    """The probe [3, 4] was asked after 5 6 7; the dialogue went on with 8."""
     _, found = recorded([[5, 6]], [[5, 6, 7, 3]], [[5, 6, 7, 3, 4]], [[5, 6, 7, 8]])
     packed = found.packed(np.array([1, 0]), most=20, shared=True)
     assert packed.input_ids.tolist() == [[5, 6, 7, 8, 3, 4]]
@@ -70,7 +70,7 @@ def test_a_new_dialogue_shares_nothing_even_where_it_begins_alike() -> None:
     assert found.parent.tolist() == [-1, -1]
 
 
-def test_lines_end_where_another_voice_is_heard() -> None:
+def test_a_line_ends_where_a_reply_follows() -> None:
     """Row 0: grows by one, by a reply, starts anew; row 1: is cut back, then grows by one."""
     recorder, _ = recorded(
         [[5], [5, 6, 3]], [[5, 6], [5, 6, 4]], [[5, 6, 7, 8], [5, 6, 4, 4]], [[9], [5, 6, 4, 4, 4]],
@@ -97,9 +97,9 @@ def play(data: Any, rows: int, steps: int) -> tuple[list[list[list[int]]], list[
         for row in range(rows):
             kind = data.draw(st.sampled_from(["one", "one", "reply", "cut", "anew"]))
             new = data.draw(st.lists(token, min_size=1, max_size=1 if kind == "one" else 4))
-            kept = {"anew": 0, "cut": len(contexts[row]) // 2}.get(kind, len(contexts[row]))
-            starts.append(kind == "anew" or kept + len(new) > CONTEXT)
-            contexts[row] = new if starts[-1] else contexts[row][:kept] + new
+            prefix = {"anew": 0, "cut": len(contexts[row]) // 2}.get(kind, len(contexts[row]))
+            starts.append(kind == "anew" or prefix + len(new) > CONTEXT)
+            contexts[row] = new if starts[-1] else contexts[row][:prefix] + new
         seen.append([list(row) for row in contexts])
         anew.append(starts)
     return seen, anew
@@ -161,5 +161,4 @@ def test_contexts_cost_less_than_three_times_their_tokens() -> None:
     assert recorder.tokens.nbytes < 2 * 4 * recorder.count
     found = recorder.finish()
     assert found.nbytes < 3 * 4 * len(found.tokens)
-    assert recorder.tokens.nbytes < 100  # kept once
-    assert recorder._last is None  # and no (N, context) array outlives the rollout
+    assert recorder.tokens.nbytes < 100  # stored once

@@ -73,7 +73,7 @@ def test_models_from_folders_take_both_seats_and_adapters_learn(algorithm: str, 
     learner = make_learner(as_sb3(rewarded_dialogues(settings)), settings, simulator)
     learner.learn(256)
     policy: Any = learner.policy
-    assert policy.bounds.tokens == 1024
+    assert policy.limits.tokens == 1024
     assert policy.reference.adapters_off
     assert max(float(p.detach().abs().max()) for n, p in policy.lm.named_parameters() if "lora_B" in n) > 0
     speaker = LanguageModel(policy.lm, policy.tokenizer, policy.chat, max_tokens=8)

@@ -1,4 +1,4 @@
-"""The buffer: whole trajectories, each token once; credit and leash over real rollouts."""
+"""The buffer: whole trajectories, each token once; advantages and KL penalty over real rollouts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPACES = (TokenContext(20, 12, PAD), spaces.Discrete(20))
 
 def observed(rows: list[list[int]], probing: list[bool] | None = None) -> TokenObservation:
     found = np.stack([SPACES[0].padded(row) for row in rows]).view(TokenObservation)
-    found.probing = None if probing is None else np.array(probing)
+    found.info.probing = None if probing is None else np.array(probing)
     return found
 
 
@@ -33,7 +33,11 @@ def filled(steps: list[tuple[list[list[int]], list[bool], list[float], list[bool
     nothing = torch.zeros(rows)
     for step, (observation, (_, _, rewards, starts)) in enumerate(zip(observations, steps, strict=True)):
         if step + 1 < len(steps):
-            observation.following = observations[step + 1]
+            following = observations[step + 1]
+            observation.info.next_contexts, observation.info.next_probing = (
+                np.asarray(following),
+                following.info.probing,
+            )
         actions = np.full((rows, 1), step)
         buffer.add(observation, actions, np.array(rewards), np.array(starts), nothing, nothing)
     return buffer
@@ -71,7 +75,7 @@ def test_batches_are_about_as_large_as_asked_for() -> None:
     assert max(sizes) < 64 + 16  # a dialogue of this toy has at most 15 tokens of the learner
 
 
-def test_golden_credit_through_the_buffer() -> None:
+def test_golden_advantages_through_the_buffer() -> None:
     """Row 0: lines of 2 tokens and 1, paid 1 and 2, then the end; row 1: a line, an answer paid 3, a line.
 
     line_gamma .5, line_lambda 1, values 0: row 0: 1 + .5*2 = 2, 2, 2, then a new dialogue: 0.
@@ -150,8 +154,8 @@ def test_nothing_is_yielded_before_the_rollout_is_full() -> None:
         (dict(line_lambda=-0.1), "line_lambda in"),
         (dict(kl_coef=-1.0), "kl_coef >= 0"),
         (dict(kl_coef=float("nan")), "kl_coef >= 0"),
-        (dict(leash="tight"), "leash 'reward' or 'loss'"),
-        (dict(leash="loss", kl_coef=0.1), "its weight is ent_coef"),
+        (dict(kl_in="tight"), "kl_in 'reward' or 'loss'"),
+        (dict(kl_in="loss", kl_coef=0.1), "its coefficient is ent_coef"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(options: dict[str, Any], message: str) -> None:
@@ -164,13 +168,13 @@ def test_other_spaces_are_refused() -> None:
         TrajectoryRolloutBuffer(4, spaces.Box(0, 1, (3,)), SPACES[1])
 
 
-@pytest.mark.parametrize("options", [dict(kl_coef=0.1), dict(leash="loss")])
-def test_a_leash_without_a_reference_is_refused(options: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", [dict(kl_coef=0.1), dict(kl_in="loss")])
+def test_a_kl_penalty_without_a_reference_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="Expected a reference"):
         make(Bandit(np.zeros(6)), tiny_llama(6), rollout_buffer_kwargs=options)
 
 
-def test_a_reference_alone_is_a_leash_in_the_reward() -> None:
+def test_a_reference_alone_means_a_kl_penalty_in_the_reward() -> None:
     held = make(Bandit(np.zeros(6)), tiny_llama(6), policy_kwargs=dict(reference="initial"))
     free = make(
         Bandit(np.zeros(6)),
@@ -178,11 +182,11 @@ def test_a_reference_alone_is_a_leash_in_the_reward() -> None:
         policy_kwargs=dict(reference="initial"),
         rollout_buffer_kwargs=dict(kl_coef=0.0),
     )
-    assert (held.rollout_buffer.reward_weight, free.rollout_buffer.reward_weight) == (0.03, 0.0)
+    assert (held.rollout_buffer.reward_kl_coef, free.rollout_buffer.reward_kl_coef) == (0.03, 0.0)
 
 
 def test_two_learners_in_one_environment_keep_their_own_references() -> None:
-    """Both are made with the same observation space, on which the buffer and its policy meet."""
+    """Both are made with the same observation space, over which a buffer finds its policy."""
     from persona_env.sb3 import as_sb3
 
     envs = as_sb3(ToyDialogues(4))
@@ -192,7 +196,7 @@ def test_two_learners_in_one_environment_keep_their_own_references() -> None:
     assert second.rollout_buffer.policy is second.policy
 
 
-def test_the_leash_takes_the_log_ratio_of_each_token_from_its_reward() -> None:
+def test_the_kl_penalty_takes_the_log_ratio_of_each_token_from_its_reward() -> None:
     algorithm = make(
         ToyDialogues(4, asks=1),
         tiny_llama(),
@@ -225,7 +229,7 @@ def test_a2c_takes_all_of_it_at_once() -> None:
     assert algorithm._n_updates == 2
 
 
-def test_the_critic_takes_up_the_level_of_the_returns_after_the_update() -> None:
+def test_the_critic_moves_to_the_level_of_the_returns_after_the_update() -> None:
     """Not before: the update compares with the estimates that the rollout had."""
     algorithm = make(Bandit(np.full(6, 5.0)), tiny_llama(6))
     collect(algorithm)

@@ -24,15 +24,15 @@ def dialogues(**options: Any) -> Any:
     return persona_wrappers.vector.ConsistencyRewards(envs, weights, judge="oracle", every=1)
 
 
-def test_real_dialogues_with_side_questions_are_scored_alike_in_rollout_and_update() -> None:
+def test_real_dialogues_with_probes_are_scored_alike_in_rollout_and_update() -> None:
     algorithm = make(dialogues(), "tiny", n_steps=32, batch_size=64)
     contexts = np.stack(collect(algorithm))
     buffer = algorithm.rollout_buffer
     assert buffer.answers.any()
     assert not buffer.answers.all()
     everything = torch.from_numpy(contexts.reshape(-1, contexts.shape[-1]))
-    for packed in buffer._batches(64):
-        sample = buffer._samples(packed)
+    for packed in buffer.batches(64):
+        sample = buffer.samples(packed)
         actions = sample.actions.flatten()
         with torch.no_grad():
             _, log_prob, _ = algorithm.policy.evaluate_actions(sample.observations, actions)

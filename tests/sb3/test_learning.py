@@ -15,6 +15,7 @@ from tests.sb3.rollouts import make
 from tests.sb3.toys import CopyFirst, ToyDialogues, tiny_llama
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "tokens", "options"),
     [(PPO, 8_192, dict(n_steps=32, batch_size=256, n_epochs=2)), (A2C, 16_384, dict(n_steps=8, ent_coef=0.01))],
@@ -27,7 +28,8 @@ def test_a_random_model_learns_to_say_what_it_heard(algorithm: Any, tokens: int,
     assert float(np.mean(mean)) > 3.4
 
 
-def test_side_questions_are_learned_beside_the_dialogue() -> None:
+@pytest.mark.slow
+def test_answers_to_probes_are_learned_along_with_the_dialogue() -> None:
     made = make(
         ToyDialogues(32, asks=2, lines=2, vocabulary=10, answer_reward=2.0, max_tokens=2),
         tiny_llama(10, scale=0.3),

@@ -1,4 +1,4 @@
-"""Memory has bounds, and they change nothing but the memory."""
+"""Limits on memory hold, and change nothing but the memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.sb3.peak import peak_bytes
 from tests.sb3.rollouts import collect, make
 from tests.sb3.toys import PAD, ToyDialogues, tiny_llama
 
-BOUNDS: list[dict[str, Any]] = [
+OPTIONS: list[dict[str, Any]] = [
     dict(micro_batch=64),
     dict(micro_batch=1),  # each trajectory by itself
     dict(gradient_checkpointing=True),
@@ -55,13 +55,13 @@ def gradients(policy: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in policy.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.parametrize("bounds", BOUNDS, ids=str)
-def test_a_minibatch_in_many_passes_has_the_gradient_of_one_pass(bounds: dict[str, Any]) -> None:
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_minibatch_in_many_passes_has_the_gradient_of_one_pass(options: dict[str, Any]) -> None:
     made = rollout()
     sample = next(made.rollout_buffer.get(192))
     made.policy.set_training_mode(True)
     want = gradients(made.policy, ppo_loss(made, sample))
-    made.policy.bounds = MemoryLimits(tokens=bounds.get("micro_batch"), layers="gradient_checkpointing" in bounds)
+    made.policy.limits = MemoryLimits(tokens=options.get("micro_batch"), layers="gradient_checkpointing" in options)
     got = gradients(made.policy, ppo_loss(made, sample))
     assert got.keys() == want.keys()
     largest = max(float(gradient.abs().max()) for gradient in want.values())
@@ -70,11 +70,11 @@ def test_a_minibatch_in_many_passes_has_the_gradient_of_one_pass(bounds: dict[st
 
 
 @pytest.mark.parametrize("algorithm", [PPO, A2C])
-def test_stock_algorithms_take_the_same_steps_within_bounds(algorithm: Any) -> None:
+def test_stock_algorithms_take_the_same_steps_within_limits(algorithm: Any) -> None:
     ends = []
-    for bounds in ({}, dict(micro_batch=64, gradient_checkpointing=True)):
+    for options in ({}, dict(micro_batch=64, gradient_checkpointing=True)):
         made = make(
-            ToyDialogues(4, asks=1), tiny_llama(), algorithm, learning_rate=1e-3, n_steps=16, policy_kwargs=bounds
+            ToyDialogues(4, asks=1), tiny_llama(), algorithm, learning_rate=1e-3, n_steps=16, policy_kwargs=options
         )
         made.learn(16 * 4 * 2)
         ends.append(made.policy.state_dict())
@@ -82,14 +82,14 @@ def test_stock_algorithms_take_the_same_steps_within_bounds(algorithm: Any) -> N
         assert torch.allclose(weight, ends[1][name], atol=1e-5), name
 
 
-def test_a_bound_on_tokens_bounds_the_memory_of_activations() -> None:
+def test_a_limit_on_tokens_limits_the_memory_of_activations() -> None:
     made = rollout()
     sample = next(made.rollout_buffer.get(192))
     assert sample.observations["input_ids"].numel() > 500
     made.policy.set_training_mode(True)
 
-    def peak(bounds: MemoryLimits) -> int:
-        made.policy.bounds = bounds
+    def peak(limits: MemoryLimits) -> int:
+        made.policy.limits = limits
         return peak_bytes(lambda: gradients(made.policy, ppo_loss(made, sample)))
 
     whole, parts, layers = peak(MemoryLimits()), peak(MemoryLimits(tokens=96)), peak(MemoryLimits(layers=True))
@@ -99,7 +99,7 @@ def test_a_bound_on_tokens_bounds_the_memory_of_activations() -> None:
     assert both < parts
 
 
-def places(rows: int, width: int, choices: int, vocabulary: int) -> tuple[ChoicePositions, torch.Tensor]:
+def positions(rows: int, width: int, choices: int, vocabulary: int) -> tuple[ChoicePositions, torch.Tensor]:
     torch.manual_seed(1)
     ids = torch.randint(2, vocabulary, (rows, width))
     row = torch.arange(rows).repeat_interleave(choices)
@@ -111,13 +111,13 @@ def test_the_logits_of_a_large_vocabulary_never_stand_in_memory_together() -> No
     """151,936 ids as in Qwen: 64 choices make 39 MB of logits, and a softmax takes several times that."""
     vocabulary = 151_936
     model = tiny_llama(vocabulary, width=8).eval()
-    where, actions = places(4, 20, 16, vocabulary)
-    bounds = MemoryLimits(logits=2 * vocabulary)
+    where, actions = positions(4, 20, 16, vocabulary)
+    limits = MemoryLimits(logits=2 * vocabulary)
     scores: dict[bool, Any] = {}
 
     def score(bounded: bool) -> None:
         found = choice_scores(
-            model, where, actions, lambda x: x.float(), bounds=bounds if bounded else MemoryLimits(logits=2**40),
+            model, where, actions, lambda x: x.float(), limits=limits if bounded else MemoryLimits(logits=2**40),
             entropy=True,
         )  # fmt: skip
         assert found.entropy is not None
@@ -131,22 +131,21 @@ def test_the_logits_of_a_large_vocabulary_never_stand_in_memory_together() -> No
         assert float((scores[True][1][name] - gradient).abs().max()) < 1e-6, name
 
 
-@pytest.mark.parametrize("leash", ["reward", "loss"])
-def test_neither_the_update_nor_the_leash_holds_all_logits_of_a_large_vocabulary(leash: str) -> None:
+@pytest.mark.parametrize("kl_in", ["reward", "loss"])
+def test_neither_the_update_nor_the_kl_penalty_holds_all_logits_of_a_large_vocabulary(kl_in: str) -> None:
     vocabulary = 33_000
     made = make(
         ToyDialogues(2, vocabulary=vocabulary), tiny_llama(vocabulary, width=8), n_steps=16, batch_size=32,
-        policy_kwargs=dict(reference="initial"), rollout_buffer_kwargs=dict(leash=leash),
+        policy_kwargs=dict(reference="initial"), rollout_buffer_kwargs=dict(kl_in=kl_in),
     )  # fmt: skip
     collect(made)
-    made.policy.bounds = MemoryLimits(logits=2 * vocabulary)
+    made.policy.limits = MemoryLimits(logits=2 * vocabulary)
     made.policy.set_training_mode(True)
     sample = next(made.rollout_buffer.get(32))
 
     def update() -> None:
         made.rollout_buffer._log_ratio = None
         made.rollout_buffer.log_ratio()
-        made.policy._first_update = False
         values, log_prob, extra = made.policy.evaluate_actions(sample.observations, sample.actions.flatten())
         extra = log_prob if extra is None else extra
         (values.mean() + log_prob.mean() + extra.mean()).backward()
@@ -185,15 +184,15 @@ def test_what_a_model_does_around_its_output_layer_is_done_part_by_part_too(conf
     """A soft cap, a scale, a projection before it; dropout, where it is the default, stays off."""
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config).eval()
-    where, actions = places(3, 12, 5, 40)
-    want = choice_logits(model, *where)
+    where, actions = positions(3, 12, 5, 40)
+    want = choice_logits(model, where)
     assert torch.equal(choice_states(model, where), want[1])
-    for bounds in (
+    for limits in (
         MemoryLimits(logits=120),
         MemoryLimits(tokens=12, layers=True),
         MemoryLimits(logits=120, tokens=24, layers=True),
     ):
-        got = choice_scores(model, where, actions, lambda logits: logits, bounds=bounds, entropy=True)
+        got = choice_scores(model, where, actions, lambda logits: logits, limits=limits, entropy=True)
         everything = want[0].log_softmax(-1)
         assert torch.allclose(got.chosen, everything.gather(1, actions[:, None])[:, 0], atol=1e-5)
         assert got.entropy is not None
@@ -202,7 +201,7 @@ def test_what_a_model_does_around_its_output_layer_is_done_part_by_part_too(conf
         (got.chosen.mean() + got.entropy.mean()).backward()
         got_gradients = [p.grad.clone() if p.grad is not None else None for p in model.parameters()]
         model.zero_grad()
-        logs = choice_logits(model, *where)[0].log_softmax(-1)
+        logs = choice_logits(model, where)[0].log_softmax(-1)
         (logs.gather(1, actions[:, None]).mean() - (logs.exp() * logs).sum(-1).mean()).backward()
         for got_one, parameter in zip(got_gradients, model.parameters(), strict=True):
             if parameter.grad is not None and got_one is not None:
@@ -214,13 +213,13 @@ def test_what_a_model_does_around_its_output_layer_is_done_part_by_part_too(conf
 def test_layers_are_left_as_they_were() -> None:
     model = deeper_llama().eval()
     before = [dict(layer.__dict__) for layer in model.modules()]
-    where, actions = places(2, 8, 3, 20)
-    choice_scores(model, where, actions, lambda x: x, bounds=MemoryLimits(layers=True)).chosen.sum().backward()
+    where, actions = positions(2, 8, 3, 20)
+    choice_scores(model, where, actions, lambda x: x, limits=MemoryLimits(layers=True)).chosen.sum().backward()
     assert [dict(layer.__dict__) for layer in model.modules()] == before
 
 
 @pytest.mark.parametrize("micro_batch", [0, -5])
-def test_an_impossible_bound_is_refused(micro_batch: int) -> None:
+def test_an_impossible_limit_is_refused(micro_batch: int) -> None:
     with pytest.raises(ValueError, match="Expected micro_batch >= 1"):
         TokenPolicy(
             TokenContext(20, 8, PAD), ToyDialogues(1).single_action_space, lambda _: 1e-3,

@@ -13,6 +13,7 @@ from stable_baselines3 import PPO
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
+from persona_env.rl import sample_tokens
 from persona_env.sb3 import TokenPolicy, as_sb3
 from persona_env.spaces import TokenContext
 from tests.sb3.rollouts import collect, make, random_values
@@ -50,8 +51,8 @@ def compared(algorithm: Any) -> dict[str, float]:
     contexts = collect(algorithm)
     worst: dict[str, float] = dict.fromkeys(("packed", "naive", "value", "naive_value"), 0.0)
     everything = padded_like(contexts)
-    for packed in algorithm.rollout_buffer._batches(32):
-        sample = algorithm.rollout_buffer._samples(packed)
+    for packed in algorithm.rollout_buffer.batches(32):
+        sample = algorithm.rollout_buffer.samples(packed)
         actions = sample.actions.long().flatten()
         with torch.no_grad():
             values, log_prob, _ = algorithm.policy.evaluate_actions(sample.observations, actions)
@@ -132,7 +133,7 @@ def test_tokens_are_drawn_with_their_probabilities() -> None:
     torch.manual_seed(0)
     probabilities = torch.tensor([0.0, 0.5, 0.2, 0.0, 0.25, 0.05, 0.0])
     log_probs = probabilities.clamp(min=1e-45).log().masked_fill(probabilities == 0, torch.finfo().min)
-    drawn = TokenPolicy._sample(log_probs.expand(20_000, -1)).bincount(minlength=7) / 20_000
+    drawn = sample_tokens(log_probs.expand(20_000, -1)).bincount(minlength=7) / 20_000
     assert (drawn[probabilities == 0] == 0).all()
     assert torch.allclose(drawn, probabilities, atol=0.015)
 

@@ -1,4 +1,4 @@
-"""What stable-baselines3 saves of a leashed policy comes back held to the same reference."""
+"""A policy that stable-baselines3 saved comes back with the same reference."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_so_is_a_language_models(tmp_path: Path) -> None:
     assert torch.equal(reference_log_probs(loaded, sample), reference_log_probs(algorithm, sample))
 
 
-def test_a_model_that_was_trained_before_is_held_to_what_it_is_now() -> None:
+def test_the_reference_of_a_model_that_was_trained_before_is_what_it_is_now() -> None:
     envs, model = as_sb3(ToyDialogues(4)), tiny_llama()
     first = trained(model, envs)
     for again in (model, copy.deepcopy(model)):
@@ -76,7 +76,7 @@ def test_a_model_that_was_trained_before_is_held_to_what_it_is_now() -> None:
             assert not torch.equal(weight, old)
 
 
-def test_what_is_kept_for_saving_holds_no_memory_of_its_own() -> None:
+def test_initial_weights_live_no_longer_than_the_policy() -> None:
     import gc
     import weakref
 

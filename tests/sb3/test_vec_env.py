@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import weakref
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from stable_baselines3.common.vec_env import VecMonitor
 
-from persona_env.sb3 import TokenObservation, as_sb3
-from persona_env.sb3.kl import announce
+from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer, as_sb3
 from tests.sb3.toys import END, Bandit, ToyDialogues
 
 
@@ -49,13 +52,13 @@ def test_what_was_cut_off_from_outside_is_told_apart() -> None:
     bridge = as_sb3(ToyDialogues(2, outside=2, max_tokens=9))
     before = bridge.reset()
     middle, _, _, _ = bridge.step(np.array([2, 2]))
-    assert not before.cut_off
+    assert not before.info.cut_off
     _, _, dones, infos = bridge.step(np.array([2, 2]))
     assert dones.all()
     assert all(info["TimeLimit.truncated"] for info in infos)
     assert isinstance(middle, TokenObservation)
-    assert sorted(middle.cut_off) == [0, 1]
-    assert (middle.cut_off[1] == infos[1]["terminal_observation"]).all()
+    assert sorted(middle.info.cut_off) == [0, 1]
+    assert (middle.info.cut_off[1] == infos[1]["terminal_observation"]).all()
 
 
 def test_seeds_reach_the_rows_and_are_used_once() -> None:
@@ -86,37 +89,44 @@ def test_options_reach_the_environment_once() -> None:
         bridge.reset()
 
 
-def test_an_observation_knows_who_is_asked_and_what_followed() -> None:
+def test_an_observation_knows_who_answers_a_probe_and_what_followed() -> None:
     envs = ToyDialogues(2, asks=1, max_tokens=3)
     bridge = as_sb3(envs)
     first = bridge.reset()
     assert isinstance(first, TokenObservation)
-    assert first.probing is not None
-    assert first.probing.tolist() == [False, False]
+    assert first.info.probing is not None
+    assert first.info.probing.tolist() == [False, False]
     second, *_ = bridge.step(np.array([END, 5]))
     assert isinstance(second, TokenObservation)
-    assert second.probing is not None
-    assert second.probing.tolist() == [True, False]
-    assert first.following is second
-    assert first.probing.tolist() == [False, False]  # a copy: the environment goes on changing its own
-    del second
-    third, *_ = bridge.step(np.array([2, 2]))
-    assert first.following is None  # nothing is kept alive
-    assert isinstance(third, TokenObservation)
-    assert third.probing is not None
+    assert second.info.probing is not None
+    assert second.info.probing.tolist() == [True, False]
+    assert first.info.next_contexts is not None
+    assert (first.info.next_contexts == second).all()
+    assert first.info.next_probing is second.info.probing
+    assert first.info.probing.tolist() == [False, False]  # a copy: the environment goes on changing its own
 
 
-def test_an_environment_that_knows_no_questions_says_so() -> None:
-    assert as_sb3(Bandit(np.zeros(4), 2)).reset().probing is None
+def test_an_observation_that_is_held_does_not_hold_all_that_followed() -> None:
+    bridge = as_sb3(ToyDialogues(2))
+    first = bridge.reset()
+    bridge.step(np.array([2, 2]))
+    third = weakref.ref(bridge.step(np.array([2, 2]))[0])
+    bridge.step(np.array([2, 2]))
+    assert first.info.next_contexts is not None
+    assert third() is None
+
+
+def test_an_environment_without_probes_says_nothing_of_them() -> None:
+    assert as_sb3(Bandit(np.zeros(4), 2)).reset().info.probing is None
 
 
 def test_an_environment_that_writes_into_its_own_array_does_no_harm() -> None:
     class Reusing(Bandit):
-        kept = np.full((2, 8), 2, np.int32)
+        shared = np.full((2, 8), 2, np.int32)
 
         def _observations(self) -> Any:
-            self.kept[:, 1] += 1
-            return self.kept
+            self.shared[:, 1] += 1
+            return self.shared
 
     bridge = as_sb3(Reusing(np.zeros(4), 2))
     first = bridge.reset()
@@ -179,11 +189,8 @@ def test_gymnasiums_own_vector_environment_is_bridged_too() -> None:
     bridge.close()
 
 
-def test_a_waiting_buffer_is_not_saved_with_the_space() -> None:
-    import copy
-    import pickle
-
+def test_a_link_that_no_policy_took_does_no_harm_to_copies_of_the_space() -> None:
     space = ToyDialogues(2).single_observation_space
-    announce(space, Bandit(np.zeros(4)))  # type: ignore[arg-type]
-    assert pickle.loads(pickle.dumps(space)).__dict__["awaiting_policy"] is None
-    assert copy.deepcopy(space).__dict__["awaiting_policy"] is None
+    TrajectoryRolloutBuffer(4, space, spaces.Discrete(20))
+    for copied in (copy.deepcopy(space), pickle.loads(pickle.dumps(space))):
+        assert copied == space

@@ -69,22 +69,22 @@ def test_a_copy_of_an_observation_knows_what_it_is_told_later(copied: Any) -> No
     second, *_ = bridge.step(np.array([END, 5]))
     assert isinstance(other, TokenObservation)
     assert isinstance(second, TokenObservation)
-    assert other.probing is first.probing
-    assert sorted(other.cut_off) == sorted(first.cut_off) == [0, 1]
-    assert other.following is second
-    assert copied(second).probing is second.probing
+    assert other.info is first.info
+    assert sorted(other.info.cut_off) == [0, 1]
+    assert other.info.next_probing is second.info.probing
+    assert copied(second).info.probing is second.info.probing
 
 
-def test_a_part_of_an_observation_has_marks_of_its_own() -> None:
+def test_a_part_of_an_observation_has_an_info_of_its_own() -> None:
     first = as_sb3(ToyDialogues(2)).reset()
     for part in (first[::-1], first[:1], first + 0):
         assert isinstance(part, TokenObservation)
-        assert part.probing is None
-    assert not hasattr(np.asarray(first), "probing")
+        assert part.info.probing is None
+    assert type(np.asarray(first)) is np.ndarray
 
 
 @pytest.mark.parametrize(("asks", "outside"), [(0, 7), (1, None), (1, 7)])
-def test_a_wrapper_that_copies_observations_costs_no_question_and_no_bootstrap(asks: int, outside: int | None) -> None:
+def test_a_wrapper_that_copies_observations_loses_no_probe_and_no_bootstrap(asks: int, outside: int | None) -> None:
     found = []
     for wrapped in (as_sb3, normalised):
         algorithm = make(wrapped(ToyDialogues(4, asks=asks, outside=outside, lines=9, context=192)), tiny_llama())
@@ -94,7 +94,7 @@ def test_a_wrapper_that_copies_observations_costs_no_question_and_no_bootstrap(a
         collect(algorithm)
         found.append(algorithm.rollout_buffer)
     plain, copies = found
-    assert bool(plain.outside.any()) == bool(outside)
+    assert bool(plain.bootstrap_values.any()) == bool(outside)
     assert bool(plain.answers.any()) == bool(asks)
-    for name in ("actions", "answers", "outside", "unfinished", "rewards", "advantages", "returns"):
+    for name in ("actions", "answers", "bootstrap_values", "unfinished", "rewards", "advantages", "returns"):
         assert (getattr(plain, name) == getattr(copies, name)).all(), name

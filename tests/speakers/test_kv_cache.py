@@ -128,7 +128,7 @@ def test_forgetting_reads_with_the_new_weights() -> None:
     decoder.extend(ids, n)
     with torch.no_grad():
         model.model.embed_tokens.weight.mul_(-1)
-    decoder.forget()
+    decoder.clear_cache()
     got = decoder.extend(ids, n + 1)[0].log_softmax(-1)
     assert float((got - naive(model, [ids[0]])).abs().max()) < 1e-5
 
@@ -142,7 +142,7 @@ def test_nan_left_behind_by_bad_weights_is_forgotten() -> None:
         model.model.embed_tokens.weight.fill_(float("nan"))
         assert decoder.extend(ids, np.array([10, 10]))[0].isnan().all()
         model.model.embed_tokens.weight.copy_(good)
-    decoder.forget()
+    decoder.clear_cache()
     # Row 0 is short now, and is read beside row 1 over ten positions.
     assert not decoder.extend(ids, np.array([2, 10]))[0].isnan().any()
 

@@ -130,7 +130,7 @@ def test_changed_weights_are_noticed() -> None:
     with torch.no_grad():
         embeddings(lm).weight.mul_(-1)
     kept = lm.reply([talk.view("simulator")])
-    lm.forget()
+    lm.clear_cache()
     assert kept == lm.reply([talk.view("simulator")])
 
 

@@ -55,7 +55,7 @@ class Decoder(ABC):
         if self._head is None:
             raise InputError("Expected a causal language model, got one without logits: load another.")
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drops all that was read; call it when the weights have changed."""
         self.n[:] = 0
 

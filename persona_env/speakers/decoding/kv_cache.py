@@ -89,9 +89,9 @@ class RaggedDecoder(Decoder):
         self._cache = Cache(layers=list(self._layers))
 
     @torch.inference_mode()
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drops all that was read; call it when the weights have changed."""
-        super().forget()
+        super().clear_cache()
         for layer in self._layers:
             layer.reset()
 

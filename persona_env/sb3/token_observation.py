@@ -1,0 +1,59 @@
+"""The observations that the bridge hands to stable-baselines3: contexts, with facts for the rollout buffer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["StepInfo", "TokenObservation"]
+
+
+@dataclass(eq=False)
+class StepInfo:
+    """What a rollout buffer must know of the step that is taken at an observation.
+
+    Attributes:
+        probing: (N,) bool: the coming tokens answer a probe; None where the environment does not say.
+        cut_off: The last contexts of the dialogues that the step truncated, by row.
+        next_contexts: (N, context) the contexts after the step; None before it is taken.
+        next_probing: (N,) bool: `probing` after the step.
+    """
+
+    probing: NDArray[np.bool_] | None = None
+    cut_off: dict[int, NDArray[np.int32]] = field(default_factory=dict)
+    next_contexts: NDArray[np.int32] | None = None
+    next_probing: NDArray[np.bool_] | None = None
+
+
+class TokenObservation(np.ndarray):
+    """Contexts (N, context) int32, with a `StepInfo`.
+
+    stable-baselines3 hands the very object that an environment returned to its buffer, so this is where the
+    environment can tell the buffer more than the contexts. A copy shares the info of its original, also what is
+    added later: some wrappers, such as `VecNormalize`, hand on copies. A part or a sum has an empty one.
+
+    >>> contexts = np.zeros((2, 4), np.int32).view(TokenObservation)
+    >>> contexts.info.probing = np.array([False, True])
+    >>> contexts.copy().info.probing, contexts[0].info.probing
+    (array([False,  True]), None)
+    """
+
+    info: StepInfo
+
+    def __array_finalize__(self, source: Any) -> None:
+        self.info = StepInfo()
+
+    def copy(self, order: Any = "C") -> TokenObservation:
+        """Returns a copy that shares the info."""
+        copied = super().copy(order)
+        copied.info = self.info
+        return copied
+
+    def __copy__(self) -> TokenObservation:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any] | None) -> TokenObservation:
+        return self.copy()
