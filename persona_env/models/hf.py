@@ -1,4 +1,4 @@
-"""Models and tokenizers by name: from safetensors only, never with code, and one line where it cannot be."""
+"""Loads models and tokenizers by name: weights from safetensors only, never code, and errors of one line."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import contextlib
 import importlib.util
 import json
 import re
-import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies
+from typing import Any, TypeVar
 
 import torch
-from huggingface_hub import constants
+from huggingface_hub import snapshot_download
 from huggingface_hub import utils as hub
 from transformers import (
     AutoModelForCausalLM,
@@ -36,53 +33,77 @@ _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
+_Loaded = TypeVar("_Loaded")
+
+
 def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
     """Loads the tokenizer of `tiny` or `hf:<folder or hub id>`.
 
     Raises:
-        ValueError: If it cannot be loaded; one line that says why.
+        InputError: If it cannot be loaded; one line that says why.
     """
     source = _source(spec)
-    with quiet(), _explained(spec, source):
-        return AutoTokenizer.from_pretrained(source, local_files_only=_is_out_of_reach(source), trust_remote_code=False)
+
+    def load(path: str) -> PreTrainedTokenizerBase:
+        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+
+    return _load(spec, source, load)
 
 
 def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_4bit: bool = False) -> PreTrainedModel:
     """Loads the model of `tiny` or `hf:<folder or hub id>`, in evaluation mode.
 
-    Weights come from safetensors only, and code never from the folder or the hub.
+    Weights come from safetensors only, and code never from the folder or the hub. What the hub's cache holds whole
+    is loaded from there.
 
     Args:
-        spec: What to load.
-        dtype: `float32`, `bfloat16`, or `auto`: on a GPU the precision that it was saved in (as a rule
-            bfloat16), on the CPU float32.
+        spec: The model.
+        dtype: `float32`, `bfloat16`, or `auto`: on a GPU the precision of the saved weights (usually bfloat16), on
+            the CPU float32.
         device: A device of torch, or `auto`: the GPU if there is one (for `tiny` the CPU).
         load_in_4bit: Whether the linear layers' weights are packed into 4 bits (NF4, with `bitsandbytes`,
             on a GPU); they cannot be trained themselves, only adapters on them.
 
     Raises:
-        ValueError: If it cannot be loaded, or weights are missing or not finite; one line says why.
+        InputError: If it cannot be loaded, or weights are missing or not finite; one line that says why.
     """
     source, device = _source(spec), _device(spec, device)
     options = _precision(dtype, device, load_in_4bit)
     _refuse_pickles(spec, source)
-    with quiet(), _explained(spec, source):
-        offline = _is_out_of_reach(source)
-        adapter = find_adapter_config_file(source, local_files_only=offline)
-    if adapter is not None:  # transformers would load its base, wherever that is
-        raise InputError(_adapter_line(spec))
-    with quiet(), _explained(spec, source):
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source,
-            use_safetensors=True,
-            local_files_only=offline,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
+
+    def load(path: str) -> Any:
+        if find_adapter_config_file(path):  # transformers would load its base, wherever that is
+            raise InputError(_adapter_line(spec))
+        return AutoModelForCausalLM.from_pretrained(
+            path, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
-    model, info = loaded
+
+    model, info = _load(spec, source, load)
     _check_weights(spec, model, info["missing_keys"])
     return (model if load_in_4bit else model.to(device)).eval()
+
+
+def _load(spec: str, source: str, load: Callable[[str], _Loaded]) -> _Loaded:
+    """Calls `load` with the local folder; where a hub id is not in the hub's cache, with the id, which asks the hub."""
+    with quiet():
+        try:
+            with contextlib.suppress(OSError):
+                return load(source if Path(source).is_dir() else snapshot_download(source, local_files_only=True))
+            return load(source)
+        except InputError:
+            raise
+        except Exception as error:  # tokenizers raises nothing more exact
+            raise InputError(_why_not(spec, source, error)) from error
+
+
+def _why_not(spec: str, source: str, error: Exception) -> str:
+    if Path(source).is_dir():
+        why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
+        return f"Expected a whole model in {shown_spec(spec)}, got an error ({why}): check its files."
+    return (
+        f"Expected a model's folder or hub id, got {shown_spec(spec)}, which is no folder here, and the hub "
+        "cannot be reached or does not give it: check the name."
+    )
 
 
 def _device(spec: str, device: str) -> str:
@@ -98,7 +119,7 @@ def _device(spec: str, device: str) -> str:
 
 
 def _precision(dtype: str, device: str, load_in_4bit: bool) -> dict[str, Any]:
-    """The keywords of transformers that say in what form weights are loaded."""
+    """The arguments of `from_pretrained` that set the precision of the weights."""
     if dtype not in _DTYPES:
         raise InputError(f"Expected dtype among {', '.join(_DTYPES)}, got {dtype!r}: choose one of these.")
     if not load_in_4bit:
@@ -163,14 +184,14 @@ def _source(spec: str) -> str:
 def _at_home(folder: Path) -> Path:
     try:
         return folder.expanduser()
-    except RuntimeError:  # nobody of that name
+    except RuntimeError:  # no user of that name
         return folder
 
 
 def _exists(folder: Path) -> bool:
     try:
         return folder.exists()
-    except OSError:  # a name too long, or a folder that may not be looked into
+    except OSError:  # a name too long, or a folder without permission
         return False
 
 
@@ -191,7 +212,7 @@ def _refuse_pickles(spec: str, source: str) -> None:
 
 
 def _indexed(index: Path) -> list[object]:
-    """The files that an index of weights names; transformers would read whatever they are."""
+    """The files that an index of weights names; transformers would read any of them."""
     if not index.is_file():
         return []
     try:
@@ -202,7 +223,7 @@ def _indexed(index: Path) -> list[object]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silences progress bars and notes while something is loaded or saved."""
+    """Silences progress bars and log messages while something is loaded or saved."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     hub_bars = not hub.are_progress_bars_disabled()
     logging.set_verbosity_error()
@@ -216,35 +237,3 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()
         if hub_bars:
             hub.enable_progress_bars()
-
-
-@contextlib.contextmanager
-def _explained(spec: str, source: str) -> Iterator[None]:
-    """Turns the many errors of loading into one line."""
-    try:
-        yield
-    except Exception as error:  # tokenizers raises nothing more exact
-        if Path(source).is_dir():
-            why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
-            raise InputError(
-                f"Expected a whole model in {shown_spec(spec)}, got an error ({why}): check its files."
-            ) from error
-        raise InputError(
-            f"Expected a model's folder or hub id, got {shown_spec(spec)}, which is no folder here, and the hub "
-            "cannot be reached or does not give it: check the name."
-        ) from error
-
-
-def _is_out_of_reach(source: str) -> bool:
-    """Whether only what was downloaded before can be loaded; the hub's own retries take a minute."""
-    if Path(source).is_dir() or constants.HF_HUB_OFFLINE:
-        return True
-    if getproxies():
-        return False
-    hub_url = urlsplit(constants.ENDPOINT)
-    port = hub_url.port or (80 if hub_url.scheme == "http" else 443)
-    try:
-        socket.create_connection((hub_url.hostname or "", port), timeout=5).close()
-    except OSError:
-        return True
-    return False

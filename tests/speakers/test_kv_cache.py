@@ -212,7 +212,7 @@ def test_training_mode_is_refused() -> None:
         ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:Reading without a cache")
+@pytest.mark.filterwarnings("ignore:Decoding without a cache")
 def test_what_does_not_fit_is_refused_and_read_without_a_cache(config: Any, why: str) -> None:
     model = built(config)
     with pytest.raises(CannotDecode, match=why):

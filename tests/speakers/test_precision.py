@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers as tf
 
-from persona_env.rl.shared_prefix_attention import reads_branches
+from persona_env.rl.shared_prefix_attention import shares_prefixes
 from persona_env.speakers.decoding.kv_cache import RaggedDecoder, make_decoder
 from persona_env.speakers.decoding.ragged_attention import attend
 from tests.speakers.families import FAMILIES, SHAPE, built
@@ -36,7 +36,7 @@ def test_a_model_that_is_very_sure_reads_on_as_it_did_before() -> None:
         model.lm_head.weight *= 300.0
         assert float(model(torch.arange(3, 20)[None]).logits.log_softmax(-1).abs().max()) > 300
     assert isinstance(make_decoder(model, 2, 24), RaggedDecoder)
-    assert reads_branches(model)
+    assert shares_prefixes(model)
 
 
 @pytest.mark.parametrize(("dtype", "worst"), [(torch.float32, 2e-6), (torch.float64, 1e-13), (torch.bfloat16, 2e-2)])

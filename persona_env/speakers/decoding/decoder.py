@@ -1,6 +1,7 @@
-"""Rows of token ids and the next-token logits after each: the interface, and the way without a cache.
+"""Incremental decoding of rows of token ids: the interface, and the implementation without a cache.
 
-In here: `Decoder`, `FullForwardDecoder` (whole contexts at each step), and what both ways ask of a model.
+In here: `Decoder`, `FullForwardDecoder` (runs whole contexts at each step), and the facts of a model that both
+implementations need.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "FullForwardDecoder",
     "distance",
     "rope_follows_length",
+    "setting",
     "tolerance",
     "trained_length",
     "usable_length",
@@ -31,15 +33,15 @@ Ints: TypeAlias = NDArray[np.int64]
 
 
 class Decoder(ABC):
-    """Rows of token ids, and the model's next-token logits after each of them.
+    """Rows of token ids, and the model's next-token logits after each row.
 
     Attributes:
         model: The model; it must be in evaluation mode whenever it is run.
         rows: The number of conversations.
         max_len: The longest context of a row.
-        scratch: How many branches can be read at once.
+        scratch: The most branches that can be read at once.
         ids: (rows, max_len) the tokens that were read.
-        n: (rows,) how many of them; 0 in a row that was forgotten.
+        n: (rows,) the number of them; 0 in an empty row.
     """
 
     def __init__(self, model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0):
@@ -56,11 +58,11 @@ class Decoder(ABC):
             raise InputError("Expected a causal language model, got one without logits: load another.")
 
     def clear_cache(self) -> None:
-        """Drops all that was read; call it when the weights have changed."""
+        """Empties all rows; call it when the weights have changed."""
         self.n[:] = 0
 
     def grow(self, rows: int) -> None:
-        """Makes it `rows` rows if there are fewer; what was read stays."""
+        """Adds empty rows, up to `rows`; the others stay as they are."""
         more = rows - self.rows
         if more > 0:
             self.ids = np.pad(self.ids, ((0, more), (0, 0)))
@@ -69,7 +71,7 @@ class Decoder(ABC):
             self._add_slots(more)
 
     def common_prefix(self, context: Sequence[int] | Ints, rows: Ints) -> Ints:
-        """Returns how many of its first tokens a context shares with each of some rows, (R,)."""
+        """Returns the length of a context's common prefix with each of some rows, (R,)."""
         width = min(len(context), int(self.n[rows].max(initial=0)))
         if width == 0:
             return np.zeros(len(rows), np.int64)
@@ -79,21 +81,21 @@ class Decoder(ABC):
 
     @abstractmethod
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
-        """Reads new tokens into some slots, over whatever was there from `start` on.
+        """Runs new tokens in some slots, replacing what follows `start` there.
 
-        The lowest level: `ids` and `n` are not kept up to date.
+        The lowest level: it does not update `ids` and `n`.
 
         Args:
             slots: (R,) different slot numbers; those from `rows` on are scratch.
             start: (R,) the position of each slot's first new token.
-            count: (R,) how many new tokens each gets, >= 1.
+            count: (R,) the number of its new tokens, >= 1.
             tokens: (N,) all new tokens, slot after slot.
 
         Returns:
             Logits (R, V) and last hidden states (R, d) after each slot's last token.
 
         Raises:
-            ValueError: If the model is in training mode or a context is longer than `max_len`.
+            InputError: If the model is in training mode or a context is longer than `max_len`.
         """
 
     @abstractmethod
@@ -105,18 +107,18 @@ class Decoder(ABC):
         """Copies rows to the slots from `first` on."""
 
     def extend(self, ids: NDArray[Any], n: NDArray[Any], rows: Ints | None = None) -> tuple[Tensor, Tensor]:
-        """Reads whole contexts; only what follows each row's longest cached prefix is run.
+        """Reads whole contexts; only the tokens after each row's longest cached prefix are run.
 
         Args:
             ids: (R, width) right-padded contexts.
             n: (R,) their lengths, in [1, max_len].
-            rows: (R,) the different rows that they belong to, all if None; the others idle.
+            rows: (R,) the different rows that they belong to; all if None.
 
         Returns:
             Logits (R, V) and last hidden states (R, d) after each context.
 
         Raises:
-            ValueError: If a context is empty or too long, or the model is in training mode.
+            InputError: If a context is empty or too long, or the model is in training mode.
         """
         where: Any = slice(None) if rows is None else rows
         rows = np.arange(self.rows) if rows is None else rows
@@ -133,13 +135,13 @@ class Decoder(ABC):
             tokens = ids[np.arange(len(rows)), start]
         else:
             tokens = ids[(column >= start[:, None]) & (column < n[:, None])]
-        self.n[where] = start  # should the step be interrupted, no more than this is kept
+        self.n[where] = start  # if the step is interrupted, only this much is valid
         out = self.step(rows, start, count, tokens.astype(np.int64))
         self.ids[where, :width], self.n[where] = ids, n
         return out
 
     def append(self, rows: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
-        """Reads one more token (R,) in each of some rows; returns as `extend` does."""
+        """Reads one more token (R,) in each of some rows; returns the same as `extend`."""
         start = self.n[rows]
         out = self.step(rows, start, np.ones_like(start), tokens)
         self.ids[rows, start] = tokens
@@ -147,17 +149,17 @@ class Decoder(ABC):
         return out
 
     def branch(self, rows: Ints, tails: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Reads a tail after each row's context and leaves the rows as they are.
+        """Reads a tail after each row's context without changing the rows.
 
         Args:
-            rows: (B,) row numbers, at most `scratch`; a row may stand there twice.
+            rows: (B,) row numbers, at most `scratch`; a row may occur twice.
             tails: The tokens that follow, at least one in each tail.
 
         Returns:
             Logits (B, V) and last hidden states (B, d) after each tail.
 
         Raises:
-            ValueError: If there are more branches than scratch slots, or a tail is empty.
+            InputError: If there are more branches than scratch slots, or a tail is empty.
         """
         count = np.array([len(tail) for tail in tails], np.int64)
         if not 0 < len(rows) <= self.scratch or len(count) != len(rows) or count.min() < 1:
@@ -182,11 +184,11 @@ class Decoder(ABC):
             raise InputError(f"Expected a context of at most {most} tokens, got {length}: shorten the dialogue.")
 
     def _forward(self, last: Any, **inputs: Any) -> tuple[Tensor, Tensor]:
-        """Runs the model; `last` picks the final hidden states that get logits (None: all)."""
+        """Runs the model; `last` selects the final hidden states that go through the output layer (None: all)."""
         if self.model.training:
             raise InputError(
-                "Expected a model in evaluation mode, got training mode: call eval(), or dropout "
-                "falsifies the log-probabilities."
+                "Expected a model in evaluation mode, got training mode: call eval(), dropout "
+                "would change the log-probabilities."
             )
         seen: list[Tensor] = []
 
@@ -205,7 +207,7 @@ class Decoder(ABC):
 
 
 class FullForwardDecoder(Decoder):
-    """The same interface without a cache: each step reads whole contexts. Slow, and always right."""
+    """A decoder without a cache: each step runs whole contexts. Slow, and right for every model."""
 
     def __init__(self, model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0):
         super().__init__(model, rows, max_len, scratch)
@@ -247,18 +249,18 @@ class FullForwardDecoder(Decoder):
 
 
 def tolerance(dtype: torch.dtype) -> float:
-    """Returns the `distance` from the full forward beyond which another way of reading is wrong."""
+    """Returns the largest `distance` from the full forward that counts as equal."""
     return {torch.float32: 2e-5, torch.float64: 1e-6}.get(dtype, 0.02)
 
 
 def distance(got: Tensor, want: Tensor) -> float:
-    """Returns how far log-probabilities are apart at most, as a share of the largest of them.
+    """Returns the largest difference of log-probabilities, relative to the largest of them.
 
-    A share, as those of a well-trained model reach far below zero, and a number is only as exact as it is small.
+    Relative to the largest magnitude, because rounding error grows with it: a well-trained model has very small ones.
 
     Args:
         got: Logits (..., V).
-        want: Those that they are compared with.
+        want: The logits to compare with.
 
     >>> distance(torch.tensor([0.0, -100.0]), torch.tensor([0.0, -101.0]))
     0.009900989942252636
@@ -267,25 +269,28 @@ def distance(got: Tensor, want: Tensor) -> float:
     return float((got - want).abs().max() / want.abs().max())
 
 
+def setting(model: PreTrainedModel, name: str, default: Any = None) -> Any:
+    """Returns a setting of the text model's configuration, by its standard name; the default if it has none."""
+    return getattr(model.config.get_text_config(), name, default)
+
+
 def usable_length(model: PreTrainedModel) -> int:
     """Returns the longest context that a model can read, in tokens.
 
     Where the RoPE frequencies follow the length, it is the length up to which they stay the same.
     """
-    text = model.config.get_text_config()
-    length = int(getattr(text, "max_position_embeddings", None) or 2**15)
+    length = int(setting(model, "max_position_embeddings") or 2**15)
     return min(length, trained_length(model) or length) if rope_follows_length(model) else length
 
 
 def rope_follows_length(model: PreTrainedModel) -> bool:
     """Returns whether a long context changes the RoPE frequencies of all rows that are run with it."""
-    rope = str(getattr(model.config.get_text_config(), "rope_parameters", None) or "")
+    rope = str(setting(model, "rope_parameters") or "")
     return "'dynamic'" in rope or "'longrope'" in rope
 
 
 def trained_length(model: PreTrainedModel) -> int | None:
     """Returns the length up to which RoPE frequencies that follow the length stay the same."""
-    text = model.config.get_text_config()
-    rope = getattr(text, "rope_parameters", None) or {}
-    known = (rope.get("original_max_position_embeddings"), text.max_position_embeddings)
+    rope = setting(model, "rope_parameters") or {}
+    known = (rope.get("original_max_position_embeddings"), setting(model, "max_position_embeddings"))
     return next((int(length) for length in known if length), None)

@@ -1,7 +1,7 @@
-"""What a language model has read so far: rows of token ids whose keys and values stay cached.
+"""Decoding with a KV cache whose rows have different lengths.
 
-In here: `RaggedDecoder` (rows of different lengths, for any transformers decoder that passes its
-self-check) and `make_decoder`, which falls back to `FullForwardDecoder` for the others.
+In here: `RaggedDecoder`, for any transformers decoder that passes its self-check, and `make_decoder`, which falls
+back to `FullForwardDecoder` for the others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from persona_env.speakers.decoding.decoder import (
     Ints,
     distance,
     rope_follows_length,
+    setting,
     tolerance,
     trained_length,
     usable_length,
@@ -37,13 +38,13 @@ __all__ = [
     "usable_length",
 ]
 
-_MOST_TOKENS = 8192  # of one forward; bounds the memory of masks and activations
+_MOST_TOKENS = 8192  # of one forward; limits the memory of masks and activations
 _CHECKED = 12  # tokens of the longer row of the self-check
 _PROBE_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 
 class CannotDecode(ValueError):  # noqa: N818 - reads better where it is caught
-    """The model does not fit the ragged cache; the message says why."""
+    """The model cannot use the ragged cache; the message says why."""
 
     def __init__(self, reason: str):
         super().__init__(
@@ -52,19 +53,19 @@ class CannotDecode(ValueError):  # noqa: N818 - reads better where it is caught
 
 
 class RaggedDecoder(Decoder):
-    """Keeps conversations of different lengths cached; one step runs all their new tokens.
+    """A KV cache of conversations of different lengths; one step runs all their new tokens.
 
-    The model is left as it was found: its attention implementation is switched during a step only.
-    At construction the decoder compares itself with the model's full forward on two short rows.
+    The model's attention implementation is switched during a step only. At construction the decoder compares itself
+    with the model's full forward on two short rows.
 
     Args:
         model: Any transformers decoder whose attention goes through the attention interface.
         rows: The number of conversations.
-        max_len: The longest context; memory follows what is used.
+        max_len: The longest context; memory grows with use.
         scratch: Further slots, for `branch`.
 
     Raises:
-        CannotDecode: If the model does not fit, with the reason.
+        CannotDecode: If the model cannot use it, with the reason.
 
     >>> from transformers import LlamaConfig, LlamaForCausalLM
     >>> config = LlamaConfig(vocab_size=20, hidden_size=8, intermediate_size=8,
@@ -90,7 +91,7 @@ class RaggedDecoder(Decoder):
 
     @torch.inference_mode()
     def clear_cache(self) -> None:
-        """Drops all that was read; call it when the weights have changed."""
+        """Empties all rows; call it when the weights have changed."""
         super().clear_cache()
         for layer in self._layers:
             layer.reset()
@@ -105,7 +106,7 @@ class RaggedDecoder(Decoder):
             second = self.step(slots[half:], start[half:], count[half:], tokens[cut:])
             return torch.cat([first[0], second[0]]), torch.cat([first[1], second[1]])
         device, config = self.model.device, self.model.config
-        plan = RaggedPlan.lay_out(slots, start, count, final_layer=self._depth - 1, device=device)
+        plan = RaggedPlan.lay_out(slots, start, count, layers=self._depth, device=device)
         found, token = config._attn_implementation, planned.set(plan)
         config._attn_implementation = NAME
         try:
@@ -138,17 +139,16 @@ class RaggedDecoder(Decoder):
 
 
 def make_decoder(model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0) -> Decoder:
-    """Returns a `RaggedDecoder`; where the model does not fit, warns and does without a cache."""
+    """Returns a `RaggedDecoder`; where the model cannot use it, warns and returns a `FullForwardDecoder`."""
     try:
         return RaggedDecoder(model, rows, max_len, scratch)
     except CannotDecode as error:
-        warnings.warn(f"Reading without a cache, which is slow. {error}", stacklevel=2)
+        warnings.warn(f"Decoding without a cache, which is slow. {error}", stacklevel=2)
         return FullForwardDecoder(model, rows, max_len, scratch)
 
 
 def _refuse_by_config(model: PreTrainedModel, max_len: int) -> None:
-    """Raises CannotDecode where the configuration says that rows would disturb each other."""
-    text = model.config.get_text_config()
+    """Raises CannotDecode where the configuration says that rows would change each other's results."""
     if rope_follows_length(model) and max_len > (trained_length(model) or 0):
         raise CannotDecode(
             f"RoPE follows the longest row beyond {trained_length(model)} tokens and max_len is {max_len}"
@@ -157,17 +157,16 @@ def _refuse_by_config(model: PreTrainedModel, max_len: int) -> None:
         raise CannotDecode(
             f"attention sharpens from {most:.0f} tokens on, of all rows together, and max_len is {max_len}"
         )
-    if getattr(text, "alibi", False) or text.model_type in ("bloom", "mpt"):
+    if setting(model, "alibi") or setting(model, "model_type") in ("bloom", "mpt"):
         raise CannotDecode("ALiBi biases do not go through the attention interface")
 
 
 def sharpens_from(model: PreTrainedModel) -> float:
-    """Returns how many tokens side by side change a model's attention; infinity for almost all models.
+    """Returns the number of tokens in one forward that changes a model's attention; infinity for almost all models.
 
-    Llama 4's layers without RoPE count the columns of a forward, whatever places these are given.
+    Llama 4's layers without RoPE count the columns of a forward, whatever their positions.
     """
-    text = model.config.get_text_config()
-    return float(text.floor_scale) if getattr(text, "attn_temperature_tuning", False) else math.inf
+    return float(setting(model, "floor_scale")) if setting(model, "attn_temperature_tuning") else math.inf
 
 
 def _check_against_full_forward(decoder: RaggedDecoder) -> None:

@@ -2,11 +2,11 @@
 
 Three public extension points of transformers make that exact for any decoder that uses them:
 
-- `SlotLayer` (a cache layer) writes each new token at its row's slot and position;
+- `SlotLayer` (a cache layer) writes each new token to its row's slot, at its position;
 - `ragged_mask` (an `AttentionMaskInterface` function) evaluates the model's own rule (causal,
   sliding window, chunked) at the pairs of position and slot column that are needed;
-- `ragged_attention` (an `AttentionInterface` function) makes two batched calls a layer: every row's
-  last token, and the earlier tokens of the rows that got several.
+- `ragged_attention` (an `AttentionInterface` function) makes two batched calls per layer: one for every row's
+  last token, one for the earlier tokens of the rows that got several.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class _Last:
         index: (R,) which of the N new tokens; None where each row got just one.
         low: First slot of the span attended over.
         high: Slot after its end.
-        chosen: (R,) the rows' places in the span, or their slots where `gathered`; None where the
+        chosen: (R,) the rows' indices in the span, or their slots where `gathered`; None where the
             rows are the span.
-        gathered: The rows lie too far apart: their slots are copied together.
-        seen: (B,) the last position that each slot attends to; 0 where it idles.
+        gathered: The rows are too far apart: their slots are copied together.
+        seen: (B,) the last position that each slot attends to; 0 in unused slots.
         width: The longest context.
     """
 
@@ -73,7 +73,7 @@ class _Early:
         at: (M, C) positions; padding repeats the first.
         gather: (M * C,) which of the new tokens; padding repeats the first.
         real: (E,) which of the M * C are not padding; None where all are.
-        target: (E,) which of the new tokens those are.
+        target: (E,) the indices of those among the new tokens.
         width: The longest context.
     """
 
@@ -87,45 +87,45 @@ class _Early:
 
 @dataclass(slots=True)
 class RaggedPlan:
-    """Where the N new tokens of one forward go.
+    """The slots and positions of the N new tokens of one forward.
 
     Attributes:
         slot: (N,) the slot of each token.
         at: (N,) its position there.
         last: The rows' last tokens.
         early: The tokens before them.
-        final_layer: In this layer nothing reads what the early tokens attend to.
-        masks: By identity of a mask that travels through the model: it, and those of `early`.
-        writes: By number of heads: where in a flat store the vectors go, (heads * N,).
-        calls: How many attention calls came through the interface.
+        layers: The number of layers; the outputs of the last one at early tokens are not used.
+        masks: By identity of a mask that the model passes on: it, and those of `early`.
+        writes: By number of heads: the indices of the vectors in a flat store, (heads * N,).
+        calls: The number of attention calls so far.
     """
 
     slot: Tensor
     at: Tensor
     last: _Last
     early: tuple[_Early, ...]
-    final_layer: int
+    layers: int
     masks: dict[int, tuple[Tensor, list[Tensor]]] = field(default_factory=dict)
     writes: dict[int, Tensor] = field(default_factory=dict)
     calls: int = 0
 
     @classmethod
-    def lay_out(cls, slots: _Ints, start: _Ints, count: _Ints, *, final_layer: int, device: torch.device) -> RaggedPlan:
+    def lay_out(cls, slots: _Ints, start: _Ints, count: _Ints, *, layers: int, device: torch.device) -> RaggedPlan:
         """Plans count[i] >= 1 new tokens for slot slots[i] from position start[i] on."""
         send = _sender(device)
         total = start + count
         if int(count.max()) == 1:
             last = _lay_out_last(slots, total, None, send)
-            return cls(send(slots), send(start), last, (), final_layer)
+            return cls(send(slots), send(start), last, (), layers)
         ends = np.cumsum(count)
         row = np.repeat(np.arange(len(slots)), count)
         at = (start - ends + count)[row] + np.arange(ends[-1])
         last = _lay_out_last(slots, total, send(ends - 1), send)
         early = tuple(_lay_out_early(slots, start, count, send))
-        return cls(send(slots[row]), send(at), last, early, final_layer)
+        return cls(send(slots[row]), send(at), last, early, layers)
 
-    def places(self, heads: int, capacity: int) -> Tensor:
-        """Where in a flat store of (slots * heads * capacity, dim) the new vectors go."""
+    def targets(self, heads: int, capacity: int) -> Tensor:
+        """The indices of the new vectors in a flat store of (slots * heads * capacity, dim)."""
         found = self.writes.get(heads)
         if found is None:
             head = torch.arange(heads, device=self.slot.device)[:, None]
@@ -169,7 +169,7 @@ def _lay_out_early(slots: _Ints, start: _Ints, count: _Ints, send: Callable[[_In
 
 
 def _similar(count: _Ints) -> Iterator[_Ints]:
-    """Yields the rows that got several tokens, in groups none of which is mostly padding."""
+    """Yields the rows that got several tokens, grouped so that no group is mostly padding."""
     left = np.flatnonzero(count > 1)
     while len(left):
         most = int(count[left].max())
@@ -179,7 +179,7 @@ def _similar(count: _Ints) -> Iterator[_Ints]:
 
 
 class SlotLayer(CacheLayerMixin):
-    """One layer's keys and values, each (slots, heads, capacity, dim); capacity follows use."""
+    """One layer's keys and values, each (slots, heads, capacity, dim); the capacity grows with use."""
 
     def __init__(self, slots: int, max_len: int):
         super().__init__()
@@ -197,17 +197,16 @@ class SlotLayer(CacheLayerMixin):
         return self._stores
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Writes (1, heads, N, dim) where the plan says and returns the whole stores."""
+        """Writes (1, heads, N, dim) to the plan's targets and returns the whole stores."""
         plan = planned.get()
         stores = self._reserve(self._initialized(key_states, value_states), plan.last.width)
         for store, new in zip(stores, (key_states, value_states), strict=True):
             _, heads, capacity, dim = store.shape
-            places = plan.places(heads, capacity)
-            store.view(-1, dim).index_copy_(0, places, new.reshape(-1, dim))
+            store.view(-1, dim).index_copy_(0, plan.targets(heads, capacity), new.reshape(-1, dim))
         return stores
 
     def _reserve(self, stores: tuple[Tensor, Tensor], width: int) -> tuple[Tensor, Tensor]:
-        """Makes room for positions below `width`, at least doubling what there is."""
+        """Makes room for positions below `width`, at least doubling the capacity."""
         capacity = stores[0].shape[2]
         if width > capacity:
             more = min(max(width, 2 * capacity, _FIRST_CAPACITY), self.max_len) - capacity
@@ -226,12 +225,12 @@ class SlotLayer(CacheLayerMixin):
             store[first : first + len(sources), :, :length] = store[sources, :, :length]
 
     def reset(self) -> None:
-        """Zeroes everything: a nan left behind the mask would still spread (0 * nan)."""
+        """Zeroes everything: a nan behind the mask would still spread (0 * nan)."""
         for store in self._stores or ():
             store.zero_()
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Returns (query_length, 0), which `ragged_mask` has no use for."""
+        """Returns (query_length, 0); `ragged_mask` does not use it."""
         return query_length, 0
 
     def get_seq_length(self) -> int:
@@ -258,7 +257,7 @@ def ragged_mask(
     """Makes the additive masks of one layer type and returns the one of the last tokens.
 
     Returns:
-        (B, 1, 1, width). `ragged_attention` knows its companions by the identity of this tensor.
+        (B, 1, 1, width). `ragged_attention` finds the other masks by the identity of this tensor.
     """
     plan = planned.get()
     column = torch.arange(plan.last.width, device=device)
@@ -298,7 +297,7 @@ def ragged_attention(
         scaling: Factor of the scores; dim ** -0.5 if None.
         softcap: Scores are squashed to (-softcap, softcap) with tanh, as in Gemma 2.
         s_aux: (heads,) attention sinks, as in GPT-OSS.
-        **kwargs: What else the model passes on; unused.
+        **kwargs: Unused.
 
     Returns:
         ((1, N, heads, dim), None).
@@ -312,7 +311,7 @@ def ragged_attention(
     chosen = tokens.index_select(0, plan.last.index)
     found = _attend_last(plan.last, chosen, key, value, mask, options)
     out = found.new_zeros(len(tokens), *found.shape[1:]).index_copy_(0, plan.last.index, found)
-    if getattr(module, "layer_idx", None) != plan.final_layer:
+    if plan.calls < plan.layers:
         for rows, early_mask in zip(plan.early, early_masks, strict=True):
             found = _attend_early(rows, tokens, key, value, early_mask, options)
             out.index_copy_(0, rows.target, found)
@@ -320,7 +319,7 @@ def ragged_attention(
 
 
 def _attend_last(rows: _Last, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, options: _Options) -> Tensor:
-    """Attends one token a row, query (R, heads, dim); slots that idle go along unread."""
+    """Attends one token per row, query (R, heads, dim); the results of unused slots in the span are dropped."""
     query = query[:, None]
     if rows.gathered and rows.chosen is not None:
         k, v = (x[:, :, : rows.width].index_select(0, rows.chosen) for x in (key, value))
@@ -351,7 +350,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: _Options) -> 
     if group > 1 and steps > 1:
         mask = mask[:, :, None].expand(-1, -1, group, -1, -1).flatten(2, 3)
     mask = mask.to(q.dtype)
-    # torch's kernel is made for many queries a row
+    # torch's kernel is made for many queries per row
     is_slow = steps == 1 and q.device.type == "cpu" and q.dtype == torch.float32
     if is_slow or softcap is not None or sinks is not None:
         out = _attend_by_hand(q, k, v, mask, (scaling or dim**-0.5, softcap, sinks))
@@ -366,7 +365,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: _Options) -> 
 def _attend_by_hand(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor, options: tuple[float, float | None, Tensor | None]
 ) -> Tensor:
-    """Attention in its three steps, with a soft cap and sinks, which torch's kernel has not."""
+    """Attention in its three steps, with a soft cap and sinks, which torch's kernel does not have."""
     scaling, softcap, sinks = options
     scores = (q * scaling) @ k.transpose(-1, -2)
     if softcap is not None:
