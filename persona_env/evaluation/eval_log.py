@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
@@ -215,6 +215,7 @@ class _Sample(msgspec.Struct, tag="sample"):
 
 
 _Line: TypeAlias = _Header | _Arm | _Persona | _Sample
+_LINE = cast("type[_Line]", _Line)
 
 
 def save_eval_log(path: str | Path, log: EvalLog) -> None:
@@ -262,7 +263,7 @@ def load_eval_log(path: str | Path) -> EvalLog:
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     header: Header | None = None
     arms, personas = list[tuple[_Arm, list[Sample]]](), dict[str, Persona]()
-    for place, line in json_lines(file, _Line):
+    for place, line in json_lines(file, _LINE):
         if (header is None) != isinstance(line, _Header):
             raise FileError(f"Expected one header, on the first line, got another order at {place}: write it again.")
         match line:
@@ -306,7 +307,7 @@ def _replies(sample: Sample, judged: Sequence[str]) -> Iterator[LoggedReply]:
         verdicts = sample.verdicts[metric]
         if metric == QuestionAnswer.name:
             for answer, verdict in zip(sample.answers, verdicts, strict=True):
-                probe = answer.question
+                probe = answer.probe
                 asked = dict(question=probe.text, gold=probe.gold, answer=answer.text, choices=probe.choices)
                 yield _reply(metric, places[answer.line_index], verdict, **asked)
         else:

@@ -40,6 +40,8 @@ class EvalSuite:
 
     def __post_init__(self) -> None:
         counts = {"dialogues": self.dialogues, "lines": self.lines, "questions_every": self.questions_every}
-        for name, number in (counts | {"max_tokens": self.max_tokens or 1}).items():
+        if self.max_tokens is not None:
+            counts["max_tokens"] = self.max_tokens
+        for name, number in counts.items():
             if number < 1:
                 raise InputError(f"Expected {name} >= 1, got {number}: give at least one.")

@@ -9,7 +9,7 @@ from typing import Any
 
 from persona_env.evaluation.eval_log import Arm, EvalLog, MetricInfo, Sample
 from persona_env.judges.base import Judge, Verdict
-from persona_env.metrics import Metric, QuestionAnswer, Score, answer_question, load_metric, verdicts_on
+from persona_env.metrics import Metric, QuestionAnswer, Score, answer_query, load_metric, verdicts_on
 from persona_env.metrics.metric import QueryOrVerdict
 from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction
 from persona_env.world.lexicon import ATTRIBUTES
@@ -32,7 +32,7 @@ def judge_samples(samples: Sequence[Sample], judge: Judge, metrics: Sequence[str
 
 def _queries(metric: Metric, samples: Sequence[Sample]) -> list[tuple[QueryOrVerdict, ...]]:
     if isinstance(metric, QuestionAnswer):
-        return [tuple(answer_question(a.question, a.text) for a in sample.answers) for sample in samples]
+        return [tuple(answer_query(a.probe, a.text) for a in sample.answers) for sample in samples]
     return metric.queries([sample.conversation for sample in samples])
 
 

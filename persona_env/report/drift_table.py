@@ -53,7 +53,7 @@ def simulator_table(log: EvalLog) -> Table:
     table.columns("", *map(plain, found))
     for metric in table.metrics:
         table.rows({metric.name: metric.title}, found.values(), with_interval=True)
-    table.rows(_style_of(next(iter(found.values()))), found.values(), with_interval=True)
+    table.rows(_style_of(next(iter(found.values()))) if found else {}, found.values(), with_interval=True)
     table.counts(list(found.values()))
     return table.table
 
@@ -135,7 +135,7 @@ class _Table:
 def _title(log: EvalLog) -> str:
     header, suite = log.header, log.arms[0].suite if log.arms else None
     if suite is None:
-        return f"{header.role}: nothing is measured yet"
+        return f"{header.role}: nothing yet"
     if header.command == "train":
         how = f"({header.config.get('algorithm', '')}, seed {header.seed})"
         return f"{suite.role}: {log.arms[0].simulator}, judged by {header.judge.spec}, on {suite.split} personas {how}"
