@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import pickle
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.torch import load_file
 
 import persona_env
 import persona_wrappers
@@ -20,9 +20,8 @@ from persona_env.io import load_logs, load_personas
 from persona_env.judges import load_judge
 from persona_env.judges.store import VerdictStore
 from persona_env.models.hf import load_model, load_tokenizer, quiet
-from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
-from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.serialization import Plain
+from persona_env.runs.training_state import as_written
 from persona_env.speakers.chat_format import ChatFormat
 from tests.reliability.r12_cache_key import unsafe
 from tests.reliability.rows import Row
@@ -177,17 +176,9 @@ def templates(marker: Path) -> list[str]:
     return bad
 
 
-def _checkpoint(root: Path, trap: bytes) -> RunFolder:
-    """A run folder whose checkpoint is a pickle, with the right checksums."""
-    folder = RunFolder(root / "run").create()
-    path = root / "run" / "checkpoints" / f"{ROLLOUT}1"
-    path.mkdir(parents=True)
-    parts = {"tensors.safetensors": trap, "state.json": b"{}"}
-    for name, data in parts.items():
-        (path / name).write_bytes(data)
-    sums = {name: hashlib.sha256(data).hexdigest() for name, data in parts.items()}
-    (path / "checksums.json").write_text(json.dumps(sums))
-    return folder
+def _read_tensors(path: Path) -> None:
+    with as_written():
+        load_file(path)
 
 
 def files(root: Path, marker: Path) -> list[str]:
@@ -199,6 +190,7 @@ def files(root: Path, marker: Path) -> list[str]:
         "labels": lambda: load_labels([path]),
         "a recorded judge": lambda: load_judge(f"recorded:{path}"),
         "a verdict store": lambda: VerdictStore(path),
+        "a checkpoint": lambda: _read_tensors(path),
     }
     bad = list[str]()
     np.save(root / "objects.npy", np.array([Trap(marker)], object), allow_pickle=True)
@@ -207,9 +199,6 @@ def files(root: Path, marker: Path) -> list[str]:
         bad += [f"{what} as {name}: {told}" for name, read in readers.items() if (told := refusal(read))]
     objects = {"is": "array", "dtype": "O", "of": [1]}
     bad += [f"objects in a state: {told}" for told in [refusal(lambda: Plain([]).read(objects))] if told]
-    checkpoints = Checkpoints(_checkpoint(root, trap))
-    if checkpoints.newest(ROLLOUT) is not None or not checkpoints.damaged:
-        bad.append("a pickle as a checkpoint: used")
     return [*bad, "a file: CODE WAS RUN"] if marker.exists() else bad
 
 
