@@ -38,7 +38,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "persona_env", "train", "--role", "student", *SMALL, "--out", str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
     assert done.returncode == 0, done.stderr
-    assert "persona conflict" in done.stdout
+    assert "against its persona" in done.stdout
     assert "--- before training ---" in done.stdout
     assert str(out) in done.stdout.replace("\n", "")
     return out
@@ -50,22 +50,20 @@ def environment() -> dict[str, str]:
 
 def test_a_run_leaves_all_that_it_promises(finished: Path):
     names = {path.name for path in finished.iterdir()}
-    tables = {"metrics.jsonl", "timing.jsonl", "eval.jsonl", "summary.json", "config.json", "sample.txt"}
+    tables = {"metrics.jsonl", "timing.jsonl", "dialogues.jsonl", "summary.json", "config.json", "sample.txt"}
     assert names == {"model", "checkpoints", *tables}
     summary = json.loads((finished / "summary.json").read_text())
     for key in ("role", "simulator", "judge", "seed", "heldout_personas", "tokens", "seconds"):
         assert summary[key] is not None
     for arm in ("before", "after"):
         for name in ("prompt_to_line", "line_to_line", "question_answer", "relevance", "copying", "repetition"):
-            assert set(summary[arm][name]) == {"value", "low", "high", "n", "invalid", "undecided"}
+            assert set(summary[arm][name]) == {"value", "low", "high", "n", "invalid"}
     assert set(summary["reduction"]) == {"prompt_to_line", "line_to_line", "question_answer", "overall"}
-    assert set(summary["reduction"]["overall"]) == {"value", "low", "high"}
-    assert {"python", "torch", "transformers", "stable-baselines3"} <= set(summary["versions"])
     assert (summary["status"], summary["role"], len(summary["heldout_personas"])) == ("complete", "student", 8)
-    assert RunConfig(**json.loads((finished / "config.json").read_text())).tokens == 2048
+    assert RunConfig.from_flat(json.loads((finished / "config.json").read_text())).tokens == 2048
 
 
-def test_training_personas_are_not_measured_ones(finished: Path):
+def test_training_people_are_not_measured_ones(finished: Path):
     from persona_env.world import personas
 
     measured = set(json.loads((finished / "summary.json").read_text())["heldout_personas"])
@@ -78,14 +76,14 @@ def test_the_trained_model_talks_and_its_dialogues_can_be_read(finished: Path):
 
     view = Conversation(personas("student", "dev")[0]).with_reply("Who are you?").view("simulator", seed=1)
     assert load_speaker(f"hf:{finished / 'model'}").reply([view])[0]
-    logs = load_logs(finished / "eval.jsonl")
+    logs = load_logs(finished / "dialogues.jsonl")
     assert len(logs) >= 2 * 8
 
 
 def test_the_same_seed_gives_the_same_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert run(["train", "--role", "student", *SMALL, "--out", tmp_path / "again"], monkeypatch) == 0
     first, second = (json.loads((f / "summary.json").read_text()) for f in (finished, tmp_path / "again"))
-    for key in ("before", "after", "reduction", "extended", "train_personas"):
+    for key in ("before", "after", "reduction", "longer", "seen"):
         assert first[key] == second[key]
 
 
@@ -117,8 +115,6 @@ BAD = {
     "a missing persona file": ["train", "--personas", "missing.jsonl"],
     "a log that is not there": ["audit", "missing.json"],
     "an unknown role to play": ["play", "--role", "pirate"],
-    "a report of a folder without a log": ["report", "missing"],
-    "an unknown metric": ["bench", "scripted", "--metrics", "kindness"],
 }
 
 
@@ -158,7 +154,7 @@ def test_a_person_can_talk_to_a_simulator(monkeypatch: pytest.MonkeyPatch):
     said = "What is your name?\nHow is your sleep?\n\n"
     done = subprocess.run(command, input=said, capture_output=True, text=True, check=True, env=environment())
     assert done.stdout.count("patient>") == 2
-    assert done.stdout.count("+ prompt-to-line") == 2
+    assert done.stdout.count("+ persona") == 2
 
 
 def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -167,9 +163,7 @@ def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytes
     summary = json.loads((tmp_path / "bench" / "summary.json").read_text())
     assert summary["scripted"]["prompt_to_line"]["value"] == 1.0
     assert summary["tiny"]["prompt_to_line"]["n"] == 18
-    shown = capsys.readouterr().out
-    assert run(["report", tmp_path / "bench"], monkeypatch) == 0
-    assert shown.startswith(capsys.readouterr().out)
+    assert "scripted" in capsys.readouterr().out
 
 
 def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypatch):
@@ -179,7 +173,7 @@ def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypa
         assert run([*arguments, *specs, "--out", tmp_path / "bench"], monkeypatch) == 0
     assert {call.sent["max_tokens"] for call in server.calls} == {5}
     tiny, served = ([], [])
-    for log in load_logs(tmp_path / "bench" / "eval.jsonl"):
+    for log in load_logs(tmp_path / "bench" / "dialogues.jsonl"):
         (tiny if log.id.startswith("tiny/") else served).extend(log.conversation().lines)
     tokenizer = load_tokenizer("tiny")
     assert max(len(tokenizer.encode(line, add_special_tokens=False)) for line in tiny) == 5
@@ -196,7 +190,18 @@ def test_a_bound_of_no_tokens_is_refused(tmp_path: Path, monkeypatch, capsys):
 def test_a_benchmark_whose_judge_stays_away_ends_in_order_and_can_go_on(tmp_path: Path, monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]  # nobody listens there once it is closed
-    arguments = ["bench", "scripted", "--split", "dev", "--dialogues", "2", "--lines", "2", "--judge-patience", "0.2"]
+    arguments = [
+        "bench",
+        "scripted",
+        "--split",
+        "dev",
+        "--dialogues",
+        "2",
+        "--lines",
+        "2",
+        "--judge-outage-timeout",
+        "0.2",
+    ]
     arguments += ["--judge", f"openai:nobody@http://127.0.0.1:{port}/v1", "--out", tmp_path / "bench"]
     assert run(arguments, monkeypatch) == 75
     error = capsys.readouterr().err.strip()
@@ -257,9 +262,9 @@ def test_a_table_is_shown_where_only_ascii_can_be_written(encoding: str):
     done = subprocess.run(command, capture_output=True, check=False, env=environment() | {"PYTHONIOENCODING": encoding})
     assert (done.returncode, done.stderr) == (0, b"")
     lines = done.stdout.decode(encoding.partition(":")[0]).splitlines()
-    rows = {line[:34].strip(" |"): line[34:].strip(" |").split() for line in lines}
+    rows = {line[:25].strip(" |"): line[25:].strip(" |").split() for line in lines}
     between = "±" if encoding == "cp1252" else r"\xb1"
-    assert rows["persona conflict (prompt-to-line)"][:3] == ["0.0", "%", between]
+    assert rows["against its persona"][:3] == ["0.0", "%", between]
     assert rows["lines judged"] == ["18"]
 
 
@@ -279,7 +284,7 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word(arguments: list[s
         os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
     if "bench" in arguments:
-        assert {"summary.json", "eval.jsonl"} <= {path.name for path in (tmp_path / "new").iterdir()}
+        assert {"summary.json", "dialogues.jsonl"} <= {path.name for path in (tmp_path / "new").iterdir()}
 
 
 @pytest.mark.slow

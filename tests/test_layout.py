@@ -14,13 +14,14 @@ import persona_env
 import persona_wrappers
 
 FLOORS = (
-    ("persona", "conversation", "scenario", "roles", "spaces", "registry", "errors"),
+    ("persona", "conversation", "scenario", "roles", "spaces", "settings", "registry", "errors"),
     ("io", "models"),
     ("speakers", "judges", "world"),
     ("metrics",),
     ("envs", "dialogue_v0"),
     ("rl", "sb3"),
-    ("algorithms", "probes", "hosts", "runs", "evaluation", "calibration", "papers"),
+    ("algorithms", "probes", "hosts"),
+    ("runs", "evaluation", "calibration", "papers"),
     ("report",),
     ("cli",),
     ("__main__",),

@@ -1,15 +1,64 @@
-"""Options that several commands share."""
+"""Command-line options made from records of settings, and those that several commands share."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields
+from typing import Annotated, Any
 
 import typer
 
-__all__ = ["JudgeSpec", "Role", "Seed", "Simulator", "Split"]
+from persona_env.settings import kinds, settings_of
 
-Role = Annotated[str, typer.Option(help="Who is simulated: patient, student or chat_partner.")]
+__all__ = ["JudgeSpec", "Role", "Seed", "Simulator", "Split", "with_settings"]
+
+Role = Annotated[str, typer.Option(help="Who is simulated: patient, student, chat_partner, or a path of a role.")]
 Simulator = Annotated[str, typer.Option(help="The simulator: tiny, scripted, hf:<folder or id>, openai:<model>@<url>.")]
-JudgeSpec = Annotated[str, typer.Option("--judge", help="The judge: oracle, recorded:, hf:, openai: or ensemble:.")]
+JudgeSpec = Annotated[
+    str, typer.Option("--judge", help="The judge: oracle, match, nli:, hf:, openai:, recorded: or ensemble:.")
+]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
 Split = Annotated[str, typer.Option(help="The personas that are measured: heldout, dev or train.")]
+
+
+def with_settings(panels: Mapping[str, Sequence[type]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a command an option for each setting of some records; a setting that several share is one option.
+
+    The command takes those that were given as the mapping `settings`, by name.
+
+    Args:
+        panels: Records with fields annotated as `Setting`, by the heading under which `--help` shows them.
+    """
+    settings = {name: s for records in panels.values() for record in records for name, s in settings_of(record).items()}
+    options = {name: option for panel, records in panels.items() for name, option in _options(panel, records).items()}
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        own = inspect.signature(command, eval_str=True).parameters
+
+        @functools.wraps(command)
+        def run(**given: Any) -> Any:
+            values = {name: value for name in options if (value := given.pop(name)) is not None}
+            parsed = {name: parse(value) for name, value in values.items() if (parse := settings[name].parse)}
+            return command(settings=values | parsed, **given)
+
+        rest = [parameter.replace(kind=parameter.KEYWORD_ONLY) for name, parameter in own.items() if name != "settings"]
+        vars(run)["__signature__"] = inspect.Signature([*options.values(), *rest])
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*options.values(), *rest)}
+        return run
+
+    return decorate
+
+
+def _options(panel: str, records: Sequence[type]) -> Mapping[str, inspect.Parameter]:
+    """Returns a keyword parameter, as typer reads it, for each setting."""
+    found: dict[str, inspect.Parameter] = {}
+    for record in records:
+        defaults = {item.name: item.default for item in fields(record)}
+        for name, setting in settings_of(record).items():
+            default = "" if defaults[name] in (MISSING, "", False) else f" (default: {defaults[name]})"
+            option = typer.Option(help=setting.help + default, rich_help_panel=panel)
+            annotation = Annotated[(str if setting.parse else kinds(record)[name]) | None, option]
+            found[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+    return found

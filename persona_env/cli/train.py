@@ -11,68 +11,39 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from persona_env.algorithms import ALGORITHMS, BUILTIN
 from persona_env.cli.interrupt import resumable
+from persona_env.cli.options import with_settings
 from persona_env.errors import InputError
 from persona_env.report.drift_table import drift_table
 from persona_env.report.terminal import Terminal
-from persona_env.report.transcript import before_and_after
-from persona_env.runs.config import RunConfig, parse_rewards, read_config
+from persona_env.report.transcript import telling_example, transcript
+from persona_env.runs.config import RunConfig, read_config
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, finished_result
+from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, finished_outcome
 
 __all__ = ["resume_training", "run_training", "train"]
 
+_ALGORITHM_HELP = f"{', '.join(BUILTIN)}, or one that is registered; its own options: name?option=value."
 
+
+@with_settings({"Run": [RunConfig], "Algorithm": [ALGORITHMS[name] for name in BUILTIN]})
 def train(
-    role: Annotated[str | None, typer.Option(help="Who is simulated: patient, student or chat_partner.")] = None,
-    simulator: Annotated[str | None, typer.Option(help="The model that learns: tiny or hf:<folder or hub id>.")] = None,
-    judge: Annotated[str | None, typer.Option(help="Who pays and measures: oracle, hf:, openai:, ensemble:.")] = None,
-    task_agent: Annotated[str | None, typer.Option(help="The frozen other side: scripted, hf: or openai:.")] = None,
-    rewards: Annotated[str | None, typer.Option(help="Such as prompt_to_line=1,line_to_line=0.5.")] = None,
-    algorithm: Annotated[str | None, typer.Option(help="ppo or a2c.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Everything random follows from it.")] = None,
-    tokens: Annotated[int | None, typer.Option(help="The learner's tokens in all.")] = None,
-    lines: Annotated[int | None, typer.Option(help="The trained length: the simulator's lines in a dialogue.")] = None,
-    line_gamma: Annotated[float | None, typer.Option(help="Discount from a line to the next.")] = None,
-    kl_coef: Annotated[float | None, typer.Option(help="Price of a nat away from the untrained model.")] = None,
-    personas: Annotated[str | None, typer.Option(help="bundled, natural, or a file.")] = None,
-    split: Annotated[str | None, typer.Option(help="Measured personas: heldout, or dev while tuning.")] = None,
-    dialogues: Annotated[int | None, typer.Option(help="Measured dialogues of the trained length.")] = None,
-    extended_dialogues: Annotated[int | None, typer.Option(help="The same at three times that length.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Bound on a line's tokens.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Torch's threads; 0 is torch's choice.")] = None,
-    lora_rank: Annotated[int | None, typer.Option(help="Train adapters of this rank, not the weights.")] = None,
-    micro_batch: Annotated[int | None, typer.Option(help="Tokens of one pass of an update, at most.")] = None,
-    gradient_checkpointing: Annotated[bool | None, typer.Option(help="Less memory, more time.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16.")] = None,
-    load_in_4bit: Annotated[bool | None, typer.Option(help="On a GPU, with --lora-rank.")] = None,
-    judge_prompts: Annotated[str | None, typer.Option(help="A folder of judge prompts instead of ours.")] = None,
-    judge_cache: Annotated[str | None, typer.Option(help="A file of verdicts that runs share.")] = None,
-    judge_budget: Annotated[str | None, typer.Option(help="Such as calls=5000,tokens=2e6; then it stops.")] = None,
-    judge_calibration: Annotated[str | None, typer.Option(help="What judge calibrate wrote about this judge.")] = None,
-    judge_patience: Annotated[float | None, typer.Option(help="Seconds to wait for a judge that is away.")] = None,
-    checkpoint_every: Annotated[int | None, typer.Option(help="Rollouts from a checkpoint to the next.")] = None,
-    max_invalid: Annotated[float | None, typer.Option(help="Share of unreadable verdicts that is allowed.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="The folder of a run that was cut off: go on with it.")] = None,
+    settings: Mapping[str, Any],
+    algorithm: Annotated[str | None, typer.Option(help=_ALGORITHM_HELP)] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the interrupted run in this folder.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; new or empty.")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with any of these settings.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, stop.")] = False,
 ) -> None:
-    """Train a simulator and print how far its drift fell on people it has not met."""
-    given = {name: value for name, value in locals().items() if name in RunConfig.__dataclass_fields__}
-    values: dict[str, Any] = read_config(config) if config else {}
-    values |= {name: value for name, value in given.items() if value is not None}
-    if rewards is not None:
-        values["rewards"] = parse_rewards(rewards)
+    """Train a simulator and print how far its drift fell on held-out personas."""
+    values = {**(read_config(config) if config else {}), **settings, **({"algorithm": algorithm} if algorithm else {})}
     if resume is not None:
         if out is not None and out != resume:
             raise InputError(f"Expected --resume alone, got --out {out} too: a run goes on in its own folder.")
-
         raise typer.Exit(resume_training(resume, values, dry_run=dry_run))
-    settings = RunConfig(**values)
-
-    raise typer.Exit(run_training(settings, out, dry_run=dry_run))
+    raise typer.Exit(run_training(RunConfig.from_flat(values), out, dry_run=dry_run))
 
 
 def run_training(
@@ -98,7 +69,7 @@ def run_training(
     console = Terminal()
     folder = folder or RunFolder(out or _fresh_folder(settings))
     with resumable(folder, f"go on with: {_resume_command(folder)}"):
-        result = finished_result(folder, settings) if folder.resumed else None
+        result = finished_outcome(folder, settings) if folder.resumed else None
         if result is None:
             job = TrainAndEvaluate(settings)
             console.print(_plan(settings, folder))
@@ -107,9 +78,9 @@ def run_training(
             result = _with_progress(job, folder.create(), console)
             for name in job.damaged:
                 console.print(f"The checkpoint {name} is not as it was written; it was not used.")
-        console.print(drift_table(result.log))
-        if result.config.judge != "oracle":
-            console.print(result.judge_costs.sentence(result.config.judge_budget, result.invalid))
+        console.print(drift_table(result))
+        if result.settings.judge != "oracle":
+            console.print(result.judge_costs.sentence(result.settings.judge_budget, result.invalid_in_all))
         _show_example(result, folder, console)
         _say_how_it_ended(result, folder, console)
         folder.close()
@@ -136,9 +107,9 @@ def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = Fal
 
 
 def _say_how_it_ended(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
-    if not result.log.header.judge.is_calibrated:
+    if not result.calibrated:
         console.print(
-            f"The judge {result.config.judge} is not calibrated: nobody knows what its verdicts are worth. "
+            f"The judge {result.settings.judge} is not calibrated: nobody knows what its verdicts are worth. "
             "Hold it against labels with persona-env judge calibrate."
         )
     if result.status == "complete":
@@ -164,7 +135,7 @@ def _plan(settings: RunConfig, folder: RunFolder) -> Text:
     s = settings
     rewards = ", ".join(f"{name} {weight:g}" for name, weight in s.rewards.items())
     return Text(
-        f"{s.role}: {s.simulator} learns by {s.algorithm} from {s.rollouts} rollouts of {s.envs} x {s.steps} tokens "
+        f"{s.role}: {s.simulator} learns by {s.algorithm.name} from {s.tokens:,} tokens in {s.envs} dialogues at once "
         f"(rewards: {rewards}).\nMeasured before and after on {s.dialogues} {s.split} people over {s.lines} lines"
         + (f", and on {s.extended_dialogues} over {EXTENDED_LENGTH * s.lines}" if s.extended_dialogues else "")
         + f", judged by {s.judge}. Run folder: {folder.path}/"
@@ -195,8 +166,15 @@ def _with_progress(job: TrainAndEvaluate, folder: RunFolder, console: Terminal) 
 
 
 def _show_example(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
-    text = before_and_after(result.log)
-    if text is not None:
-        folder.write_text("sample.txt", text)
-        console.print()
-        console.print(Text(text), soft_wrap=True)
+    if not result.trained:
+        return
+    before, after = result.trained.before, result.trained.after
+    place = telling_example(before.scores, after.scores)
+    parts = []
+    for title, measured in (("before", before), ("after", after)):
+        text = transcript(measured.played[place], measured.scores, place)
+        parts.append(f"--- {title} training ---\n{text}\n")
+    text = "\n".join(parts)
+    folder.write_text("sample.txt", text)
+    console.print()
+    console.print(Text(text), soft_wrap=True)

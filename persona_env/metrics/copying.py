@@ -76,7 +76,7 @@ class Copying(LineMetric):
     """
 
     name = "copying"
-    title = "lines that recite the persona"
+    title = "copying"
     mark = "recites its description"
     is_judged = False
     is_penalty = True

@@ -26,7 +26,7 @@ class Relevance(LineMetric):
     """
 
     name = "relevance"
-    title = "relevant lines"
+    title = "relevance"
     mark = "irrelevant"
     shows = "good"
 

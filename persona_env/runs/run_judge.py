@@ -47,7 +47,7 @@ class RunJudge:
         self._settings = settings
         self.exact = settings.judge.partition(":")[0] in _EXACT
         self._base: Judge = load_judge(
-            settings.judge, prompts=settings.judge_prompts or None, patience=settings.judge_patience
+            settings.judge, prompts=settings.judge_prompts or None, patience=settings.judge_outage_timeout
         )
         self._asked: Judge = self._base
         self._canaries: Any = None

@@ -1,165 +1,197 @@
-"""Training in a run folder: checkpoints at rollout boundaries, and going on from the last one as if unbroken."""
+"""Training in a run folder: figures, checkpoints at boundaries, and going on from the last one as if unbroken."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv
+import gymnasium as gym
+import torch
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import VectorEnv
+from safetensors.torch import load_file, save_file
 
-from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
-from persona_env.runs.metrics_callback import MetricsCallback
-from persona_env.runs.training_state import (
-    as_written,
-    forget_what_was_read,
-    load_tensors,
-    restore_training_state,
-    save_tensors,
-    training_state,
-)
-from persona_env.runs.cost_log import CostLog
-from persona_env.algorithms.loops import make_learner
-from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.config import RunConfig
-from persona_env.runs.invalid_rate import InvalidRate
+from persona_env.algorithms import Learner, Run
 from persona_env.errors import RunEnded
+from persona_env.judges.base import Judge
+from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
+from persona_env.runs.config import RunConfig
+from persona_env.runs.cost_log import CostLog
+from persona_env.runs.invalid_rate import InvalidRate
+from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.training_state import PLAIN, as_written, random_state, set_random_state
+from persona_env.speakers.local import LanguageModel
 
-__all__ = ["Training"]
+__all__ = ["Training", "torch_threads", "training_envs"]
 
 _METRICS = "metrics.jsonl"
+_REWARDS = "persona_wrappers.vector:ConsistencyRewards"
 
 
-class Training:
-    """One learner and its way through the rollouts of a run.
+def training_envs(config: RunConfig, judge: Judge | None = None) -> VectorEnv[Any, Any, Any]:
+    """Returns the training dialogues of a run, one action a token, with all rewards in one judge batch a step.
 
     Args:
-        settings: The run.
-        envs: Its dialogues, as stable-baselines3 takes them.
-        simulator: The model as it was before any training.
+        config: The run.
+        judge: Its judge; None for the one that the run names.
+
+    Raises:
+        InputError: If a persona source, task agent, judge or simulator cannot be loaded.
+    """
+    envs = gym.make_vec(
+        "persona_env/DialogueTokens-v0",
+        role=config.role,
+        num_envs=config.envs,
+        simulator=config.simulator,
+        personas=config.personas,
+        split="train",
+        task_agent=config.task_agent,
+        max_lines=config.lines,
+        max_tokens=config.max_tokens,
+    )
+    rewards: Any = load_env_creator(_REWARDS)
+    return rewards(envs, weights=dict(config.rewards), judge=judge or config.judge)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Runs with this many CPU threads of torch and then restores their number; 0 changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class Training(Run):
+    """The training of a run: writes its figures, its checkpoints and its model.
+
+    Args:
+        config: The run.
         folder: Where metrics, checkpoints and the model go.
         checkpoints: Those of the folder.
         cost_log: Where its cost is noted.
+        progress: Called with the tokens so far.
     """
 
     def __init__(
         self,
-        settings: RunConfig,
-        envs: VecEnv,
-        simulator: Any,
+        config: RunConfig,
         *,
         folder: RunFolder,
         checkpoints: Checkpoints,
         cost_log: CostLog,
+        progress: Callable[[int], None] = lambda tokens: None,
     ):
-        self.settings, self.folder, self.checkpoints, self.cost_log = settings, folder, checkpoints, cost_log
-        self.learner = make_learner(envs, settings, simulator)
-        self.invalid_rate = InvalidRate("training", settings.max_invalid)
-        self.total = settings.rollouts * settings.envs * settings.steps
+        super().__init__(config.tokens, config.seed)
+        self.config, self.folder, self.checkpoints, self.cost_log = config, folder, checkpoints, cost_log
+        self.invalid_rate = InvalidRate("training", config.max_invalid)
+        self._progress, self._learner, self._logged = progress, None, 0
+        self._boundary: dict[str, Any] | None = None
+        self._boundaries = self._written = 0
+
+    _learner: Learner | None
 
     @property
     def tokens(self) -> int:
-        """The learner's tokens so far."""
-        return self.learner.num_timesteps
+        """The tokens trained on so far."""
+        return self._learner.tokens if self._learner else self._logged
 
-    def run(self, tick: Callable[[int], None]) -> None:
-        """Trains to the end, from wherever the folder's last whole checkpoint is.
+    def fit(self, model: LanguageModel, envs: VectorEnv[Any, Any, Any]) -> LanguageModel:
+        """Trains to the end, from wherever the folder's last whole checkpoint is, and writes the model.
 
         Raises:
             KeyboardInterrupt: With the state of the last boundary, and the model, on disk.
             RunEnded: Likewise.
         """
-        begun = self._restore()
-        tick(self.tokens)
-        boundaries = _Boundaries(self, written=self.tokens)
         try:
-            if self.tokens < self.total:
-                journal = MetricsCallback(self._write, tick, self.invalid_rate)
-                self.learner.learn(self.total - self.tokens, [journal, boundaries], reset_num_timesteps=not begun)
-                self.save(self.course())
+            trained = self.config.algorithm.fit(model, envs, self)
             self.invalid_rate.close()
         except (KeyboardInterrupt, RunEnded):
-            boundaries.save_latest()
+            self._write_boundary()
             self.cost_log.note("training")
-            self._save_model()
+            self._save_model(model)
             raise
-        self._save_model()
+        self._save_model(trained)
         self.cost_log.note("training")
+        return trained
 
-    def _save_model(self) -> None:
-        policy: Any = self.learner.policy
-        self.folder.write_folder("model", policy.save_pretrained)
+    def _save_model(self, model: LanguageModel) -> None:
+        self.folder.write_folder("model", (self._learner or model).save_pretrained)
 
-    def _write(self, record: Mapping[str, Any]) -> None:
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Adds a line to the metrics; see `Run.log`."""
         self.folder.append_line(_METRICS, record)
-        self.cost_log.note("training", tokens=record["tokens"])
+        self._logged = record["tokens"]
+        self.cost_log.note("training", tokens=self._logged)
+        self._progress(self._logged)
+        self.invalid_rate.add(record.get("judged", 0), record.get("invalid", 0))
 
-    def _restore(self) -> bool:
+    def resume(self, learner: Learner) -> bool:
         """Goes back to the last whole checkpoint; returns whether there is one."""
+        self._learner = learner
         found = self.checkpoints.newest(ROLLOUT)
         if found is None:
             self.folder.cut(_METRICS, 0)
-            return False
-        state = json.loads((found / "state.json").read_text(encoding="utf-8"))
-        with as_written():
-            optimiser, course, metrics = (state[key] for key in ("optimiser", "course", "metrics"))
-            self.invalid_rate.judged, self.invalid_rate.invalid = int(state["judged"]), int(state["invalid"])
-            metrics = int(metrics)
-        load_tensors(self.learner, found / "tensors.safetensors", optimiser)
-        self.folder.cut(_METRICS, metrics)
-        restore_training_state(self.learner, course)
-        return True
+        else:
+            self._restore(learner, found)
+        self._written = learner.tokens
+        self._progress(learner.tokens)
+        return found is not None
 
-    def course(self) -> dict[str, Any]:
-        """Returns all of the state but the tensors."""
+    def _restore(self, learner: Learner, checkpoint: Path) -> None:
+        with as_written():
+            state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+            self.invalid_rate.judged, self.invalid_rate.invalid = int(state["judged"]), int(state["invalid"])
+            self._boundaries = int(state["boundaries"])
+            learner.load(PLAIN.read(state["learner"]), load_file(checkpoint / "tensors.safetensors"))
+            self.folder.cut(_METRICS, int(state["metrics"]))
+            set_random_state(state["random"])  # last, as all before may draw from the generators
+
+    def enter_boundary(self, learner: Learner) -> None:
+        """Keeps the state, which is cheap, and writes it with the tensors at every so many boundaries.
+
+        Until `leave_boundary` the tensors stay as they are, so a run that ends before can still write it.
+        """
+        self._boundary = self._state(learner)
+        if self._boundaries % self.config.checkpoint_every == 0:
+            self._write_boundary()
+        self._boundaries += 1
+
+    def leave_boundary(self) -> None:
+        """From here on the tensors change."""
+        self._boundary = None
+
+    def finish(self, learner: Learner) -> None:
+        """Writes the last checkpoint."""
+        self._boundary = self._state(learner)
+        self._write_boundary()
+
+    def _state(self, learner: Learner) -> dict[str, Any]:
         return {
-            "course": training_state(self.learner),
+            "tokens": learner.tokens,
+            "boundaries": self._boundaries,
+            "learner": PLAIN.write(learner.state()),
             "metrics": self.folder.size(_METRICS),
             "judged": self.invalid_rate.judged,
             "invalid": self.invalid_rate.invalid,
+            "random": random_state(),
         }
 
-    def save(self, state: Mapping[str, Any]) -> None:
-        """Writes a checkpoint: this state, and the tensors as they are now."""
+    def _write_boundary(self) -> None:
+        """Writes the last boundary, if its tensors are still there and it is not on disk already."""
+        state, learner = self._boundary, self._learner
+        if state is None or learner is None or state["tokens"] == self._written:
+            return
 
         def fill(path: Path) -> None:
-            optimiser = save_tensors(self.learner, path / "tensors.safetensors")
-            text = json.dumps({**state, "optimiser": optimiser})
-            (path / "state.json").write_text(text, encoding="utf-8")
+            save_file({name: t.contiguous() for name, t in learner.tensors().items()}, path / "tensors.safetensors")
+            (path / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
-        self.checkpoints.write(f"{ROLLOUT}{state['course']['tokens']:012d}", fill)
+        self.checkpoints.write(f"{ROLLOUT}{state['tokens']:012d}", fill)
         self.checkpoints.prune(ROLLOUT)
-
-
-class _Boundaries(BaseCallback):
-    """Knows the state at the last rollout boundary and writes every so many of them.
-
-    In a rollout the tensors stay as they are, so a run that ends there can still write its beginning.
-    """
-
-    def __init__(self, training: Training, written: int):
-        super().__init__()
-        self._training, self._written = training, written
-        self._latest: dict[str, Any] | None = None
-
-    def _on_rollout_start(self) -> None:
-        self._latest = None
-        forget_what_was_read(self._training.learner)
-        self._latest = self._training.course()
-        settings, tokens = self._training.settings, self._training.tokens
-        if tokens // (settings.envs * settings.steps) % settings.checkpoint_every == 0:
-            self.save_latest()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        self._latest = None  # from here on the tensors change
-
-    def save_latest(self) -> None:
-        """Writes the last boundary, if its tensors are still there and it is not on disk already."""
-        if self._latest is not None and self._latest["course"]["tokens"] != self._written:
-            self._training.save(self._latest)
-            self._written = self._latest["course"]["tokens"]
+        self._written = state["tokens"]

@@ -75,7 +75,7 @@ def _killed_and_restarted(server: Server, run: Path) -> tuple[float, float]:
 
 def _killed_for_good(server: Server, run: Path) -> int:
     """Returns the exit code of a run whose judge does not come back in time."""
-    child = fork(lambda: go(run, judge=server.judge, judge_patience=_PATIENCE).exit_code)
+    child = fork(lambda: go(run, judge=server.judge, judge_outage_timeout=_PATIENCE).exit_code)
     wait_until(lambda: trains(run))
     server.kill()
     return ended(child)

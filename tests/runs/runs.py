@@ -36,7 +36,7 @@ def go(path: Path, progress: Progress = quiet, **more: Any) -> TrainResult:
     """Runs the main job in a folder, or goes on with it where one has begun there."""
     folder = RunFolder(path, resume=(path / "config.json").is_file()).create()
     try:
-        return TrainAndEvaluate(RunConfig(**{**SMALL, **more})).run(folder, progress)
+        return TrainAndEvaluate(RunConfig.from_flat({**SMALL, **more})).run(folder, progress)
     finally:
         folder.close()
 
@@ -66,8 +66,6 @@ def contents(path: Path) -> dict[str, str]:
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name != "timing.jsonl" and not file.name.startswith("verdicts.sqlite"):
             data = file.read_bytes()
-            if file.name == "eval.jsonl":
-                data = data.partition(b"\n")[2]  # the header holds the time
             if file.name == "summary.json":
                 summary = {name: value for name, value in json.loads(data).items() if name not in CLOCK}
                 data = json.dumps(summary).encode()

@@ -1,67 +1,106 @@
-"""A learner's state that nobody has written is refused in one line."""
+"""A checkpoint comes back bit for bit, and one that this version did not write is refused in one line."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
+import torch
+from safetensors.torch import load_file
 
-from persona_env.runs.training_state import load_tensors, restore_training_state, save_tensors, training_state
-from persona_env.algorithms.loops import make_learner
-from persona_env.runs.training_envs import rewarded_dialogues
+from persona_env.algorithms.on_policy_learner import OnPolicyLearner
+from persona_env.algorithms.ppo import PPO
+from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
-from persona_env.sb3 import as_sb3
+from persona_env.runs.cost_log import CostLog
+from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.training import Training, torch_threads, training_envs
+from persona_env.runs.training_state import PLAIN, random_state
 from persona_env.speakers.local import LanguageModel
+
+ALGORITHM = PPO(steps=4, batch=8)
+CONFIG = RunConfig(envs=2, tokens=16, split="dev", threads=1, checkpoint_every=1, algorithm=ALGORITHM)
+
+
+def training(path: Path) -> Training:
+    folder = RunFolder(path, resume=path.exists())
+    return Training(CONFIG, folder=folder, checkpoints=Checkpoints(folder), cost_log=CostLog(folder))
+
+
+def fresh() -> OnPolicyLearner:
+    return OnPolicyLearner(ALGORITHM.make(LanguageModel.load("tiny"), training_envs(CONFIG), 0))
 
 
 @pytest.fixture(scope="module")
-def learner() -> OnPolicyAlgorithm:
-    settings = RunConfig(envs=2, steps=4, tokens=8, batch=8, split="dev", threads=1)
-    made = make_learner(as_sb3(rewarded_dialogues(settings)), settings, LanguageModel.load("tiny"))
-    made._setup_learn(8)
-    return made
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished training."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    RunFolder(path).create().write_json("config.json", CONFIG.as_json())
+    training(path).fit(LanguageModel.load("tiny"), training_envs(CONFIG))
+    return path
 
 
-@pytest.fixture
-def written(learner: OnPolicyAlgorithm, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
-    """The tensors' file and the state, as they come back from JSON."""
-    file = tmp_path / "tensors.safetensors"
-    state = {"optimiser": save_tensors(learner, file), "course": training_state(learner)}
-    return file, json.loads(json.dumps(state))
+@pytest.fixture(scope="module")
+def learner() -> OnPolicyLearner:
+    return fresh()
 
 
-def restored(learner: OnPolicyAlgorithm, file: Path, state: dict[str, Any]) -> None:
-    load_tensors(learner, file, state["optimiser"])
-    restore_training_state(learner, state["course"])
-
-
-def test_what_was_written_comes_back(learner: OnPolicyAlgorithm, written: tuple[Path, dict[str, Any]]):
-    file, state = written
-    restored(learner, file, state)
-    again = {"optimiser": save_tensors(learner, file), "course": training_state(learner)}
-    assert json.loads(json.dumps(again)) == state
+def test_what_was_written_comes_back(trained: Path, learner: OnPolicyLearner):
+    assert training(trained).resume(learner)
+    assert learner.tokens == 16
+    state = json.loads((trained / "checkpoints" / "rollout-000000000016" / "state.json").read_text())
+    assert json.loads(json.dumps(PLAIN.write(learner.state()))) == state["learner"]
+    assert random_state() == state["random"]
+    saved = load_file(trained / "checkpoints" / "rollout-000000000016" / "tensors.safetensors")
+    tensors = learner.tensors()
+    assert saved.keys() == tensors.keys()
+    assert any(name.startswith("optimizer.") for name in saved)
+    assert all(torch.equal(saved[name], tensors[name]) for name in saved)
 
 
 HARMS: dict[str, Callable[[dict[str, Any]], object]] = {
-    "no settings of an optimiser": lambda state: state["optimiser"].clear(),
-    "settings of no optimiser": lambda state: state["optimiser"].update(groups=3),
-    "no course": lambda state: state["course"].clear(),
-    "no rows": lambda state: state["course"].update(rows=None),
-    "rows that are none": lambda state: state["course"].update(rows=[1, 2]),
-    "no generator": lambda state: state["course"]["random"].pop("torch"),
-    "a generator of another size": lambda state: state["course"]["random"].update(torch="00"),
-    "a generator that is no hexadecimal text": lambda state: state["course"]["random"].update(torch="xy\x1b[2J"),
-    "a list of generators": lambda state: state["course"].update(random=[]),
+    "no optimizer": lambda state: state["learner"]["of"].pop("optimizer"),
+    "an optimizer that is none": lambda state: state["learner"]["of"].update(optimizer=3),
+    "no learner": lambda state: state.pop("learner"),
+    "no episodes": lambda state: state["learner"]["of"].update(episodes=None),
+    "episodes that are none": lambda state: state["learner"]["of"].update(episodes=[1, 2]),
+    "no generator": lambda state: state["random"].pop("torch"),
+    "a generator of another size": lambda state: state["random"].update(torch="00"),
+    "a generator that is no hexadecimal text": lambda state: state["random"].update(torch="xy\x1b[2J"),
+    "a list of generators": lambda state: state.update(random=[]),
 }
 
 
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
-def test_a_forged_state_is_refused_in_one_line(learner: OnPolicyAlgorithm, written: tuple[Path, dict[str, Any]], harm):
-    file, state = written
-    harm(state)
+def test_a_forged_state_is_refused_in_one_line(trained: Path, learner: OnPolicyLearner, tmp_path: Path, harm: Any):
+    found = trained / "checkpoints" / "rollout-000000000016"
+
+    def fill(path: Path) -> None:
+        state = json.loads((found / "state.json").read_text())
+        harm(state)
+        (path / "state.json").write_text(json.dumps(state))
+        shutil.copy(found / "tensors.safetensors", path)
+
+    Checkpoints(RunFolder(tmp_path / "run").create()).write("rollout-000000000016", fill)
+    (tmp_path / "run" / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"^Expected ") as refused:
-        restored(learner, file, state)
+        training(tmp_path / "run").resume(learner)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 400
+
+
+def fail_with(count: int) -> None:
+    with torch_threads(count):
+        assert torch.get_num_threads() == count
+        raise KeyError
+
+
+def test_the_number_of_threads_is_restored_however_a_run_ends():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError):
+        fail_with(before + 1)
+    assert torch.get_num_threads() == before
+    with torch_threads(0):
+        assert torch.get_num_threads() == before
