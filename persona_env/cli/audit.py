@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from persona_env.io.atomic import check_target, write_json
+from persona_env.papers.audit import audit_log
 from persona_env.papers.paper_scores import PaperScore
-from persona_env.report.audit import audit_log, rendered_audits
+from persona_env.report.audit import audit_table
 from persona_env.report.terminal import Terminal
 
 __all__ = ["audit", "print_audit"]
@@ -36,7 +37,7 @@ def print_audit(paths: Iterable[str | Path], json_out: str | Path | None = None)
             "disagreements": [_plain(score) for one in audits for score in one.disagreements],
         }
         write_json(json_out, found)
-    Terminal().print(rendered_audits(audits))
+    Terminal().print(audit_table(audits))
 
 
 def _plain(score: PaperScore) -> dict[str, Any]:

@@ -34,8 +34,8 @@ from persona_env.models.body import Body
 from persona_env.models.completion import Completion
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
+from persona_env.papers.audit import audit_log
 from persona_env.persona import Fact, Persona, QAItem
-from persona_env.report.audit import audit_log
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
 from persona_env.runs.run_folder import RunFolder

@@ -1,6 +1,8 @@
 import io
 import json
 import re
+import runpy
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from persona_env.conversation import Conversation
 from persona_env.io import FileError, LoggedDialogue, save_logs
 from persona_env.judges import Verdict
 from persona_env.judges.recorded import logged_replies
+from persona_env.papers.audit import audit_log
 from persona_env.persona import Persona
-from persona_env.report.audit import audit_log, audit_rows, audit_table
+from persona_env.report.audit import audit_table
 from tests.io.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
 
 WRONG = changed(THERAPY, P2_prompt_consistency_score=0.25, P2="You are Cy. [bold]You[/] never sleep.")
@@ -21,16 +24,16 @@ WRONG = changed(THERAPY, P2_prompt_consistency_score=0.25, P2="You are Cy. [bold
 def shown(*paths: Path, width: int = 80) -> str:
     console = Console(width=width, file=io.StringIO())
     with console.capture() as capture:
-        console.print(audit_table(paths))
+        console.print(audit_table([audit_log(path) for path in paths]))
     return capture.get()
 
 
 def test_the_rows_by_hand(tmp_path: Path):
     path = written(tmp_path, THERAPY, WRONG)
     rows = {row.metric: row for row in audit_log(path).rows}
-    assert list(rows) == ["prompt_to_line", "line_to_line", "question_answer", "repetition", "copying"]
+    assert list(rows) == ["prompt_to_line", "line_to_line", "question_answer", "copying", "repetition"]
     prompt = rows["prompt_to_line"]
-    assert (prompt.dialogues, prompt.people, prompt.n, prompt.invalid, prompt.disagreements) == (2, 2, 4, 2, 1)
+    assert (prompt.dialogues, prompt.personas, prompt.n, prompt.invalid, prompt.disagreements) == (2, 2, 4, 2, 1)
     assert prompt.recorded == pytest.approx((2 / 3 + 0.25) / 2)
     assert prompt.recomputed == pytest.approx(2 / 3)
     assert (prompt.fail_closed, prompt.low, prompt.high) == (0.5, 0.5, 0.5)
@@ -56,7 +59,7 @@ def test_every_name_and_figure_can_be_read_on_a_terminal_of_any_width(tmp_path: 
     for row in audit_log(path).rows:
         shares = [f"{abs(v):.3f}" for v in (row.recorded, row.recomputed) if v is not None]
         differ = [str(row.disagreements)] * bool(shares)
-        side = "0.842" if row.fail_closed == 1.0 else "0.000"  # of two people: 1 - .025 ** (1 / 2)
+        side = "0.842" if row.fail_closed == 1.0 else "0.000"  # of two personas: 1 - .025 ** (1 / 2)
         figures = map(str, [row.dialogues, row.n, row.invalid, *shares, *differ, f"{row.fail_closed:.3f} ± {side}"])
         assert re.search(r"\D+".join([row.metric, *figures]), " ".join(text.split())), text
 
@@ -74,15 +77,15 @@ def test_on_a_narrow_terminal_each_metric_has_lines_of_its_own(tmp_path: Path, m
         "fail-closed 0.333 ± 0.000",
         "question_answer: dial. 2, n 6, invalid 6, recorded 0.500, recomputed 0.500, differ 0, "
         "fail-closed 0.667 ± 0.000",
-        "repetition: dial. 2, n 6, invalid 0, fail-closed 1.000 ± 0.842",
         "copying: dial. 2, n 6, invalid 0, fail-closed 1.000 ± 0.842",
+        "repetition: dial. 2, n 6, invalid 0, fail-closed 1.000 ± 0.842",
     ]
     assert f"{tmp_path.name}/log.json" in "".join(rows[0].split())
 
 
 def test_each_log_has_its_rows(tmp_path: Path):
     paths = [written(tmp_path, THERAPY, name="a.json"), written(tmp_path, CHATTING, name="b.json")]
-    rows = audit_rows(paths)
+    rows = [asdict(row) for path in paths for row in audit_log(path).rows]
     assert json.loads(json.dumps(rows, allow_nan=False)) == rows
     assert [row["file"] for row in rows] == [str(paths[0])] * 5 + [str(paths[1])] * 4
     assert "a.json" in shown(*paths)
@@ -127,16 +130,23 @@ def test_the_figures_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "prompt_to_line" in capsys.readouterr().out
 
 
+def test_the_example_finds_the_score_that_its_replies_deny(capsys: pytest.CaptureFixture[str]):
+    runpy.run_path(str(Path(__file__).parents[2] / "examples" / "04_audit_logs.py"))["main"]([])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "dialogue 1: P2 prompt recorded 1.0, its replies give 0.0 (inverted: it counts NO)" in out
+    assert "prompt_to_line" in out
+
+
 def test_a_file_that_is_no_log_is_an_error(tmp_path: Path):
     with pytest.raises(FileError, match="got a folder"):
-        audit_table([tmp_path])
+        audit_log(tmp_path)
 
 
 @needs_data
 def test_the_inverted_scores_of_the_real_logs_are_found():
-    rows = audit_rows(sorted(DATA.glob("[cet]*/*.json")))
-    wrong = {Path(row["file"]).stem: row for row in rows if row["disagreements"]}
+    rows = [row for path in sorted(DATA.glob("[cet]*/*.json")) for row in audit_log(path).rows]
+    wrong = {Path(row.file).stem: row for row in rows if row.disagreements}
     assert list(wrong) == ["mistral-instruct_0_261"]
     row = wrong["mistral-instruct_0_261"]
-    assert (row["metric"], row["disagreements"], row["dialogues"]) == ("prompt_to_line", 35, 39)
-    assert row["recorded"] > 0.6 > 0.4 > row["recomputed"]
+    assert (row.metric, row.disagreements, row.dialogues) == ("prompt_to_line", 35, 39)
+    assert (row.recorded or 0) > 0.6 > 0.4 > (row.recomputed or 1)
