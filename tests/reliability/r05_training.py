@@ -11,9 +11,9 @@ from typing import Any
 
 from persona_env.judges.store import VerdictStore
 from persona_env.runs.run_judge import JOURNAL
-from tests.reliability.processes import Server, wait_until
+from tests.reliability.processes import Server, ended, fork, wait_until
 from tests.reliability.rows import Row
-from tests.runs.runs import contents, ended, fork, go
+from tests.runs.runs import contents, go
 
 __all__ = ["measure"]
 

@@ -14,9 +14,9 @@ from persona_env.judges import LineVsPersona, Query
 from persona_env.runs.config import RunConfig
 from persona_env.runs.run_judge import RunJudge
 from persona_env.world import personas
-from tests.reliability.processes import Server
+from tests.reliability.processes import Server, ended, fork
 from tests.reliability.rows import Row
-from tests.runs.runs import contents, ended, fork, go
+from tests.runs.runs import contents, go
 
 __all__ = ["measure"]
 

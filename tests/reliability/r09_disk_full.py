@@ -18,8 +18,9 @@ from persona_env.cli.train import resume_training, run_training
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.run_folder import RunFolder
+from tests.reliability.processes import ended, fork
 from tests.reliability.rows import Row
-from tests.runs.runs import SMALL, contents, ended, fork, go
+from tests.runs.runs import SMALL, contents, go
 
 __all__ = ["measure"]
 

@@ -1,24 +1,24 @@
-"""Very short runs of the main job, in child processes that can be killed without a trace."""
+"""Very short runs of the main job, here or in processes of their own that kill themselves."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import traceback
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import transformers.models.llama.modeling_llama  # noqa: F401 - here, and not in each child
+import torch
 
-import persona_env.runs.training  # noqa: F401 - likewise
 from persona_env.runs.train_and_evaluate import TrainAndEvaluate, Progress
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.config import RunConfig
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the tokenizers' threads do not survive a fork
 
 SMALL: dict[str, Any] = dict(
     tokens=3 * 8 * 32, envs=8, steps=32, batch=128, dialogues=4, extended_dialogues=2, lines=3, split="dev",
@@ -41,23 +41,27 @@ def go(path: Path, progress: Progress = quiet, **more: Any) -> TrainResult:
         folder.close()
 
 
-def fork(work: Callable[[], Any]) -> int:
-    """Starts a child process that does the work; it exits with what the work returns, 0 for None, 1 after an error."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        code = work() or 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        os._exit(code)
+def started(path: Path, at: tuple[str, int, float] | None = None, **more: Any) -> int:
+    """Runs the main job in a process of its own, and returns its exit code; minus the signal if one ended it.
+
+    Args:
+        path: The run folder; a run that has begun there goes on.
+        at: Stage, progress and seconds after it when the process kills itself with SIGKILL.
+        **more: Settings.
+    """
+    path_of_tests = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, "-m", "tests.runs.runs", str(path), json.dumps(at), json.dumps(more)]
+    return subprocess.run(command, env={**os.environ, "PYTHONPATH": path_of_tests}, check=False).returncode
 
 
-def ended(child: int) -> int:
-    """Waits for a child and returns its exit code; minus the signal if one ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+def when(stage: str, done: int, act: Callable[[], object]) -> Progress:
+    """Acts as soon as so much of a stage is done."""
+
+    def progress(name: str, far: int, total: int) -> None:
+        if name == stage and far >= done:
+            act()
+
+    return progress
 
 
 def contents(path: Path) -> dict[str, str]:
@@ -71,3 +75,18 @@ def contents(path: Path) -> dict[str, str]:
                 data = json.dumps(summary).encode()
             found[str(file.relative_to(path))] = hashlib.sha256(data).hexdigest()
     return found
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _main(path: str, at: str, more: str) -> int:
+    torch.set_num_threads(1)
+    stage, done, seconds = json.loads(at) or ("", 0, 0.0)
+    act = threading.Timer(seconds, _kill).start if seconds else _kill
+    return go(Path(path), when(stage, done, act), **json.loads(more)).exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(_main(*sys.argv[1:]))

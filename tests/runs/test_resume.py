@@ -1,11 +1,8 @@
 """A run that is killed and resumed ends, to the last bit, as the one that was never broken."""
 
 import json
-import os
 import shutil
 import signal
-import threading
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,7 @@ from persona_env.io.persona_file import save_personas
 from persona_env.persona import Persona, QAItem
 from persona_env.cli.bench import run_benchmark
 from persona_env.cli.train import resume_training
-from tests.runs.runs import SMALL, contents, ended, fork, go
+from tests.runs.runs import contents, go, started, when
 
 ROLLOUT = 8 * 32
 
@@ -26,102 +23,82 @@ ROLLOUT = 8 * 32
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing has disturbed."""
     path = tmp_path_factory.mktemp("runs") / "unbroken"
-    assert ended(fork(lambda: go(path).exit_code)) == 0
+    assert go(path).exit_code == 0
     return path
 
 
-def kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+class Killed(BaseException):
+    """Ends a run as a kill does: nothing is written any more."""
 
 
-def when(stage: str, done: int, act: Callable[[], None]) -> Callable[[str, int, int], None]:
-    """Acts as soon as so much of a stage is done."""
+def stop(how: type[BaseException]) -> None:
+    raise how
 
-    def progress(name: str, far: int, total: int) -> None:
-        if name == stage and far >= done:
-            act()
 
-    return progress
+def test_a_run_cut_off_twice_ends_as_the_unbroken_one(unbroken: Path, tmp_path: Path):
+    for stage, done in (("training", 2 * ROLLOUT), ("after", 3)):
+        with pytest.raises(Killed):
+            go(tmp_path / "run", when(stage, done, lambda: stop(Killed)))
+    assert go(tmp_path / "run").exit_code == 0
+    assert contents(tmp_path / "run") == contents(unbroken)
 
 
 KILLS = {
-    "in the first measurement": ("before", 3, kill),
-    "in the second": ("before_extended", 2, kill),
-    "before training": ("training", 0, kill),
-    "between a rollout and its update": ("training", ROLLOUT, kill),
-    "somewhere in a rollout": ("training", ROLLOUT, lambda: threading.Timer(0.15, kill).start()),
-    "after the last rollout": ("training", 3 * ROLLOUT, kill),
-    "in the measurement after it": ("after", 3, kill),
-    "at the very end": ("drift_free", 1, kill),
+    "in the first measurement": ("before", 3, 0.0),
+    "in the second": ("before_extended", 2, 0.0),
+    "before training": ("training", 0, 0.0),
+    "between a rollout and its update": ("training", ROLLOUT, 0.0),
+    "somewhere in a rollout": ("training", ROLLOUT, 0.15),
+    "after the last rollout": ("training", 3 * ROLLOUT, 0.0),
+    "in the measurement after it": ("after", 3, 0.0),
+    "at the very end": ("drift_free", 1, 0.0),
 }
-TWO = ("somewhere in a rollout", "in the measurement after it")
-
-
-def test_a_run_killed_twice_ends_as_the_unbroken_one(unbroken: Path, tmp_path: Path):
-    check_kills(unbroken, tmp_path / "run", {place: KILLS[place] for place in TWO})
 
 
 @pytest.mark.slow
 def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(unbroken: Path, tmp_path: Path):
-    check_kills(unbroken, tmp_path / "run", KILLS)
-
-
-def check_kills(unbroken: Path, run: Path, kills: Mapping[str, tuple[str, int, Callable[[], None]]]) -> None:
-    for place, (stage, done, act) in kills.items():
-        child = fork(lambda stage=stage, done=done, act=act: go(run, when(stage, done, act)).exit_code)
-        assert ended(child) == -signal.SIGKILL, place
-    assert ended(fork(lambda: go(run).exit_code)) == 0
-    assert contents(run) == contents(unbroken)
+    for place, at in KILLS.items():
+        assert started(tmp_path / "run", at) == -signal.SIGKILL, place
+    assert started(tmp_path / "run") == 0
+    assert contents(tmp_path / "run") == contents(unbroken)
 
 
 @pytest.mark.slow
 def test_a_run_with_a_model_as_task_agent_is_resumed_too(tmp_path: Path):
-    for name, progress in (("one", None), ("two", when("training", 2 * ROLLOUT, kill))):
-        for attempt in (progress, None) if progress else (None,):
-            child = fork(
-                lambda name=name, attempt=attempt: (
-                    go(tmp_path / name, *filter(None, [attempt]), task_agent="tiny", extended_dialogues=0).exit_code
-                )
-            )
-            assert ended(child) == (-signal.SIGKILL if attempt else 0)
+    more = dict(task_agent="tiny", extended_dialogues=0)
+    assert started(tmp_path / "one", **more) == 0
+    assert started(tmp_path / "two", ("training", 2 * ROLLOUT, 0.0), **more) == -signal.SIGKILL
+    assert started(tmp_path / "two", **more) == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
 
 
-def stop() -> None:
-    raise KeyboardInterrupt
-
-
-def interrupted(path: Path, tokens: int) -> int:
-    result = go(path, when("training", tokens, stop), checkpoint_every=100)
-    return 0 if (result.exit_code, result.status) == (130, "interrupted") else 1
-
-
 def test_ctrl_c_in_a_rollout_leaves_its_beginning_on_disk(unbroken: Path, tmp_path: Path):
-    assert ended(fork(lambda: interrupted(tmp_path, 2 * ROLLOUT))) == 0
+    result = go(tmp_path, when("training", 2 * ROLLOUT, lambda: stop(KeyboardInterrupt)), checkpoint_every=100)
+    assert (result.exit_code, result.status) == (130, "interrupted")
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert (summary["status"], summary["tokens"], summary["after"]) == ("interrupted", 2 * ROLLOUT, None)
     kept = [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.startswith("rollout")]
     assert kept == [f"rollout-{ROLLOUT:012d}"]
     assert (tmp_path / "model" / "model.safetensors").is_file()
-    assert ended(fork(lambda: go(tmp_path).exit_code)) == 0
+    assert go(tmp_path).exit_code == 0
     assert contents(tmp_path) == contents(unbroken)
 
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(unbroken: Path, tmp_path: Path):
     run = tmp_path / "run"
-    assert ended(fork(lambda: go(run, when("training", 3 * ROLLOUT, kill)).exit_code)) == -signal.SIGKILL
+    assert started(run, ("training", 3 * ROLLOUT, 0.0)) == -signal.SIGKILL
     kept = sorted(path for path in (run / "checkpoints").iterdir() if path.name.startswith("rollout"))
     assert [int(path.name.removeprefix("rollout-")) for path in kept] == [ROLLOUT, 2 * ROLLOUT]
     with open(kept[-1] / "tensors.safetensors", "r+b") as file:
         file.seek(100_000)
         file.write(b"oops")
     shutil.copytree(run, tmp_path / "all damaged")
-    assert ended(fork(lambda: go(run).exit_code)) == 0
+    assert go(run).exit_code == 0
     assert contents(run) == contents(unbroken)
     for path in (tmp_path / "all damaged" / "checkpoints").glob("*/checksums.json"):
         path.write_text("{}")
-    assert ended(fork(lambda: go(tmp_path / "all damaged").exit_code)) == 0
+    assert go(tmp_path / "all damaged").exit_code == 0
     assert contents(tmp_path / "all damaged") == contents(unbroken)
 
 
@@ -171,9 +148,9 @@ def test_a_run_with_too_many_unreadable_verdicts_fails_unless_it_is_allowed(tmp_
         assert most == 1 or "that cannot be read in the stage 'before', got" in summary["reason"]
         return 0
 
-    assert ended(fork(lambda: check(0.01, 78, "stopped", 1))) == 0
+    check(0.01, 78, "stopped", 1)
     assert (run / "dialogues.jsonl").is_file()
-    assert ended(fork(lambda: check(1.0, 0, "complete", 3))) == 0
+    check(1.0, 0, "complete", 3)
 
 
 def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: Path, capsys):

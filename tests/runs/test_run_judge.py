@@ -20,7 +20,7 @@ from persona_env.runs.run_judge import JOURNAL, RunJudge
 from persona_env.runs.config import RunConfig, parse_budget
 from persona_env.models.faults import Unavailable
 from persona_env.world import personas
-from tests.runs.runs import ended, fork
+from tests.reliability.processes import ended, fork
 from tests.reliability.oracle_server import Handler
 
 ANN = personas("patient", "train")[0]
