@@ -1,5 +1,6 @@
 """The command line: one command does the main job; bad input is one line, exit code 2, nothing half-written."""
 
+import contextlib
 import io
 import json
 import os
@@ -20,7 +21,24 @@ from persona_env.runs.config import RunConfig
 from persona_env.speakers import load_speaker
 from tests.models.fault_server import FaultServer
 
-SMALL = ["--tokens", "2048", "--dialogues", "8", "--extended-dialogues", "4", "--split", "dev", "--threads", "1"]
+SMALL = [
+    "--tokens",
+    "512",
+    "--envs",
+    "8",
+    "--steps",
+    "32",
+    "--batch",
+    "128",
+    "--dialogues",
+    "8",
+    "--extended-dialogues",
+    "4",
+    "--split",
+    "dev",
+    "--threads",
+    "1",
+]
 
 
 def run(arguments: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch) -> int:
@@ -35,12 +53,12 @@ def run(arguments: Sequence[str | Path], monkeypatch: pytest.MonkeyPatch) -> int
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a very short main job."""
     out = tmp_path_factory.mktemp("runs") / "short"
-    command = [sys.executable, "-m", "persona_env", "train", "--role", "student", *SMALL, "--out", str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
-    assert done.returncode == 0, done.stderr
-    assert "against its persona" in done.stdout
-    assert "--- before training ---" in done.stdout
-    assert str(out) in done.stdout.replace("\n", "")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as shown:
+        assert run(["train", "--role", "student", *SMALL, "--out", out], patch) == 0
+    text = shown.getvalue()
+    assert "against its persona" in text
+    assert "--- before training ---" in text
+    assert str(out) in text.replace("\n", "")
     return out
 
 
@@ -60,7 +78,7 @@ def test_a_run_leaves_all_that_it_promises(finished: Path):
             assert set(summary[arm][name]) == {"value", "low", "high", "n", "invalid"}
     assert set(summary["reduction"]) == {"prompt_to_line", "line_to_line", "question_answer", "overall"}
     assert (summary["status"], summary["role"], len(summary["heldout_personas"])) == ("complete", "student", 8)
-    assert RunConfig.from_flat(json.loads((finished / "config.json").read_text())).tokens == 2048
+    assert RunConfig.from_flat(json.loads((finished / "config.json").read_text())).tokens == 512
 
 
 def test_training_people_are_not_measured_ones(finished: Path):
@@ -149,12 +167,12 @@ def test_a_model_with_weights_that_are_not_numbers_is_refused(tmp_path: Path, mo
     assert not (tmp_path / "run").exists()
 
 
-def test_a_person_can_talk_to_a_simulator(monkeypatch: pytest.MonkeyPatch):
-    command = [sys.executable, "-m", "persona_env", "play", "--simulator", "scripted", "--split", "dev"]
-    said = "What is your name?\nHow is your sleep?\n\n"
-    done = subprocess.run(command, input=said, capture_output=True, text=True, check=True, env=environment())
-    assert done.stdout.count("patient>") == 2
-    assert done.stdout.count("+ persona") == 2
+def test_a_person_can_talk_to_a_simulator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("What is your name?\nHow is your sleep?\n\n"))
+    assert run(["play", "--simulator", "scripted", "--split", "dev"], monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("patient>") == 2
+    assert shown.count("+ persona") == 2
 
 
 def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -219,6 +237,7 @@ def started(arguments: Sequence[str | Path]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_command_is_told_in_one_line():
     with started(["play", "--simulator", "scripted", "--split", "dev"]) as running:
         assert running.stdout is not None
@@ -229,6 +248,7 @@ def test_ctrl_c_in_a_command_is_told_in_one_line():
     assert (running.returncode, errors) == (130, "persona-env: interrupted\n")
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_a_benchmark_names_its_folder_and_how_to_go_on(tmp_path: Path):
     out = tmp_path / "bench"
     with started(["bench", "tiny", "--split", "dev", "--lines", "60", "--out", out]) as running:
@@ -255,19 +275,22 @@ def test_ctrl_c_while_a_run_is_shown_names_its_folder_and_how_to_go_on(finished:
     assert capsys.readouterr().err == f"persona-env: interrupted; go on with: persona-env train --resume {finished}\n"
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "ascii:strict", "cp1252"])
-def test_a_table_is_shown_where_only_ascii_can_be_written(encoding: str):
-    bench = ["bench", "scripted", "--split", "dev", "--dialogues", "6", "--lines", "3"]
-    command = [sys.executable, "-m", "persona_env", *bench]
-    done = subprocess.run(command, capture_output=True, check=False, env=environment() | {"PYTHONIOENCODING": encoding})
-    assert (done.returncode, done.stderr) == (0, b"")
-    lines = done.stdout.decode(encoding.partition(":")[0]).splitlines()
-    rows = {line[:25].strip(" |"): line[25:].strip(" |").split() for line in lines}
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_table_is_shown_where_only_ascii_can_be_written(encoding: str, monkeypatch: pytest.MonkeyPatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding, errors="strict"))
+    assert run(["bench", "scripted", "--split", "dev", "--dialogues", "6", "--lines", "3"], monkeypatch) == 0
+    sys.stdout.flush()
+    rows = {
+        line[:25].strip(" |"): line[25:].strip(" |").split()
+        for line in written.getvalue().decode(encoding).splitlines()
+    }
     between = "±" if encoding == "cp1252" else r"\xb1"
     assert rows["against its persona"][:3] == ["0.0", "%", between]
     assert rows["lines judged"] == ["18"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [["train", "--help"], ["train", "--dry-run"], ["bench", "scripted", "--dialogues", "2", "--out", "new"]],
