@@ -69,10 +69,10 @@ def context_length(chat: TokenFormat, stage: DialogueEngine, context: int | None
     people = _sampled(stage.cast)
     reply = getattr(stage.task_agent, "longest_reply", None)
     opening = max(len(chat.opening(text, reply or "")) for text in _longest(persona.prompt for persona in people))
-    heard = len(chat.heard(reply)) if reply is not None else _guessed(stage.task_agent)
+    heard = len(chat.incoming(reply)) if reply is not None else _guessed(stage.task_agent)
     items = (item for persona in people for item in persona.questions)
     wordings = (text for item in items for text in (*item.wordings, *item.held_out_wordings))
-    question = max((len(chat.heard(text)) for text in _longest(wordings)), default=heard)
+    question = max((len(chat.incoming(text)) for text in _longest(wordings)), default=heard)
     replies = stage.max_lines if reply is None else stage.max_lines - 1  # the opening holds a known one
     longest = opening + stage.max_lines * line + replies * heard + question + line
     if context is None:

@@ -49,11 +49,11 @@ class TokenFormat(Protocol):
         """The number of token ids."""
         ...
 
-    def opening(self, system: str, heard: str) -> list[int]:
+    def opening(self, system: str, first: str) -> list[int]:
         """Returns everything up to where the learner says its first line."""
         ...
 
-    def heard(self, text: str) -> list[int]:
+    def incoming(self, text: str) -> list[int]:
         """Returns what stands between the end of an own line and the start of the next."""
         ...
 
@@ -165,7 +165,7 @@ class TokenEpisode(Episode):
 
     def hear_probe(self, question: Probe) -> bool:
         """Puts a question to the simulator, if it and its answer have room."""
-        piece = self.table.chat.heard(question.text)
+        piece = self.table.chat.incoming(question.text)
         if not self.table.has_room(self.place, piece):
             return False
         self.table.append(self.place, piece)
@@ -182,7 +182,7 @@ class TokenEpisode(Episode):
             return text
         opens, persona = self.line_count == 0, self.conversation.persona
         chat = self.table.chat
-        piece = chat.opening(persona.prompt, text) if opens else chat.heard(text)
+        piece = chat.opening(persona.prompt, text) if opens else chat.incoming(text)
         if self.table.has_room(self.place, piece):
             self.table.append(self.place, piece)
         elif opens:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +159,7 @@ class TokenPolicy(ActorCriticPolicy):
         self.optimizer = self.optimizer_class(trained, **options)
         self._decoders: dict[int, Decoder] = {}
         self._watched, self._version = list(self.lm.parameters()), -1
+        self._shares_prefixes: bool | None = None
 
     def _all_forbidden(self, forbidden_ids: tuple[int, ...] | None) -> tuple[int, ...]:
         if forbidden_ids is None:
@@ -271,11 +271,13 @@ class TokenPolicy(ActorCriticPolicy):
         reference = self._allowed(self.reference.logits(positions, self.limits)).log_softmax(-1)
         return self.value_head(hidden), chosen, -kl_divergence(log_probs, reference)
 
-    @cached_property
+    @property
     def shares_prefixes(self) -> bool:
         """Whether the segments of a dialogue can share a row of the update, for the reference too."""
-        models = [self._model] if self.reference is None else [self._model, base_model(self.reference.model)]
-        return all(map(shares_prefixes, models))
+        if self._shares_prefixes is None:
+            models = [self._model] if self.reference is None else [self._model, base_model(self.reference.model)]
+            self._shares_prefixes = all(map(shares_prefixes, models))
+        return self._shares_prefixes
 
     @property
     def _model(self) -> Any:

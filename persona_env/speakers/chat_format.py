@@ -1,8 +1,7 @@
-"""How a dialogue becomes token ids, with any tokenizer that has a chat template.
+"""Turns a dialogue into token ids, with any tokenizer that has a chat template.
 
-The learner's own lines are the template's `assistant`, heard lines its `user`, the persona its
-`system`. The segments around them come from `chat_segments`; awkward texts must compose to what the
-template renders.
+The learner's own lines are the template's `assistant`, incoming lines its `user`, the persona its `system`.
+`chat_segments` finds the segments around them; composed from these, difficult texts must be what the template renders.
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from persona_env.conversation import View
+from persona_env.errors import InputError
 from persona_env.speakers.chat_segments import (
     RENDER_ERRORS,
     Misfit,
@@ -26,7 +26,7 @@ from persona_env.speakers.chat_segments import (
 __all__ = ["CannotCompose", "ChatFormat"]
 
 _PLAIN = "I am a baker."
-_AWKWARD = {
+_DIFFICULT = {
     "a plain line": _PLAIN,
     "line breaks": "I am\n\nso tired",
     "accents and emoji": "Ça va, 你好 😀",
@@ -38,32 +38,32 @@ _AWKWARD = {
 _LOOKS_LIKE_CONTROL = re.compile(r"\s*(<.*>|\[.*\])\s*", re.DOTALL)
 _HALF = re.compile("[\ud800-\udfff]")
 _IMPOSSIBLE_BYTES = ("ÿ", "<0xFF>")  # how vocabularies spell the byte that no UTF-8 text has
-_REMEMBERED = 1 << 20  # characters and ids: lines come again and again, the prompts of a judge do not
-_EXHAUSTED = (ArithmeticError, RecursionError, MemoryError)  # what a template of bad will does
+_CACHE_SIZE = 1 << 20  # characters and ids: lines recur, the prompts of a judge do not
+_EXHAUSTED = (ArithmeticError, RecursionError, MemoryError)  # raised by hostile templates
 
 
-class CannotCompose(ValueError):  # noqa: N818 - reads better where it is caught
-    """The template has no fixed segments; the message says why, and the way out."""
+class CannotCompose(InputError):  # noqa: N818 - reads better where it is caught
+    """The template has no fixed segments; the message says why, and what to do."""
 
 
 class ChatFormat:
     """A chat template as segments of token ids; made by `ChatFormat.derive`.
 
-    `opening(system, heard) + own + heard(text) + own + heard(text) ...` is a context in which the
-    learner speaks, where `own` are the ids that it sampled, its end token included.
+    `opening(system, first) + own + incoming(text) + own + incoming(text) ...` is a context in which the
+    learner speaks, where `own` are the ids that it sampled, the end token included.
 
     Attributes:
         tokenizer: The tokenizer.
         template: The chat template.
         end_id: The token that ends the learner's line in the template.
-        end_ids: All tokens that end a line: `end_id`, the end of sequence, what closes a dialogue.
-        pad_id: A token that never stands in a context; the tokenizer's padding where it is one.
-        forbidden_ids: What the learner may never say: control tokens and padding.
+        end_ids: All tokens that end a line: `end_id`, the end of sequence, the one that closes a dialogue.
+        pad_id: A token that no context contains; the tokenizer's padding where it is one.
+        forbidden_ids: Tokens that the learner may never sample: control tokens and padding.
         vocabulary: The number of token ids; a model may have more logits.
         needs_stub: Whether the template does not let the learner open the dialogue.
-        stub: The heard line with which such a dialogue opens.
-        token_exact: Whether composed ids are those of the whole rendering. Tokenizers that put a
-            space before every piece of text cannot do that.
+        stub: The incoming line that opens such a dialogue.
+        token_exact: Whether composed ids are those of the whole rendering. They are not with tokenizers that put a
+            space before every piece of text.
 
     Example:
         `ChatFormat.derive(load_tokenizer("tiny")).opening("You are Ann.", "How are you?")`
@@ -75,8 +75,8 @@ class ChatFormat:
         self.tokenizer, self.template = rendering.tokenizer, rendering.template
         self._tokenizer: Any = self.tokenizer  # typed more widely than it is
         self._segments = segments
-        self._remembered: dict[str, tuple[int, ...]] = {}
-        self._room = _REMEMBERED
+        self._cache: dict[str, tuple[int, ...]] = {}
+        self._room = _CACHE_SIZE
         controls = _control_tokens(rendering)
         self._control_ids = frozenset(i for i in controls.values() if i is not None)
         longest_first = sorted(controls, key=len, reverse=True)
@@ -104,7 +104,7 @@ class ChatFormat:
         """Finds the format of a template.
 
         Tried in order: as it is; content as a list of parts; the persona folded into the first
-        heard line.
+        incoming line.
 
         Args:
             tokenizer: Any transformers tokenizer.
@@ -130,21 +130,21 @@ class ChatFormat:
             "give a prefix-preserving one as chat_template=, or other template_kwargs=."
         ) from what
 
-    def opening(self, system: str, heard: str | None) -> list[int]:
-        """Returns everything up to where the learner speaks its first line.
+    def opening(self, system: str, first: str | None) -> list[int]:
+        """Returns the ids before the learner's first line.
 
         Args:
             system: The system prompt.
-            heard: The first heard line; None if the learner opens (`stub` where `needs_stub`).
+            first: The first incoming line; None if the learner opens (`stub` where `needs_stub`).
         """
         s, system = self._segments, self._clean(system)
-        if heard is None and s.open_say is not None:
+        if first is None and s.open_say is not None:
             return self._encode(s.head + system + s.open_say)
-        heard = self._clean(self.stub if heard is None else heard)
-        return self._encode(s.head + system + s.between + heard + s.say)
+        first = self._clean(self.stub if first is None else first)
+        return self._encode(s.head + system + s.between + first + s.say)
 
-    def heard(self, text: str) -> list[int]:
-        """Returns what follows the learner's end token, up to where the learner speaks again."""
+    def incoming(self, text: str) -> list[int]:
+        """Returns the ids from the learner's end token to its next line, with an incoming line between."""
         s = self._segments
         return self._encode(s.after + self._clean(text) + s.say)[1:]
 
@@ -163,41 +163,36 @@ class ChatFormat:
         return self.opening(view.system, lines.pop(0)["content"] if opened else None) + self.continuation(lines)
 
     def continuation(self, chat: Sequence[Mapping[str, str]]) -> list[int]:
-        """Returns the ids of later messages of a chat (see `View.chat`), behind those of the earlier ones."""
+        """Returns the ids of further messages of a chat (see `View.chat`)."""
         return [
             token
             for line in chat
-            for token in (self.own if line["role"] == "assistant" else self.heard)(line["content"])
+            for token in (self.own if line["role"] == "assistant" else self.incoming)(line["content"])
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of an own line: without its end token, its lead and control tokens."""
-        kept = [int(i) for i in ids if i not in self.end_ids]
-        backend: Any = getattr(self.tokenizer, "backend_tokenizer", None)
-        if backend is not None:
-            return str(backend.decode(kept, skip_special_tokens=True)).strip()
-        text = self._tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        """Returns the text of an own line, without control tokens and the white space around it."""
+        line = [int(i) for i in ids if i not in self.end_ids]
+        if isinstance(self.tokenizer, PreTrainedTokenizerFast):  # its own `decode` adds much time
+            return str(self.tokenizer.backend_tokenizer.decode(line, skip_special_tokens=True)).strip()
+        text = self._tokenizer.decode(line, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text).strip()
 
     def _encode(self, text: str) -> list[int]:
-        found = self._remembered.get(text)
+        found = self._cache.get(text)
         if found is None:
             found = tuple(_encoded(self.tokenizer, text))
-            self._remember(text, found)
+            cost = len(text) + len(found)
+            if cost > self._room:
+                self._cache.clear()
+                self._room = _CACHE_SIZE
+            if cost <= self._room:
+                self._cache[text] = found
+                self._room -= cost
         return list(found)
 
-    def _remember(self, text: str, ids: tuple[int, ...]) -> None:
-        """Keeps what a text is in ids; forgets all of them once they hold too many characters together."""
-        cost = len(text) + len(ids)
-        if cost > self._room:
-            self._remembered.clear()
-            self._room = _REMEMBERED
-        if cost <= self._room:
-            self._remembered[text] = ids
-            self._room -= cost
-
     def _clean(self, text: str) -> str:
-        """What somebody said cannot forge control tokens: `<|end|>` becomes `< |end|>`."""
+        """The text without control tokens, which nobody may forge: `<|end|>` becomes `< |end|>`."""
         return self._controls.sub(lambda m: f"{m[0][0]} {m[0][1:]}", _whole(text).strip()).strip()
 
     def _find_end(self) -> tuple[int, str]:
@@ -209,9 +204,9 @@ class ChatFormat:
         return added[token], token
 
     def _find_padding(self) -> int:
-        used = {*self.opening("", ""), *self.opening("", None), *self.heard(""), *self.own("")}
+        used = {*self.opening("", ""), *self.opening("", None), *self.incoming(""), *self.own("")}
         used |= self.end_ids
-        # Texts are cleaned of control tokens: one that no segment holds never stands in a context.
+        # Texts are cleaned of control tokens: no context contains one that no segment contains.
         vocabulary = self.tokenizer.get_vocab()
         rest = (*sorted(self._control_ids), *(vocabulary.get(byte) for byte in _IMPOSSIBLE_BYTES))
         for i in (self._tokenizer.pad_token_id, *rest):
@@ -220,16 +215,16 @@ class ChatFormat:
         raise Misfit(8, "leaves no token for padding (add a pad token to the tokenizer)")
 
     def _check(self, rendering: Rendering) -> bool:
-        """Composes awkward texts; returns whether the ids too are those of the whole rendering."""
+        """Composes difficult texts; returns whether the ids, too, are those of the whole rendering."""
         exact = True
-        for name, text in _AWKWARD.items():
+        for name, text in _DIFFICULT.items():
             lines = [self._clean(x) for x in ("How are you?", text, text, "Fine.", text)]
             composed = self._segments.join("You are Ann.", lines)
             if not composed.startswith(rendering.text("You are Ann.", lines)):
                 raise Misfit(9, f"changes a line with {name} in it")
             ids = self.opening("You are Ann.", lines[0])
             for i, line in enumerate(lines[1:]):
-                ids += self.heard(line) if i % 2 else self.own(line)
+                ids += self.incoming(line) if i % 2 else self.own(line)
             exact = exact and ids == self._encode(composed)
         back = self.decode(self.own(_PLAIN))
         if not {self._tokenizer.unk_token_id} & set(self.own(_PLAIN)) and back != _PLAIN:
@@ -247,10 +242,11 @@ def _whole(text: str) -> str:
 
 
 def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Encodes without the tokenizer's wrapper where it can: that takes longer than the encoding."""
-    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None and backend.truncation is None and backend.padding is None:
-        return backend.encode(text, add_special_tokens=False).ids
+    """Encodes without transformers' wrapper where it can: that takes longer than the encoding itself."""
+    if isinstance(tokenizer, PreTrainedTokenizerFast):
+        backend = tokenizer.backend_tokenizer
+        if backend.truncation is None and backend.padding is None:
+            return backend.encode(text, add_special_tokens=False).ids
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
@@ -266,7 +262,7 @@ def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None
                 f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."
             )
         return found
-    template: Any = chat_template or getattr(tokenizer, "chat_template", None)
+    template: Any = chat_template or tokenizer.chat_template
     if isinstance(template, Mapping):
         template = template.get("default")
     if not isinstance(template, str) or not template.strip():
@@ -277,10 +273,10 @@ def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None
 
 
 def _control_tokens(rendering: Rendering) -> dict[str, int | None]:
-    """Texts that a line may not hold: special tokens, and added ones that look like such."""
+    """Texts that no line may contain: special tokens, and added ones that look like such."""
     tokenizer: Any = rendering.tokenizer
     found: dict[str, int | None] = {}
-    if "</think>" in rendering.template:  # taken out of history, whether or not they are tokens
+    if "</think>" in rendering.template:  # templates remove them from earlier lines, whether or not they are tokens
         found.update({"<think>": None, "</think>": None})
     for index, token in tokenizer.added_tokens_decoder.items():
         if token.special or _LOOKS_LIKE_CONTROL.fullmatch(token.content):

@@ -1,7 +1,7 @@
-"""What a chat template puts around lines, found by difference.
+"""The segments that a chat template puts around lines.
 
-Sentinels are rendered in one long conversation; what stands between them are the segments. Every
-context in which the learner speaks must then be a prefix of the next.
+One long conversation of sentinels is rendered; the texts between them are the segments. Every context in which the
+learner speaks must then be a prefix of the next.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 __all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments"]
 
 RENDER_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, LookupError)
-"""What a template raises: its own refusals, and what happens where it is given the wrong thing."""
+"""Raised by templates: their own refusals, and errors on input of the wrong form."""
 
 _SYSTEM = "Qsys0Q"
 _LINES = ("Quser0Q", "Qown0Q", "Quser1Q", "Qown1Q", "Quser2Q", "Qown2Q", "Quser3Q")
@@ -24,7 +24,7 @@ _FROZEN_CLOCK = "{%- macro strftime_now(form) -%}01 Jan 2000{%- endmacro %}"
 
 
 class Misfit(Exception):  # noqa: N818 - never leaves this package
-    """One way of rendering does not compose; `depth` tells how far it came."""
+    """One way of rendering does not compose; `depth` is the number of the check that failed."""
 
     def __init__(self, depth: int, what: str):
         super().__init__(what)
@@ -33,13 +33,13 @@ class Misfit(Exception):  # noqa: N818 - never leaves this package
 
 @dataclass(frozen=True)
 class Rendering:
-    """One way of asking a template for text.
+    """One way of rendering a template.
 
     Attributes:
         tokenizer: The tokenizer that renders.
         template: The template, in Jinja.
-        kwargs: What else the template is given.
-        fold: The system text is folded into the first heard line.
+        kwargs: Further variables of the template.
+        fold: The system text is folded into the first incoming line.
         parts: A message's content is a list of parts.
     """
 
@@ -50,7 +50,7 @@ class Rendering:
     parts: bool = False
 
     def text(self, system: str, lines: Sequence[str], *, prompt: bool = True, own_first: bool = False) -> str:
-        """Renders lines that alternate between heard and own, the date frozen."""
+        """Renders lines that alternate between incoming and own, the date frozen."""
         roles = ("assistant", "user") if own_first else ("user", "assistant")
         texts = list(lines)
         if self.fold:
@@ -69,7 +69,7 @@ class Rendering:
         )
 
     def closing(self) -> str:
-        """Returns what follows the last own line of a dialogue that is over; "" if nothing can."""
+        """Returns the text after the last own line of a finished dialogue; "" if it cannot be rendered."""
         try:
             return self.text(_SYSTEM, _LINES[:2], prompt=False).partition(_LINES[1])[2]
         except RENDER_ERRORS:
@@ -78,15 +78,15 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Segments:
-    """The texts between the texts.
+    """What the template puts before, between and after the lines.
 
     Attributes:
         head: Before the system text.
-        between: From there to the first heard line.
-        say: From a heard line to where the learner speaks.
+        between: From the system text to the first incoming line.
+        say: From an incoming line to the learner's.
         lead: White space with which the learner's line begins, in generation as in history.
-        after: From an own line to the next heard one; begins with the end token.
-        open_say: From the system text to where the learner speaks; None where it cannot open.
+        after: From an own line to the next incoming one; begins with the end token.
+        open_say: From the system text to the learner's first line; None where the learner cannot open.
     """
 
     head: str
@@ -97,7 +97,7 @@ class Segments:
     open_say: str | None = None
 
     def join(self, system: str, lines: Sequence[str]) -> str:
-        """Composes lines that alternate between heard and own; the learner speaks next."""
+        """Composes lines that alternate between incoming and own; the learner speaks next."""
         text = self.head + system + self.between + lines[0] + self.say
         for i, line in enumerate(lines[1:]):
             text += line + self.say if i % 2 else self.lead + line + self.after
@@ -108,7 +108,7 @@ def find_segments(rendering: Rendering) -> Segments:
     """Finds the segments of a template.
 
     Raises:
-        Misfit: If it has no fixed ones; says what the template does.
+        Misfit: If it has no fixed ones; says what the template does instead.
     """
     whole, marks = rendering.text(_SYSTEM, _LINES), (_SYSTEM, *_LINES)
     at = [whole.find(mark) for mark in marks]
@@ -130,20 +130,20 @@ def find_segments(rendering: Rendering) -> Segments:
 
 
 def _find_prompt(asked: str, shown: str) -> tuple[str, str]:
-    """Splits what stands before an own line into what is said for the learner and its white lead."""
+    """Splits the text before an own line into the prompt and the white space that begins the line."""
     if not shown.startswith(asked):
         raise Misfit(
             5,
             f"rewrites history: it asks for a line with {asked[-24:]!r} and later shows {shown[-24:]!r} before it",
         )
     lead = shown.removeprefix(asked)
-    if lead.strip():  # the prompt leaves open what history shows (a channel): say it for the learner
+    if lead.strip():  # history shows more than the prompt (a channel): make it part of the prompt
         return shown, ""
     return asked, lead
 
 
 def _find_open_say(rendering: Rendering, segments: Segments) -> str | None:
-    """Returns what leads from the system text to a first own line, None where there is no way."""
+    """Returns the text from the system text to a first own line, None where the learner cannot open."""
     if rendering.fold:
         return None
     try:

@@ -1,4 +1,4 @@
-"""A language model that talks."""
+"""A language model as a speaker."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from persona_env.conversation import Message, Side, View
 from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
-from persona_env.models.merging import save_merged
+from persona_env.models.merging import base_model, save_merged
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
 from persona_env.speakers.decoding.kv_cache import make_decoder
 
 __all__ = ["LanguageModel", "load_model", "load_tokenizer"]
 
-_REMEMBERED = 4096
+_MOST_SAMPLED = 4096  # contexts whose sampled tokens are stored
 
-_Said: TypeAlias = tuple[Side, str, tuple[Message, ...]]
+_Spoken: TypeAlias = tuple[Side, str, tuple[Message, ...]]
 
 
 class LanguageModel:
     """A speaker: any causal language model with a chat template.
 
-    What was read stays cached between calls, so that a turn runs only what is new. Own lines stand in
-    the context as the tokens that were sampled; a line that it has not said is encoded from its text.
+    Keys and values stay cached between calls, so that a turn runs only the new tokens. Its own lines are in the
+    context as the tokens that it sampled; a line that it did not sample is encoded from its text.
 
     Args:
         model: The model, perhaps with adapters of `peft`; it is put into evaluation mode.
         tokenizer: Its tokenizer.
         chat: The chat format; derived from the tokenizer if None.
         max_tokens: The most tokens of a line, its end token included.
-        temperature: 0 takes the likeliest token.
+        temperature: 0 always takes the most probable token.
 
     Raises:
-        ValueError: If the arguments do not fit together.
+        InputError: If the arguments do not fit together.
 
     Example:
         `LanguageModel.load("tiny").reply([conversation.view("simulator", seed=1)])`
@@ -68,12 +68,11 @@ class LanguageModel:
                 f"Expected a model with {self.chat.vocabulary} tokens, got one with {logits}: "
                 "load the tokenizer that belongs to it."
             )
-        bare: Any = getattr(model, "get_base_model", lambda: model)()  # adapters, if any, are in its layers
-        self.model, self.tokenizer = bare.eval(), tokenizer
+        self.model, self.tokenizer = base_model(model).eval(), tokenizer
         self.max_tokens, self.temperature = max_tokens, temperature
         self._forbidden = torch.tensor(self.chat.forbidden_ids, dtype=torch.long)
         self._ends = np.array(sorted(self.chat.end_ids))
-        self._said: dict[_Said, Ints] = {}
+        self._sampled: dict[_Spoken, Ints] = {}
         self._decoder: Decoder | None = None
         self._last_used = np.zeros(0, np.int64)
         self._weights = -1
@@ -104,7 +103,7 @@ class LanguageModel:
             load_in_4bit: See `load_model`.
 
         Raises:
-            ValueError: If they cannot be loaded, or the chat template does not compose.
+            InputError: If they cannot be loaded, or the chat template does not compose.
         """
         tokenizer = load_tokenizer(spec)
         chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
@@ -113,10 +112,10 @@ class LanguageModel:
         return cls(model, tokenizer, chat, max_tokens=max_tokens, temperature=temperature)
 
     def reply(self, views: Sequence[View]) -> list[str]:
-        """Returns the next line for each view; what is sampled hangs on the view's seed alone.
+        """Returns the next line for each view; what is sampled depends on the view's seed alone.
 
         Raises:
-            ValueError: If a context is too long for the model, or a view ends with the side's own line.
+            InputError: If a context is too long for the model, or a view ends with the side's own line.
         """
         if not views:
             return []
@@ -134,23 +133,20 @@ class LanguageModel:
         return texts
 
     def clear_cache(self) -> None:
-        """Drops what was read; call it when weights were exchanged (in-place changes are noticed)."""
+        """Empties the KV cache; call it when weights were replaced (in-place changes are noticed)."""
         if self._decoder is not None:
             self._decoder.clear_cache()
 
     def reset_cache(self) -> None:
-        """Becomes as it was when it was made: nothing was read, nothing said.
-
-        From there on it speaks to the last bit as one that was loaded just now.
-        """
+        """Drops all caches; later lines are bit-identical to those of a newly loaded speaker."""
         self._decoder, self._weights = None, -1
         self._last_used = np.zeros(0, np.int64)
-        self._said.clear()
+        self._sampled.clear()
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Saves weights (safetensors), tokenizer and chat template, as `hf:<folder>` loads them.
 
-        Adapters are merged into what is written; the model itself stays as it is.
+        Adapters are merged into the saved weights; the model itself stays as it is.
         """
         with quiet():
             save_merged(self.model, folder)
@@ -160,24 +156,24 @@ class LanguageModel:
         return self  # an environment's spec copies its arguments: a model is shared, not copied
 
     def _context(self, view: View) -> list[int]:
-        """The view as token ids, own lines as they were sampled where they were."""
+        """The view as token ids; own lines that were sampled here as the sampled tokens."""
         messages = view.messages
         for cut in range(len(messages) - 1, 0, -1):
             if view.is_own(messages[cut - 1]) and not view.is_own(messages[cut]):
-                known = self._said.get((view.side, view.system, messages[:cut]))
+                known = self._sampled.get((view.side, view.system, messages[:cut]))
                 if known is not None:
                     return known.tolist() + self.chat.continuation(replace(view, messages=messages[cut:]).chat()[1:])
         return self.chat.context(view)
 
     def _remember(self, view: View, text: str, context: list[int], line: list[int]) -> None:
         closed = line if line[-1] in self.chat.end_ids else [*line, self.chat.end_id]
-        if len(self._said) >= max(_REMEMBERED, 4 * len(self._last_used)):
-            del self._said[next(iter(self._said))]
+        if len(self._sampled) >= max(_MOST_SAMPLED, 4 * len(self._last_used)):
+            del self._sampled[next(iter(self._sampled))]
         messages = (*view.messages, Message(view.side, text))
-        self._said[view.side, view.system, messages] = np.array(context + closed)
+        self._sampled[view.side, view.system, messages] = np.array(context + closed)
 
     def _ready_decoder(self, contexts: Sequence[list[int]]) -> Decoder:
-        """The decoder, with rows enough, and nothing in it that other weights have read."""
+        """The decoder, with enough rows, and emptied if the weights have changed."""
         longest, room = max(map(len, contexts)), usable_length(self.model) - self.max_tokens
         if longest > room:
             raise InputError(
@@ -194,10 +190,10 @@ class LanguageModel:
         return self._decoder
 
     def _assign_rows(self, decoder: Decoder, contexts: Sequence[list[int]]) -> Ints:
-        """Gives each context the row with which it has the longest beginning in common."""
+        """Gives each context the row with which it has the longest common prefix."""
         rows = np.full(len(contexts), -1)
         free = np.ones(decoder.rows, bool)
-        for i, context in enumerate(contexts):  # as a rule the i-th continues the i-th of last time
+        for i, context in enumerate(contexts):  # usually the i-th continues the i-th of the last call
             n = int(decoder.n[i])
             if 0 < n <= len(context) and np.array_equal(decoder.ids[i, :n], context[:n]):
                 rows[i], free[i] = i, False
@@ -219,26 +215,26 @@ class LanguageModel:
         contexts: Sequence[list[int]],
         draws: NDArray[np.float64],
     ) -> list[list[int]]:
-        """Samples a line for each row; rows that have ended idle."""
+        """Samples a line for each row."""
         n = np.array([len(context) for context in contexts])
         ids = np.zeros((len(rows), n.max()), np.int64)
         ids[np.arange(n.max()) < n[:, None]] = np.concatenate(contexts)
         lines: list[list[int]] = [[] for _ in contexts]
-        talking = np.arange(len(rows))
+        speaking = np.arange(len(rows))
         logits, _ = decoder.extend(ids, n, rows)
         for step in range(self.max_tokens):
-            tokens = self._sample(logits, draws[talking, step])
-            for i, token in zip(talking.tolist(), tokens.tolist(), strict=True):
+            tokens = self._sample(logits, draws[speaking, step])
+            for i, token in zip(speaking.tolist(), tokens.tolist(), strict=True):
                 lines[i].append(token)
-            goes_on = ~np.isin(tokens, self._ends)
-            talking, tokens = talking[goes_on], tokens[goes_on]
-            if not len(talking) or step == self.max_tokens - 1:
+            continues = ~np.isin(tokens, self._ends)
+            speaking, tokens = speaking[continues], tokens[continues]
+            if not len(speaking) or step == self.max_tokens - 1:
                 break
-            logits, _ = decoder.append(rows[talking], tokens)
+            logits, _ = decoder.append(rows[speaking], tokens)
         return lines
 
     def _sample(self, logits: Tensor, draws: NDArray[np.float64]) -> Ints:
-        """Inverts the distribution function at one uniform draw a row: (R, V) and (R,) to (R,)."""
+        """Samples by inversion with one uniform draw per row: logits (R, V) and draws (R,) to tokens (R,)."""
         logits = logits[:, : self.chat.vocabulary].float()
         logits.index_fill_(1, self._forbidden.to(logits.device), torch.finfo(logits.dtype).min)
         if self.temperature == 0:

@@ -37,10 +37,10 @@ class ByteChat:
     end_id, end_ids, pad_id, vocabulary = END, frozenset({END, STOP}), PAD, FIRST + 256
     forbidden_ids = (PAD, HEARD, SAY)
 
-    def opening(self, system: str, heard: str) -> list[int]:
-        return [*_bytes(system), *self.heard(heard)]
+    def opening(self, system: str, first: str) -> list[int]:
+        return [*_bytes(system), *self.incoming(first)]
 
-    def heard(self, text: str) -> list[int]:
+    def incoming(self, text: str) -> list[int]:
         return [HEARD, *_bytes(text), SAY]
 
     def own(self, text: str) -> list[int]:

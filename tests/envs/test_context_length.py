@@ -137,6 +137,6 @@ def test_a_format_is_taken_from_a_spec_a_model_or_as_it_is():
         chat = CHAT
 
     assert load_format(CHAT) is load_format(Model()) is CHAT
-    assert load_format("tiny").decode(load_format("tiny").heard("Hi"))
+    assert load_format("tiny").decode(load_format("tiny").incoming("Hi"))
     with pytest.raises(ValueError, match="Expected"):
         load_format("huge")

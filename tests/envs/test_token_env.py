@@ -28,18 +28,18 @@ def test_the_context_is_the_chat_with_the_learners_own_ids():
     observation, *_, info = env.step(END)
     reply = env.unwrapped.conversation.messages[-1].text
     assert info["line"] == "\N{REPLACEMENT CHARACTER}"
-    assert real(observation) == [*opening, broken, END, *CHAT.heard(reply)]
+    assert real(observation) == [*opening, broken, END, *CHAT.incoming(reply)]
 
 
 def test_a_question_stands_behind_the_dialogue_and_is_gone_after_the_answer():
     env = make(TOKENS)
     before = real(env.reset(seed=0, options={"probe_fns": (Interview(1),)})[0])
     asked = real(say(env, "Badly.")[0])
-    assert asked == [*before, *CHAT.own("Badly."), *CHAT.heard("How long do you sleep?")]
+    assert asked == [*before, *CHAT.own("Badly."), *CHAT.incoming("How long do you sleep?")]
     observation, *_, info = say(env, "Four.")
     reply = env.unwrapped.conversation.messages[-1].text
     assert info["answer"] == "Four."
-    assert real(observation) == [*before, *CHAT.own("Badly."), *CHAT.heard(reply)]
+    assert real(observation) == [*before, *CHAT.own("Badly."), *CHAT.incoming(reply)]
 
 
 def test_control_tokens_and_overlong_lines_end_a_line():

@@ -87,7 +87,7 @@ def row_of(context, max_tokens=3):
 
 def test_a_dialogue_without_room_for_the_next_line_is_truncated_and_still_shows_what_was_said():
     opening = len(CHAT.opening(CAST[0].prompt, "Hi"))
-    row = row_of(context=opening + 4 + len(CHAT.heard("Why?")) + 4)
+    row = row_of(context=opening + 4 + len(CHAT.incoming("Why?")) + 4)
     row.hear("Hi")
     ended = []
     for _ in range(2):

@@ -84,13 +84,13 @@ def test_a_second_turn_runs_only_what_is_new() -> None:
     embeddings(lm).register_forward_hook(lambda m, a, out: run.append(out.shape[1]))
     lm.reply([talk.with_line(line).with_reply("Oh.").view("simulator", seed=2)])
     # the last token of the line, perhaps its end, and the heard line
-    assert run[0] <= 2 + len(lm.chat.heard("Oh."))
+    assert run[0] <= 2 + len(lm.chat.incoming("Oh."))
     assert set(run[1:]) <= {1}
 
 
 def test_sampled_ids_stay_the_context_though_their_text_would_be_encoded_otherwise() -> None:
     lm, talk = speaker(), opened(1)[0]
-    tail, differ = lm.chat.heard("Oh."), 0
+    tail, differ = lm.chat.incoming("Oh."), 0
     for seed in range(40):
         line = lm.reply([talk.view("simulator", seed=seed)])[0]
         view = talk.with_line(line).with_reply("Oh.").view("simulator")

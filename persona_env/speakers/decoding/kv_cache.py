@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, PreTrainedModel
 
+from persona_env.errors import InputError
 from persona_env.speakers.decoding.decoder import (
     Decoder,
     FullForwardDecoder,
@@ -43,7 +44,7 @@ _CHECKED = 12  # tokens of the longer row of the self-check
 _PROBE_ERRORS = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 
-class CannotDecode(ValueError):  # noqa: N818 - reads better where it is caught
+class CannotDecode(InputError):  # noqa: N818 - reads better where it is caught
     """The model cannot use the ragged cache; the message says why."""
 
     def __init__(self, reason: str):
