@@ -6,7 +6,7 @@ ROLE ?= patient
 JOBS ?= 1
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test slow lint types format benchmark reliability figures ablation control base wheel clean
+.PHONY: help demo test lowest slow lint types format benchmark reliability figures ablation control base wheel clean
 
 help: ## List the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,7 +22,12 @@ demo: $(VENV)/.ready ## Train a drifting patient, print the table before and aft
 test: $(VENV)/.ready ## The fast tests and the doctests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-slow: $(VENV)/.ready ## The tests that train
+lowest: ## The fast tests of what builds on other packages, with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --without-pip $(VENV)-lowest
+	$(PYTHON) -m pip --python $(VENV)-lowest install --quiet --disable-pip-version-check -c constraints-lowest.txt -e ".[dev]"
+	$(VENV)-lowest/bin/python -m pytest -q -n 2 --dist loadfile tests/envs tests/wrappers tests/sb3 tests/rl tests/speakers tests/algorithms wrappers
+
+slow: $(VENV)/.ready ## The tests that train or start processes
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.ready ## Style
@@ -58,4 +63,4 @@ wheel: $(VENV)/.ready ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
 clean: ## Remove what the verbs made, except runs/
-	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest dist build .pytest_cache .ruff_cache .hypothesis

@@ -14,6 +14,7 @@ from persona_env.envs.registration import register_environments
 
 if TYPE_CHECKING:
     from persona_env import dialogue_v0
+    from persona_env.algorithms import register_algorithm
     from persona_env.conversation import Conversation
     from persona_env.io import load_logs, load_personas
     from persona_env.judges import load_judge
@@ -35,6 +36,7 @@ __all__ = [
     "load_speaker",
     "paper_scores",
     "parse_verdict",
+    "register_algorithm",
     "register_metric",
 ]
 
@@ -51,6 +53,7 @@ _HOMES = {
     "load_speaker": "speakers",
     "paper_scores": "papers.paper_scores",
     "parse_verdict": "judges.reply_parsing",
+    "register_algorithm": "algorithms",
     "register_metric": "metrics",
 }
 

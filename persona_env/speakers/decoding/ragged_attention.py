@@ -213,6 +213,10 @@ class SlotLayer(CacheLayerMixin):
             self._stores = stores = _padded(stores, (0, 0, 0, more))
         return stores
 
+    def get_max_cache_shape(self) -> int:
+        """Returns -1: the capacity follows use (older versions of transformers ask)."""
+        return -1
+
     def add_slots(self, more: int) -> None:
         """Adds empty slots at the end."""
         self.slots += more
