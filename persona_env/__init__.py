@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from persona_env.metrics import load_metric, register_metric
     from persona_env.papers.paper_scores import audit, paper_scores
     from persona_env.persona import Persona
-    from persona_env.speakers import load_speaker
+    from persona_env.speakers import load_speaker, register_speaker
 
 __all__ = [
     "Conversation",
@@ -54,6 +54,7 @@ _HOMES = {
     "paper_scores": "papers.paper_scores",
     "parse_verdict": "judges.reply_parsing",
     "register_algorithm": "algorithms",
+    "register_speaker": "speakers",
     "register_metric": "metrics",
 }
 

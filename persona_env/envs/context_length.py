@@ -9,6 +9,7 @@ from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.token_episode import TokenFormat
 from persona_env.errors import InputError
 from persona_env.persona import Persona
+from persona_env.speakers.base import Speaker
 
 __all__ = ["Simulator", "context_length", "load_format"]
 
@@ -67,7 +68,7 @@ def context_length(chat: TokenFormat, stage: DialogueEngine, context: int | None
     """
     line = stage.max_tokens + 1
     people = _sampled(stage.cast)
-    reply = getattr(stage.task_agent, "longest_reply", None)
+    reply = None if stage.task_agent is None else stage.task_agent.longest_reply
     opening = max(len(chat.opening(text, reply or "")) for text in _longest(persona.prompt for persona in people))
     heard = len(chat.incoming(reply)) if reply is not None else _guessed(stage.task_agent)
     items = (item for persona in people for item in persona.questions)
@@ -86,10 +87,10 @@ def context_length(chat: TokenFormat, stage: DialogueEngine, context: int | None
     return context
 
 
-def _guessed(task_agent: object) -> int:
+def _guessed(task_agent: Speaker | None) -> int:
     """Returns room for a reply and the tokens around it; another model's tokens may be longer."""
-    limit = getattr(task_agent, "max_tokens", None)
-    return 2 * limit if isinstance(limit, int) else _HEARD_TOKENS
+    limit = None if task_agent is None else task_agent.max_reply_tokens
+    return _HEARD_TOKENS if limit is None else 2 * limit
 
 
 def _sampled(cast: Sequence[Persona]) -> list[Persona]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from persona_env.errors import InputError
+from persona_env.models.limits import Usage
 
 __all__ = ["ChatReply", "ChatRequest", "Usage"]
 
@@ -89,20 +90,3 @@ class ChatReply:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a client has used so far.
-
-    Attributes:
-        calls: Requests that were started, those that failed included.
-        prompt_tokens: Tokens of prompts, also of replies that could not be used.
-        completion_tokens: Tokens of replies, likewise.
-        retries: Calls that asked again for something.
-    """
-
-    calls: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    retries: int = 0

@@ -154,7 +154,7 @@ class TrainAndEvaluate:
         tick(0)
         measured = load_stage(self._checkpoints, stage)
         if measured is None:
-            _start_over(speaker)
+            speaker.reset_cache()  # what was read before must not matter, or a resumed run would differ in the last bits
             played = play(speaker, suite, tick=tick)
             measured = Measured(suite, played, score(played, self.judge))
             save_stage(self._checkpoints, stage, measured)
@@ -212,13 +212,6 @@ def _calibrated(judge: RunJudge, settings: RunConfig) -> bool:
     kinds = [name for name in settings.rewards if name not in UNJUDGED]
     found = settings.judge_calibration
     return bool(found) and is_calibrated(found, judge.identity, settings.role, kinds)
-
-
-def _start_over(speaker: Speaker) -> None:
-    """What it has read in another stage must not matter, or a resumed run would differ in the last bits."""
-    reset_cache = getattr(speaker, "reset_cache", None)
-    if reset_cache is not None:
-        reset_cache()
 
 
 def _tidy(checkpoints: Checkpoints) -> None:

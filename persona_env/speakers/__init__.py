@@ -1,91 +1,116 @@
 """Anything that talks: simulators and task agents.
 
-In here: the `Speaker` protocol, and `load_speaker`, which turns a spec string into a speaker.
+In here: the base class `Speaker`; `load_speaker`, which turns a spec string into a speaker; and `register_speaker`,
+which adds a kind of spec.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any
 
 from persona_env.conversation import Message, Side, View
-from persona_env.errors import InputError, shown_spec
+from persona_env.models.options import as_float, as_int
+from persona_env.registry import Registry
+from persona_env.speakers.base import Replies, Speaker, as_speaker
 
-__all__ = ["Message", "Side", "Speaker", "View", "load_speaker"]
+__all__ = [
+    "SPEAKERS",
+    "Message",
+    "Replies",
+    "Side",
+    "Speaker",
+    "View",
+    "as_speaker",
+    "load_speaker",
+    "register_speaker",
+]
 
 
-@runtime_checkable
-class Speaker(Protocol):
-    """Anything that talks."""
-
-    def reply(self, views: Sequence[View]) -> list[str]:
-        """Returns the next line for each view, in order; one batched call for all of them."""
-        ...
-
-
-def _scripted(rest: str, **settings: Any) -> Speaker:  # whose lines are as long as they are
+def load_scripted(*, max_tokens: object = None) -> Speaker:
+    """Loads the speaker of the embedded world's grammar, whose lines are as long as they are."""
     from persona_env.world.scripted import ScriptedSpeaker
 
     return ScriptedSpeaker()
 
 
-def _interview(rest: str, **settings: Any) -> Speaker:
+def load_interview(*, max_tokens: object = None) -> Speaker:
+    """Loads the task agent that asks a role's questions in plain English."""
     from persona_env.speakers.interview import InterviewSpeaker
 
     return InterviewSpeaker()
 
 
-def _tiny(rest: str, **settings: Any) -> Speaker:
+def load_tiny(*, max_tokens: object = 24, temperature: object = 1.0) -> Speaker:
+    """Loads the embedded language model."""
+    return _local("tiny", max_tokens, temperature)
+
+
+def load_hugging_face(
+    rest: str, *, max_tokens: object = 24, temperature: object = 1.0, dtype: str = "auto", device: str = "auto"
+) -> Speaker:
+    """Loads a Hugging Face model from a folder or the hub."""
+    return _local(f"hf:{rest}", max_tokens, temperature, dtype=dtype, device=device)
+
+
+def _local(spec: str, max_tokens: object, temperature: object, **more: str) -> Speaker:
     from persona_env.speakers.local import LanguageModel
 
-    return LanguageModel.load("tiny", **settings)
+    bounds = {"max_tokens": as_int("max_tokens", max_tokens), "temperature": as_float("temperature", temperature)}
+    return LanguageModel.load(spec, **bounds, **more)  # pyright: ignore[reportArgumentType]
 
 
-def _hugging_face(rest: str, **settings: Any) -> Speaker:
-    from persona_env.speakers.local import LanguageModel
-
-    return LanguageModel.load(f"hf:{rest}", **settings)
-
-
-def _openai(rest: str, **settings: Any) -> Speaker:
-    from persona_env.speakers.remote import RemoteSpeaker
-
-    return RemoteSpeaker.load(rest, **settings)
-
-
-_KINDS: dict[str, Callable[..., Speaker]] = {
-    "tiny": _tiny,
-    "scripted": _scripted,
-    "interview": _interview,
-    "hf": _hugging_face,
-    "openai": _openai,
-}
-_NAMED = ("hf", "openai")
+SPEAKERS: Registry[Callable[..., Speaker | Replies]] = Registry(
+    "speaker",
+    {
+        "tiny": "persona_env.speakers:load_tiny",
+        "scripted": "persona_env.speakers:load_scripted",
+        "interview": "persona_env.speakers:load_interview",
+        "hf": "persona_env.speakers:load_hugging_face",
+        "openai": "persona_env.speakers.remote:load_remote",
+    },
+)
+"""The kinds of speakers that a spec can name."""
 
 
-def load_speaker(spec: str | Speaker, max_tokens: int | None = None) -> Speaker:
+def register_speaker(kind: str, factory: Callable[..., Speaker | Replies]) -> None:
+    """Adds a kind of speaker: `load_speaker("kind:rest?option=value")` then calls the factory.
+
+    Args:
+        kind: A word that is not one of the kinds there are.
+        factory: Called with the rest of the spec (if it takes one) and its options as keywords. Options of a spec
+            are texts; `max_tokens` may be passed along as a number.
+
+    Raises:
+        InputError: If the kind is taken, or no word.
+
+    >>> class Polite(Speaker):
+    ...     def reply(self, views):
+    ...         return ["Thank you." for _ in views]
+    >>> register_speaker("polite_example", Polite)
+    >>> load_speaker("polite_example").reply([])
+    []
+    """
+    SPEAKERS.register(kind, factory)
+
+
+def load_speaker(spec: str | Speaker | Replies, max_tokens: int | None = None) -> Speaker:
     """Returns the speaker that a spec names; a speaker is returned as it is.
 
     Args:
-        spec: `tiny` (the embedded language model), `scripted` (the embedded world's grammar),
-            `hf:<folder or hub id>` (any Hugging Face causal language model with a chat template) or
+        spec: `tiny` (the embedded language model), `scripted` (the embedded world's grammar), `interview` (asks
+            a role's questions in plain English),
+            `hf:<folder or hub id>` (any Hugging Face causal language model with a chat template),
             `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants one,
-            stands in OPENAI_API_KEY).
+            stands in OPENAI_API_KEY), or a registered kind. Options follow a question mark: `tiny?temperature=0.7`.
+            An object with a method `reply` is taken as well.
         max_tokens: The most tokens of a line, at least 1; None for the speaker's own (24, of a server 128).
-            `scripted` does without.
+            `scripted` and `interview` do without.
 
     Raises:
-        ValueError: If the spec names no known kind of speaker, or what it names cannot be loaded, or
-            max_tokens is below 1.
+        InputError: If there is no such kind of speaker, what the spec names cannot be loaded, or an option is wrong.
     """
     if not isinstance(spec, str):
-        return spec
-    kind, colon, rest = spec.partition(":")
-    if kind not in _KINDS or bool(colon) != (kind in _NAMED) or (colon and not rest):
-        wanted = "tiny, scripted, interview, hf:<folder or hub id> or openai:<model>@<base_url>"
-        raise InputError(f"Expected a speaker {wanted}, got '{shown_spec(spec)}': use one of these.")
-    if max_tokens is None:
-        return _KINDS[kind](rest)
-    if max_tokens < 1:
-        raise InputError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
-    return _KINDS[kind](rest, max_tokens=max_tokens)
+        return as_speaker(spec)
+    more: dict[str, Any] = {} if max_tokens is None else {"max_tokens": as_int("max_tokens", max_tokens)}
+    return as_speaker(SPEAKERS.make(spec, **more))

@@ -12,13 +12,14 @@ from typing import Any
 from persona_env.conversation import View
 from persona_env.errors import InputError, shown
 from persona_env.roles import Role, role_named
+from persona_env.speakers.base import Speaker
 
 __all__ = ["InterviewSpeaker"]
 
 _LISTS = ("openings", "reactions", "questions")
 
 
-class InterviewSpeaker:
+class InterviewSpeaker(Speaker):
     """Asks the questions of a role's `interview.toml`, each once before any comes again.
 
     It does not understand what it hears, and knows nothing of the persona: a fixed interviewer, the same for all

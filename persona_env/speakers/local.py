@@ -17,6 +17,7 @@ from persona_env.conversation import Message, Side, View
 from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.merging import base_model, save_merged
+from persona_env.speakers.base import Speaker
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
 from persona_env.speakers.decoding.kv_cache import make_decoder
@@ -28,7 +29,7 @@ _MOST_SAMPLED = 4096  # contexts whose sampled tokens are stored
 _Spoken: TypeAlias = tuple[Side, str, tuple[Message, ...]]
 
 
-class LanguageModel:
+class LanguageModel(Speaker):
     """A speaker: any causal language model with a chat template.
 
     Keys and values stay cached between calls, so that a turn runs only the new tokens. Its own lines are in the
@@ -110,6 +111,11 @@ class LanguageModel:
         tokenizer.chat_template = chat.template
         model = load_model(spec, dtype=dtype, device=device, load_in_4bit=load_in_4bit)
         return cls(model, tokenizer, chat, max_tokens=max_tokens, temperature=temperature)
+
+    @property
+    def max_reply_tokens(self) -> int:
+        """The most tokens of a line."""
+        return self.max_tokens
 
     def reply(self, views: Sequence[View]) -> list[str]:
         """Returns the next line for each view; what is sampled depends on the view's seed alone.

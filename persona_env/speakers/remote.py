@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
 
 from persona_env.conversation import View
-from persona_env.errors import InputError, RunEnded
+from persona_env.errors import RunEnded
 from persona_env.models.chat import ChatReply, ChatRequest, Usage
 from persona_env.models.client import ChatClient
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
+from persona_env.models.options import as_float, as_int
+from persona_env.speakers.base import Speaker
 
-__all__ = ["NoLine", "RemoteSpeaker"]
+__all__ = ["NoLine", "RemoteSpeaker", "load_remote"]
 
 _STUB = "Hello."
 
@@ -24,7 +24,7 @@ class NoLine(RunEnded):
     exit_code = 75
 
 
-class RemoteSpeaker:
+class RemoteSpeaker(Speaker):
     """Talks through a chat server (`openai:<model>@<base_url>`): all views of a call are in flight together.
 
     The persona is the chat's `system`, own lines are its `assistant`, heard ones its `user`; as with local
@@ -41,25 +41,18 @@ class RemoteSpeaker:
     """
 
     def __init__(self, client: ChatClient, temperature: float = 1.0, max_tokens: int = 128):
-        if max_tokens < 1 or not 0 <= temperature < math.inf:
-            raise InputError(
-                f"Expected max_tokens >= 1 and temperature >= 0, got {max_tokens} and {temperature}: correct them."
-            )
-        self.client, self.temperature, self.max_tokens = client, temperature, max_tokens
-
-    @classmethod
-    def load(cls, rest: str, **settings: Any) -> RemoteSpeaker:
-        """Makes the speaker of a spec, from what stands behind `openai:`.
-
-        Raises:
-            ValueError: If it names no endpoint, or the extra `openai` is missing.
-        """
-        return cls(ChatClient(Endpoint.parse(rest)), **settings)
+        self.client = client
+        self.temperature, self.max_tokens = as_float("temperature", temperature), as_int("max_tokens", max_tokens)
 
     @property
     def usage(self) -> Usage:
         """What the client has used so far."""
         return self.client.usage
+
+    @property
+    def max_reply_tokens(self) -> int:
+        """The most tokens of a line."""
+        return self.max_tokens
 
     def reply(self, views: Sequence[View]) -> list[str]:
         """Returns the next line for each view, in order.
@@ -88,3 +81,13 @@ class RemoteSpeaker:
                 "look at the server, then resume."
             )
         return reply.text.strip()
+
+
+def load_remote(rest: str, *, temperature: object = 1.0, max_tokens: object = 128) -> RemoteSpeaker:
+    """Makes the speaker of a spec, from what stands behind `openai:`.
+
+    Raises:
+        InputError: If it names no endpoint, an option is wrong, or the extra `openai` is missing.
+    """
+    bounds = as_float("temperature", temperature), as_int("max_tokens", max_tokens)
+    return RemoteSpeaker(ChatClient(Endpoint.parse(rest)), *bounds)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from persona_env.conversation import Side, View
-from persona_env.speakers import Speaker
+from persona_env.speakers import Replies, Speaker, as_speaker
 from persona_env.testing.clauses import require
 from persona_env.testing.samples import sample_views
 
@@ -17,7 +17,7 @@ __all__ = ["check_speaker"]
 
 
 def check_speaker(
-    speaker: Speaker, *, side: Side = "simulator", views: Sequence[View] | None = None, exact: bool = True
+    speaker: Speaker | Replies, *, side: Side = "simulator", views: Sequence[View] | None = None, exact: bool = True
 ) -> None:
     """Checks that a speaker keeps to the protocol.
 
@@ -34,7 +34,8 @@ def check_speaker(
     >>> check_speaker(ScriptedSpeaker())
     """
     views = list(sample_views(side) if views is None else views)
-    require(isinstance(speaker, Speaker), "speaker.protocol", f"{speaker!r} has no method reply(views)")
+    require(hasattr(speaker, "reply"), "speaker.protocol", f"{speaker!r} has no method reply(views)")
+    speaker = as_speaker(speaker)
     require(speaker.reply([]) == [], "speaker.no_views", "reply([]) is to be []")
     before = _global_randomness()
     lines = speaker.reply(views)

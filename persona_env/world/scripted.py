@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from persona_env.conversation import View
 from persona_env.errors import InputError
+from persona_env.speakers.base import Speaker
 from persona_env.world.grammar import in_character, remember
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import read_asked
@@ -15,7 +16,7 @@ from persona_env.world.task_agent import ask, longest_question
 __all__ = ["ScriptedSpeaker"]
 
 
-class ScriptedSpeaker:
+class ScriptedSpeaker(Speaker):
     """Talks by the rules of the embedded world, on either side.
 
     As the task agent it reacts to the last line and asks about one thing, seeing only text. As the
@@ -28,10 +29,8 @@ class ScriptedSpeaker:
     True
     """
 
-    @property
-    def longest_reply(self) -> str:
-        """A line at least as long, in characters, as any that the task agent says: it bounds a context."""
-        return longest_question()
+    def __init__(self) -> None:
+        self.longest_reply = longest_question()
 
     def reply(self, views: Sequence[View]) -> list[str]:
         """Returns the next line for each view, in order.

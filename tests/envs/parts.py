@@ -13,6 +13,7 @@ import numpy as np
 from persona_env.conversation import Conversation, Probe, View
 from persona_env.persona import Persona, QAItem
 from persona_env.spaces import Utterance
+from persona_env.speakers import Speaker
 
 PAD, END, HEARD, SAY, STOP = 0, 1, 2, 3, 4
 FIRST = 5
@@ -50,7 +51,7 @@ class ByteChat:
         return bytes(i - FIRST for i in ids if i >= FIRST).decode("utf-8", "replace").strip()
 
 
-class Therapist:
+class Therapist(Speaker):
     """A frozen task agent: a pure function of view and seed that counts its calls.
 
     It closes the dialogue with its reply to the simulator's line `closes_after`, counted from 1.

@@ -30,7 +30,7 @@ def stage(task_agent, max_lines=2, max_tokens=5):
 def longest():
     """By hand: the opening (longest persona, a reply and 2 control tokens), 2 lines of 5 and an end, 1 reply,
     a question of 22 letters and its answer."""
-    reply = len(Therapist.longest_reply) + 2
+    reply = len(Therapist.longest_reply or "") + 2
     return max(len(p.prompt) for p in CAST) + reply + 2 * 6 + reply + (22 + 2) + 6
 
 

@@ -5,10 +5,11 @@ import pytest
 
 from persona_env import dialogue_v0
 from persona_env.envs import SingleAgentEnv
+from persona_env.speakers import Speaker
 from tests.envs.parts import CAST, Interview, Therapist
 
 
-class Patient:
+class Patient(Speaker):
     """A simulator that samples: its lines depend on the view's seed."""
 
     def __init__(self):

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
-from persona_env.speakers import load_speaker
+from persona_env.speakers import Speaker, load_speaker
 
 CASES = EvalSuite(role="patient", split="dev", dialogues=6, lines=4, seed=3)
 
 
-class Counting:
+class Counting(Speaker):
     """The grammar's speaker, and how often it was called."""
 
     def __init__(self):
@@ -58,7 +58,7 @@ def test_evaluation_asks_in_other_words_than_training():
             assert answer.probe.text not in item.wordings
 
 
-class LongWinded:
+class LongWinded(Speaker):
     """Says and answers a line of 476 letters, with a bound of 40 tokens of its own."""
 
     max_tokens = 40

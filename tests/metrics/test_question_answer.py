@@ -7,6 +7,7 @@ from persona_env.conversation import Conversation
 from persona_env.judges import Verdict
 from persona_env.metrics import ProbeSchedule, QuestionAnswer, QuestionAnswerScore, evaluate
 from persona_env.persona import Persona, QAItem
+from persona_env.speakers import Speaker
 
 ITEMS = (
     QAItem("Ann", ("Your name?", "Who are you?"), ("What are you called?",), key="name"),
@@ -38,7 +39,7 @@ def asked(schedule, conversations):
     return questions
 
 
-class SaysWhatItHeard:
+class SaysWhatItHeard(Speaker):
     """A speaker that answers each view with the last line that it heard; keeps its batches."""
 
     def __init__(self):
@@ -170,7 +171,7 @@ def test_a_metric_without_a_speaker_says_what_is_missing():
 
 
 def test_a_speaker_that_miscounts_is_told():
-    class Silent:
+    class Silent(Speaker):
         def reply(self, views):
             return []
 

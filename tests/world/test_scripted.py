@@ -40,7 +40,7 @@ def test_a_reply_depends_on_its_view_and_nothing_else() -> None:
 
 
 def test_no_task_line_is_longer_than_the_longest_reply() -> None:
-    longest = ScriptedSpeaker().longest_reply
+    longest = ScriptedSpeaker().longest_reply or ""
     assert len(longest) < 100
     talks = [played(seed, 8, role) for role in BUNDLED for seed in range(30)]
     assert all(len(talk.heard_before(i)) <= len(longest) for talk in talks for i in range(8))

@@ -1,0 +1,101 @@
+"""The base class of everything that talks."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from persona_env.conversation import View
+from persona_env.errors import InputError, shown
+from persona_env.models.limits import ModelResources, Usage
+
+__all__ = ["Replies", "Speaker", "as_speaker"]
+
+
+class Replies(Protocol):
+    """Any object that talks; `as_speaker` makes a `Speaker` of it."""
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        """Returns the next line for each view, in order."""
+        ...
+
+
+class Speaker(ABC):
+    """Anything that talks: simulators and task agents. Only `reply` must be written; the rest has defaults.
+
+    Attributes:
+        longest_reply: A text at least as long as any reply, where one is known: contexts are sized by it.
+
+    >>> class Echo(Speaker):
+    ...     def reply(self, views):
+    ...         return [view.messages[-1].text for view in views]
+    >>> Echo().identity
+    {'kind': 'Echo'}
+    """
+
+    longest_reply: str | None = None
+
+    @abstractmethod
+    def reply(self, views: Sequence[View]) -> list[str]:
+        """Returns the next line for each view, in order; one batched call for all of them.
+
+        What is sampled depends on a view's `seed` and nothing else.
+        """
+
+    @property
+    def max_reply_tokens(self) -> int | None:
+        """The most tokens of a line, where there is a bound."""
+        return None
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What can change its lines, as plain data; never a key."""
+        return {"kind": type(self).__name__}
+
+    @property
+    def usage(self) -> Usage:
+        """What it has used so far."""
+        return Usage()
+
+    def use(self, resources: ModelResources) -> None:
+        """Takes the caches and limits of a run; speakers that ask no model have no use for them."""
+        return
+
+    def reset_cache(self) -> None:
+        """Drops what was computed for earlier calls, so that a resumed run computes the same to the last bit."""
+        return
+
+    def close(self) -> None:
+        """Gives back connections and other resources."""
+        return
+
+
+class _Wrapped(Speaker):
+    """A speaker made of an object that has only a method `reply`."""
+
+    def __init__(self, inner: Replies):
+        self.inner = inner
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        return self.inner.reply(views)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"kind": type(self.inner).__name__}
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+
+def as_speaker(found: Speaker | Replies) -> Speaker:
+    """Returns a speaker as it is, and any other object with a method `reply` wrapped into one.
+
+    Raises:
+        InputError: If the object has no such method.
+    """
+    if isinstance(found, Speaker):
+        return found
+    if not callable(getattr(found, "reply", None)):
+        raise InputError(f"Expected a speaker with a method reply(views), got {shown(found)}: write one.")
+    return _Wrapped(found)
