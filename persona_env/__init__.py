@@ -38,6 +38,7 @@ __all__ = [
     "parse_verdict",
     "register_algorithm",
     "register_metric",
+    "register_speaker",
 ]
 
 __version__ = "0.1.0"

@@ -11,12 +11,13 @@ from persona_env.envs.context_length import context_length, load_format
 from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.registration import env_ids
 from persona_env.persona import Persona, QAItem
+from persona_env.speakers import Speaker
 from tests.envs.parts import CAST, END, PAD, TOKENS, ByteChat, Interview, Therapist, make, make_vec
 
 CHAT = ByteChat()
 
 
-class Silent:
+class Silent(Speaker):
     """A task agent that does not say how long its replies are."""
 
     def reply(self, views):
@@ -57,7 +58,7 @@ def test_the_computed_context_holds_the_longest_dialogue():
 class Wide(Silent):
     """Says how many tokens its replies have at most, not which is the longest."""
 
-    max_tokens = 96
+    max_reply_tokens = 96  # pyright: ignore[reportAssignmentType, reportIncompatibleVariableOverride]
 
 
 @pytest.mark.parametrize("max_lines", [1, 2])
@@ -95,13 +96,13 @@ def test_the_smallest_context_allowed_holds_every_line_and_question():
     assert fullest == smallest - 2  # all but the last answer's last token and its end
 
 
-class Wordy:
+class Wordy(Speaker):
     """A task agent that always says the longest thing it can."""
 
     longest_reply = "And what about this, then?"
 
     def reply(self, views):
-        return [self.longest_reply for _ in views]
+        return [self.longest_reply or "" for _ in views]
 
 
 @pytest.mark.parametrize("env_id", [name for name, (_, tokens) in env_ids().items() if tokens])
