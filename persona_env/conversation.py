@@ -1,16 +1,27 @@
-"""What was said: messages, the frozen record of a dialogue, and the dialogue as one side sees it."""
+"""What was said: messages, the frozen record of a dialogue, the dialogue as one side sees it, and its events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 from persona_env.errors import InputError
 from persona_env.persona import Persona
 from persona_env.roles import role_named
+from persona_env.scenario import Scenario
 
-__all__ = ["END_MARKER", "Conversation", "Message", "Probe", "Side", "View"]
+__all__ = [
+    "END_MARKER",
+    "Conversation",
+    "Event",
+    "LineCompleted",
+    "Message",
+    "Probe",
+    "ProbeAnswered",
+    "Side",
+    "View",
+]
 
 Side = Literal["simulator", "task"]
 
@@ -101,9 +112,10 @@ class Conversation:
     """The record of a dialogue, frozen.
 
     Attributes:
-        persona: Who the simulator is.
+        persona: Who the simulator is as the dialogue begins; see `persona_at`.
         messages: What was said, oldest first.
         id: A name for logs; may be empty.
+        scenario: The conditions under which it is held.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).with_reply("How are you?").with_line("Tired.")
@@ -115,6 +127,7 @@ class Conversation:
     persona: Persona
     messages: tuple[Message, ...] = ()
     id: str = ""
+    scenario: Scenario = field(default_factory=Scenario)
 
     def with_line(self, text: str) -> Conversation:
         """Returns the conversation with one more line of the simulator."""
@@ -141,15 +154,73 @@ class Conversation:
                 count += 1
         raise IndexError(f"Expected a line index below {count}, got {index}: count from 0.")
 
+    def persona_at(self, index: int) -> Persona:
+        """Returns who the simulator is before its line `index`: the persona with the fact updates up to there."""
+        return self.scenario.persona_at(self.persona, index) if self.scenario.updates else self.persona
+
     def earlier(self, index: int) -> tuple[str, ...]:
-        """Returns the simulator's lines before its line `index`."""
-        return self.lines[:index]
+        """Returns the simulator's lines before its line `index`, from the last fact update on.
+
+        What was said before an update may be true no longer, so that a line may differ from it.
+        """
+        return self.lines[self.scenario.first_line_of_facts(index) : index]
+
+    def system(self, side: Side) -> str:
+        """Returns the system prompt of a side; that of the simulator holds its persona."""
+        role, persona = role_named(self.persona.role), self.persona
+        if side == "task":
+            prompt = self.scenario.task_prompt or role.task_prompt
+            return f"{prompt}\n{persona.scene}" if persona.scene else prompt
+        return f"{role.instruction}\n{persona.prompt}" if role.instruction else persona.prompt
 
     def view(self, side: Side, seed: int = 0) -> View:
-        """Returns what one side sees before it speaks."""
-        role, scene = role_named(self.persona.role), self.persona.scene
-        if side == "task":
-            system = f"{role.task_prompt}\n{scene}" if scene else role.task_prompt
-        else:
-            system = f"{role.instruction}\n{self.persona.prompt}" if role.instruction else self.persona.prompt
-        return View(self.persona.role, side, system, self.messages, seed)
+        """Returns what one side sees before it speaks; only the simulator is told of fact updates."""
+        told = side == "simulator" and self.scenario.updates
+        messages = self._with_updates() if told else self.messages
+        return View(self.persona.role, side, self.system(side), messages, seed)
+
+    def _with_updates(self) -> tuple[Message, ...]:
+        """The messages, and before each line what the simulator was told then."""
+        messages, count = list[Message](), 0
+        for message in self.messages:
+            if message.side == "simulator":
+                messages += self._told_before(count)
+                count += 1
+            messages.append(message)
+        if not messages or messages[-1].side == "task":
+            messages += self._told_before(count)
+        return tuple(messages)
+
+    def _told_before(self, index: int) -> list[Message]:
+        return [Message("task", text) for text in self.scenario.told_before(index)]
+
+
+@dataclass(frozen=True, slots=True)
+class LineCompleted:
+    """An event: the simulator completed its line `index`, the last of the conversation."""
+
+    conversation: Conversation
+    index: int
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The event as an environment's info tells it."""
+        line = self.conversation.messages[-1].text
+        return {"line": line, "line_index": self.index, "conversation": self.conversation}
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeAnswered:
+    """An event: the simulator completed the answer to a probe."""
+
+    probe: Probe
+    text: str
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The event as an environment's info tells it."""
+        return {"probe": self.probe, "answer": self.text}
+
+
+Event: TypeAlias = LineCompleted | ProbeAnswered
+"""What one step of a dialogue completes."""

@@ -13,21 +13,21 @@ __all__ = ["env", "parallel_env", "raw_env"]
 raw_env = DialogueAEC
 
 
-def env(role: str = "patient", **settings: Any) -> OrderEnforcingWrapper[str, dict[str, str], str | None]:
+def env(*, role: str = "patient", **settings: Any) -> OrderEnforcingWrapper[str, dict[str, str], str | None]:
     """Returns the environment with the usual check of the order of calls.
 
     Args:
-        role: `patient`, `student` or `chat_partner`.
+        role: Key of a role, or the path of one.
         settings: The other keyword arguments of `DialogueAEC`.
     """
     return OrderEnforcingWrapper(DialogueAEC(role, **settings))
 
 
-def parallel_env(role: str = "patient", **settings: Any) -> ParallelDialogue:
+def parallel_env(*, role: str = "patient", **settings: Any) -> ParallelDialogue:
     """Returns the environment with PettingZoo's parallel interface.
 
     Args:
-        role: `patient`, `student` or `chat_partner`.
+        role: Key of a role, or the path of one.
         settings: The other keyword arguments of `DialogueAEC`.
     """
-    return ParallelDialogue(env(role, **settings))
+    return ParallelDialogue(env(role=role, **settings))

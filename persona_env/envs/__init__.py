@@ -19,11 +19,17 @@ if TYPE_CHECKING:
     from persona_env.envs.single_agent import SingleAgentEnv, SingleAgentState
     from persona_env.envs.token_env import TokenDialogueEnv
     from persona_env.envs.token_episode import TokenFormat
-    from persona_env.envs.vector_env import DialogueVectorEnv, TokenDialogueVectorEnv
+    from persona_env.envs.vector_env import (
+        BaseDialogueVectorEnv,
+        DialogueVectorEnv,
+        StepEvents,
+        TokenDialogueVectorEnv,
+    )
 
 __all__ = [
     "AECState",
     "BaseDialogueEnv",
+    "BaseDialogueVectorEnv",
     "DialogueAEC",
     "DialogueEnv",
     "DialogueVectorEnv",
@@ -32,6 +38,7 @@ __all__ = [
     "ProbeFn",
     "SingleAgentEnv",
     "SingleAgentState",
+    "StepEvents",
     "TokenDialogueEnv",
     "TokenDialogueVectorEnv",
     "TokenFormat",
@@ -42,7 +49,9 @@ _HOMES = {
     "AECState": "aec_env",
     "DialogueAEC": "aec_env",
     "DialogueEnv": "line_env",
+    "BaseDialogueVectorEnv": "vector_env",
     "DialogueVectorEnv": "vector_env",
+    "StepEvents": "vector_env",
     "ProbeFn": "engine",
     "ParallelDialogue": "aec_env",
     "EpisodeState": "episode",

@@ -14,9 +14,10 @@ from pettingzoo.utils.conversions import turn_based_aec_to_parallel_wrapper
 
 from persona_env.conversation import Conversation, View
 from persona_env.envs.engine import DialogueEngine, check_count
-from persona_env.envs.episode import HEARD_CHARACTERS, Episode, EpisodeState, Info
-from persona_env.envs.observations import line_space, reading, reading_space, said, transcript
+from persona_env.envs.episode import INCOMING_CHARACTERS, Episode, EpisodeState, Info
+from persona_env.envs.observations import checked_line, line_space, reading, reading_space, transcript
 from persona_env.envs.persona_source import PersonaSource
+from persona_env.scenario import ScenarioSource
 from persona_env.spaces import Utterance
 
 __all__ = ["SIMULATOR", "TASK", "AECState", "DialogueAEC", "ParallelDialogue"]
@@ -29,7 +30,7 @@ class AECState:
     """All that the two-agent environment is at one moment, as plain data that pickles.
 
     Attributes:
-        row: The dialogue.
+        episode: The dialogue.
         agents: Those that still have a step to take.
         turn: Whose step it is.
         next_turn: Whose step it is once the agents that have ended took theirs.
@@ -39,7 +40,7 @@ class AECState:
         rewards: What each agent has been paid since its last step.
     """
 
-    row: EpisodeState
+    episode: EpisodeState
     agents: tuple[str, ...]
     turn: str
     next_turn: str | None
@@ -54,8 +55,8 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
 
     - Agents: `task_0`, which opens, and `simulator_0`.
     - Observation: `Dict(prompt=Utterance, dialogue=Utterance)`, the dialogue as the agent sees it.
-      The task agent never sees the persona, nor a question on the side.
-    - Action: `Utterance`, the agent's next line. An agent that is asked on the side acts again.
+      The task agent never sees the persona, nor a probe, nor a fact update.
+    - Action: `Utterance`, the agent's next line. A simulator that is probed acts again.
     - Reward: 0.0 for both; the drift rewards are wrappers.
     - Ends (`terminated` for both) as in `DialogueEnv`; `truncated` after `max_cycles`.
     - Info: of the simulator as in `DialogueEnv`; of the task agent `reply`, `conversation`. It is
@@ -71,6 +72,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         split: `train`, `dev` or `heldout`.
         max_lines: The simulator's lines in one dialogue, at least 1.
         max_tokens: The length of the simulator's lines, at least 1.
+        scenario: The conditions of the dialogues: a `Scenario`, its fields, or the path of a TOML or JSON file.
         max_cycles: An outside limit to the steps of the simulator, answers included; None for none.
         render_mode: None or `ansi`.
 
@@ -98,19 +100,20 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         split: str = "train",
         max_lines: int = 8,
         max_tokens: int = 24,
+        scenario: ScenarioSource = None,
         max_cycles: int | None = None,
         render_mode: str | None = None,
     ):
         super().__init__()
         if max_cycles is not None:
             check_count("max_cycles", max_cycles)
-        self._stage = DialogueEngine(role, personas, split, None, max_lines, max_tokens)
-        self._row = Episode(np.random.default_rng(), max_lines)
+        self._engine = DialogueEngine(role, personas, split, None, max_lines, max_tokens, scenario)
+        self._episode = Episode(np.random.default_rng(), max_lines)
         self._seed, self._cycles, self._max_cycles = 0, 0, max_cycles
         self.render_mode = render_mode
         self.possible_agents = [SIMULATOR, TASK]
-        self._lines = {SIMULATOR: line_space(max_tokens), TASK: Utterance(HEARD_CHARACTERS)}
-        self._readings = {name: reading_space(role, max_lines, max_tokens) for name in self._lines}
+        self._lines = {SIMULATOR: line_space(max_tokens), TASK: Utterance(INCOMING_CHARACTERS)}
+        self._readings = {name: reading_space(self._engine) for name in self._lines}
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Returns the space of what an agent reads."""
@@ -125,14 +128,14 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
 
         Args:
             seed: Starts the randomness anew.
-            options: `persona`, `probe_fns`; see `DialogueEnv`.
+            options: `persona`, `scenario`, `probe_fns`; see `DialogueEnv`.
         """
         if seed is not None:
-            self._row.rng, _ = seeding.np_random(seed)
-        self._stage.prepare([self._row], options)
+            self._episode.rng, _ = seeding.np_random(seed)
+        self._engine.prepare([self._episode], options)
         self._cycles = 0
         self._set_up(tuple(self.possible_agents), {})
-        self.infos = {SIMULATOR: {"persona": self._row.conversation.persona}, TASK: {}}
+        self.infos = {SIMULATOR: {"persona": self._episode.conversation.persona}, TASK: {}}
         self._pass_to_task()
 
     def _set_up(self, agents: tuple[str, ...], rewards: Mapping[str, float]) -> None:
@@ -143,42 +146,42 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         self._skip_agent_selection: str | None = None
 
     def _note_end(self) -> None:
-        self.terminations = dict.fromkeys(self.agents, self._row.terminated)
-        self.truncations = dict.fromkeys(self.agents, self._row.truncated)
+        self.terminations = dict.fromkeys(self.agents, self._episode.terminated)
+        self.truncations = dict.fromkeys(self.agents, self._episode.truncated)
 
     def _pass_to_task(self) -> None:
-        self.agent_selection, self._seed = TASK, self._row.draw_seed()
+        self.agent_selection, self._seed = TASK, self._episode.draw_seed()
 
     def step(self, action: str | None) -> None:
         """Says the next line of the agent whose turn it is; None for an agent that has ended.
 
         Raises:
-            ValueError: If the action is no line of text.
+            InputError: If the action is no line of text.
         """
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
             self._was_dead_step(action)
             return
-        text = said(action, self._lines[agent])
+        text = checked_line(action, self._lines[agent])
         self._cumulative_rewards[agent] = 0.0
         self.infos[agent] = self._answer(text) if agent == TASK else self._speak(text)
         self._note_end()
         self._clear_rewards()
         self._accumulate_rewards()
-        if self._row.over:
+        if self._episode.over:
             self._deads_step_first()
 
     def _answer(self, text: str) -> Info:
-        reply = self._row.hear(text)
+        reply = self._episode.hear(text)
         self.agent_selection = SIMULATOR
-        return {"reply": reply, "conversation": self._row.conversation}
+        return {"reply": reply, "conversation": self._episode.conversation}
 
     def _speak(self, text: str) -> Info:
-        info = self._stage.finish([self._row], [text])[0]
+        ((_, info),) = self._engine.complete([self._episode], [text])
         self._cycles += 1
-        if self._cycles == self._max_cycles and not self._row.terminated:
-            self._row.truncated = True
-        if self._row.probe is None and not self._row.over:
+        if self._cycles == self._max_cycles and not self._episode.terminated:
+            self._episode.truncated = True
+        if self._episode.probe is None and not self._episode.over:
             self._pass_to_task()
         return info
 
@@ -194,39 +197,39 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
             seed: The randomness of the simulator's line; the task agent's is the environment's own.
         """
         if agent == TASK:
-            return self._row.conversation.view("task", self._seed)
-        return self._row.view(seed)
+            return self._episode.conversation.view("task", self._seed)
+        return self._episode.view(seed)
 
     def render(self) -> str | None:
         """Returns the dialogue as the simulator sees it, if `render_mode` is `ansi`."""
         return self.transcript() if self.render_mode == "ansi" else None
 
     def close(self) -> None:
-        """Has nothing to close."""
+        """Does nothing."""
 
     def transcript(self) -> str:
         """Returns the dialogue as the simulator sees it."""
-        return transcript(self._row.view())
+        return transcript(self._episode.view())
 
     @property
     def max_lines(self) -> int:
         """The simulator's lines in one dialogue, at most."""
-        return self._stage.max_lines
+        return self._engine.max_lines
 
     @property
     def conversation(self) -> Conversation:
         """The dialogue so far."""
-        return self._row.conversation
+        return self._episode.conversation
 
     @property
     def probing(self) -> bool:
-        """Whether the simulator owes an answer to a question on the side."""
-        return self._row.probe is not None
+        """Whether the simulator owes an answer to a probe."""
+        return self._episode.probe is not None
 
     def snapshot(self) -> AECState:
         """Returns all of the environment's state, as plain data that pickles."""
         return AECState(
-            self._row.snapshot(),
+            self._episode.snapshot(),
             tuple(self.agents),
             self.agent_selection,
             self._skip_agent_selection,
@@ -237,11 +240,11 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         )
 
     def restore(self, state: AECState) -> None:
-        """Goes back to a snapshot, generator and pending question included.
+        """Goes back to a snapshot, generator and pending probe included.
 
-        The probe_fns stay those of the last reset.
+        The probe functions stay those of the last reset.
         """
-        self._row.restore(state.row)
+        self._episode.restore(state.episode)
         self._set_up(state.agents, state.rewards)
         self.infos = {name: dict(info) for name, info in state.infos.items()}
         self.agent_selection, self._skip_agent_selection = state.turn, state.next_turn
@@ -261,7 +264,7 @@ class ParallelDialogue(turn_based_aec_to_parallel_wrapper[str, dict[str, str], s
 
     @agents.setter
     def agents(self, agents: list[str]) -> None:
-        """Has nothing to set: PettingZoo's conversion notes here what the environment inside says."""
+        """Ignored: PettingZoo's conversion sets here what the environment inside says."""
 
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None

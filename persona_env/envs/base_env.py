@@ -1,4 +1,4 @@
-"""What the two Gymnasium forms of the dialogue share: one row, its snapshot and its view."""
+"""What the two Gymnasium forms of the dialogue share: one episode, its snapshot and its view."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class BaseDialogueEnv(gym.Env[Observation, Action], ABC):
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
 
-    def __init__(self, stage: DialogueEngine, row: Episode, render_mode: str | None):
-        self._stage, self._row, self.render_mode = stage, row, render_mode
+    def __init__(self, engine: DialogueEngine, episode: Episode, render_mode: str | None):
+        self._engine, self._episode, self.render_mode = engine, episode, render_mode
 
     @abstractmethod
     def _observe(self) -> Observation:
@@ -41,18 +41,23 @@ class BaseDialogueEnv(gym.Env[Observation, Action], ABC):
 
         Args:
             seed: Starts the randomness anew.
-            options: `persona`, `probe_fns`; see the class.
+            options: `persona`, `scenario`, `probe_fns`; see the class.
         """
         super().reset(seed=seed)
-        self._row.rng = self.np_random
-        self._stage.prepare([self._row], options)
-        self._stage.reply([self._row])
-        return self._observe(), {"persona": self._row.conversation.persona}
+        self._episode.rng = self.np_random
+        self._engine.prepare([self._episode], options)
+        self._engine.reply([self._episode])
+        return self._observe(), {"persona": self._episode.conversation.persona}
 
-    def _settled(self, text: str | None) -> tuple[Observation, float, bool, bool, Info]:
-        """Returns what a step returns, once the line it completed (if it did) has been settled."""
-        info = {} if text is None else self._stage.settle([self._row], [text])[0]
-        return self._observe(), 0.0, self._row.terminated, self._row.truncated, info
+    def _complete(self, text: str | None) -> tuple[Observation, float, bool, bool, Info]:
+        """Completes a line or an answer, if there is one, and returns what a step returns."""
+        info: Info = {}
+        episode = self._episode
+        if text is not None:
+            ((_, info),) = self._engine.complete([episode], [text])
+            if episode.probe is None and not episode.over:
+                self._engine.reply([episode])
+        return self._observe(), 0.0, episode.terminated, episode.truncated, info
 
     def render(self) -> str | None:  # type: ignore[override]
         """Returns the dialogue as text, if `render_mode` is `ansi`."""
@@ -61,37 +66,37 @@ class BaseDialogueEnv(gym.Env[Observation, Action], ABC):
     @property
     def max_lines(self) -> int:
         """The simulator's lines in one dialogue, at most."""
-        return self._stage.max_lines
+        return self._engine.max_lines
 
     @property
     def conversation(self) -> Conversation:
         """The dialogue so far."""
-        return self._row.conversation
+        return self._episode.conversation
 
     @property
     def probing(self) -> bool:
-        """Whether an answer to a question on the side is due, not a line."""
-        return self._row.probe is not None
+        """Whether an answer to a probe is due, not a line."""
+        return self._episode.probe is not None
 
     @property
     def skipped_probes(self) -> int:
-        """How many questions had no room, over all dialogues."""
-        return self._row.skipped
+        """How many probes had no room, over all dialogues."""
+        return self._episode.skipped
 
     def view(self, seed: int = 0) -> View:
         """Returns the dialogue as a speaker sees it that is to say the next line (or answer)."""
-        return self._row.view(seed)
+        return self._episode.view(seed)
 
     def snapshot(self) -> EpisodeState:
         """Returns all of the environment's state, as plain data that pickles."""
-        return self._row.snapshot()
+        return self._episode.snapshot()
 
     def restore(self, state: EpisodeState) -> Observation:
-        """Goes back to a snapshot, generator and pending question included.
+        """Goes back to a snapshot, generator and pending probe included.
 
         Returns:
-            The observation at that point. The probe_fns stay those of the last reset.
+            The observation at that point. The probe functions stay those of the last reset.
         """
-        self._row.rng = self.np_random
-        self._row.restore(state)
+        self._episode.rng = self.np_random
+        self._episode.restore(state)
         return self._observe()

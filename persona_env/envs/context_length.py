@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
 
+from persona_env.conversation import Conversation
 from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.token_episode import TokenFormat
 from persona_env.errors import InputError
@@ -13,7 +14,7 @@ from persona_env.speakers.base import Speaker
 
 __all__ = ["Simulator", "context_length", "load_format"]
 
-_HEARD_TOKENS = 64
+_REPLY_TOKENS = 64
 """Room for a reply of a task agent that does not say how long its replies are."""
 
 _LOOKED_AT = 512
@@ -46,7 +47,7 @@ def load_format(
         template_kwargs: Passed to the template.
 
     Raises:
-        ValueError: If there is no such model, or its template has no fixed segments
+        InputError: If there is no such model, or its template has no fixed segments
             (`CannotCompose`).
     """
     if not isinstance(simulator, str):
@@ -57,31 +58,33 @@ def load_format(
     return ChatFormat.derive(load_tokenizer(simulator), chat_template, template_kwargs)
 
 
-def context_length(chat: TokenFormat, stage: DialogueEngine, context: int | None) -> int:
+def context_length(chat: TokenFormat, engine: DialogueEngine, context: int | None) -> int:
     """Returns the context to use: the one asked for, or one that holds the longest dialogue.
 
-    The longest dialogue is the longest persona, `max_lines` lines, what is heard between them, and
-    one question with its answer. It is known where the task agent has a `longest_reply` (a text).
+    The longest dialogue is the longest persona, `max_lines` lines, what comes in between them, and
+    one probe with its answer. It is known where the task agent has a `longest_reply` (a text).
 
     Raises:
-        ValueError: If the context asked for is known to be too short.
+        InputError: If the context asked for is known to be too short.
     """
-    line = stage.max_tokens + 1
-    people = _sampled(stage.cast)
-    reply = None if stage.task_agent is None else stage.task_agent.longest_reply
-    opening = max(len(chat.opening(text, reply or "")) for text in _longest(persona.prompt for persona in people))
-    heard = len(chat.incoming(reply)) if reply is not None else _guessed(stage.task_agent)
-    items = (item for persona in people for item in persona.questions)
+    line = engine.max_tokens + 1
+    sampled = _sampled(engine.personas)
+    reply = None if engine.task_agent is None else engine.task_agent.longest_reply
+    prompts = _longest(Conversation(persona).system("simulator") for persona in sampled)
+    opening = max(len(chat.opening(prompt, reply or "")) for prompt in prompts)
+    heard = len(chat.incoming(reply)) if reply is not None else _guessed(engine.task_agent)
+    items = (item for persona in sampled for item in persona.questions)
     wordings = (text for item in items for text in (*item.wordings, *item.held_out_wordings))
-    question = max((len(chat.incoming(text)) for text in _longest(wordings)), default=heard)
-    replies = stage.max_lines if reply is None else stage.max_lines - 1  # the opening holds a known one
-    longest = opening + stage.max_lines * line + replies * heard + question + line
+    probe = max((len(chat.incoming(text)) for text in _longest(wordings)), default=heard)
+    updates = sum(len(chat.incoming(update.text)) for update in engine.scenario.updates)
+    replies = engine.max_lines if reply is None else engine.max_lines - 1  # the opening holds a known one
+    longest = opening + engine.max_lines * line + replies * heard + probe + line + updates
     if context is None:
         return longest + longest // 8  # texts of fewer characters may have more tokens
     needed = longest if reply is not None else opening + line
     if context < needed:
         raise InputError(
-            f"Expected context >= {needed} for {stage.max_lines} lines of {stage.max_tokens} tokens, "
+            f"Expected context >= {needed} for {engine.max_lines} lines of {engine.max_tokens} tokens, "
             f"got {context}: raise context, or lower max_lines or max_tokens."
         )
     return context
@@ -90,12 +93,12 @@ def context_length(chat: TokenFormat, stage: DialogueEngine, context: int | None
 def _guessed(task_agent: Speaker | None) -> int:
     """Returns room for a reply and the tokens around it; another model's tokens may be longer."""
     limit = None if task_agent is None else task_agent.max_reply_tokens
-    return _HEARD_TOKENS if limit is None else 2 * limit
+    return _REPLY_TOKENS if limit is None else 2 * limit
 
 
-def _sampled(cast: Sequence[Persona]) -> list[Persona]:
-    """Returns a few hundred personas, evenly spread; each is made anew if the cast is lazy."""
-    return [cast[place] for place in range(0, len(cast), 1 + len(cast) // _LOOKED_AT)]
+def _sampled(personas: Sequence[Persona]) -> list[Persona]:
+    """Returns a few hundred personas, evenly spread; each is made anew if the sequence is lazy."""
+    return [personas[i] for i in range(0, len(personas), 1 + len(personas) // _LOOKED_AT)]
 
 
 def _longest(texts: Iterable[str]) -> list[str]:

@@ -1,39 +1,42 @@
-"""What the rows of an environment share: who may be simulated, who answers, who asks."""
+"""The dialogue dynamics that all environment forms share: personas, probes, the task agent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeAlias
 
-from persona_env.conversation import Conversation, Probe
-from persona_env.envs.episode import HEARD_CHARACTERS, Episode, Info
+from persona_env.conversation import Conversation, Event, LineCompleted, Probe
+from persona_env.envs.episode import Episode, Info
 from persona_env.envs.persona_source import PersonaSource, chosen_personas, resolve_personas
 from persona_env.errors import InputError
+from persona_env.metrics.probe_schedule import ProbeSchedule
 from persona_env.persona import Persona
 from persona_env.roles import role_named
+from persona_env.scenario import Scenario, ScenarioSource, load_scenario
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["DialogueEngine", "ProbeFn", "StepCallback", "check_count"]
+__all__ = ["SCENARIO_SOURCE", "DialogueEngine", "ProbeFn", "check_count"]
 
 ProbeFn: TypeAlias = Callable[[Sequence[Conversation]], Sequence[Probe | None]]
+"""Says of each dialogue in which a line was just completed what to ask now, or None."""
 
-StepCallback: TypeAlias = Callable[[Mapping[int, Info]], None]
-"""Is told what each row has completed, by row: the info of the line or of the answer, to be read only."""
+
+SCENARIO_SOURCE = -1
+"""The `source` of probes that the scenario asks for: no wrapper pays for their answers."""
 
 
 def check_count(name: str, number: int) -> None:
     """Checks that a number of things is a whole number, at least one.
 
     Raises:
-        ValueError: If it is not.
+        InputError: If it is not.
     """
     if not isinstance(number, int) or number < 1:
         raise InputError(f"Expected {name} >= 1, got {number!r}: give a whole number from 1 on.")
 
 
 class DialogueEngine:
-    """What the rows of an environment share: who may be simulated, who answers, who asks.
+    """Who may be simulated, who answers, what is asked, and under which scenario.
 
     Args:
         role: Key of a `Role`, or the path of one.
@@ -42,9 +45,10 @@ class DialogueEngine:
         task_agent: Spec of the speaker that answers, or the speaker; None if it acts from outside.
         max_lines: The simulator's lines in one dialogue, at least 1.
         max_tokens: The length of a line, at least 1.
+        scenario: The conditions of dialogues for which a reset names none.
 
     Raises:
-        ValueError: If one of them is unknown or too small.
+        InputError: If one of them is unknown or too small.
     """
 
     def __init__(
@@ -55,70 +59,77 @@ class DialogueEngine:
         task_agent: str | Speaker | None,
         max_lines: int,
         max_tokens: int,
+        scenario: ScenarioSource = None,
     ):
         for name, number in (("max_lines", max_lines), ("max_tokens", max_tokens)):
             check_count(name, number)
         self.role, self.max_lines, self.max_tokens = role_named(role).key, max_lines, max_tokens
-        self.cast = resolve_personas(self.role, personas, split)
+        self.personas = resolve_personas(self.role, personas, split)
         self.task_agent = None if task_agent is None else load_speaker(task_agent)
+        self.scenario = self._fitting(load_scenario(scenario))
         self.probe_fns: tuple[ProbeFn, ...] = ()
-        self.step_callbacks: tuple[StepCallback, ...] = ()
 
-    def __getstate__(self) -> dict[str, Any]:
-        """A copy has no step_callbacks: they belong to the wrappers around this one, and join at a reset."""
-        return {**self.__dict__, "step_callbacks": ()}
+    def prepare(self, episodes: Sequence[Episode], options: Mapping[str, Any] | None) -> None:
+        """Starts a dialogue in each episode as reset's options ask; nobody speaks yet."""
+        options = options or {}
+        chosen = chosen_personas(self.role, self.personas, options, len(episodes))
+        self.probe_fns = tuple(options.get("probe_fns", self.probe_fns))
+        asked = options.get("scenario")
+        scenario = self.scenario if asked is None else self._fitting(load_scenario(asked))
+        for episode, persona in zip(episodes, chosen, strict=True):
+            episode.start(persona or self.draw(episode), scenario)
 
-    def prepare(self, rows: Sequence[Episode], options: Mapping[str, Any] | None) -> None:
-        """Starts a dialogue in each row as reset's options ask; nobody speaks yet."""
-        chosen = chosen_personas(self.role, self.cast, options, len(rows))
-        self.probe_fns = tuple((options or {}).get("probe_fns", self.probe_fns))
-        self.step_callbacks = tuple((options or {}).get("step_callbacks", ()))
-        for row, persona in zip(rows, chosen, strict=True):
-            row.start(persona or self.draw(row))
+    def _fitting(self, scenario: Scenario) -> Scenario:
+        if scenario.max_lines is not None and scenario.max_lines > self.max_lines:
+            raise InputError(
+                f"Expected a scenario of at most {self.max_lines} lines, got {scenario.max_lines}: raise max_lines of "
+                "the environment."
+            )
+        return scenario
 
-    def draw(self, row: Episode) -> Persona:
-        """Draws a persona with the row's generator."""
-        return self.cast[int(row.rng.integers(len(self.cast)))]
+    def draw(self, episode: Episode) -> Persona:
+        """Draws a persona with the episode's generator."""
+        return self.personas[int(episode.rng.integers(len(self.personas)))]
 
-    def finish(self, rows: Sequence[Episode], texts: Sequence[str]) -> list[Info]:
-        """Completes one line of each row and puts the questions that follow it.
+    def restart(self, episode: Episode) -> None:
+        """Starts the next dialogue of an episode, in the scenario of the last one; nobody speaks yet."""
+        episode.start(self.draw(episode), episode.conversation.scenario)
+
+    def complete(self, episodes: Sequence[Episode], texts: Sequence[str]) -> list[tuple[Event, Info]]:
+        """Completes one line of each episode and puts the probes that follow it.
 
         Returns:
-            One info for each row: of the line, or of the answer.
+            What each episode completed, a line or an answer, and its info.
         """
-        infos = [row.complete(text) for row, text in zip(rows, texts, strict=True)]
-        self._interview([row for row, info in zip(rows, infos, strict=True) if "line" in info])
-        for row, info in zip(rows, infos, strict=True):
-            skipped = row.take_probe()
-            if skipped:
-                info["skipped_probes"] = skipped
-        return infos
+        events = [episode.complete(text) for episode, text in zip(episodes, texts, strict=True)]
+        self._probe([e for e, event in zip(episodes, events, strict=True) if isinstance(event, LineCompleted)])
+        completed = list[tuple[Event, Info]]()
+        for episode, event in zip(episodes, events, strict=True):
+            skipped = episode.take_probe()
+            completed.append((event, {**event.info, "skipped_probes": skipped} if skipped else event.info))
+        return completed
 
-    def _interview(self, rows: Sequence[Episode]) -> None:
-        if not rows:
+    def _probe(self, episodes: Sequence[Episode]) -> None:
+        """Asks what the wrappers' probe functions and the scenario say: one batched call of each."""
+        if not episodes:
             return
-        conversations = [row.conversation for row in rows]
-        for place, ask in enumerate(self.probe_fns):
-            for row, question in zip(rows, ask(conversations), strict=True):
-                if question is not None:
-                    text = question.text.strip()[:HEARD_CHARACTERS]
-                    row.pending_probes.append(replace(question, text=text, source=place))
+        conversations = [episode.conversation for episode in episodes]
+        for source, probe_fn in enumerate(self.probe_fns):
+            for episode, probe in zip(episodes, probe_fn(conversations), strict=True):
+                if probe is not None:
+                    episode.add_probe(probe, source)
+        for episode, conversation in zip(episodes, conversations, strict=True):
+            plan = conversation.scenario.probes
+            if plan is None:
+                continue
+            probe = ProbeSchedule(plan.every, plan.within, plan.held_out).probe(conversation)
+            if probe is not None:
+                episode.add_probe(probe, SCENARIO_SOURCE)
 
-    def tell(self, completed: Mapping[int, Info]) -> None:
-        """Tells the step_callbacks what rows have completed: that of the innermost wrapper first, which joined last."""
-        for listener in reversed(self.step_callbacks):
-            listener(completed)
-
-    def reply(self, rows: Sequence[Episode]) -> None:
-        """Lets the task agent speak to all of these rows, in one call."""
-        if not rows or self.task_agent is None:
+    def reply(self, episodes: Sequence[Episode]) -> None:
+        """Lets the task agent speak in all of these episodes, in one call."""
+        if not episodes or self.task_agent is None:
             return
-        views = [row.conversation.view("task", row.draw_seed()) for row in rows]
-        for row, text in zip(rows, self.task_agent.reply(views), strict=True):
-            row.hear(text)
-
-    def settle(self, rows: Sequence[Episode], texts: Sequence[str]) -> list[Info]:
-        """Completes a line of each row, asks, and lets the task agent answer where it may."""
-        infos = self.finish(rows, texts)
-        self.reply([row for row in rows if row.probe is None and not row.over])
-        return infos
+        views = [episode.conversation.view("task", episode.draw_seed()) for episode in episodes]
+        for episode, text in zip(episodes, self.task_agent.reply(views), strict=True):
+            episode.hear(text)

@@ -1,39 +1,48 @@
-"""The state of a dialogue: one row, from the persona to the last line.
+"""The state of a dialogue, from the persona to the last line.
 
-Every form of the environment (lines, tokens, vectors, PettingZoo) plays the same rows on the same
-`DialogueEngine`, so that the same seed and the same lines give the same dialogue everywhere.
+Every form of the environment (lines, tokens, vectors, PettingZoo) plays episodes on a `DialogueEngine`, so that the
+same seed and the same lines give the same dialogue everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from persona_env.conversation import END_MARKER, Conversation, Probe, View
+from persona_env.conversation import (
+    END_MARKER,
+    Conversation,
+    Event,
+    LineCompleted,
+    Probe,
+    ProbeAnswered,
+    View,
+)
 from persona_env.persona import Persona
+from persona_env.scenario import Scenario
 
-__all__ = ["HEARD_CHARACTERS", "Episode", "EpisodeState", "Info", "TokenState"]
+__all__ = ["INCOMING_CHARACTERS", "Episode", "EpisodeState", "Info", "TokenState"]
 
 Info: TypeAlias = dict[str, Any]
 
-HEARD_CHARACTERS = 4096
-"""A line of the task agent, or a question, is cut here, so that the observation space holds it."""
+INCOMING_CHARACTERS = 4096
+"""A line of the task agent, or a probe, is cut here, so that the observation space holds it."""
 
 _SEEDS = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class TokenState:
-    """The context of a row of tokens at one moment.
+    """The token context of an episode at one moment.
 
     Attributes:
         ids: The token ids.
         start: Where the line that is being said begins.
-        trunk: Where the dialogue itself ends, without the question on the side.
+        trunk: Where the dialogue itself ends, without a probe.
     """
 
     ids: tuple[int, ...]
@@ -43,18 +52,18 @@ class TokenState:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeState:
-    """All that a row is at one moment, as plain data that pickles.
+    """All that an episode is at one moment, as plain data that pickles.
 
     Attributes:
         conversation: The dialogue so far.
         line_count: How many lines the simulator has said.
-        question: The question that waits for its answer.
-        waiting: Questions that are asked after it.
-        closing: Nothing is said after the questions.
+        probe: The probe that is to be answered now.
+        pending_probes: Those that come after it.
+        closing: Nothing is said after the probes.
         terminated: The dialogue is over.
         truncated: The dialogue was cut off.
-        skipped: Questions of this row, over all its dialogues, that had no room.
-        rng: The state of the row's generator.
+        skipped: Probes that had no room, over all dialogues played here.
+        rng: The state of the generator.
         tokens: The context, in the token forms.
     """
 
@@ -73,14 +82,14 @@ class EpisodeState:
 class Episode:
     """One dialogue after another in one place: what was said, what is asked, whether it is over.
 
-    A line is *completed* (an answer, if a question is pending), then questions are taken, then the
-    task agent's reply is *heard*. Who replies, and in which batch, is the stage's business.
+    A line is *completed* (an answer, if a probe is pending), then probes are taken, then the task agent's reply comes
+    in. Who replies, and in which batch, is the engine's business.
 
-    >>> row = Episode(np.random.default_rng(0), max_lines=1)
-    >>> row.start(Persona("p1", "patient", "Ann", "You are Ann."))
-    >>> row.hear("How are you?")
+    >>> episode = Episode(np.random.default_rng(0), max_lines=1)
+    >>> episode.start(Persona("p1", "patient", "Ann", "You are Ann."))
+    >>> episode.hear("How are you?")
     'How are you?'
-    >>> row.complete("Tired. [END]")["line"], row.closing
+    >>> episode.complete("Tired. [END]").info["line"], episode.closing
     ('Tired.', True)
     """
 
@@ -117,47 +126,51 @@ class Episode:
         """Whether the dialogue has ended, one way or the other."""
         return self.terminated or self.truncated
 
-    def start(self, persona: Persona) -> None:
+    def start(self, persona: Persona, scenario: Scenario = Scenario()) -> None:  # noqa: B008 - frozen
         """Begins a new dialogue; nobody has spoken yet."""
-        self._conversation = Conversation(persona)
+        self._conversation = Conversation(persona, scenario=scenario)
         self.probe, self.pending_probes, self.line_count = None, [], 0
         self.closing = self.terminated = self.truncated = False
 
-    def complete(self, text: str) -> Info:
-        """Takes what the simulator said: the answer to the pending question, or its next line.
+    def complete(self, text: str) -> Event:
+        """Takes what the simulator said: the answer to the pending probe, or its next line.
 
         An answer leaves no trace in the dialogue; an end marker in it ends nothing.
         """
         text, closes = _without_marker(text)
         if self.probe is not None:
-            info: Info = {"probe": self.probe, "answer": text}
+            answered = ProbeAnswered(self.probe, text)
             self.probe = None
-            return info
-        self._conversation = self.conversation.with_line(text)
-        info = {"line": text, "line_index": self.line_count, "conversation": self.conversation}
+            return answered
+        conversation = self._conversation = self.conversation.with_line(text)
         self.line_count += 1
-        self.closing = closes or self.line_count >= self.max_lines
-        return info
+        limit = conversation.scenario.max_lines or self.max_lines
+        self.closing = closes or self.line_count >= limit
+        return LineCompleted(conversation, self.line_count - 1)
+
+    def add_probe(self, probe: Probe, source: int = 0) -> None:
+        """Adds a probe to those that are asked before the dialogue goes on."""
+        self.pending_probes.append(replace(probe, text=probe.text.strip()[:INCOMING_CHARACTERS], source=source))
 
     def take_probe(self) -> int:
-        """Hears the next waiting question that has room; a closing dialogue ends if there is none.
+        """Puts the next pending probe that has room; a closing dialogue ends if there is none.
 
         Returns:
-            The number of questions that were skipped because they had no room.
+            The number of probes that were skipped because they had no room.
         """
         skipped = 0
         while self.pending_probes and self.probe is None:
-            question = self.pending_probes.pop(0)
-            if self.hear_probe(question):
-                self.probe = question
+            probe = self.pending_probes.pop(0)
+            if self.hear_probe(probe):
+                self.probe = probe
             else:
                 skipped += 1
         self.skipped += skipped
         self.terminated = self.closing and self.probe is None
         return skipped
 
-    def hear_probe(self, question: Probe) -> bool:
-        """Puts a question to the simulator; returns whether there was room (text always has)."""
+    def hear_probe(self, probe: Probe) -> bool:
+        """Puts a probe to the simulator; returns whether there was room (text always has)."""
         return True
 
     def hear(self, text: str) -> str:
@@ -166,7 +179,7 @@ class Episode:
         Returns:
             The text as it stands in the dialogue.
         """
-        text, closes = _without_marker(text[:HEARD_CHARACTERS])
+        text, closes = _without_marker(text[:INCOMING_CHARACTERS])
         if text or not closes:
             self._conversation = self.conversation.with_reply(text)
         self.terminated = closes and self.line_count > 0
@@ -177,12 +190,12 @@ class Episode:
         return int(self.rng.integers(_SEEDS))
 
     def view(self, seed: int = 0) -> View:
-        """Returns what the simulator sees before it speaks; a pending question is heard last."""
+        """Returns what the simulator sees before it speaks; a pending probe is the last incoming line."""
         view = self.conversation.view("simulator", seed)
         return view if self.probe is None else view.with_incoming(self.probe.text)
 
     def snapshot(self) -> EpisodeState:
-        """Returns all of the row's state, as plain data."""
+        """Returns all of the episode's state, as plain data."""
         return EpisodeState(
             self.conversation,
             self.line_count,

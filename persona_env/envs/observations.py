@@ -7,13 +7,14 @@ from typing import Any
 from gymnasium import spaces
 
 from persona_env.conversation import View
-from persona_env.envs.episode import HEARD_CHARACTERS
+from persona_env.envs.engine import DialogueEngine
+from persona_env.envs.episode import INCOMING_CHARACTERS
 from persona_env.envs.persona_source import PROMPT_CHARACTERS
 from persona_env.errors import InputError
 from persona_env.roles import role_named
 from persona_env.spaces import Utterance
 
-__all__ = ["LINE_CHARACTERS", "line_space", "reading", "reading_space", "said", "transcript"]
+__all__ = ["LINE_CHARACTERS", "checked_line", "line_space", "reading", "reading_space", "transcript"]
 
 LINE_CHARACTERS = 16
 """Characters in a line of text for each of its `max_tokens`; the rest of a longer line is cut."""
@@ -24,16 +25,17 @@ def line_space(max_tokens: int) -> Utterance:
     return Utterance(LINE_CHARACTERS * max_tokens)
 
 
-def reading_space(role: str, max_lines: int, max_tokens: int) -> spaces.Dict:
+def reading_space(engine: DialogueEngine) -> spaces.Dict:
     """Returns the space of what one side reads: its prompt, and the dialogue so far."""
-    texts = role_named(role)
-    label = 2 + max(len(texts.task), len(texts.simulator))
-    own = LINE_CHARACTERS * max_tokens + label
-    heard = HEARD_CHARACTERS + label
-    # A side's own instructions come on top of the persona or the scene. Two more lines: one that closes
-    # the dialogue, and a question on the side.
-    prompt = PROMPT_CHARACTERS + max(len(texts.task_prompt), len(texts.instruction)) + 1
-    dialogue = (max_lines + 2) * (own + heard + 2)
+    role = role_named(engine.role)
+    label = 2 + max(len(role.task), len(role.simulator))
+    own = LINE_CHARACTERS * engine.max_tokens + label
+    incoming = INCOMING_CHARACTERS + label
+    # A side's own instructions come on top of the persona or the scene. Two more lines: one that closes the
+    # dialogue, and a probe.
+    prompts = (role.task_prompt, role.instruction, engine.scenario.task_prompt)
+    prompt = PROMPT_CHARACTERS + max(map(len, prompts)) + 1
+    dialogue = (engine.max_lines + 2 + len(engine.scenario.updates)) * (own + incoming + 2)
     return spaces.Dict(prompt=Utterance(prompt), dialogue=Utterance(dialogue))
 
 
@@ -57,11 +59,11 @@ def transcript(view: View) -> str:
     return "\n".join(f"{names.get(m.side, other)}: {' '.join(m.text.splitlines())}" for m in view.messages)
 
 
-def said(action: Any, space: Utterance) -> str:
+def checked_line(action: Any, space: Utterance) -> str:
     """Returns an action as a line of the dialogue, cut where the space ends.
 
     Raises:
-        ValueError: If the action is no string, or one that UTF-8 cannot hold.
+        InputError: If the action is no string, or one that UTF-8 cannot hold.
     """
     if not isinstance(action, str):
         raise InputError(f"Expected a line of text as the action, got {type(action).__name__}: give a string.")

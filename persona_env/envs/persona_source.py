@@ -30,12 +30,12 @@ def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str 
     Args:
         role: Key of a `Role`, or the path of one; the personas of a role of your own may be its own, too.
         personas: `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"`
-            (people in natural English for real models and judges: 20 train, 4 dev, 10 heldout a role), the
+            (personas in natural English for real models and judges: 20 train, 4 dev, 10 heldout a role), the
             path of a file (see `load_personas` for its splits), or a list, which is used as it is.
         split: `train`, `dev` or `heldout`.
 
     Raises:
-        ValueError: If the role, the split or the file is unknown, or no persona is left.
+        InputError: If the role, the split or the file is unknown, or no persona is left.
     """
     found = role_named(role)
     if split not in SPLITS:
@@ -73,12 +73,12 @@ def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
         raise InputError(
             f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."
         )
-    cast = tuple(persona for persona in load_personas(path, split) if persona.role == role)
-    if not cast:
+    found = tuple(persona for persona in load_personas(path, split) if persona.role == role)
+    if not found:
         raise InputError(
             f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."
         )
-    return _checked(role, cast)
+    return _checked(role, found)
 
 
 def _is_file(path: Path) -> bool:
@@ -89,26 +89,25 @@ def _is_file(path: Path) -> bool:
 
 
 def chosen_personas(
-    role: str, cast: Sequence[Persona], options: Mapping[str, Any] | None, rows: int
+    role: str, personas: Sequence[Persona], options: Mapping[str, Any], number: int
 ) -> list[Persona | None]:
-    """Returns for each row the persona that reset's options ask for; None where one is to be drawn.
+    """Returns for each dialogue the persona that reset's options ask for; None where one is to be drawn.
 
     Args:
         role: Key of the environment's `Role`.
-        cast: Where ids are looked up.
-        options: May hold `persona` (for all rows) or `personas` (one per row), each a `Persona`,
+        personas: Where ids are looked up.
+        options: May hold `persona` (for all) or `personas` (one each), each a `Persona`,
             an id, or None.
-        rows: The number of rows.
+        number: How many are asked for.
 
     Raises:
-        ValueError: If an id is unknown, a persona has another role, or their number is wrong.
+        InputError: If an id is unknown, a persona has another role, or their number is wrong.
     """
-    options = options or {}
     asked = options.get("personas")
-    asked = [options.get("persona")] * rows if asked is None else list(asked)
-    if len(asked) != rows:
-        raise InputError(f"Expected {rows} personas, got {len(asked)}: give one for each row.")
-    by_id = {persona.id: persona for persona in cast} if any(isinstance(one, str) for one in asked) else {}
+    asked = [options.get("persona")] * number if asked is None else list(asked)
+    if len(asked) != number:
+        raise InputError(f"Expected {number} personas, got {len(asked)}: give one for each environment.")
+    by_id = {persona.id: persona for persona in personas} if any(isinstance(one, str) for one in asked) else {}
     return [None if one is None else _fitting(role, _found(by_id, one)) for one in asked]
 
 

@@ -23,11 +23,11 @@ _SEEDS = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class SingleAgentState:
-    """All that a side is at one moment, as plain data that pickles.
+    """All that the environment is at one moment, as plain data that pickles.
 
     Attributes:
         aec: The dialogue.
-        rng: The state of the generator from which a partner in the simulator's side is seeded.
+        rng: The state of the generator from which a partner that plays the simulator is seeded.
     """
 
     aec: AECState
@@ -42,17 +42,17 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
       included.
     - Info: that of the learner's own step.
 
-    In the simulator's side, with the same partner, this is `DialogueEnv`, dialogue for dialogue.
+    As the simulator, with the same partner, this is `DialogueEnv`, dialogue for dialogue.
 
     Args:
         aec: The two-agent environment, wrapped or not.
-        learner: `simulator_0` or `task_0`.
-        partner: Spec of the speaker in the other side, or the speaker, such as a trained simulator.
+        agent: The one that learns: `simulator_0` or `task_0`.
+        partner: Spec of the speaker that plays the other agent, or the speaker, such as a trained simulator.
         render_mode: None or `ansi`.
 
     >>> from persona_env.persona import Persona
     >>> aec = DialogueAEC(personas=[Persona("p1", "patient", "Ann", "You are Ann.")])
-    >>> env = SingleAgentEnv(aec, learner="task_0", partner="scripted")
+    >>> env = SingleAgentEnv(aec, agent="task_0", partner="scripted")
     >>> observation, info = env.reset(seed=0)
     >>> observation["dialogue"], env.step("Who are you?")[0]["dialogue"].splitlines()[0]
     ('', 'you: Who are you?')
@@ -66,19 +66,19 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
     def __init__(
         self,
         aec: AECEnv[str, Any, Any],
-        learner: str = SIMULATOR,
+        agent: str = SIMULATOR,
         partner: str | Speaker = "scripted",
         render_mode: str | None = None,
     ):
-        if learner not in (SIMULATOR, TASK):
-            raise InputError(f"Expected learner {SIMULATOR} or {TASK}, got {learner!r}: choose one of these.")
+        if agent not in (SIMULATOR, TASK):
+            raise InputError(f"Expected agent {SIMULATOR} or {TASK}, got {agent!r}: choose one of these.")
         if not isinstance(aec.unwrapped, DialogueAEC):
             raise InputError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
-        self.aec, self.learner, self.render_mode = aec, learner, render_mode
+        self.aec, self.agent, self.render_mode = aec, agent, render_mode
         self.dialogue: DialogueAEC = aec.unwrapped
         self.partner = load_speaker(partner)
-        self.observation_space = aec.observation_space(learner)
-        self.action_space = aec.action_space(learner)
+        self.observation_space = aec.observation_space(agent)
+        self.action_space = aec.action_space(agent)
         self._partner_rng = np.random.default_rng()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, str], Info]:
@@ -104,15 +104,15 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
 
     def _last(self) -> tuple[dict[str, str], float, bool, bool, Info]:
         _, reward, terminated, truncated, info = self.aec.last(observe=False)
-        observation = cast("dict[str, str]", self.aec.observe(self.learner))
+        observation = cast("dict[str, str]", self.aec.observe(self.agent))
         return observation, float(reward), terminated, truncated, dict(info)
 
     def _play_partner(self) -> None:
-        for agent in self.aec.agent_iter():
-            if agent == self.learner:
+        for acting in self.aec.agent_iter():
+            if acting == self.agent:
                 return
-            over = self.aec.terminations[agent] or self.aec.truncations[agent]
-            self.aec.step(None if over else self._partner_line(agent))
+            over = self.aec.terminations[acting] or self.aec.truncations[acting]
+            self.aec.step(None if over else self._partner_line(acting))
 
     def _partner_line(self, agent: str) -> str:
         seed = int(self._partner_rng.integers(_SEEDS)) if agent == SIMULATOR else 0
@@ -144,8 +144,8 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
         """Goes back to a snapshot.
 
         Returns:
-            The observation at that point. The probe_fns stay those of the last reset.
+            The observation at that point. The probe functions stay those of the last reset.
         """
         self.dialogue.restore(state.aec)
         self._partner_rng.bit_generator.state = dict(state.rng)
-        return self.dialogue.observe(self.learner)
+        return self.dialogue.observe(self.agent)

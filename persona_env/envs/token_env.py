@@ -15,6 +15,7 @@ from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.episode import Info
 from persona_env.envs.persona_source import PersonaSource
 from persona_env.envs.token_episode import TokenContexts, TokenEpisode, TokenFormat
+from persona_env.scenario import ScenarioSource
 from persona_env.spaces import TokenContext
 from persona_env.speakers import Speaker
 
@@ -31,9 +32,9 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
       (`forbidden_ids`) is written down as the end token: no line can forge a turn.
     - Reward: 0.0; the drift rewards are wrappers.
     - Ends (`terminated`) when the simulator has said `max_lines` lines, or either side's line holds
-      `[END]`; always after the last question is answered. `truncated` when the context has no room
+      `[END]`; always after the last probe is answered. `truncated` when the context has no room
       for the reply and the next line.
-    - Info: as in `DialogueEnv`, and `skipped_probes`: how many questions had no room.
+    - Info: as in `DialogueEnv`, and `skipped_probes`: how many probes had no room.
     - Options of reset: as in `DialogueEnv`.
 
     Args:
@@ -43,6 +44,7 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
         task_agent: Spec of the speaker that answers, or the speaker.
         max_lines: The simulator's lines in one dialogue, at least 1.
         max_tokens: The length of a line without its end token, at least 1.
+        scenario: The conditions of the dialogues: a `Scenario`, its fields, or the path of a TOML or JSON file.
         simulator: Spec of the language model whose tokens these are, or the model, or its format.
         context: The length of a context; None for one that holds the longest dialogue.
         chat_template: Used in place of the tokenizer's own.
@@ -59,36 +61,37 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
         task_agent: str | Speaker = "scripted",
         max_lines: int = 8,
         max_tokens: int = 24,
+        scenario: ScenarioSource = None,
         simulator: str | Simulator | TokenFormat = "tiny",
         context: int | None = None,
         chat_template: str | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ):
-        stage = DialogueEngine(role, personas, split, task_agent, max_lines, max_tokens)
+        engine = DialogueEngine(role, personas, split, task_agent, max_lines, max_tokens, scenario)
         chat = load_format(simulator, chat_template, template_kwargs)
-        length = context_length(chat, stage, context)
-        self._table = TokenContexts(1, chat, length, max_tokens)
-        row = TokenEpisode(np.random.default_rng(), max_lines, self._table, 0)
-        super().__init__(stage, row, render_mode)
+        length = context_length(chat, engine, context)
+        self._contexts = TokenContexts(1, chat, length, max_tokens)
+        episode = TokenEpisode(np.random.default_rng(), max_lines, self._contexts, 0)
+        super().__init__(engine, episode, render_mode)
         self.observation_space = TokenContext(chat.vocabulary, length, chat.pad_id)
         self.action_space = spaces.Discrete(chat.vocabulary)
 
     @property
     def chat(self) -> TokenFormat:
         """How the tokens are written."""
-        return self._table.chat
+        return self._contexts.chat
 
     def _observe(self) -> NDArray[np.int32]:
-        return self._table.ids[0].copy()
+        return self._contexts.ids[0].copy()
 
     def step(self, action: int) -> tuple[NDArray[np.int32], float, bool, bool, Info]:
         """Says one token.
 
         Raises:
-            ValueError: If the action is no token id.
+            InputError: If the action is no token id.
             ResetNeeded: If no dialogue goes on.
         """
-        self._row.check_goes_on()
-        complete = self._table.push([action])
-        return self._settled(self._table.text(0) if complete else None)
+        self._episode.check_goes_on()
+        complete = self._contexts.push([action])
+        return self._complete(self._contexts.text(0) if complete else None)

@@ -1,7 +1,7 @@
-"""Rows whose lines are said token by token, in one preallocated array.
+"""Episodes whose lines are said token by token, in one preallocated array.
 
-The learner's token ids are kept as they were sampled: text is decoded from them and never encoded
-back. What is heard is encoded once, in one piece, behind them.
+The learner's token ids stay as they were sampled: text is decoded from them and never encoded back. Incoming text is
+encoded once, in one piece, behind them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from persona_env.conversation import Probe
-from persona_env.envs.episode import Episode, EpisodeState, Info, TokenState
+from persona_env.conversation import Event, Probe, ProbeAnswered
+from persona_env.envs.episode import Episode, EpisodeState, TokenState
 from persona_env.errors import InputError
 from persona_env.persona import Persona
+from persona_env.scenario import Scenario
 
 __all__ = ["TokenContexts", "TokenEpisode", "TokenFormat"]
 
@@ -49,12 +50,12 @@ class TokenFormat(Protocol):
         """The number of token ids."""
         ...
 
-    def opening(self, system: str, first: str) -> list[int]:
+    def opening(self, system: str, heard: str) -> list[int]:
         """Returns everything up to where the learner says its first line."""
         ...
 
     def incoming(self, text: str) -> list[int]:
-        """Returns what stands between the end of an own line and the start of the next."""
+        """Returns an incoming line: what stands between the end of an own line and the start of the next."""
         ...
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -63,9 +64,9 @@ class TokenFormat(Protocol):
 
 
 class TokenContexts:
-    """The contexts of N rows and the lines being said in them.
+    """The contexts of N episodes and the lines being said in them.
 
-    A line ends with an end token. A control token in its place counts as one: it is written down as
+    A line ends with an end token. A control token in its index counts as one: it is written down as
     `end_id`, so nobody can forge a turn. A line of `max_tokens` without an end is given one.
     A line only starts where there is room for all of it.
 
@@ -75,29 +76,29 @@ class TokenContexts:
         starts: (N,) int64, where the line that is being said begins.
     """
 
-    def __init__(self, rows: int, chat: TokenFormat, context: int, max_tokens: int):
+    def __init__(self, number: int, chat: TokenFormat, context: int, max_tokens: int):
         self.chat, self.context, self.max_tokens = chat, context, max_tokens
         self.line_room = max_tokens + 1
-        self.ids = np.full((rows, context), chat.pad_id, np.int32)
-        self.lengths = np.zeros(rows, np.int64)
-        self.starts = np.zeros(rows, np.int64)
-        self._places = np.arange(rows)
+        self.ids = np.full((number, context), chat.pad_id, np.int32)
+        self.lengths = np.zeros(number, np.int64)
+        self.starts = np.zeros(number, np.int64)
+        self._indices = np.arange(number)
         self._said = np.arange(chat.vocabulary, dtype=np.int32)
         self._said[list({*chat.forbidden_ids, chat.pad_id} - chat.end_ids)] = chat.end_id
         self._ends = np.zeros(chat.vocabulary, bool)
         self._ends[list(chat.end_ids)] = True
 
     def push(self, actions: Any) -> list[int]:
-        """Says one token in each row; returns the rows whose line is now complete.
+        """Says one token in each context; returns the indices of those whose line is now complete.
 
         Args:
             actions: (N,) integers in [0, vocabulary).
 
         Raises:
-            ValueError: If they are not.
+            InputError: If they are not.
         """
         tokens = self._said[self._checked(actions)]
-        self.ids[self._places, self.lengths] = tokens
+        self.ids[self._indices, self.lengths] = tokens
         self.lengths += 1
         complete = self._ends[tokens]
         cut = ~complete & (self.lengths - self.starts >= self.max_tokens)
@@ -114,107 +115,108 @@ class TokenContexts:
         if not right or tokens.min() < 0 or tokens.max() >= vocabulary:
             raise InputError(
                 f"Expected {len(self.lengths)} token ids in [0, {vocabulary}), "
-                f"got {repr(actions)[:60]}: give one integer for each row."
+                f"got {repr(actions)[:60]}: give one integer for each dialogue."
             )
         return tokens
 
-    def text(self, place: int) -> str:
-        """Returns what was said in a row since its line began."""
-        return self.chat.decode(self.ids[place, self.starts[place] : self.lengths[place]].tolist())
+    def text(self, index: int) -> str:
+        """Returns what was said in a context since its line began."""
+        return self.chat.decode(self.ids[index, self.starts[index] : self.lengths[index]].tolist())
 
-    def has_room(self, place: int, piece: Sequence[int]) -> bool:
-        """Whether a heard piece fits, and a whole line behind it."""
-        return int(self.lengths[place]) + len(piece) + self.line_room <= self.context
+    def has_room(self, index: int, piece: Sequence[int]) -> bool:
+        """Whether an incoming piece fits, and a whole line behind it."""
+        return int(self.lengths[index]) + len(piece) + self.line_room <= self.context
 
-    def append(self, place: int, piece: Sequence[int]) -> None:
-        """Writes a heard piece behind a context; the next line begins there."""
-        length = int(self.lengths[place])
+    def append(self, index: int, piece: Sequence[int]) -> None:
+        """Writes an incoming piece behind a context; the next line begins there."""
+        length = int(self.lengths[index])
         end = length + len(piece)
-        self.ids[place, length:end] = piece
-        self.lengths[place] = self.starts[place] = end
+        self.ids[index, length:end] = piece
+        self.lengths[index] = self.starts[index] = end
 
-    def cut_back(self, place: int, length: int) -> None:
+    def cut_back(self, index: int, length: int) -> None:
         """Takes everything from `length` on out of a context."""
-        self.ids[place, length : self.lengths[place]] = self.chat.pad_id
-        self.lengths[place] = self.starts[place] = length
+        self.ids[index, length : self.lengths[index]] = self.chat.pad_id
+        self.lengths[index] = self.starts[index] = length
 
 
 class TokenEpisode(Episode):
-    """A row whose context stands in a `TokenContexts`.
+    """An episode whose context is one of a `TokenContexts`.
 
-    A question that has no room is skipped, and a dialogue that has none is truncated.
+    A probe that has no room is skipped, and a dialogue that has none is truncated.
     """
 
-    def __init__(self, rng: np.random.Generator, max_lines: int, table: TokenContexts, place: int):
+    def __init__(self, rng: np.random.Generator, max_lines: int, contexts: TokenContexts, index: int):
         super().__init__(rng, max_lines)
-        self.table, self.place, self.trunk = table, place, 0
+        self.contexts, self.index, self.trunk = contexts, index, 0
 
-    def start(self, persona: Persona) -> None:
+    def start(self, persona: Persona, scenario: Scenario = Scenario()) -> None:  # noqa: B008 - frozen
         """Begins a new dialogue with an empty context."""
-        super().start(persona)
-        self.table.cut_back(self.place, 0)
+        super().start(persona, scenario)
+        self.contexts.cut_back(self.index, 0)
 
-    def complete(self, text: str) -> Info:
-        """Takes what was said; an answer and its question are cut out of the context again."""
-        info = super().complete(text)
-        if "answer" in info:
-            self.table.cut_back(self.place, self.trunk)
+    def complete(self, text: str) -> Event:
+        """Takes what was said; an answer and its probe are cut out of the context again."""
+        event = super().complete(text)
+        if isinstance(event, ProbeAnswered):
+            self.contexts.cut_back(self.index, self.trunk)
         else:
-            self.trunk = int(self.table.lengths[self.place])
-        return info
+            self.trunk = int(self.contexts.lengths[self.index])
+        return event
 
-    def hear_probe(self, question: Probe) -> bool:
-        """Puts a question to the simulator, if it and its answer have room."""
-        piece = self.table.chat.incoming(question.text)
-        if not self.table.has_room(self.place, piece):
+    def hear_probe(self, probe: Probe) -> bool:
+        """Puts a probe to the simulator, if it and its answer have room."""
+        piece = self.contexts.chat.incoming(probe.text)
+        if not self.contexts.has_room(self.index, piece):
             return False
-        self.table.append(self.place, piece)
+        self.contexts.append(self.index, piece)
         return True
 
     def hear(self, text: str) -> str:
         """Takes what the task agent said; truncates if it and a next line have no room.
 
         Raises:
-            ValueError: If the context cannot hold the opening of the dialogue.
+            InputError: If the context cannot hold the opening of the dialogue.
         """
         text = super().hear(text)
         if self.terminated:
             return text
-        opens, persona = self.line_count == 0, self.conversation.persona
-        chat = self.table.chat
-        piece = chat.opening(persona.prompt, text) if opens else chat.incoming(text)
-        if self.table.has_room(self.place, piece):
-            self.table.append(self.place, piece)
+        opens = self.line_count == 0
+        chat = self.contexts.chat
+        incoming = "\n".join([text, *self.conversation.scenario.told_before(self.line_count)])
+        piece = chat.opening(self.conversation.system("simulator"), incoming) if opens else chat.incoming(incoming)
+        if self.contexts.has_room(self.index, piece):
+            self.contexts.append(self.index, piece)
         elif opens:
             raise InputError(
-                f"Expected context >= {len(piece) + self.table.line_room} for persona "
-                f"{persona.id!r}, got {self.table.context}: raise context or shorten the persona."
+                f"Expected context >= {len(piece) + self.contexts.line_room} for persona "
+                f"{self.conversation.persona.id!r}, got {self.contexts.context}: raise context or shorten the persona."
             )
         else:
             self.truncated = True
         return text
 
     def snapshot(self) -> EpisodeState:
-        """Returns all of the row's state, its context included."""
-        length = int(self.table.lengths[self.place])
-        ids = tuple(self.table.ids[self.place, :length].tolist())
-        start = int(self.table.starts[self.place])
+        """Returns all of the episode's state, its context included."""
+        length = int(self.contexts.lengths[self.index])
+        ids = tuple(self.contexts.ids[self.index, :length].tolist())
+        start = int(self.contexts.starts[self.index])
         return replace(super().snapshot(), tokens=TokenState(ids, start, self.trunk))
 
     def restore(self, state: EpisodeState) -> None:
         """Goes back to a state.
 
         Raises:
-            ValueError: If the state is of a row without tokens, or of a longer context.
+            InputError: If the state is of an episode without tokens, or of a longer context.
         """
         tokens = state.tokens
-        if tokens is None or len(tokens.ids) > self.table.context:
+        if tokens is None or len(tokens.ids) > self.contexts.context:
             found = "none" if tokens is None else len(tokens.ids)
             raise InputError(
-                f"Expected a snapshot of at most {self.table.context} tokens, got {found}: "
+                f"Expected a snapshot of at most {self.contexts.context} tokens, got {found}: "
                 "take it from an environment with the same context."
             )
         super().restore(state)
-        self.table.cut_back(self.place, 0)
-        self.table.append(self.place, tokens.ids)
-        self.table.starts[self.place], self.trunk = tokens.start, tokens.trunk
+        self.contexts.cut_back(self.index, 0)
+        self.contexts.append(self.index, tokens.ids)
+        self.contexts.starts[self.index], self.trunk = tokens.start, tokens.trunk

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from persona_env.errors import InputError
+from persona_env.errors import InputError, printable
 from persona_env.metrics.copying import Copying
 from persona_env.metrics.line_to_line import LineToLine, LineToLineScore, pair_score
 from persona_env.metrics.metric import (
@@ -86,8 +86,12 @@ def register_metric(name: str, factory: Callable[..., Metric]) -> Callable[..., 
     return METRICS.register(name, factory)
 
 
-def load_metric(metric: str | Metric) -> Metric:
+def load_metric(metric: str | Metric, **more: Any) -> Metric:
     """Returns the metric of a spec such as `repetition?threshold=0.9`; a metric is returned as it is.
+
+    Args:
+        metric: The spec, or the metric.
+        **more: Options besides those of the spec.
 
     Raises:
         InputError: If there is no such metric, or an option is unknown.
@@ -98,11 +102,13 @@ def load_metric(metric: str | Metric) -> Metric:
     if isinstance(metric, Metric):
         return metric
     spec = Spec.parse(metric)
-    options = {name: _value(text) for name, text in spec.options.items()}
+    options = more | {name: _value(text) for name, text in spec.options.items()}
+    factory = METRICS[spec.kind]
     try:
-        made = METRICS.make(metric.partition("?")[0], **options)
-    except TypeError as error:  # an option that should be a number is none
-        raise InputError(f"Expected other options than {metric!r:.80} has, got {error}: correct them.") from error
+        made = factory(*filter(None, [spec.rest]), **options)
+    except TypeError as error:  # an option that it does not have, or of another type
+        why = printable(str(error))[:120]
+        raise InputError(f"Expected options of the metric {spec.kind!r}, got {why}: correct them.") from error
     if not isinstance(made, Metric) or made.name != spec.kind:
         raise InputError(f"Expected a Metric named {spec.kind!r}, got {made!r:.60}: register it under its own name.")
     return made

@@ -84,4 +84,5 @@ class Copying(LineMetric):
     def query(self, conversation: Conversation, index: int) -> Verdict:
         """Returns `inconsistent` if line `index` recites the persona text."""
         heard, line = conversation.heard_before(index), conversation.lines[index]
-        return _RECITED if recited_share(conversation.persona.description, line, heard) > 0.5 else _OWN_WORDS
+        description = conversation.persona_at(index).description
+        return _RECITED if recited_share(description, line, heard) > 0.5 else _OWN_WORDS

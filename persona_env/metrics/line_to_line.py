@@ -57,8 +57,9 @@ def pair_score(verdicts: Sequence[Verdict]) -> float:
 class LineToLine(LineMetric):
     """Share of the simulator's lines that conflict with none of its own earlier lines.
 
-    The first line has nothing to conflict with and counts as consistent, unless it says nothing. Scores carry
-    the paper's `pair_score` too, which dilutes with length where this share does not.
+    The first line has nothing to conflict with and counts as consistent, unless it says nothing, and so does the
+    first after a fact update: what was said before may be true no longer. Scores carry the paper's `pair_score` too,
+    which dilutes with length where this share does not.
 
     Source: arXiv 2511.00222, section 3 (line-to-line consistency), which reports the pair score
     only.
@@ -76,9 +77,8 @@ class LineToLine(LineMetric):
 
     def query(self, conversation: Conversation, index: int) -> QueryOrVerdict:
         """Returns the query which earlier lines line `index` conflicts with."""
-        lines = conversation.lines
-        query = LineVsHistory(conversation.persona.role, lines[index], lines[:index])
-        if index:
+        query = LineVsHistory(conversation.persona.role, conversation.lines[index], conversation.earlier(index))
+        if query.earlier:
             return query
         empty = rejection_reason(query)
         return Verdict("inconsistent", reason=empty) if empty else _FIRST_LINE

@@ -89,7 +89,7 @@ class ProbeSchedule:
         Raises:
             InputError: If the persona has no questions.
         """
-        persona = conversation.persona
+        persona = conversation.persona_at(len(conversation.lines) - 1)
         if not persona.questions:
             raise InputError(
                 f"Expected questions about persona {persona.id!r}, got none: add QAItems, or leave out question-answer."

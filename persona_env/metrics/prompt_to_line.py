@@ -31,4 +31,6 @@ class PromptToLine(LineMetric):
 
     def query(self, conversation: Conversation, index: int) -> LineVsPersona:
         """Returns the query whether line `index` contradicts the persona."""
-        return LineVsPersona(conversation.persona, conversation.lines[index], conversation.heard_before(index))
+        return LineVsPersona(
+            conversation.persona_at(index), conversation.lines[index], conversation.heard_before(index)
+        )

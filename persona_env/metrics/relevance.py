@@ -33,7 +33,7 @@ class Relevance(LineMetric):
     def query(self, conversation: Conversation, index: int) -> QueryOrVerdict:
         """Returns the query whether line `index` responds to what was heard before it."""
         heard = conversation.heard_before(index)
-        query = LineVsPrevious(conversation.persona, heard, conversation.lines[index])
+        query = LineVsPrevious(conversation.persona_at(index), heard, conversation.lines[index])
         if heard.strip():
             return query
         empty = rejection_reason(query)

@@ -8,49 +8,30 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
-from persona_env.conversation import Conversation, Probe
+from persona_env.conversation import Conversation, Event, LineCompleted, Probe, ProbeAnswered
 from persona_env.errors import InputError
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge, Verdict
-from persona_env.metrics.metric import LineMetric, QueryOrVerdict, verdicts_on
+from persona_env.metrics import METRICS, load_metric
+from persona_env.metrics.metric import LineMetric, Metric, QueryOrVerdict, verdicts_on
 from persona_env.metrics.question_answer import QuestionAnswer, answer_query
 
 __all__ = [
-    "Asks",
-    "Event",
-    "LineCompleted",
+    "DueQuery",
     "LineReward",
-    "ProbeAnswered",
     "ProbeReward",
     "RewardFunction",
     "RewardItem",
     "RewardStats",
     "RewardTerm",
     "event_in",
+    "reward_term",
+    "weighted_terms",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class LineCompleted:
-    """The simulator completed line `index` of a dialogue."""
-
-    conversation: Conversation
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeAnswered:
-    """The simulator completed the answer to a question."""
-
-    probe: Probe
-    text: str
-
-
-Event: TypeAlias = LineCompleted | ProbeAnswered
 
 
 def event_in(info: Mapping[str, Any]) -> Event | None:
@@ -63,75 +44,114 @@ def event_in(info: Mapping[str, Any]) -> Event | None:
 
 
 class RewardTerm(ABC):
-    """One drift type, its weight, and how many verdicts it has had.
+    """A metric, its weight, and how many verdicts it has had.
 
     Attributes:
-        name: As in `info["consistency/<name>"]`.
+        name: The metric's, as in `info["consistency/<name>"]`.
         weight: What a good line or answer is worth; of a penalty, what a bad one costs.
-        penalty: Whether bad is punished (0 or -weight) rather than good paid (weight or 0).
-        judged: How many readable verdicts it has had.
-        invalid: How many unreadable ones; they are never paid.
+        is_penalty: Whether bad is punished (0 or -weight) rather than good paid (weight or 0).
+        judged: How many verdicts could be read.
+        invalid: How many could not; nothing is paid for them.
     """
 
-    def __init__(self, name: str, weight: float, *, penalty: bool = False):
+    def __init__(self, metric: Metric, weight: float):
         if not (math.isfinite(weight) and weight >= 0.0):
             remedy = "a penalty has its sign already" if math.isfinite(weight) else "give a finite number"
-            raise InputError(f"Expected weight >= 0 for {name}, got {weight}: {remedy}.")
-        self.name, self.weight, self.penalty = name, float(weight), penalty
+            raise InputError(f"Expected weight >= 0 for {metric.name}, got {weight}: {remedy}.")
+        self.name, self.is_penalty, self.is_judged = metric.name, metric.is_penalty, metric.is_judged
+        self.weight = float(weight)
         self.judged = self.invalid = 0
 
     @abstractmethod
     def query(self, event: Event) -> QueryOrVerdict | None:
-        """Returns what to judge about an event, or None if this drift type has no part in it."""
+        """Returns what to judge about an event, or None if this term has no part in it."""
 
-    def pay(self, verdict: Verdict) -> float:
+    def reward(self, verdict: Verdict) -> float:
         """Counts a verdict and returns its reward: in [0, weight], or [-weight, 0] of a penalty."""
         value = verdict.value
         if math.isnan(value):
             self.invalid += 1
             return 0.0
         self.judged += 1
-        return self.weight * (value - 1.0 if self.penalty else value)
+        return self.weight * (value - 1.0 if self.is_penalty else value)
 
 
 class LineReward(RewardTerm):
-    """RewardStats for each completed line what a metric of lines finds in it."""
+    """Rewards each completed line by a metric of lines."""
 
-    def __init__(self, metric: LineMetric, weight: float, *, penalty: bool = False):
-        super().__init__(metric.name, weight, penalty=penalty)
+    def __init__(self, metric: LineMetric, weight: float):
+        super().__init__(metric, weight)
         self.metric = metric
 
     def query(self, event: Event) -> QueryOrVerdict | None:
-        """Returns what the metric finds in a completed line."""
-        if isinstance(event, ProbeAnswered):
-            return None
-        return self.metric.query(event.conversation, event.index)
+        """Returns what the metric asks about a completed line."""
+        return self.metric.query(event.conversation, event.index) if isinstance(event, LineCompleted) else None
 
 
 class ProbeReward(RewardTerm):
-    """Asks questions on branches of the dialogue, and pays for the answers to its own.
+    """Asks questions on branches of the dialogue, and rewards the answers to its own.
 
     Attributes:
-        place: Its place in the chain of probe_fns, which its questions carry.
+        source: Its place among the environment's `probe_fns`, which its probes carry.
     """
 
     def __init__(self, metric: QuestionAnswer, weight: float):
-        super().__init__(metric.name, weight)
-        self.metric, self.place = metric, 0
+        super().__init__(metric, weight)
+        self.metric, self.source = metric, 0
 
     def ask(self, conversations: Sequence[Conversation]) -> list[Probe | None]:
         """Returns for each dialogue the question to ask now, or None: environments call this."""
         return self.metric.schedule.ask(conversations)
 
     def query(self, event: Event) -> QueryOrVerdict | None:
-        """Returns what to ask the judge about the answer to a question of this term."""
-        if isinstance(event, LineCompleted) or event.probe.source != self.place:
-            return None
-        return answer_query(event.probe, event.text)
+        """Returns what to ask the judge about the answer to a probe of this term."""
+        is_own = isinstance(event, ProbeAnswered) and event.probe.source == self.source
+        return answer_query(event.probe, event.text) if is_own else None
 
 
-Asks: TypeAlias = Callable[[Sequence[QueryOrVerdict], Judge | None], list[Verdict]]
-"""What `metrics.verdicts_on` does: one judge call for all querys."""
+def reward_term(metric: Metric, weight: float) -> RewardTerm:
+    """Returns the reward of a metric.
+
+    Raises:
+        InputError: If the weight is negative or not finite, or the metric judges neither lines nor answers.
+    """
+    if isinstance(metric, LineMetric):
+        return LineReward(metric, weight)
+    if isinstance(metric, QuestionAnswer):
+        return ProbeReward(metric, weight)
+    raise InputError(f"Expected a metric of lines or of answers, got {metric!r:.60}: rewards are paid for these.")
+
+
+def weighted_terms(
+    weights: Mapping[str | Metric, float], options: Mapping[str, Mapping[str, Any]] | None = None
+) -> list[RewardTerm]:
+    """Returns the rewards of several metrics, in the order of `METRICS`.
+
+    Args:
+        weights: The weight of each metric, by name, by spec (`repetition?threshold=0.9`) or by the metric itself.
+        options: Options of the metrics that are given by their bare name, by that name.
+
+    Raises:
+        InputError: If there is no weight, or two of one metric, or a metric is unknown.
+    """
+    made = [load_metric(one, **(options or {}).get(one, {})) if isinstance(one, str) else one for one in weights]
+    names = [metric.name for metric in made]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise InputError(f"Expected one weight each, got two of {', '.join(twice)}: give one.")
+    if not names:
+        raise InputError("Expected at least one weight, got none: such as prompt_to_line=1.0.")
+    order = {name: place for place, name in enumerate(METRICS)}
+    terms = [reward_term(metric, weight) for metric, weight in zip(made, weights.values(), strict=True)]
+    return sorted(terms, key=lambda term: order.get(term.name, len(order)))
+
+
+class DueQuery(NamedTuple):
+    """What a term asks about one of a step's events: the number of the event, the term, the query."""
+
+    number: int
+    term: RewardTerm
+    query: QueryOrVerdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,54 +177,62 @@ class RewardItem:
 
 
 class RewardFunction:
-    """The terms of one wrapper and the judge that they share.
+    """Several terms and the judge that they share.
 
     Args:
         terms: At least one.
-        judge: A judge, its spec, or None if no term asks one.
+        judge: A judge or its spec; not loaded if no term asks one.
 
     Raises:
-        ValueError: If the spec names no judge that can be loaded.
+        InputError: If the spec names no judge that can be loaded.
+
+    >>> from persona_env.metrics import Repetition
+    >>> from persona_env.persona import Persona
+    >>> function = RewardFunction([reward_term(Repetition(), 0.5)])
+    >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).with_line("Yes.").with_line("Yes.")
+    >>> function.reward([LineCompleted(talk, 1)])[0].reward
+    -0.5
     """
 
-    def __init__(self, terms: Sequence[RewardTerm], judge: str | Judge | None):
+    def __init__(self, terms: Sequence[RewardTerm], judge: str | Judge | None = None):
         self.terms = tuple(terms)
-        self.judge = None if judge is None else load_judge(judge)
+        is_asked = judge is not None and any(term.is_judged for term in self.terms)
+        self.judge = load_judge(judge) if is_asked else None
 
-    def joined(self, options: Mapping[str, Any] | None) -> dict[str, Any] | None:
-        """Returns reset options with the probe_fns among the terms added to their chain."""
-        askers = [term for term in self.terms if isinstance(term, ProbeReward)]
-        if not askers:
+    def with_probes(self, options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Returns reset options with the terms that ask probes among the `probe_fns`."""
+        probing = [term for term in self.terms if isinstance(term, ProbeReward)]
+        if not probing:
             return None if options is None else dict(options)
-        chain = tuple((options or {}).get("probe_fns", ()))
-        for place, term in enumerate(askers, len(chain)):
-            term.place = place
-        return {**(options or {}), "probe_fns": (*chain, *(term.ask for term in askers))}
+        before = tuple((options or {}).get("probe_fns", ()))
+        for source, term in enumerate(probing, len(before)):
+            term.source = source
+        return {**(options or {}), "probe_fns": (*before, *(term.ask for term in probing))}
 
-    def queries(self, events: Sequence[Event]) -> list[QueryOrVerdict]:
-        """Returns what each term with a part in them finds in these events, in the order in which it is asked."""
-        return [query for _, _, query in self._due(events)]
-
-    def pay(self, events: Sequence[Event], ask: Asks = verdicts_on) -> list[RewardItem]:
-        """Returns what these events are worth by each term with a part in them; one judge call."""
-        due = self._due(events)
-        verdicts = ask([query for _, _, query in due], self.judge)
+    def due(self, events: Sequence[Event]) -> list[DueQuery]:
+        """Returns what each term with a part in them asks about these events."""
         return [
-            RewardItem(number, term.name, verdict.value, term.pay(verdict))
-            for (number, term, _), verdict in zip(due, verdicts, strict=True)
-        ]
-
-    def _due(self, events: Sequence[Event]) -> list[tuple[int, RewardTerm, QueryOrVerdict]]:
-        return [
-            (number, term, query)
+            DueQuery(number, term, query)
             for number, event in enumerate(events)
             for term in self.terms
             if (query := term.query(event)) is not None
         ]
 
+    def items(self, due: Sequence[DueQuery], verdicts: Sequence[Verdict]) -> list[RewardItem]:
+        """Counts the verdicts on what was due and returns what they are worth."""
+        return [
+            RewardItem(number, term.name, verdict.value, term.reward(verdict))
+            for (number, term, _), verdict in zip(due, verdicts, strict=True)
+        ]
+
+    def reward(self, events: Sequence[Event]) -> list[RewardItem]:
+        """Returns what these events are worth by each term with a part in them; one judge call."""
+        due = self.due(events)
+        return self.items(due, verdicts_on([query for _, _, query in due], self.judge))
+
 
 class RewardStats:
-    """What a reward wrapper of any form tells about its payments.
+    """What a reward wrapper of any form tells about its rewards.
 
     Attributes:
         reward_function: Its terms and their judge.
@@ -214,7 +242,7 @@ class RewardStats:
 
     @property
     def weights(self) -> dict[str, float]:
-        """The weight of each drift type by name."""
+        """The weight of each metric by name."""
         return {term.name: term.weight for term in self.reward_function.terms}
 
     @property
@@ -229,5 +257,5 @@ class RewardStats:
 
     @property
     def invalid_by_name(self) -> dict[str, int]:
-        """How many verdicts could not be read, by drift type."""
+        """How many verdicts could not be read, by metric."""
         return {term.name: term.invalid for term in self.reward_function.terms}

@@ -36,7 +36,7 @@ def test_stable_baselines3_finds_nothing_wrong_with_the_token_form():
 def test_gymnasium_finds_nothing_wrong_with_either_seat(learner):
     with warnings.catch_warnings():  # a side is made around an environment, not by name
         warnings.filterwarnings("ignore", message=".*Not able to test alternative render modes")
-        check_env(SingleAgentEnv(dialogue_v0.env(personas=CAST), learner=learner))
+        check_env(SingleAgentEnv(dialogue_v0.env(personas=CAST), agent=learner))
 
 
 @pytest.mark.parametrize("make_env", [dialogue_v0.env, dialogue_v0.raw_env])

@@ -88,7 +88,7 @@ def test_a_file_without_the_role_is_refused(tmp_path):
 
 def test_options_choose_a_persona_by_id_or_itself_and_leave_the_rest_to_chance():
     def chosen(options, rows=2):
-        return chosen_personas("patient", CAST, options, rows)
+        return chosen_personas("patient", CAST, options or {}, rows)
 
     assert chosen(None) == chosen({}) == chosen({"persona": None}) == [None, None]
     assert chosen({"persona": "p1"}) == [CAST[1], CAST[1]]

@@ -81,9 +81,9 @@ def test_the_partner_answers_the_questions_on_the_side():
     assert side.dialogue.infos["simulator_0"]["answer"].startswith("Line 3")
 
 
-def test_an_unknown_seat_partner_or_environment_is_refused():
+def test_an_unknown_agent_partner_or_environment_is_refused():
     aec = dialogue_v0.env(personas=CAST)
-    with pytest.raises(ValueError, match=r"^Expected learner simulator_0 or task_0, got 'judge_0'"):
+    with pytest.raises(ValueError, match=r"^Expected agent simulator_0 or task_0, got 'judge_0'"):
         SingleAgentEnv(aec, "judge_0")
     with pytest.raises(ValueError, match=r"^Expected a speaker"):
         SingleAgentEnv(aec, partner="nobody")

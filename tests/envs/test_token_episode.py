@@ -1,4 +1,4 @@
-"""The contexts of rows of tokens, one array for all of them."""
+"""The token contexts of episodes, one array for all of them."""
 
 import numpy as np
 import pytest
@@ -10,16 +10,16 @@ CHAT = ByteChat()
 A, B = FIRST + ord("a"), FIRST + ord("b")
 
 
-def table(rows=1, context=12, max_tokens=3):
-    return TokenContexts(rows, CHAT, context, max_tokens)
+def table(number=1, context=12, max_tokens=3):
+    return TokenContexts(number, CHAT, context, max_tokens)
 
 
-def context(table, place=0):
-    return table.ids[place, : table.lengths[place]].tolist()
+def context(table, index=0):
+    return table.ids[index, : table.lengths[index]].tolist()
 
 
 def test_tokens_are_written_behind_each_context_and_an_end_completes_a_line():
-    two = table(rows=2)
+    two = table(number=2)
     two.append(0, [HEARD, SAY])
     assert two.push([A, B]) == []
     assert two.push([B, END]) == [1]
@@ -79,31 +79,31 @@ def test_a_heard_piece_has_room_if_a_whole_line_fits_behind_it():
     assert not one.has_room(0, [A] * 9)
 
 
-def row_of(context, max_tokens=3):
-    row = TokenEpisode(np.random.default_rng(0), 9, table(context=context, max_tokens=max_tokens), 0)
-    row.start(CAST[0])
-    return row
+def episode_of(context, max_tokens=3):
+    episode = TokenEpisode(np.random.default_rng(0), 9, table(context=context, max_tokens=max_tokens), 0)
+    episode.start(CAST[0])
+    return episode
 
 
 def test_a_dialogue_without_room_for_the_next_line_is_truncated_and_still_shows_what_was_said():
     opening = len(CHAT.opening(CAST[0].prompt, "Hi"))
-    row = row_of(context=opening + 4 + len(CHAT.incoming("Why?")) + 4)
-    row.hear("Hi")
+    episode = episode_of(context=opening + 4 + len(CHAT.incoming("Why?")) + 4)
+    episode.hear("Hi")
     ended = []
     for _ in range(2):
-        row.table.push([A])
-        row.table.push([END])
-        row.complete(row.table.text(0))
-        row.take_probe()
-        row.hear("Why?")
-        ended.append((row.terminated, row.truncated))
+        episode.contexts.push([A])
+        episode.contexts.push([END])
+        episode.complete(episode.contexts.text(0))
+        episode.take_probe()
+        episode.hear("Why?")
+        ended.append((episode.terminated, episode.truncated))
     assert ended == [(False, False), (False, True)]
-    assert context(row.table)[-2:] == [A, END]
-    assert row.conversation.messages[-1].text == "Why?"
+    assert context(episode.contexts)[-2:] == [A, END]
+    assert episode.conversation.messages[-1].text == "Why?"
 
 
 def test_an_opening_without_room_is_an_error_that_names_the_context_needed():
     needed = len(CHAT.opening(CAST[0].prompt, "Hi")) + 4
-    row_of(context=needed).hear("Hi")
+    episode_of(context=needed).hear("Hi")
     with pytest.raises(ValueError, match=rf"^Expected context >= {needed} for persona 'p0', got {needed - 1}:"):
-        row_of(context=needed - 1).hear("Hi")
+        episode_of(context=needed - 1).hear("Hi")

@@ -1,8 +1,5 @@
 """N dialogues side by side."""
 
-import copy
-import pickle
-
 import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
@@ -162,69 +159,44 @@ def test_the_final_observation_is_what_a_single_environment_ends_with():
     assert not np.array_equal(observation[0], expected)
 
 
-class StepCallback:
-    """Keeps what it was told, with the calls of the task agent by then, and who heard it."""
-
-    def __init__(self, agent, heard=None):
-        self.agent, self.told, self.heard = agent, [], [] if heard is None else heard
-
-    def __call__(self, completed):
-        self.told.append((len(self.agent.batches), dict(completed)))
-        self.heard.append(self)
-
-
-def test_listeners_are_told_of_lines_and_answers_before_the_task_agent_replies():
-    agent = Therapist()
-    listener, envs = StepCallback(agent), make_vec(LINES, 2, task_agent=agent, max_lines=1)
-    envs.reset(seed=0, options={"step_callbacks": (listener,), "probe_fns": (Interview(1),)})
-    envs.step(["One.", "Two."])
-    _, _, terminated, _, info = envs.step(["Four.", "Five."])
+def test_a_step_callback_has_the_events_before_the_task_agent_replies_and_the_info_tells_the_same():
+    agent, told = Therapist(), []
+    envs = make_vec(LINES, 2, task_agent=agent, max_lines=1).unwrapped
+    envs.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    with envs.step_callback(lambda events: told.append((len(agent.batches), events))):
+        envs.step(["One.", "Two."])
+        _, _, terminated, _, info = envs.step(["Four.", "Five."])
     assert terminated.all()
-    (before, lines), (again, answers) = listener.told
+    (before, lines), (again, answers) = told
     assert (before, again) == (1, 1), "only the openings by then"
-    assert {row: info["line"] for row, info in lines.items()} == {0: "One.", 1: "Two."}
-    assert {row: info["answer"] for row, info in answers.items()} == {0: "Four.", 1: "Five."}
+    assert {index: event.info["line"] for index, event in lines.items()} == {0: "One.", 1: "Two."}
+    assert {index: event.text for index, event in answers.items()} == {0: "Four.", 1: "Five."}
     assert len(agent.batches) == 2
-    assert answers[1]["probe"] is info["final_info"]["probe"][1]
+    assert answers[1].probe is info["final_info"]["probe"][1]
+    assert envs.events is answers
 
 
-def test_listeners_are_told_only_of_rows_that_completed_something():
-    agent = Therapist()
-    listener, envs = StepCallback(agent), make_vec(TOKENS, task_agent=agent)
-    envs.reset(seed=0, options={"step_callbacks": (listener,)})
+def test_only_what_was_completed_is_an_event_and_a_step_without_has_none():
+    envs = make_vec(TOKENS).unwrapped
+    envs.reset(seed=0)
     envs.step([FIRST + 97, FIRST + 98, FIRST + 99])
-    assert listener.told == []
+    assert envs.events == {}
     _, _, _, _, info = envs.step([END, FIRST + 97, END])
-    ((before, completed),) = listener.told
-    assert (before, sorted(completed)) == (1, [0, 2])
-    assert completed[2]["conversation"] is info["conversation"][2]
+    assert sorted(envs.events) == [0, 2]
+    assert envs.events[2].conversation is info["conversation"][2]
+    envs.step([FIRST + 97] * 3)
+    assert envs.events == {}
 
 
-def test_the_listener_that_joined_last_is_told_first_and_until_the_next_reset():
-    agent, heard = Therapist(), []
-    outer, inner = (StepCallback(agent, heard) for _ in range(2))
-    envs = make_vec(LINES, task_agent=agent)
-    envs.reset(seed=0, options={"step_callbacks": (outer, inner)})
-    state = envs.unwrapped.snapshot()
+def test_the_step_callback_that_came_last_is_called_first_and_only_in_its_context():
+    envs, called = make_vec(LINES).unwrapped, []
+    envs.reset(seed=0)
+    with envs.step_callback(lambda events: called.append("outer")):
+        with envs.step_callback(lambda events: called.append("inner")):
+            envs.step(["One."] * 3)
+        envs.step(["One."] * 3)
     envs.step(["One."] * 3)
-    envs.unwrapped.restore(state)
-    envs.step(["One."] * 3)
-    assert heard == [inner, outer] * 2
-    envs.reset()
-    envs.step(["One."] * 3)
-    assert len(heard) == 4
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))])
-def test_a_copy_leaves_the_listeners_behind(copied):
-    listener = StepCallback(Therapist())
-    envs = make_vec(LINES)
-    envs.reset(seed=0, options={"step_callbacks": (listener,)})
-    again = copied(envs.unwrapped)
-    again.step(["One."] * 3)
-    assert listener.told == []
-    envs.step(["One."] * 3)
-    assert len(listener.told) == 1
+    assert called == ["inner", "outer", "outer"]
 
 
 @pytest.mark.parametrize("form", [LINES, TOKENS])

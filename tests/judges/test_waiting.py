@@ -19,7 +19,7 @@ from persona_env.persona import Persona
 from persona_env.runs.config import RunConfig
 from persona_env.runs.run_judge import RunJudge
 from persona_env.world import personas
-from persona_wrappers.gym_reward import SharedJudge
+from persona_wrappers.gym_rewards import SharedJudge
 from tests.judges.backends import TextAsker
 from tests.models.behaviours import hang, well
 from tests.models.fault_server import FaultServer

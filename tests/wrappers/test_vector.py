@@ -8,7 +8,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import persona_wrappers as pw
 from persona_env.envs import SingleAgentEnv
-from persona_env.judges import load_judge
+from persona_env.judges import Verdict, load_judge
+from persona_env.metrics import METRICS, LineMetric
 from tests.wrappers.playing import NAMES, WEIGHTS, aec_env, gym_env, play_rows, stacked, vector_env
 
 
@@ -105,8 +106,8 @@ def test_a_term_of_weight_zero_is_measured_and_not_paid():
 @pytest.mark.parametrize(
     ("weights", "more", "message"),
     [
-        ({"prompt_to_lines": 1.0}, {}, "got prompt_to_lines: use these names"),
-        ({}, {"line": 1.0}, "got line: use these names"),
+        ({"prompt_to_lines": 1.0}, {}, "Expected a metric among .*, got 'prompt_to_lines'"),
+        ({}, {"line": 1.0}, "Expected a metric among .*, got 'line'"),
         ({"copying": 1.0}, {"copying": 1.0}, "got two of copying"),
         ({}, {}, "Expected at least one weight"),
         ({"copying": -1.0}, {}, "Expected weight >= 0 for copying"),
@@ -191,3 +192,31 @@ def test_a_vector_of_something_else_is_refused():
     envs = pw.vector.CopyPenalty(gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"))
     with pytest.raises(ValueError, match="Expected a dialogue environment"):
         envs.reset(seed=0)
+
+
+class Shouting(LineMetric):
+    """Share of the lines that are not written in capitals."""
+
+    name, title, is_judged, is_penalty = "shouting", "shouting", False, True
+
+    def query(self, conversation, index):
+        return Verdict("inconsistent" if conversation.lines[index].isupper() else "consistent")
+
+
+def test_a_metric_from_outside_is_rewarded_by_name_by_object_and_by_a_subclass(monkeypatch):
+    monkeypatch.setitem(METRICS._registered, "shouting", Shouting)
+
+    class ShoutingPenalty(pw.GymReward):
+        """Takes `weight` off for each line in capitals."""
+
+        metric = "shouting"
+
+    for metric in ("shouting", Shouting()):
+        envs = pw.vector.ConsistencyRewards(vector_env(2), {"prompt_to_line": 0.0, metric: 0.5})
+        envs.reset(seed=0)
+        _, rewards, _, _, info = envs.step(["NO!", "No."])
+        assert rewards.tolist() == [-0.5, 0.0]
+        assert info["consistency/shouting"].tolist() == [0.0, 1.0]
+    env = ShoutingPenalty(gym_env(), weight=0.25)
+    env.reset(seed=0)
+    assert env.step("NO!")[1] == -0.25

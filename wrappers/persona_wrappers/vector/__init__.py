@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-from persona_wrappers.vector.consistency import ConsistencyRewards
 from persona_wrappers.vector.rewards import (
+    ConsistencyRewards,
     CopyPenalty,
     LineToLineReward,
     PromptToLineReward,
     QuestionAnswerReward,
     RelevanceReward,
     RepetitionPenalty,
+    VectorReward,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "QuestionAnswerReward",
     "RelevanceReward",
     "RepetitionPenalty",
+    "VectorReward",
 ]

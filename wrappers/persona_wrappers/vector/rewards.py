@@ -1,129 +1,254 @@
-"""The rewards around a vector environment, one class per drift type."""
+"""The rewards around a vector of environments, a class for each metric, and one for several of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
-from gymnasium.vector import VectorEnv
+import numpy as np
+from gymnasium.vector import VectorEnv, VectorWrapper
+from numpy.typing import NDArray
 
+from persona_env.conversation import Event
+from persona_env.envs.vector_env import BaseDialogueVectorEnv, StepEvents
+from persona_env.errors import InputError
 from persona_env.judges.base import Judge
-from persona_wrappers.copying import copying_term
-from persona_wrappers.line_to_line import line_to_line_term
-from persona_wrappers.prompt_to_line import prompt_to_line_term
-from persona_wrappers.question_answer import question_answer_term
-from persona_wrappers.relevance import relevance_term
-from persona_wrappers.repetition import repetition_term
-from persona_wrappers.vector.reward import VectorReward
+from persona_env.judges.waiting import shared, waits
+from persona_env.metrics import Metric, verdicts_on
+from persona_env.metrics.rewards import DueQuery, RewardFunction, RewardItem, RewardStats, event_in, weighted_terms
+from persona_wrappers.reward_wrapper import MetricReward, check_dialogue, metric_options
+from persona_wrappers.vector.overlap import OverlappedJudge
 
 __all__ = [
+    "ConsistencyRewards",
     "CopyPenalty",
     "LineToLineReward",
     "PromptToLineReward",
     "QuestionAnswerReward",
     "RelevanceReward",
     "RepetitionPenalty",
+    "VectorReward",
 ]
 
-Env = VectorEnv[Any, Any, Any]
+_READ = ("line", "line_index", "conversation", "probe", "answer")
 
 
-class PromptToLineReward(VectorReward):
-    """Adds `weight` for each line that does not contradict the persona.
+def _events_in(info: Mapping[str, Any]) -> Iterator[tuple[int, Event]]:
+    """Yields what a vector's info tells of completed lines and answers, by index."""
+    masks = [info[key] for key in ("_line", "_answer") if key in info]
+    if not masks:
+        return
+    columns = [(key, info[key], info[f"_{key}"]) for key in _READ if key in info]
+    for index in np.flatnonzero(np.logical_or.reduce(masks)):
+        event = event_in({key: values[index] for key, values, mask in columns if mask[index]})
+        if event is not None:
+            yield int(index), event
 
-    >>> import gymnasium as gym, persona_env
-    >>> envs = PromptToLineReward(gym.make_vec("persona_env/Patient-v0", num_envs=2))
-    >>> _ = envs.reset(seed=0)
-    >>> _, rewards, _, _, info = envs.step(("I am fine.", "I am fine."))
-    >>> rewards.shape, info["consistency/prompt_to_line"].shape
-    ((2,), (2,))
+
+class VectorReward(RewardStats, VectorWrapper[Any, Any, Any, Any, Any]):
+    """Adds what the terms of a reward function are worth for completed lines and answers to the rewards.
+
+    With same-step autoreset the info of a dialogue that ends stands under `final_info`, and so does what is written
+    about it. A step that completes nothing costs a look-up.
+
+    Directly around our vector environments (other rewards may be in between) the events of a step come from the
+    environment itself, and a judge that waits for a server is asked while the task agent replies. Around any other
+    vector they are read from the info and judged after the step. Rewards, infos and calls of the judge are the same.
+
+    Args:
+        env: A vector environment of dialogues.
+        function: What is paid for.
     """
 
-    def __init__(self, env: Env, judge: str | Judge = "oracle", weight: float = 1.0):
-        super().__init__(env, [prompt_to_line_term(weight)], judge)
+    def __init__(self, env: VectorEnv[Any, Any, Any], function: RewardFunction):
+        super().__init__(env)
+        self.reward_function = function
+        self._overlap = OverlappedJudge()
+        self._due: list[DueQuery] | None = None
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Resets the environments; a reward for answers asks its probes from then on."""
+        observations, info = self.env.reset(seed=seed, options=self.reward_function.with_probes(options))
+        check_dialogue(info, self.env)
+        return observations, info
+
+    @property
+    def dialogues(self) -> BaseDialogueVectorEnv[Any, Any] | None:
+        """The environment whose steps come through unchanged; None if another layer is in between."""
+        if isinstance(self.env, VectorReward):
+            return self.env.dialogues
+        return self.env if isinstance(self.env, BaseDialogueVectorEnv) else None
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether the judge is asked while the task agent replies."""
+        judge = self.reward_function.judge
+        if judge is None or self.dialogues is None or not waits(judge):
+            return False
+        # A judge that is asked after the replies by a wrapper inside must not be asked here at the same time.
+        inside = [(one, one.reward_function.judge) for one in self._inside()]
+        return not any(other is not None and not one.overlaps and shared(judge, other) for one, other in inside)
+
+    def _inside(self) -> Iterator[VectorReward]:
+        """Yields the rewards further inside, the nearest first."""
+        layer = self.env
+        while isinstance(layer, VectorReward):
+            yield layer
+            layer = layer.env
+
+    def _begin(self, events: StepEvents) -> None:
+        """Begins to ask about what a step has completed: the environment calls this before the task agent replies."""
+        judge = self.reward_function.judge
+        self._due = self.reward_function.due([events[index] for index in sorted(events)])
+        if judge is not None:
+            after = next((one._overlap for one in self._inside() if one._overlap.has_begun), None)
+            self._overlap.begin([due.query for due in self._due], judge, after)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Steps the environments and adds to their rewards and infos."""
+        dialogues, self._due = self.dialogues, None
+        with self._overlap:
+            with dialogues.step_callback(self._begin) if dialogues and self.overlaps else nullcontext():
+                observations, rewards, terminated, truncated, info = self.env.step(actions)
+            if dialogues is None:
+                final = dict(_events_in(info.get("final_info", {})))
+                events, ended = {**dict(_events_in(info)), **final}, set(final)
+            else:
+                events = dialogues.events
+                ended = {index for index in events if terminated[index] or truncated[index]}
+            if events:
+                rewards, info = self._rewarded(rewards, info, events, ended)
+        return observations, rewards, terminated, truncated, info
+
+    def close(self, **kwargs: Any) -> None:
+        """Closes the environments; no judge call goes on after it."""
+        super().close(**kwargs)
+        self._overlap.end()
+
+    def _rewarded(
+        self, rewards: Any, info: dict[str, Any], events: Mapping[int, Event], ended: set[int]
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """Returns rewards (N,) and info with what the events are worth."""
+        indices = sorted(events)
+        due = self._due if self._due is not None else self.reward_function.due([events[i] for i in indices])
+        queries = [one.query for one in due]
+        judge = self.reward_function.judge
+        verdicts = verdicts_on(queries, judge) if self._due is None else self._overlap.verdicts_on(queries, judge)
+        rewards, now = np.array(rewards, np.float64), dict(info)
+        if "final_info" in now:
+            now["final_info"] = dict(now["final_info"])
+        for item in self.reward_function.items(due, verdicts):
+            index = indices[item.number]
+            rewards[index] += item.reward
+            self._write(now["final_info"] if index in ended else now, item, index)
+        return rewards, now
+
+    def _write(self, info: dict[str, Any], item: RewardItem, index: int) -> None:
+        """Writes a value as Gymnasium lays out the infos of many environments."""
+        key = item.key
+        if key not in info:
+            info[key], info[f"_{key}"] = np.zeros(self.num_envs), np.zeros(self.num_envs, np.bool_)
+        info[key][index], info[f"_{key}"][index] = item.value, True
 
 
-class LineToLineReward(VectorReward):
-    """Adds `weight` for each line that conflicts with none of the speaker's own earlier lines.
+class ConsistencyRewards(VectorReward):
+    """Adds the rewards and penalties of several metrics, asking the judge once per step.
 
-    >>> import gymnasium as gym, persona_env
-    >>> envs = LineToLineReward(gym.make_vec("persona_env/Patient-v0", num_envs=2))
-    >>> _ = envs.reset(seed=0)
-    >>> _, rewards, _, _, info = envs.step(("I am fine.", "I am fine."))
-    >>> rewards.shape, info["consistency/line_to_line"].shape
-    ((2,), (2,))
-    """
+    The sum is that of the single wrappers, stacked in any order.
 
-    def __init__(self, env: Env, judge: str | Judge = "oracle", weight: float = 1.0):
-        super().__init__(env, [line_to_line_term(weight)], judge)
-
-
-class QuestionAnswerReward(VectorReward):
-    """Asks questions on branches of the dialogues and adds `weight` for each right answer.
-
-    The arguments are those of `persona_wrappers.QuestionAnswerReward`.
+    Args:
+        env: A vector environment of dialogues.
+        weights: The weight of each metric, each at least 0, by name, spec or metric: those of `METRICS`, third
+            parties' included. One with weight 0 is judged and written to the info, and not paid for.
+        judge: A judge or its spec.
+        every: Of the questions: see `persona_wrappers.QuestionAnswerReward`.
+        within: Of the questions.
+        held_out: Of the questions.
+        threshold: Of repetitions.
+        **more: Weights as keywords.
 
     >>> import gymnasium as gym, persona_env
     >>> envs = gym.make_vec("persona_env/Patient-v0", num_envs=2)
-    >>> envs = QuestionAnswerReward(envs, every=1)
+    >>> envs = ConsistencyRewards(envs, {"prompt_to_line": 1.0, "copying": 0.5}, line_to_line=0.3)
+    >>> _ = envs.reset(seed=0)
+    >>> _, rewards, _, _, info = envs.step(("I am fine.", "I am fine."))
+    >>> sorted(key for key in info if key.startswith("consistency"))
+    ['consistency/copying', 'consistency/line_to_line', 'consistency/prompt_to_line']
+    """
+
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        weights: Mapping[Any, float] | None = None,
+        judge: str | Judge = "oracle",
+        *,
+        every: int | None = None,
+        within: int | None = None,
+        held_out: bool = False,
+        threshold: float | None = 0.8,
+        **more: float,
+    ):
+        given: dict[str | Metric, float] = dict(weights or {})
+        twice = sorted(more.keys() & given.keys())
+        if twice:
+            raise InputError(f"Expected one weight each, got two of {', '.join(twice)}: give one.")
+        given |= more
+        options: dict[str, dict[str, Any]] = {"repetition": {"threshold": threshold}}
+        if "question_answer" in given:
+            questions = {"every": every, "within": within, "held_out": held_out}
+            options["question_answer"] = metric_options("question_answer", env, questions)
+        super().__init__(env, RewardFunction(weighted_terms(given, options), judge))
+
+
+class _OneMetric(MetricReward, VectorReward):
+    """The reward of one metric; arguments and options are those of the class of the same name in `persona_wrappers`."""
+
+    def __init__(
+        self, env: VectorEnv[Any, Any, Any], judge: str | Judge = "oracle", *, weight: float = 1.0, **options: Any
+    ):
+        VectorReward.__init__(self, env, self._function(env, judge, weight, options))
+
+
+class PromptToLineReward(_OneMetric):
+    """Adds `weight` for each line that does not contradict the persona."""
+
+    metric = "prompt_to_line"
+
+
+class LineToLineReward(_OneMetric):
+    """Adds `weight` for each line that conflicts with none of the speaker's own earlier lines."""
+
+    metric = "line_to_line"
+
+
+class QuestionAnswerReward(_OneMetric):
+    """Asks questions on branches of the dialogue and adds `weight` for each right answer.
+
+    >>> import gymnasium as gym, persona_env
+    >>> envs = QuestionAnswerReward(gym.make_vec("persona_env/Patient-v0", num_envs=2), every=1)
     >>> _ = envs.reset(seed=0)
     >>> _ = envs.step(("I am fine.", "I am fine."))
     >>> envs.unwrapped.probing.tolist()  # the next actions are answers
     [True, True]
     """
 
-    def __init__(
-        self,
-        env: Env,
-        judge: str | Judge = "oracle",
-        weight: float = 1.0,
-        every: int | None = None,
-        within: int | None = None,
-        held_out: bool = False,
-    ):
-        term = question_answer_term(weight, env, every=every, within=within, held_out=held_out)
-        super().__init__(env, [term], judge)
+    metric = "question_answer"
 
 
-class RelevanceReward(VectorReward):
-    """Adds `weight` for each line that responds to what was just heard, or openly declines to.
+class RelevanceReward(_OneMetric):
+    """Adds `weight` for each line that responds to what was just said to it, or openly declines to."""
 
-    >>> import gymnasium as gym, persona_env
-    >>> envs = RelevanceReward(gym.make_vec("persona_env/Patient-v0", num_envs=2))
-    >>> _ = envs.reset(seed=0)
-    >>> _, rewards, _, _, info = envs.step(("I am fine.", "I am fine."))
-    >>> rewards.shape, info["consistency/relevance"].shape
-    ((2,), (2,))
-    """
-
-    def __init__(self, env: Env, judge: str | Judge = "oracle", weight: float = 1.0):
-        super().__init__(env, [relevance_term(weight)], judge)
+    metric = "relevance"
 
 
-class CopyPenalty(VectorReward):
-    """Takes `weight` off the reward for each line that recites the persona text unasked.
+class CopyPenalty(_OneMetric):
+    """Takes `weight` off the reward for each line that recites the persona text unasked."""
 
-    >>> import gymnasium as gym, persona_env
-    >>> envs = CopyPenalty(gym.make_vec("persona_env/Patient-v0", num_envs=2))
-    >>> _ = envs.reset(seed=0)
-    >>> _, rewards, _, _, info = envs.step(("I am fine.", "I am fine."))
-    >>> rewards.shape, info["consistency/copying"].shape
-    ((2,), (2,))
-    """
-
-    def __init__(self, env: Env, weight: float = 1.0):
-        super().__init__(env, [copying_term(weight)], None)
+    metric = "copying"
 
 
-class RepetitionPenalty(VectorReward):
-    """Takes `weight` off the reward for each line that repeats one of the speaker's own.
+class RepetitionPenalty(_OneMetric):
+    """Takes `weight` off the reward for each line that repeats one of the speaker's own."""
 
-    >>> import gymnasium as gym, persona_env
-    >>> envs = RepetitionPenalty(gym.make_vec("persona_env/Patient-v0", num_envs=2))
-    >>> _ = envs.reset(seed=0)
-    >>> _, rewards, _, _, info = envs.step(("I am fine.", "I am fine."))
-    >>> rewards.shape, info["consistency/repetition"].shape
-    ((2,), (2,))
-    """
-
-    def __init__(self, env: Env, weight: float = 1.0, threshold: float | None = 0.8):
-        super().__init__(env, [repetition_term(weight, threshold)], None)
+    metric = "repetition"

@@ -1,0 +1,113 @@
+"""The rewards around a PettingZoo AEC environment, a class for each metric."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pettingzoo import AECEnv
+from pettingzoo.utils import BaseWrapper
+
+from persona_env.errors import InputError
+from persona_env.judges.base import Judge
+from persona_env.metrics.rewards import event_in
+from persona_wrappers.reward_wrapper import MetricReward
+
+__all__ = [
+    "AECReward",
+    "CopyPenalty",
+    "LineToLineReward",
+    "PromptToLineReward",
+    "QuestionAnswerReward",
+    "RelevanceReward",
+    "RepetitionPenalty",
+]
+
+_SIMULATOR = "simulator_0"
+
+
+class AECReward(MetricReward, BaseWrapper[Any, Any, Any]):
+    """Adds what a metric is worth for a completed line or answer to the reward of `simulator_0`.
+
+    It is added to the sums of the environment inside, so that a snapshot of that one holds it. Arguments and options
+    are those of the class of the same name in `persona_wrappers`.
+
+    Args:
+        env: An AEC environment of dialogues.
+        judge: A judge or its spec; not used by metrics that need none.
+        weight: What a good line or answer is worth, or of a penalty, what a bad one costs; at least 0.
+        **options: Those of the metric.
+
+    >>> from persona_env import dialogue_v0
+    >>> aec = PromptToLineReward(dialogue_v0.env(role="patient"))
+    >>> aec.reset(seed=0)
+    >>> aec.step("How are you?")  # the task agent opens
+    >>> aec.step("I am fine.")
+    >>> aec.infos["simulator_0"]["consistency/prompt_to_line"] in (0.0, 1.0)
+    True
+    """
+
+    def __init__(
+        self, env: AECEnv[Any, Any, Any], judge: str | Judge = "oracle", *, weight: float = 1.0, **options: Any
+    ):
+        super().__init__(env)
+        if _SIMULATOR not in env.possible_agents:
+            raise InputError(
+                f"Expected a dialogue environment with agent {_SIMULATOR}, got {env} with "
+                f"{env.possible_agents}: wrap persona_env.dialogue_v0."
+            )
+        self.reward_function = self._function(env, judge, weight, options)
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Resets the environment; a reward for answers asks its probes from then on."""
+        super().reset(seed=seed, options=self.reward_function.with_probes(options))
+
+    def step(self, action: Any) -> None:
+        """Steps the acting agent and adds to the simulator's reward and info."""
+        agent = self.env.agent_selection
+        was_dead = self.env.terminations[agent] or self.env.truncations[agent]
+        super().step(action)
+        if agent == _SIMULATOR and not was_dead:  # its info is that of this step; other agents' may be older
+            self._add(self.env.infos[agent])
+
+    def _add(self, info: dict[str, Any]) -> None:
+        event = event_in(info)
+        for item in self.reward_function.reward([event] if event else []):
+            self.env.rewards[_SIMULATOR] += item.reward
+            self.env._cumulative_rewards[_SIMULATOR] += item.reward
+            info[item.key] = item.value
+
+
+class PromptToLineReward(AECReward):
+    """Adds `weight` for each line that does not contradict the persona."""
+
+    metric = "prompt_to_line"
+
+
+class LineToLineReward(AECReward):
+    """Adds `weight` for each line that conflicts with none of the speaker's own earlier lines."""
+
+    metric = "line_to_line"
+
+
+class QuestionAnswerReward(AECReward):
+    """Asks questions on branches of the dialogue and adds `weight` for each right answer."""
+
+    metric = "question_answer"
+
+
+class RelevanceReward(AECReward):
+    """Adds `weight` for each line that responds to what was just said to it, or openly declines to."""
+
+    metric = "relevance"
+
+
+class CopyPenalty(AECReward):
+    """Takes `weight` off the reward for each line that recites the persona text unasked."""
+
+    metric = "copying"
+
+
+class RepetitionPenalty(AECReward):
+    """Takes `weight` off the reward for each line that repeats one of the speaker's own."""
+
+    metric = "repetition"
