@@ -10,7 +10,7 @@ import persona_wrappers as pw
 from persona_env.conversation import Conversation, Message
 from persona_env.envs import DialogueAEC, DialogueEnv, TokenDialogueEnv
 from persona_env.errors import InputError
-from persona_env.judges import LineVsHistory, Verdict
+from persona_env.judges import LineVsHistory, LineVsPrevious, Verdict
 from persona_env.metrics import Copying, LineToLine, ProbeSchedule, PromptToLine, Relevance
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.scenario import FactUpdate, Scenario, load_scenario
@@ -80,13 +80,14 @@ def test_a_licensed_change_is_right_and_an_ignored_update_wrong():
 
 def test_every_question_is_about_the_persona_of_its_line():
     conversation = talk("Yes.", "I live in Bergen.")
-    assert [Relevance().query(conversation, k).persona.value("home") for k in (0, 1)] == ["Oslo", "Bergen"]
+    queries = [Relevance().query(conversation, k) for k in (0, 1)]
+    assert [query.persona.value("home") for query in queries if isinstance(query, LineVsPrevious)] == ["Oslo", "Bergen"]
     cat, recital = FactUpdate(1, "You own a very old cat."), Conversation(ANN).with_line("Hm.")
     recital = recital.with_line("I own a very old cat.")
     assert Copying()([recital])[0].per_line == (1, 1)
     assert Copying()([Conversation(ANN, recital.messages, scenario=Scenario(updates=(cat,)))])[0].per_line == (1, 0)
-    golds = [ProbeSchedule(every=1).probe(said).gold for said in (talk("Yes."), talk("Yes.", "Yes."))]
-    assert golds == ["in Oslo", "in Bergen"]
+    probes = ProbeSchedule(every=1).ask([talk("Yes."), talk("Yes.", "Yes.")])
+    assert [probe.gold for probe in probes if probe] == ["in Oslo", "in Bergen"]
 
 
 def test_the_simulator_is_told_before_the_line_and_the_task_agent_never():

@@ -59,7 +59,7 @@ __all__ = [
     "verdicts_on",
 ]
 
-METRICS = Registry[Callable[..., Metric]](
+METRICS = Registry[Callable[..., Any]](
     "metric",
     {
         "prompt_to_line": "persona_env.metrics.prompt_to_line:PromptToLine",

@@ -105,8 +105,9 @@ class ProbeReward(RewardTerm):
 
     def query(self, event: Event) -> QueryOrVerdict | None:
         """Returns what to ask the judge about the answer to a probe of this term."""
-        is_own = isinstance(event, ProbeAnswered) and event.probe.source == self.source
-        return answer_query(event.probe, event.text) if is_own else None
+        if isinstance(event, LineCompleted) or event.probe.source != self.source:
+            return None
+        return answer_query(event.probe, event.text)
 
 
 def reward_term(metric: Metric, weight: float) -> RewardTerm:
@@ -196,8 +197,8 @@ class RewardFunction:
 
     def __init__(self, terms: Sequence[RewardTerm], judge: str | Judge | None = None):
         self.terms = tuple(terms)
-        is_asked = judge is not None and any(term.is_judged for term in self.terms)
-        self.judge = load_judge(judge) if is_asked else None
+        is_judged = any(term.is_judged for term in self.terms)
+        self.judge = load_judge(judge) if judge is not None and is_judged else None
 
     def with_probes(self, options: Mapping[str, Any] | None) -> dict[str, Any] | None:
         """Returns reset options with the terms that ask probes among the `probe_fns`."""
