@@ -120,7 +120,9 @@ class Registry(Generic[T]):
         point = self._entry_points().get(name)
         if point is None:
             known = ", ".join(self.names())
-            raise InputError(f"Expected a {self.noun} among {known}, got {shown_spec(name)!r}: use one of these.")
+            raise InputError(
+                f"Expected the {self.noun} to be one of {known}, got {shown_spec(name)!r}: use one of these."
+            )
         try:
             return point.load()
         except Exception as error:

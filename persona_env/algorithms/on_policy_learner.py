@@ -63,8 +63,8 @@ class OnPolicyLearner(Learner):
 
     def drop_caches(self) -> None:
         """Drops what the policy and the task agent have cached."""
-        for cached in (self.policy, self.envs.envs.unwrapped.task_agent):
-            getattr(cached, "reset_cache", lambda: None)()
+        self.policy.reset_cache()
+        self.envs.envs.unwrapped.task_agent.reset_cache()
 
     def state(self) -> dict[str, Any]:
         """Returns the counters, the environments' episodes and the optimizer's settings."""

@@ -25,7 +25,7 @@ class _Interrupted(Exception):  # noqa: N818 - reads better where it is caught
 
 
 class _Commands(TyperGroup):
-    """The commands; typer would end one at Ctrl-C without a word."""
+    """The commands; lets `main` handle Ctrl-C, which typer would turn into a silent exit."""
 
     def invoke(self, ctx: Any) -> Any:
         """Runs a command."""
@@ -38,7 +38,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="persona-env",
-    help="Measure the drift of simulated people, train it away, and talk to them.",
+    help="Measure the persona drift of user simulators, train it away, and talk to them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -52,10 +52,11 @@ app.add_typer(judge.judge_app, name="judge")
 
 
 def main() -> None:
-    """Runs the command line; bad input ends with one line on standard error and exit code 2.
+    """Runs the command line.
 
-    After Ctrl-C the exit code is 130; it is 1, without a word, where nobody reads standard output any more.
-    What an encoding cannot write is escaped.
+    Exit codes: 2 and one line on standard error for bad input, those of `RunEnded`, 130 after Ctrl-C, 70 and a
+    traceback for a bug, and 1 if nobody reads standard output any more. Characters that the terminal's encoding
+    lacks are escaped.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -65,8 +66,8 @@ def main() -> None:
         _check_arguments()
         app()
     except (KeyboardInterrupt, _Interrupted) as interrupt:
-        way_on = f"; {printable(str(interrupt))}" if str(interrupt) else ""
-        sys.stderr.write(f"persona-env: interrupted{way_on}\n")
+        hint = f"; {printable(str(interrupt))}" if str(interrupt) else ""
+        sys.stderr.write(f"persona-env: interrupted{hint}\n")
         sys.exit(130)
     except RunEnded as ended:
         sys.stderr.write(f"persona-env: {_line(ended)}\n")
@@ -82,7 +83,7 @@ def main() -> None:
 
 
 def _check_arguments() -> None:
-    """Raises where an argument could steer the terminal when it is shown again, or is no text."""
+    """Raises if an argument holds control characters, which would act on the terminal when an error shows it."""
     for argument in sys.argv[1:]:
         if not argument.isprintable():
             raise InputError(

@@ -1,1 +1,1 @@
-"""Learning loops: one file per algorithm, and what every run shares (settings, run folder, journal)."""
+"""What a training run shares, whatever its algorithm: configuration, run folder, checkpoints, judge and results."""

@@ -1,4 +1,4 @@
-"""What a run has cost: wall time and judge calls, in `timing.jsonl`; nothing that is drawn or learned depends on it."""
+"""What a run has cost: wall time and judge calls, in `timing.jsonl`. Nothing random or learned depends on it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _FILE = "timing.jsonl"
 
 
 class CostLog:
-    """Adds a line for each rollout and stage; what earlier processes of the same run wrote counts too.
+    """Adds a line for each rollout and stage; the lines of earlier processes of the same run count too.
 
-    A line that `book` adds names no stage: it stands for what the judge was asked in the midst of one.
+    A line that `book` adds has no stage: it counts judge calls while a stage is still running.
 
     Args:
         folder: The run's.
@@ -31,14 +31,14 @@ class CostLog:
         self._last, self._used = time.perf_counter(), Counter(usage())
 
     def note(self, stage: str, **more: Any) -> None:
-        """Books what was spent since the last note on a stage."""
+        """Adds the time and judge calls since the last note to a stage."""
         now = time.perf_counter()
         row = {"stage": stage, "seconds": round(now - self._last, 4), **more, **self._asked()}
         self._last = now
         self._add(row)
 
     def book(self) -> None:
-        """Books what the judge was asked since the last time, so that a kill does not forget it."""
+        """Adds the judge calls since the last line, so that a kill loses few of them."""
         if asked := self._asked():
             self._add(asked)
 

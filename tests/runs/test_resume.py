@@ -4,6 +4,7 @@ import json
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_run_killed_again_and_again_ends_as_the_unbroken_one(unbroken: Path, t
 
 @pytest.mark.slow
 def test_a_run_with_a_model_as_task_agent_is_resumed_too(tmp_path: Path):
-    more = dict(task_agent="tiny", extended_dialogues=0)
+    more: dict[str, Any] = dict(task_agent="tiny", extended_dialogues=0)
     assert started(tmp_path / "one", **more) == 0
     assert started(tmp_path / "two", ("training", 2 * ROLLOUT, 0.0), **more) == -signal.SIGKILL
     assert started(tmp_path / "two", **more) == 0
