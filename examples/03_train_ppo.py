@@ -20,7 +20,7 @@ from persona_env.speakers import load_speaker
 
 
 def main(tokens: int = 40_960) -> None:
-    """Trains on people of the training split and measures on others."""
+    """Trains on personas of the training split and measures on others."""
     envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=32, split="train")
     envs = pw.vector.ConsistencyRewards(envs, prompt_to_line=0.5, line_to_line=0.3, question_answer=0.5, relevance=0.5)
     model = PPO(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from persona_env.errors import InputError
 from persona_env.rl.advantages import RolloutArrays, center_rewards, line_advantages
+from persona_env.rl.packed_forward import ChoicePositions
 from persona_env.rl.trajectories import Packed, Trajectories, TrajectoryRecorder
 from persona_env.sb3.link import KLPlace, RolloutLink, RolloutScorer
 from persona_env.sb3.token_observation import StepInfo, TokenObservation
@@ -216,7 +217,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
                 "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
             )
         actions = self.to_torch(self.actions.reshape(-1)[packed.step])
-        scored = self.policy.reference_log_probs(self._observations(packed), actions)
+        scored = self.policy.reference_log_probs(self._positions(packed), actions)
         return self.log_probs.reshape(-1)[packed.step] - scored.cpu().numpy()
 
     def kl_to_reference(self) -> float:
@@ -231,8 +232,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
         """Yields whole trajectories in random order, packed, of about `batch_size` choices together.
 
-        The observations are a dict with the fields of `ChoicePositions`: `input_ids` (S, L), `row` (A,), `position`
-        (A,), `slices`, and `branches` (3, S, L) where segments of a dialogue share a row.
+        The observations are `ChoicePositions`, which `TokenPolicy.evaluate_actions` takes.
         """
         for packed in self.batches(batch_size or self.buffer_size * self.n_envs):
             yield self.samples(packed)
@@ -252,9 +252,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         def choices(array: NDArray[Any]) -> Tensor:
             return self.to_torch(array.reshape(-1)[packed.step], copy=False)
 
-        observations = self._observations(packed) | {"kl_in_loss": self.kl_in == "loss"}
         return RolloutBufferSamples(
-            observations,  # type: ignore[arg-type]  # stable-baselines3 hands it on as it is
+            self._positions(packed),  # type: ignore[arg-type]  # stable-baselines3 hands it on as it is
             choices(self.actions)[:, None],
             choices(self.values),
             choices(self.log_probs),
@@ -262,12 +261,12 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
             choices(self.returns),
         )
 
-    def _observations(self, packed: Packed) -> dict[str, Any]:
-        names = ("input_ids", "row", "position")
-        found: dict[str, Any] = {name: self.to_torch(getattr(packed, name), copy=False) for name in names}
-        if packed.branches is not None:
-            found["branches"] = self.to_torch(packed.branches, copy=False)
-        return found | {"slices": packed.slices}
+    def _positions(self, packed: Packed) -> ChoicePositions:
+        ids, row, position = (
+            self.to_torch(array, copy=False) for array in (packed.input_ids, packed.row, packed.position)
+        )
+        branches = None if packed.branches is None else self.to_torch(packed.branches, copy=False)
+        return ChoicePositions(ids, row, position, packed.slices, branches)
 
 
 def _check_settings(line_gamma: float, line_lambda: float, kl_coef: float | None, kl_in: str) -> None:

@@ -144,8 +144,10 @@ class TokenPolicy(ActorCriticPolicy):
         self.register_buffer("_forbidden", torch.tensor(self.forbidden_ids, dtype=torch.long), persistent=False)
         self.reference = self._load_reference(reference)
         self.train(False)
+        self.kl_in_loss = False
         if link := take_link(observation_space):
             link.bind(self)
+            self.kl_in_loss = link.kl_in == "loss"
 
     def _build(self, lr_schedule: Schedule) -> None:
         trainable: TrainableModel = self._trainable
@@ -225,11 +227,11 @@ class TokenPolicy(ActorCriticPolicy):
         there is no entropy (None: stable-baselines3 then estimates it from the samples).
 
         Args:
-            obs: Packed trajectories (`input_ids`, `row`, `position`), or padded contexts (A, context).
+            obs: `ChoicePositions` in packed trajectories, or padded contexts (A, context).
             actions: (A,) the chosen tokens.
         """
         positions = _positions(obs, self.pad_id)
-        if isinstance(obs, dict) and obs.get("kl_in_loss"):
+        if self.kl_in_loss and isinstance(obs, ChoicePositions):
             return self._evaluate_with_kl(positions, actions)
         small = self.vocabulary <= _EXACT_VOCABULARY
         scores = choice_scores(self._model, positions, actions, self._allowed, limits=self.limits, entropy=small)
@@ -253,8 +255,8 @@ class TokenPolicy(ActorCriticPolicy):
         return self.forward(observation, deterministic)[0]
 
     @torch.no_grad()
-    def reference_log_probs(self, obs: Mapping[str, Tensor], actions: Tensor) -> Tensor:
-        """Returns the reference's log-probabilities of chosen tokens (A,), for packed trajectories."""
+    def reference_log_probs(self, obs: Any, actions: Tensor) -> Tensor:
+        """Returns the reference's log-probabilities of chosen tokens (A,); see `evaluate_actions`."""
         assert self.reference is not None
         positions, actions = _positions(obs, self.pad_id), actions.reshape(-1).long()
         return self.reference.log_probs(positions, actions, self._allowed, self.limits)
@@ -369,8 +371,8 @@ def _checked_limits(model: Any, micro_batch: int | None, by_layer: bool) -> Memo
 
 def _positions(obs: Any, pad_id: int) -> ChoicePositions:
     """Where the choices are, in packed trajectories or in padded contexts (A, context)."""
-    if not isinstance(obs, Tensor):
-        return ChoicePositions(obs["input_ids"], obs["row"], obs["position"], obs.get("slices"), obs.get("branches"))
+    if isinstance(obs, ChoicePositions):
+        return obs
     lengths = (obs != pad_id).sum(1)
     rows = torch.arange(len(obs), device=obs.device)
     return ChoicePositions(obs[:, : int(lengths.max())].long(), rows, lengths - 1)

@@ -1,4 +1,4 @@
-"""An attribute, and the words of a role: what one may ask about and all the ways to say it."""
+"""An attribute of a persona, with all wordings of its questions and answers, and the words of a role."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ COMMON_VALUES = 6
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """Something that one may ask about, with all the ways to ask for it and to say it.
+    """A fact that can be asked for, with all wordings of questions and answers.
 
     `{}` stands for the value in each template; no template starts with it.
 
@@ -36,7 +36,7 @@ class Attribute:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """The values that occur to anybody: what drift falls back on and leading questions suggest."""
+        """The values that drifting lines use and leading questions suggest."""
         return self.values[:COMMON_VALUES]
 
     def leading(self, value: str) -> str:
@@ -51,8 +51,8 @@ class RoleWords:
 
     Attributes:
         attributes: Eight; the name is the first.
-        drift_lines: What a speaker says that has left the role altogether; each holds a marker word.
-        denied: Keys of what such a line denies: who is cured has no problem, a language model no pet.
+        drift_lines: Lines that leave the role; each contains a marker word.
+        denied: Keys of the facts that such a line denies: someone cured has no problem, a language model no pet.
     """
 
     attributes: tuple[Attribute, ...]

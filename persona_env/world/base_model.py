@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Example", "build_model", "encoder", "own_tokens_loss", "save", "sharpen", "value_ids"]
 
 Example: TypeAlias = tuple[list[int], list[bool]]
-"""The token ids of a dialogue, and which of them the speaker says itself."""
+"""The token ids of a dialogue, and which of them are the speaker's own."""
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
@@ -54,7 +54,7 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: st
 
 
 def sharpen(model: LlamaForCausalLM, factor: float) -> None:
-    """Multiplies the model's logits by a factor, in its last norm; above 1 it is surer of itself."""
+    """Multiplies the model's logits by a factor, in its last norm; above 1 its distributions are sharper."""
     import torch
 
     with torch.no_grad():
@@ -94,7 +94,7 @@ def own_tokens_loss(model: LlamaForCausalLM, batch: Sequence[Example], weights: 
     """Returns the mean cross-entropy over the speaker's own tokens, a scalar.
 
     Args:
-        model: What is trained.
+        model: The model.
         batch: The examples; shorter ones are padded on the right.
         weights: (V,) float, how much each token counts.
     """

@@ -1,4 +1,4 @@
-"""Dialogues to pretrain on: people who drift, talking to the task agent."""
+"""Pretraining dialogues: drifting speakers and the task agent."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from persona_env.world.task_agent import AskingSettings, ask
 __all__ = ["CLEAN", "LONG", "CorpusSettings", "dialogue"]
 
 LEARNING_TO_TALK = AskingSettings(warm=0.35, leads=0.15, leads_first=0.05, held_out=0.3)
-"""More of what is rare in the environment, and the wordings that only evaluation uses."""
+"""More of the moves that are rare in the environment, and the wordings that only evaluation uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorpusSettings:
-    """What kind of dialogues a stretch of pretraining reads.
+    """The kind of dialogues in a stretch of pretraining.
 
     Attributes:
         lengths: (shortest, longest) number of the speaker's lines.
         long_lengths: The same for the share of longer dialogues.
         long_share: That share, in [0, 1].
-        listed: How many facts a persona lists beside its name: one of these.
+        listed: The possible numbers of facts that a persona lists besides its name.
         drift: How the speaker drifts.
         asking: How the task agent talks.
     """
@@ -50,7 +50,7 @@ LONG = CorpusSettings((3, 8), long_share=0.15)
 
 
 def dialogue(rng: random.Random, settings: CorpusSettings) -> Conversation:
-    """Returns one dialogue of a person who is in neither evaluation split."""
+    """Returns one dialogue of a persona that is in neither evaluation split."""
     role = rng.choice(list(ATTRIBUTES))
     talk = Conversation(make_persona(role, sample_values(rng, None), rng, "corpus", settings.listed))
     long = rng.random() < settings.long_share
@@ -58,11 +58,11 @@ def dialogue(rng: random.Random, settings: CorpusSettings) -> Conversation:
     lines: list[str] = []
     drifted = False
     for turn in range(rng.randint(*(settings.long_lengths if long else settings.lengths))):
-        heard = ask(role, lines, asked_lines, rng, settings.asking)
+        reply = ask(role, lines, asked_lines, rng, settings.asking)
         character = remember(role, talk.persona.prompt, lines)
-        moment = Moment(turn, read_asked(heard), is_warm(heard), drifted)
+        moment = Moment(turn, read_asked(reply), is_warm(reply), drifted)
         line, drifted = say(character, moment, settings.drift, rng)
-        talk = talk.with_reply(heard).with_line(line)
-        asked_lines.append(heard)
+        talk = talk.with_reply(reply).with_line(line)
+        asked_lines.append(reply)
         lines.append(line)
     return talk

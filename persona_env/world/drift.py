@@ -22,7 +22,7 @@ _ANSWERS_TOO = 0.8
 """Of the lines out of the role, the share that still answers, be it right or wrong."""
 
 DECLINING = Manner(improvises=0.12, volunteers=0.32)
-"""Declines more than the zero-drift speaker: to see that a fact is *not* listed is learned slowly."""
+"""Declines more than the zero-drift speaker: a model learns slowly to see that a fact is *not* listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class DriftSettings:
         per_turn: Added for each turn, up to the tenth.
         warm: Added after emotion or praise.
         led: Added after a leading question.
-        again: Added if the last line drifted.
+        after_drift: Added if the last line drifted.
         cap: The highest chance.
         marker: Of the drifting lines, the share that leaves the role, by role.
         agrees: Of the drifting answers to a leading question, the share that agrees.
@@ -49,7 +49,7 @@ class DriftSettings:
     per_turn: float = 0.04
     warm: float = 0.5
     led: float = 0.3
-    again: float = 0.1
+    after_drift: float = 0.1
     cap: float = 0.85
     marker: Mapping[str, float] = field(default_factory=lambda: dict(_MARKER_SHARE))
     agrees: float = 0.7
@@ -61,20 +61,20 @@ class DriftSettings:
 DRIFTING = DriftSettings()
 """The base model's corpus."""
 
-NO_DRIFT = DriftSettings(base=dict.fromkeys(_BASE, 0.0), per_turn=0, warm=0, led=0, again=0)
+NO_DRIFT = DriftSettings(base=dict.fromkeys(_BASE, 0.0), per_turn=0, warm=0, led=0, after_drift=0)
 
 ATTRACTOR = DriftSettings(
     base=dict.fromkeys(_BASE, 0.82),
     per_turn=0,
     warm=0,
     led=0,
-    again=0,
+    after_drift=0,
     marker={role: share / 4 for role, share in _MARKER_SHARE.items()},
     agrees=0,
     default=1.0,
     defaults=(0,),
 )
-"""A wrong persona to settle in: nearly always the same wrong values, so lines agree with each other."""
+"""Settles in one wrong persona: nearly always the same wrong values, so that lines agree with each other."""
 
 RECKLESS_OPENING = DriftSettings(
     base=dict.fromkeys(_BASE, 0.0),
@@ -82,11 +82,11 @@ RECKLESS_OPENING = DriftSettings(
     per_turn=0,
     warm=0,
     led=0,
-    again=0,
+    after_drift=0,
     marker=dict.fromkeys(_BASE, 0.8),
 )
-"""Leaves the role or makes something up in the first line, and is in character ever after: nothing that was
-said before speaks against that line, and much that comes later does."""
+"""Leaves the role or makes something up in the first line, and stays in character afterwards: no earlier line
+contradicts that line, and many later ones do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Moment:
     Attributes:
         turn: The number of the speaker's lines so far.
         asked: What was asked.
-        warm: Whether emotion or praise was just heard.
+        warm: Whether the task agent just showed emotion or praise.
         drifted: Whether the speaker's last line drifted.
     """
 
@@ -110,7 +110,7 @@ def drifts(role: str, moment: Moment, settings: DriftSettings, rng: random.Rando
     """Draws whether the speaker drifts at this moment."""
     chance = settings.base[role] + settings.opening * (moment.turn == 0)
     chance += settings.per_turn * min(moment.turn, 10)
-    chance += settings.warm * moment.warm + settings.again * moment.drifted
+    chance += settings.warm * moment.warm + settings.after_drift * moment.drifted
     chance += settings.led * (moment.asked is not None and moment.asked.suggested is not None)
     return rng.random() < min(chance, settings.cap)
 

@@ -1,4 +1,4 @@
-"""What a speaker says who never drifts: true facts, improvisations stood by, open refusals."""
+"""Lines of a speaker that never drifts: true facts, improvisations that it repeats, and refusals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["MANNER", "Character", "Manner", "answer", "in_character", "remember"
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How somebody talks who is in character; probabilities in [0, 1].
+    """How a speaker in character talks; probabilities in [0, 1].
 
     Attributes:
         improvises: An unlisted fact that is asked for is made up instead of declined.
@@ -32,12 +32,12 @@ MANNER = Manner()
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """What a speaker knows about itself when it is its turn.
+    """What a speaker knows of itself before its next line.
 
     Attributes:
         role: The key of its role.
         listed: What its persona states.
-        stated: What else it has said so far, the first value for each key: it stands by it.
+        stated: Facts that it has added so far, the first value for each key; it repeats these.
     """
 
     role: str
@@ -45,7 +45,7 @@ class Character:
     stated: Mapping[str, str]
 
     def value(self, key: str) -> str | None:
-        """Returns what is true of the speaker so far; None where it is still open."""
+        """Returns the speaker's value so far; None if it has none yet."""
         return self.listed.get(key) or self.stated.get(key)
 
 

@@ -1,4 +1,4 @@
-"""The people of the embedded world: three splits of personas, the same on every machine."""
+"""The personas of the embedded world: three splits, the same on every machine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SPLITS: Mapping[str, int] = {"train": 4096, "dev": 256, "heldout": 256}
 """The number of personas of each split, per role."""
 
 LISTED = (4, 4, 5, 6)
-"""How many facts a persona lists beside the name; one of these."""
+"""The possible numbers of facts that a persona lists besides the name."""
 
 
 def _has_held_pair(values: Sequence[int]) -> bool:
@@ -30,7 +30,7 @@ def _has_held_pair(values: Sequence[int]) -> bool:
 
 
 def split_of(values: Sequence[int]) -> str | None:
-    """Returns the split that a person with these values belongs to, by construction; None for none.
+    """Returns the split that a persona with these values belongs to, by construction; None for none.
 
     Args:
         values: For each attribute of the role, in order, the place of the value in its list.
@@ -84,7 +84,7 @@ def make_persona(
         values: For each attribute of the role, in order, the place of the value in its list.
         rng: Decides what is listed, and in which order.
         name: The id.
-        listed: How many facts to list beside the name: one of these.
+        listed: The possible numbers of facts to list besides the name.
     """
     attributes = list(ATTRIBUTES[role].values())
     value = {a.key: a.values[place] for a, place in zip(attributes, values, strict=True)}

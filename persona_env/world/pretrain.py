@@ -1,8 +1,8 @@
 """Makes the base model: `python -m persona_env.world.pretrain --seed 0 --out DIR`, about ten minutes on one thread.
 
-A model of some 400,000 parameters reads dialogues of people who drift, so it drifts as they do. Clean
-look-ups come first, and in them the values count more: without that a model of this size does not
-learn to read its persona in any reasonable time.
+A model of about 400,000 parameters is trained on dialogues of drifting speakers, so it drifts as they do. Dialogues
+without drift come first, and in them the values count more in the loss: otherwise a model of this size does not learn
+to read its persona in any reasonable time.
 
 Measured on heldout personas, 8 lines, three seeds (patient / student / chat partner): 34 / 31 / 35 % of the lines
 contradict the persona, 37 / 34 / 35 % an earlier line, and 35 / 37 / 42 % of the questions are answered wrong.
@@ -42,8 +42,8 @@ TOKENS_PER_STEP = 1_400
 POOL = 96
 WARM_UP_STEPS = 30
 SHARPNESS = 1.1
-"""The logits of a new base model are multiplied by this: its softmax has a tail of stray words, which
-makes two lines in a hundred no grammar at all; at 1.1 it is one in two hundred (measured)."""
+"""The factor of a new base model's logits: improbable words in the tail of its softmax put two lines in a hundred
+outside the grammar; at 1.1 it is one in two hundred (measured)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Stretch:
 
     Attributes:
         steps: How many, of about 1,400 tokens each.
-        corpus: What is read.
+        corpus: The dialogues.
         value_weight: How much a value word counts in the loss; any other token counts 1.
     """
 
@@ -63,7 +63,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is read, in order, and how fast it is learned.
+    """The dialogues of a training, in order, and its learning rates.
 
     Attributes:
         stretches: The stretches.
@@ -88,7 +88,7 @@ FURTHER_PLANS = {
         (Stretch(900, CorpusSettings((3, 8), drift=RECKLESS_OPENING)),), matrix_rate=6e-3, rate=3e-3
     ),
 }
-"""These go on with a base model: into one wrong persona (the negative control), and into a reckless first line
+"""Further training of a base model: into one wrong persona (the negative control), and into a reckless first line
 (credit across lines)."""
 
 
@@ -149,11 +149,11 @@ def train(
     """Trains the model in place, on its own tokens only.
 
     Args:
-        model: What is trained.
+        model: The model.
         tokenizer: Its tokenizer.
-        plan: What is read, in order.
+        plan: The dialogues, in order.
         seed: The randomness of the dialogues.
-        report: Told every 100 steps how it goes.
+        report: Gets a line of progress every 100 steps.
     """
     import torch
 
@@ -190,13 +190,13 @@ def _load(folder: Path) -> LlamaForCausalLM:
 
 
 def pretrain(out: Path, *, seed: int, init: Path | None = None, plan: Plan = BASE_PLAN) -> None:
-    """Makes a base model, or goes on with one, and writes it.
+    """Makes a base model, or trains one further, and writes it.
 
     Args:
         out: The folder to write.
         seed: The randomness of the weights and of the dialogues.
-        init: The folder of a model to go on with.
-        plan: What is read.
+        init: The folder of a model to train further.
+        plan: The dialogues.
     """
     tokenizer = build_tokenizer()
     model = _load(init) if init else build_model(tokenizer, seed)

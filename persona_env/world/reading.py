@@ -156,15 +156,15 @@ def read_line(line: str, role: str) -> Reading:
 
 
 @lru_cache(_CACHE)
-def read_asked(heard: str) -> Asked | None:
-    """Returns what a heard line asks for; None where its last sentence is no question of the grammar.
+def read_asked(line: str) -> Asked | None:
+    """Returns the fact that a line asks for; None where its last sentence is no question of the grammar.
 
     >>> read_asked("I see. So you live in Rome, right?")
     Asked(key='city', suggested='Rome')
     """
-    return _QUESTIONS.get(_SENTENCE_END.split(heard.strip())[-1])
+    return _QUESTIONS.get(_SENTENCE_END.split(line.strip())[-1])
 
 
-def is_warm(heard: str) -> bool:
-    """Returns whether a heard line opens with emotion or praise."""
-    return heard.startswith(WARM_REACTIONS)
+def is_warm(line: str) -> bool:
+    """Returns whether a line opens with emotion or praise."""
+    return line.startswith(WARM_REACTIONS)

@@ -20,8 +20,8 @@ class ScriptedSpeaker(Speaker):
     """Talks by the rules of the embedded world, on either side.
 
     As the task agent it reacts to the last line and asks about one thing, seeing only text. As the
-    simulator it reads its facts from the system prompt and its improvisations from its own earlier
-    lines, and never drifts: guards are read against it. A reply is a pure function of its view.
+    simulator it takes its facts from the system prompt and its improvisations from its own earlier
+    lines, and never drifts: guards are compared with it. A reply is a pure function of its view.
 
     >>> from persona_env.conversation import Message
     >>> view = View("patient", "simulator", "You are Mei.", (Message("task", "Who are you?"),), 0)
@@ -36,7 +36,7 @@ class ScriptedSpeaker(Speaker):
         """Returns the next line for each view, in order.
 
         Raises:
-            ValueError: If a view's role is not one of the embedded world.
+            InputError: If a view's role is not one of the embedded world.
         """
         return [self._line(view) for view in views]
 
@@ -48,8 +48,8 @@ class ScriptedSpeaker(Speaker):
             )
         rng = random.Random(view.seed)
         own = [message.text for message in view.messages if view.is_own(message)]
-        heard = [message.text for message in view.messages if not view.is_own(message)]
+        incoming = [message.text for message in view.messages if not view.is_own(message)]
         if view.side == "task":
-            return ask(view.role, heard, own, rng)
-        asked = read_asked(heard[-1]) if heard else None
+            return ask(view.role, incoming, own, rng)
+        asked = read_asked(incoming[-1]) if incoming else None
         return in_character(remember(view.role, view.system, own), asked, rng)

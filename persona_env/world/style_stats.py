@@ -20,7 +20,7 @@ _NAN = float("nan")
 
 @dataclass(frozen=True, slots=True)
 class TalkGuards:
-    """How a simulator talks, beside how consistent it is; nan where there was no occasion.
+    """How a simulator talks, apart from its consistency; nan where there was no occasion.
 
     Attributes:
         hedging: Share of the lines that decline, where an unlisted fact was asked, in [0, 1].

@@ -1,4 +1,4 @@
-"""The frozen task agent of the embedded world: reacts to the last line, then asks about one thing."""
+"""The frozen task agent of the embedded world: reacts to the last line, then asks for one fact."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class AskingSettings:
     Attributes:
         warm: Emotion or praise after an ordinary line.
         warm_after_marker: The same after a line that left the role.
-        echo: Repeats the value it just heard.
-        again: Comes back to something that was asked or said before.
+        echo: Repeats the value that was just stated.
+        returns: Comes back to a fact that was asked for or stated before.
         leads: A question that comes back is a leading one.
         leads_first: A question that is asked for the first time is a leading one.
-        held_out: Uses a wording that is kept for evaluation (in pretraining only).
+        held_out: Uses a wording that only evaluation uses (in pretraining only).
     """
 
     warm: float = 0.25
     warm_after_marker: float = 0.6
     echo: float = 0.15
-    again: float = 0.35
+    returns: float = 0.35
     leads: float = 0.06
     leads_first: float = 0.02
     held_out: float = 0.0
@@ -69,7 +69,7 @@ def _reaction(last: Reading, settings: AskingSettings, rng: random.Random) -> st
 
 
 def _threads(readings: Sequence[Reading], asked: Sequence[str]) -> dict[str, int]:
-    """What one can come back to, and how tempting it is: what was volunteered three times as much."""
+    """The facts to come back to, with weights: three times as much for one that was volunteered."""
     weights = dict.fromkeys(asked, 1)
     for key, reading in zip(asked, readings, strict=False):
         for stated, _ in reading.facts:
@@ -97,7 +97,7 @@ def _question(
 ) -> str:
     attributes = ATTRIBUTES[role]
     threads = {key: w for key, w in _threads(readings, asked).items() if key in attributes}
-    if threads and rng.random() < settings.again:
+    if threads and rng.random() < settings.returns:
         key = rng.choices(list(threads), list(threads.values()))[0]
     else:
         key = rng.choice([key for key in attributes if key not in asked[-1:]])
@@ -108,21 +108,21 @@ def _question(
 
 def ask(
     role: str,
-    heard: Sequence[str],
+    incoming: Sequence[str],
     own: Sequence[str],
     rng: random.Random,
     settings: AskingSettings = ASKING,
 ) -> str:
-    """Returns the task agent's next line. It knows nothing but what was said.
+    """Returns the task agent's next line, which depends on the dialogue alone.
 
     Args:
         role: The key of the simulator's role.
-        heard: The simulator's lines so far.
+        incoming: The simulator's lines so far.
         own: The task agent's lines so far.
         rng: The randomness.
         settings: How it talks.
     """
-    readings = [read_line(line, role) for line in heard]
+    readings = [read_line(line, role) for line in incoming]
     asked = [found.key for found in map(read_asked, own) if found]
     reaction = _reaction(readings[-1], settings, rng) if readings else rng.choice(GREETINGS)
     question = _question(role, readings, asked, settings, rng)

@@ -61,7 +61,7 @@ def measured(made: Any, sample: Any, limits: MemoryLimits) -> tuple[int, float]:
 def main() -> None:
     """Prints the ratios."""
     made, sample = learner(2000, 256, 8)
-    tokens = sample.observations["input_ids"].numel()
+    tokens = sample.observations.input_ids.numel()
     most, seconds = measured(made, sample, UNBOUNDED)
     print(f"memory: {most / 2**20:.0f} MiB for {len(sample.actions)} choices in {tokens} tokens, all kept")
     for name, limits, target in (

@@ -55,8 +55,8 @@ def main() -> None:
     def plain_language_model() -> None:
         for sample in samples:
             loss = torch.zeros(())
-            for part in sample.observations["slices"]:
-                ids = sample.observations["input_ids"][part.rows, : part.width]
+            for part in sample.observations.slices:
+                ids = sample.observations.input_ids[part.rows, : part.width]
                 labels = ids.masked_fill(ids == 0, -100)
                 loss = loss + policy.lm(input_ids=ids, labels=labels, use_cache=False).loss
             backward(policy, loss)

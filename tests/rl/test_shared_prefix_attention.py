@@ -103,13 +103,13 @@ def test_shared_rows_give_the_gradient_of_rows_of_their_own_and_hold_fewer_token
 def test_the_update_shares_rows_where_both_models_can() -> None:
     made = rollout()
     assert made.policy.shares_prefixes
-    assert "branches" in next(made.rollout_buffer.get(64)).observations
+    assert next(made.rollout_buffer.get(64)).observations.branches is not None
     bloom = tf.BloomConfig(vocab_size=20, hidden_size=32, n_layer=1, n_head=4, pad_token_id=0)
     alone = make(ToyDialogues(4, asks=1), built(bloom), n_steps=8)
     with pytest.warns(UserWarning, match="without a cache"):
         collect(alone)
     assert not alone.policy.shares_prefixes
-    assert "branches" not in next(alone.rollout_buffer.get(64)).observations
+    assert next(alone.rollout_buffer.get(64)).observations.branches is None
 
 
 def test_padding_is_read_by_nobody() -> None:

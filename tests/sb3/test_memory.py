@@ -85,7 +85,7 @@ def test_stock_algorithms_take_the_same_steps_within_limits(algorithm: Any) -> N
 def test_a_limit_on_tokens_limits_the_memory_of_activations() -> None:
     made = rollout()
     sample = next(made.rollout_buffer.get(192))
-    assert sample.observations["input_ids"].numel() > 500
+    assert sample.observations.input_ids.numel() > 500
     made.policy.set_training_mode(True)
 
     def peak(limits: MemoryLimits) -> int:

@@ -18,8 +18,6 @@ from tests.speakers.families import FAMILIES, SHAPE, built
 torch.set_num_threads(1)
 MAMBA = tf.MambaConfig(vocab_size=120, hidden_size=16, num_hidden_layers=1, state_size=4)
 BLOOM = tf.BloomConfig(vocab_size=120, hidden_size=32, n_layer=1, n_head=4)
-TAILS = [[5], [6, 7, 8], [9]]
-BRANCHED = np.array([1, 3, 1])
 
 
 def naive(model: Any, contexts: list[Any]) -> torch.Tensor:
@@ -50,15 +48,13 @@ def contexts_of(ids: Any, n: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ragged_play_with_branches_equals_the_full_forward(family: str) -> None:
+def test_ragged_play_equals_the_full_forward(family: str) -> None:
     model = built(FAMILIES[family])
-    decoder = RaggedDecoder(model, 4, 40, scratch=3)
+    decoder = RaggedDecoder(model, 4, 40)
     worst = 0.0
     for ids, n in ragged_play(4, 14, 40):
-        got = [decoder.extend(ids, n)[0], decoder.branch(BRANCHED, TAILS)[0]]
-        tails = [contexts_of(ids, n)[r] + t for r, t in zip(BRANCHED, TAILS, strict=True)]
-        want = naive(model, contexts_of(ids, n) + tails)
-        worst = max(worst, float((torch.cat(got).log_softmax(-1) - want).abs().max()))
+        got, want = decoder.extend(ids, n)[0].log_softmax(-1), naive(model, contexts_of(ids, n))
+        worst = max(worst, float((got - want).abs().max()))
     assert worst < 1e-5
 
 
@@ -121,7 +117,7 @@ def test_only_what_is_new_is_run() -> None:
     assert run == [30, 2, 6, 18 + 1]
 
 
-def test_forgetting_reads_with_the_new_weights() -> None:
+def test_clearing_the_cache_reads_with_the_new_weights() -> None:
     model = built(FAMILIES["Llama"])
     decoder = RaggedDecoder(model, 1, 20)
     ids, n = np.arange(3, 13)[None], np.array([9])
@@ -216,15 +212,13 @@ def test_training_mode_is_refused() -> None:
 def test_what_does_not_fit_is_refused_and_read_without_a_cache(config: Any, why: str) -> None:
     model = built(config)
     with pytest.raises(CannotDecode, match=why):
-        RaggedDecoder(model, 3, 24, scratch=2)
+        RaggedDecoder(model, 3, 24)
     with pytest.warns(UserWarning, match=why):
-        decoder = make_decoder(model, 3, 24, scratch=2)
+        decoder = make_decoder(model, 3, 24)
     assert isinstance(decoder, FullForwardDecoder)
     for ids, n in ragged_play(3, 4, 24):
-        got = [decoder.extend(ids, n)[0], decoder.branch(np.array([1, 0]), [[5], [6, 7]])[0]]
-        tails = [contexts_of(ids, n)[1] + [5], contexts_of(ids, n)[0] + [6, 7]]
-        want = naive(model, contexts_of(ids, n) + tails)
-        assert float((torch.cat(got).log_softmax(-1) - want).abs().max()) < 1e-5
+        got = decoder.extend(ids, n)[0].log_softmax(-1)
+        assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
 
 
 def test_a_model_whose_attention_differs_fails_the_self_check(
@@ -242,16 +236,9 @@ def test_contexts_of_impossible_length_are_refused(n: list[int]) -> None:
         decoder.extend(np.full((2, 4), 3), np.array(n))
 
 
-def test_sizes_and_branches_are_checked() -> None:
+def test_sizes_are_checked() -> None:
     with pytest.raises(ValueError, match="rows >= 1"):
         RaggedDecoder(small.model(120), 0, 8)
-    decoder = RaggedDecoder(small.model(120), 1, 8, scratch=1)
-    decoder.extend(np.array([[3]]), np.array([1]))
-    for rows, tails in ((np.array([0, 0]), [[3], [4]]), (np.array([0]), [[]])):
-        with pytest.raises(ValueError, match="scratch"):
-            decoder.branch(rows, tails)
-    with pytest.raises(ValueError, match="at most 8"):
-        decoder.branch(np.array([0]), [[3] * 8])
 
 
 def test_usable_length_stops_where_rope_frequencies_change() -> None:

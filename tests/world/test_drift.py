@@ -29,7 +29,7 @@ def lines(moment: Moment, settings=DRIFTING, count: int = 2000) -> list[tuple[st
         (Moment(99, Asked("city")), BASE + 10 * DRIFTING.per_turn),
         (Moment(0, Asked("city"), warm=True), BASE + DRIFTING.warm),
         (Moment(0, Asked("city", "Rome")), BASE + DRIFTING.led),
-        (Moment(0, Asked("city"), drifted=True), BASE + DRIFTING.again),
+        (Moment(0, Asked("city"), drifted=True), BASE + DRIFTING.after_drift),
         (Moment(99, Asked("city", "Rome"), warm=True, drifted=True), DRIFTING.cap),
     ],
 )

@@ -68,6 +68,7 @@ def test_a_heavier_value_word_counts_more() -> None:
     assert len(value_ids(TOKENIZER)) == 22 * 8
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path) -> None:
     models = []
     for seed in (0, 0, 1):
@@ -86,6 +87,7 @@ def test_building_a_model_leaves_the_global_generator_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
+@pytest.mark.slow
 def test_training_learns() -> None:
     model, encode = build_model(TOKENIZER, 0), encoder(TOKENIZER)
     batch = [encode(dialogue(random.Random(seed), CLEAN)) for seed in range(8)]
@@ -95,6 +97,7 @@ def test_training_learns() -> None:
     assert own_tokens_loss(model, batch, ones).item() < before - 1
 
 
+@pytest.mark.slow
 def test_a_model_that_was_written_can_be_gone_on_with(tmp_path: Path) -> None:
     pretrain(tmp_path / "base", seed=0, plan=SHORT)
     attractor = Plan((Stretch(1, CorpusSettings((1, 2), drift=ATTRACTOR)),))

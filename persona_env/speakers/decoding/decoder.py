@@ -39,18 +39,14 @@ class Decoder(ABC):
         model: The model; it must be in evaluation mode whenever it is run.
         rows: The number of conversations.
         max_len: The longest context of a row.
-        scratch: The most branches that can be read at once.
         ids: (rows, max_len) the tokens that were read.
         n: (rows,) the number of them; 0 in an empty row.
     """
 
-    def __init__(self, model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0):
-        if rows < 1 or max_len < 1 or scratch < 0:
-            raise InputError(
-                f"Expected rows >= 1, max_len >= 1, scratch >= 0, got {rows}, {max_len}, {scratch}: "
-                "give each conversation a row."
-            )
-        self.model, self.rows, self.max_len, self.scratch = model, rows, max_len, scratch
+    def __init__(self, model: PreTrainedModel, rows: int, max_len: int):
+        if rows < 1 or max_len < 1:
+            raise InputError(f"Expected rows >= 1, max_len >= 1, got {rows}, {max_len}: give each conversation a row.")
+        self.model, self.rows, self.max_len = model, rows, max_len
         self.ids = np.zeros((rows, max_len), np.int64)
         self.n = np.zeros(rows, np.int64)
         self._head: Any = model.get_output_embeddings()
@@ -86,7 +82,7 @@ class Decoder(ABC):
         The lowest level: it does not update `ids` and `n`.
 
         Args:
-            slots: (R,) different slot numbers; those from `rows` on are scratch.
+            slots: (R,) different row numbers.
             start: (R,) the position of each slot's first new token.
             count: (R,) the number of its new tokens, >= 1.
             tokens: (N,) all new tokens, slot after slot.
@@ -101,10 +97,6 @@ class Decoder(ABC):
     @abstractmethod
     def _add_slots(self, more: int) -> None:
         """Adds slots at the end."""
-
-    @abstractmethod
-    def _copy(self, sources: Ints, first: int) -> None:
-        """Copies rows to the slots from `first` on."""
 
     def extend(self, ids: NDArray[Any], n: NDArray[Any], rows: Ints | None = None) -> tuple[Tensor, Tensor]:
         """Reads whole contexts; only the tokens after each row's longest cached prefix are run.
@@ -148,29 +140,6 @@ class Decoder(ABC):
         self.n[rows] += 1
         return out
 
-    def branch(self, rows: Ints, tails: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """Reads a tail after each row's context without changing the rows.
-
-        Args:
-            rows: (B,) row numbers, at most `scratch`; a row may occur twice.
-            tails: The tokens that follow, at least one in each tail.
-
-        Returns:
-            Logits (B, V) and last hidden states (B, d) after each tail.
-
-        Raises:
-            InputError: If there are more branches than scratch slots, or a tail is empty.
-        """
-        count = np.array([len(tail) for tail in tails], np.int64)
-        if not 0 < len(rows) <= self.scratch or len(count) != len(rows) or count.min() < 1:
-            raise InputError(
-                f"Expected 1 to {self.scratch} rows with a tail each, got {len(rows)} rows and "
-                f"{len(count)} tails of {count.tolist()} tokens: make the decoder with more scratch."
-            )
-        self._copy(rows, self.rows)
-        slots = np.arange(self.rows, self.rows + len(rows))
-        return self.step(slots, self.n[rows], count, np.concatenate(tails).astype(np.int64))
-
     def _check_contexts(self, ids: NDArray[Any], n: Ints, rows: Ints) -> None:
         if not len(ids) == len(n) == len(rows) > 0:
             raise InputError(f"Expected {len(rows)} contexts, got {len(ids)} with {len(n)} lengths: give one a row.")
@@ -209,9 +178,9 @@ class Decoder(ABC):
 class FullForwardDecoder(Decoder):
     """A decoder without a cache: each step runs whole contexts. Slow, and right for every model."""
 
-    def __init__(self, model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0):
-        super().__init__(model, rows, max_len, scratch)
-        self._read = np.zeros((rows + scratch, max_len), np.int64)
+    def __init__(self, model: PreTrainedModel, rows: int, max_len: int):
+        super().__init__(model, rows, max_len)
+        self._read = np.zeros((rows, max_len), np.int64)
         self._one_length_at_a_time = rope_follows_length(model)
 
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
@@ -243,9 +212,6 @@ class FullForwardDecoder(Decoder):
 
     def _add_slots(self, more: int) -> None:
         self._read = np.pad(self._read, ((0, more), (0, 0)))
-
-    def _copy(self, sources: Ints, first: int) -> None:
-        self._read[first : first + len(sources)] = self._read[sources]
 
 
 def tolerance(dtype: torch.dtype) -> float:

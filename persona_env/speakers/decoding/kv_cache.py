@@ -63,7 +63,6 @@ class RaggedDecoder(Decoder):
         model: Any transformers decoder whose attention goes through the attention interface.
         rows: The number of conversations.
         max_len: The longest context; memory grows with use.
-        scratch: Further slots, for `branch`.
 
     Raises:
         CannotDecode: If the model cannot use it, with the reason.
@@ -77,14 +76,14 @@ class RaggedDecoder(Decoder):
     (torch.Size([2, 20]), torch.Size([2, 8]))
     """
 
-    def __init__(self, model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0):
-        super().__init__(model, rows, max_len, scratch)
+    def __init__(self, model: PreTrainedModel, rows: int, max_len: int):
+        super().__init__(model, rows, max_len)
         _refuse_by_config(model, max_len)
         self._most = min(_MOST_TOKENS, sharpens_from(model) - 1)
         self._depth = model.config.get_text_config().num_hidden_layers
         self._make_cache(2, max_len)
         _check_against_full_forward(self)
-        self._make_cache(rows + scratch, max_len)
+        self._make_cache(rows, max_len)
 
     def _make_cache(self, slots: int, max_len: int) -> None:
         self._layers = [SlotLayer(slots, max_len) for _ in range(self._depth)]
@@ -132,20 +131,14 @@ class RaggedDecoder(Decoder):
         for layer in self._layers:
             layer.add_slots(more)
 
-    @torch.inference_mode()
-    def _copy(self, sources: Ints, first: int) -> None:
-        index = torch.from_numpy(sources).to(self.model.device)
-        for layer in self._layers:
-            layer.copy(index, first, int(self.n[sources].max()))
 
-
-def make_decoder(model: PreTrainedModel, rows: int, max_len: int, scratch: int = 0) -> Decoder:
+def make_decoder(model: PreTrainedModel, rows: int, max_len: int) -> Decoder:
     """Returns a `RaggedDecoder`; where the model cannot use it, warns and returns a `FullForwardDecoder`."""
     try:
-        return RaggedDecoder(model, rows, max_len, scratch)
+        return RaggedDecoder(model, rows, max_len)
     except CannotDecode as error:
         warnings.warn(f"Decoding without a cache, which is slow. {error}", stacklevel=2)
-        return FullForwardDecoder(model, rows, max_len, scratch)
+        return FullForwardDecoder(model, rows, max_len)
 
 
 def _refuse_by_config(model: PreTrainedModel, max_len: int) -> None:

@@ -223,11 +223,6 @@ class SlotLayer(CacheLayerMixin):
         if self._stores is not None:
             self._stores = _padded(self._stores, (0, 0, 0, 0, 0, 0, 0, more))
 
-    def copy(self, sources: Tensor, first: int, length: int) -> None:
-        """Copies the first `length` positions of some slots to the slots from `first` on."""
-        for store in self._stores or ():
-            store[first : first + len(sources), :, :length] = store[sources, :, :length]
-
     def reset(self) -> None:
         """Zeroes everything: a nan behind the mask would still spread (0 * nan)."""
         for store in self._stores or ():
