@@ -44,6 +44,7 @@ Words = Annotated[str, msgspec.Meta(max_length=MAX_TEXT, pattern=r"\S")]
 
 _PLACE = re.compile(r"(.*?)(?: - at `(.*)`)?", re.DOTALL)
 _LONGEST = 200
+_ERRORS = (ValueError, msgspec.MsgspecError, RecursionError)  # msgspec's are ValueErrors in new versions only
 
 
 class FileError(InputError):
@@ -148,7 +149,7 @@ def converted(value: object, kind: type[T], place: str) -> T:
     """
     try:
         found = msgspec.convert(value, kind)
-    except (ValueError, RecursionError) as error:
+    except _ERRORS as error:
         raise _located(error, place) from None
     unknown = next(_unknown_fields(value, msgspec.to_builtins(found)), None)
     if unknown is not None:
@@ -168,7 +169,7 @@ def errors_at(place: str) -> Generator[None]:
 def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, place: str) -> T:
     try:
         return decoder.decode(data)
-    except (ValueError, RecursionError) as error:
+    except _ERRORS as error:
         raise _located(error, place) from None
 
 

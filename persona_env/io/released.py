@@ -130,7 +130,7 @@ def plain_text(text: str) -> str:
     if len(text) > 1 and text[0] == text[-1] == '"':
         try:
             return msgspec.json.decode(text, type=str)
-        except ValueError:
+        except (ValueError, msgspec.MsgspecError):
             return text
     return text
 
