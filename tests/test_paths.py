@@ -1,4 +1,4 @@
-"""Paths that lead elsewhere are refused in one line, and nothing outside the given folder is touched."""
+"""Paths that cannot be used are refused in one line, and nothing outside the given folder is touched."""
 
 from pathlib import Path
 
@@ -13,11 +13,7 @@ def work(tmp_path: Path) -> Path:
     return paths.prepared(tmp_path)
 
 
-def test_calls_with_paths_that_lead_elsewhere_are_refused(work: Path):
-    assert not paths.library(work)
-
-
-def test_people_may_be_called_like_paths(work: Path):
+def test_personas_may_be_called_like_paths(work: Path):
     assert not paths.named_like_paths(work)
 
 
@@ -31,4 +27,4 @@ def test_a_change_anywhere_is_noticed(work: Path):
 def test_commands_with_paths_that_cannot_be_used_are_refused_and_leave_no_trace(work: Path):
     count, bad = paths.refused(work)
     assert not bad
-    assert count > 100
+    assert count > 80

@@ -1,4 +1,4 @@
-"""The doors by which bytes and texts of others come in, and for each some that are as they should be."""
+"""Everything that reads bytes and texts that others wrote, with valid samples of each."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def _released() -> list[bytes]:
     return [json.dumps([THERAPY]).encode(), json.dumps([CHATTING, EDUCATION], ensure_ascii=False).encode()]
 
 
-def _people() -> list[bytes]:
+def _personas() -> list[bytes]:
     ours = _written(lambda path: save_personas(path, [ANN]))
     shapes: list[Any] = [
         [{"persona": "You are Bo.", "name": "Bo"}],
@@ -334,7 +334,7 @@ _PERSONA_READERS = (load_personas, lambda path: load_personas(path, "train"))
 DOORS: dict[str, Door] = {
     "logs of ours": Door(_logs, _file("log.jsonl", load_logs, RecordedJudge.load)),
     "released logs": Door(_released, _file("log.json", load_logs, RecordedJudge.load, audit_log)),
-    "persona files": Door(_people, _file("people.jsonl", *_PERSONA_READERS)),
+    "persona files": Door(_personas, _file("personas.jsonl", *_PERSONA_READERS)),
     "persona-chat CSV": Door(_chats, _file("chats.csv", load_personas, load_dialogues)),
     "label files": Door(_labels, _file("labels.jsonl", lambda path: load_labels([path]).digest)),
     "judge prompts": Door(_prompts, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
@@ -14,33 +14,28 @@ _PLACES = 1 << 16
 _MARK = "@@hostile@@"
 
 HOSTILE_TEXTS = (
-    *("", " ", "\x00", "\ud800", "\udfff\ud800", "\ufeff", "\r", "\r\n", "\n", "\u2028", "\x85", "\x1b[31m", "\x9b2J"),
-    *("\u202e", "\u2066", "\u200b", "\U0010ffff", "{}", "[/oops]", "[link=x]", "%s", "{line}", "{0}", "../../x", "~"),
-    *("<|im_end|>", "</s>", "{{ 7 * 7 }}", "{%", "'", '"', "\\", "=", ",", ":", "#", "]]>", "NaN", "1e999", "-1"),
-    *("a" * 300, "9" * 5000),
+    *("", " ", "\x00", "\ud800", "\ufeff", "\r", "\r\n", "\n", "\u2028", "\x85", "\x1b[31m", "\x9b2J", "\u202e"),
+    *("\u200b", "\U0010ffff", "{}", "[/oops]", "%s", "{line}", "{0}", "../../x", "~", "<|im_end|>", "</s>", "{%"),
+    *("{{ 7 * 7 }}", "'", '"', "\\", "=", ",", ":", "#", "NaN", "1e999", "-1", "a" * 300, "9" * 5000),
 )  # fmt: skip
-"""Pieces of text that somebody's reader has stumbled over."""
+"""Pieces of text that have broken readers."""
 
 _FRAGMENTS = (
     *(text.encode("utf-8", "surrogatepass") for text in HOSTILE_TEXTS),
-    *(b"\xff", b"\xfe\xff", b"\xef\xbb\xbf", b"\xc3", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\\x", b"1e999"),
-    *(b"-1e999", b"NaN", b"Infinity", b"-0", b"1" * 400, b"0x10", b"1_000", b"true", b"null", b'"', b"{", b"}", b"["),
-    *(b"]", b"[]", b"{}", b'{"a":1,"a":2}', b"[" * 990, b"[" * 100_000, b'{"a":' * 990, b"(" * 500, b"'''", b'"""'),
-    *(b"= [", b"\n\n", b"\r\n\r\n", b"1979-05-27", b"inf", b"nan", b"[a]\n[a]\n", b"a.b.c = 1\n", b"\x1f\x8b"),
-    *(b"PK\x03\x04", b"\x80\x04."),
+    *(b"\xff", b"\xef\xbb\xbf", b"\xc3", b"\\ud800", b"\\u0000", b"-1e999", b"Infinity", b"0x10", b"true", b"null"),
+    *(b"{", b"}", b"[", b"]", b'{"a":1,"a":2}', b"[" * 990, b"[" * 100_000, b'{"a":' * 990, b"'''", b'"""', b"\n\n"),
+    *(b"1979-05-27", b"nan", b"[a]\n[a]\n", b"a.b.c = 1\n", b"\x1f\x8b", b"\x80\x04."),
 )  # fmt: skip
 
 _VALUES = (
-    *("1e999", "-1e999", "NaN", "Infinity", "1" * 400, "1" * 5000, "-1", "0", "1.5", "1e308", "true", "false", "null"),
-    *("{}", "[]", '""', '" "', '"\\ud800"', '"\\u0000"', '"\\u001b[31m[/oops]"', '"x"', '{"a":1,"a":2}', "[[]]"),
-    *('[""]', *("[" * depth + "]" * depth for depth in (400, 970, 982, 984, 986, 990, 50_000))),
-    *('{"a":' * depth + "1" + "}" * depth for depth in (970, 984)),
-    *('"' + "x" * 150_000 + '"', "[1,2,3,4,5,6]", '{"is":"float"}', '{"is":["x"]}', '{"is":"mapping","of":[1]}'),
-    *('{"is":"array","dtype":"O","of":[]}', '{"is":"array","dtype":"S900000000","of":[1]}', '{"is":"float","of":[]}'),
-    '{"is":"array","dtype":"int64","of":[[1],[2,3]]}',
+    *("1e999", "NaN", "1" * 400, "1" * 5000, "-1", "0", "1.5", "1e308", "true", "null", "{}", "[]", '""', '" "'),
+    *('"\\ud800"', '"\\u0000"', '"\\u001b[31m[/oops]"', '"x"', '{"a":1}', '[""]', '"' + "x" * 150_000 + '"'),
+    *("[" * depth + "]" * depth for depth in (400, 970, 984, 990, 50_000)),
+    *('{"is":"float"}', '{"is":["x"]}', '{"is":"mapping","of":[1]}', '{"is":"array","dtype":"O","of":[]}'),
+    *('{"is":"array","dtype":"S900000000","of":[1]}', '{"is":"array","dtype":"int64","of":[[1],[2,3]]}'),
 )  # fmt: skip
 
-_KINDS = ("flip", "insert", "replace", "delete", "repeat", "cut", "value", "value", "value", "twice", "drop")
+_KINDS = ("flip", "insert", "replace", "delete", "repeat", "cut", "value", "value", "value", "drop")
 _places = st.integers(0, _PLACES - 1)
 _steps = st.tuples(st.sampled_from(_KINDS), _places, _places, st.sampled_from(_FRAGMENTS), st.sampled_from(_VALUES))
 _changes = st.lists(_steps, min_size=1, max_size=3)
@@ -50,7 +45,7 @@ def changed_bytes(samples: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Returns what draws a sample with one to three hostile changes, now and then noise.
 
     A change flips a byte, puts a fragment somewhere, takes a piece out or repeats it, or cuts the rest off; of what
-    is JSON (in lines or not) it may also replace a value somewhere in it, give a key twice, or drop a field.
+    is JSON (in lines or not) it may also replace a value somewhere in it, or drop a field.
     """
     mutants = st.builds(_changed, st.sampled_from([*samples]), _changes)
     return st.one_of(mutants, mutants, mutants, mutants, st.binary(max_size=40))
@@ -59,7 +54,7 @@ def changed_bytes(samples: Sequence[bytes]) -> st.SearchStrategy[bytes]:
 def changed_texts(samples: Sequence[str]) -> st.SearchStrategy[str]:
     """Returns what draws a text with hostile changes, now and then any text, surrogates included."""
     mutants = changed_bytes([sample.encode("utf-8", "surrogatepass") for sample in samples])
-    texts = mutants.map(lambda data: data.decode("utf-8", "surrogatepass" if _is_wtf8(data) else "replace"))
+    texts = mutants.map(lambda data: data.decode("utf-8", "replace"))
     return st.one_of(texts, texts, texts, hostile_texts())
 
 
@@ -69,17 +64,9 @@ def hostile_texts() -> st.SearchStrategy[str]:
     return st.lists(pieces, max_size=5).map("".join)
 
 
-def _is_wtf8(data: bytes) -> bool:
-    try:
-        data.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _changed(data: bytes, changes: Sequence[tuple[str, int, int, bytes, str]]) -> bytes:
     for kind, where, what, fragment, value in changes:
-        if kind in ("value", "twice", "drop"):
+        if kind in ("value", "drop"):
             data = _changed_json(data, kind, where, what, value)
         else:
             data = _changed_bytes(data, kind, where, what, fragment)
@@ -91,9 +78,7 @@ def _changed_bytes(data: bytes, kind: str, where: int, what: int, fragment: byte
     end = min(len(data), start + 1 + what % 24)
     match kind:
         case "flip":
-            return (
-                data[:start] + bytes([data[start] ^ (1 << what % 8)]) + data[start + 1 :] if start < len(data) else data
-            )
+            return data[:start] + bytes(byte ^ (1 << what % 8) for byte in data[start : start + 1]) + data[start + 1 :]
         case "insert":
             return data[:start] + fragment + data[start:]
         case "replace":
@@ -107,16 +92,13 @@ def _changed_bytes(data: bytes, kind: str, where: int, what: int, fragment: byte
 
 
 def _changed_json(data: bytes, kind: str, where: int, what: int, value: str) -> bytes:
-    """Changes a value inside JSON; what is none is left as it is."""
-    lines = data.split(b"\n")
-    rows = [place for place, line in enumerate(lines) if line.strip()]
-    is_lines = len(rows) > 1
-    place = rows[what % len(rows)] if is_lines else 0
+    """Changes a value on one line of JSON, or in all of the data; what is no JSON is left as it is."""
+    lines = data.split(b"\n") if data.count(b"\n") > 1 else [data]
+    place = what % len(lines)
     try:
-        tree = json.loads(lines[place] if is_lines else data)
+        holder: Any = {"": json.loads(lines[place])}
     except (ValueError, RecursionError):
         return data
-    holder: Any = {"": tree}
     spots = [*_spots(holder)]
     parent, key = spots[where % len(spots)]
     if kind == "drop" and parent is not holder:
@@ -124,20 +106,16 @@ def _changed_json(data: bytes, kind: str, where: int, what: int, value: str) -> 
     else:
         parent[key] = _MARK
     text = json.dumps(holder[""], ensure_ascii=False)
-    if kind == "twice" and isinstance(parent, dict) and parent is not holder:
-        value = f"1, {json.dumps(key)}: {value}"
-    made = text.replace(json.dumps(_MARK), value, 1).encode("utf-8", "surrogatepass")
-    if not is_lines:
-        return made
-    return b"\n".join([*lines[:place], made, *lines[place + 1 :]])
+    lines[place] = text.replace(json.dumps(_MARK), value, 1).encode("utf-8", "surrogatepass")
+    return b"\n".join(lines)
 
 
-def _spots(value: Any) -> Any:
-    """Yields every place in a JSON value: what holds it, and its key there; not below many levels."""
-    waiting = [value]
-    while waiting:
-        holder = waiting.pop()
+def _spots(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yields every place in a JSON value: what holds it, and its key there."""
+    holders = [value]
+    while holders:
+        holder = holders.pop()
         for key in holder if isinstance(holder, dict) else range(len(holder)):
             yield holder, key
             if isinstance(holder[key], dict | list):
-                waiting.append(holder[key])
+                holders.append(holder[key])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -10,11 +11,12 @@ import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from persona_env.cli.train import resume_training, run_training
+from persona_env.errors import InputError
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.run_folder import RunFolder
@@ -43,46 +45,57 @@ _SITES = {
 """Where a run writes, and how many bytes of a file there is still room for."""
 
 
-def _fills_up(site: str, room: int) -> Callable[[], None]:
-    """Returns what fills the disk as soon as the site is opened to be written (or, past Python, from the start)."""
+class _Disk:
+    """Lets no file grow beyond `room` bytes once `site` is opened to be written (or, past Python, from now on)."""
 
-    def fill() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    def __init__(self) -> None:
+        self.site, self.room = "", 0
+        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        sys.addaudithook(self._watch)  # which stays for good
 
-    def watch(event: str, arguments: tuple[Any, ...]) -> None:
+    def _watch(self, event: str, arguments: tuple[Any, ...]) -> None:
         writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-        if writes and site in Path(str(arguments[0])).name:
-            fill()
+        if writes and self.site and self.site in Path(str(arguments[0])).name:
+            self._limit(self.room)
 
-    if site == "model.safetensors":  # the checkpoints before it must still have room: its folder's first file is near
-        site = "config.json"
-    return fill if site == "tensors.safetensors" else lambda: sys.addaudithook(watch)
+    def _limit(self, room: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, self._limits[1]))
 
-
-def _run(path: Path, before: Callable[[], None] = lambda: None) -> int:
-    """Runs the command's own function on a folder in a child; returns its exit code, 2 where the disk was full."""
-
-    def work() -> int:
-        before()
-        with contextlib.redirect_stdout(io.StringIO()):
-            try:
-                if (path / "config.json").is_file():
-                    return resume_training(path, {})
-                return run_training(RunConfig.from_flat(SMALL), path)
-            except (ValueError, OSError) as error:
-                return 2 if str(error).startswith("Expected ") and "\n" not in str(error) else 3
-
-    return ended(fork(work))
+    @contextlib.contextmanager
+    def full(self, site: str, room: int) -> Iterator[None]:
+        """The disk is full inside; there is room again after."""
+        # The checkpoints before the model must still have room: the first file of its folder is near.
+        self.site, self.room = "config.json" if site == "model.safetensors" else site, room
+        if site == "tensors.safetensors":
+            self._limit(room)
+        try:
+            yield
+        finally:
+            self.site = ""
+            self._limit(self._limits[0])
 
 
-def _interrupted(path: Path) -> None:
-    """A run that was stopped with Ctrl-C: it has every artefact once, for the disk to spoil."""
+def _run(path: Path) -> int:
+    """Runs the command's own function on a folder; returns its exit code, 2 where the disk was full."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            if (path / "config.json").is_file():
+                return resume_training(path, {})
+            return run_training(RunConfig.from_flat(SMALL), path)
+        except (InputError, OSError) as error:
+            return 2 if str(error).startswith("Expected ") and str(error).isprintable() else 3
+        finally:
+            gc.collect()  # a command leaves it to the end of the process to unlock its folder
+
+
+def _interrupt(path: Path) -> None:
+    """Makes a run that was stopped with Ctrl-C: it has every artefact once, for the disk to spoil."""
 
     def progress(stage: str, done: int, total: int) -> None:
         if stage == "training" and done >= _HALFWAY:
             raise KeyboardInterrupt
 
-    assert ended(fork(lambda: go(path, progress).exit_code)) == 130
+    assert go(path, progress).exit_code == 130
 
 
 def _intact(path: Path, old: dict[str, str], new: dict[str, str]) -> bool:
@@ -110,14 +123,15 @@ def measure() -> list[Row]:
         root = Path(name)
         assert _run(root / "unbroken") == 0
         new = contents(root / "unbroken")
-        _interrupted(root / "begun")
+        _interrupt(root / "begun")
         old = contents(root / "begun")
-        told, intact, equal = [], [], []
+        told, intact, equal, disk = [], [], [], _Disk()
         for number, (site, room) in enumerate(_SITES.items()):
             path = root / f"run-{number}"
             if site != "config.json":  # which is written once, before all
                 shutil.copytree(root / "begun", path)
-            told.append(_run(path, _fills_up(site, room)) == 2)
+            with disk.full(site, room):
+                told.append(_run(path) == 2)
             intact.append(_intact(path, old, new))
             equal.append(_run(path) == 0 and contents(path) == new)
         met = all(told + intact + equal)

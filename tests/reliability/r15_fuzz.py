@@ -1,6 +1,6 @@
-"""R15: hostile input at every door: only typed errors of one line, nothing that hangs, no memory that grows.
+"""R15: hostile input for everything that reads: typed errors of one line, nothing that hangs, no growing memory.
 
-500 inputs for each door; by hand: PERSONA_ENV_FUZZ=10000 python -m tests.reliability R15
+500 inputs for each reader; by hand: PERSONA_ENV_FUZZ=10000 python -m tests.reliability R15
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.reliability.mutations import changed_bytes, changed_texts
 from tests.reliability.rows import Row
 
 EXAMPLES = int(os.environ.get("PERSONA_ENV_FUZZ", "500"))
-"""Inputs for each door."""
+"""Inputs for each reader."""
 
 SECONDS = 2.0
 """Of processor time: the most that one input may take."""
@@ -33,7 +33,7 @@ def _length_problem(error: Exception) -> str:
 
 
 def fault(door: Door, data: bytes | str) -> str:
-    """Has a door read an input; returns what it does wrong, "" where that is nothing."""
+    """Gives a reader an input; returns what it does wrong, "" where that is nothing."""
     begin, cpu = time.perf_counter(), time.process_time()
     try:
         door.read(data)
@@ -50,13 +50,13 @@ def fault(door: Door, data: bytes | str) -> str:
 
 
 def inputs(door: Door) -> Any:
-    """Returns the strategy that draws inputs for a door."""
+    """Returns the strategy that draws inputs for a reader."""
     samples: Any = door.samples()
     return changed_texts(samples) if door.is_text else changed_bytes(samples)
 
 
 def fuzzed(name: str, examples: int) -> dict[str, bytes | str]:
-    """Draws so many inputs for a door; returns one input for each fault."""
+    """Draws so many inputs for a reader; returns one input for each fault."""
     door, found = DOORS[name], dict[str, bytes | str]()
 
     @seed(15)
@@ -86,7 +86,7 @@ _GROWTH = 256.0
 
 
 def measure() -> list[Row]:
-    """Fuzzes every door."""
+    """Fuzzes every reader."""
     for door in DOORS.values():
         for sample in door.samples():
             assert not fault(door, sample)  # imports and caches are there before memory is measured
