@@ -16,26 +16,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from persona_env.io.atomic import record_fields, write_jsonl
-from persona_env.io.json_files import FileError, Record, Text, converted, errors_at, json_lines
-from persona_env.io.records import check_role
+from persona_env.io.json_files import FileError, Record, Text, converted, json_lines
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 
 __all__ = [
     "FORMAT",
     "KINDS",
     "GivenLabel",
-    "Vote",
-    "kind_of",
+    "Labelled",
     "question_fields",
     "read_labels",
     "read_question",
-    "role_of",
     "save_labels",
 ]
 
@@ -65,14 +62,14 @@ class _Line(Record, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
-    """A question as one annotator labelled it.
+class Labelled:
+    """A question and its label.
 
     Attributes:
-        question: What was asked.
-        label: What the annotator says.
-        persona_id: Whose line it is; "" where that is not known.
-        annotator: Who labelled it; "" where that is not known.
+        question: What a judge is asked.
+        label: What the annotator says, or most of several.
+        persona_id: Whose line it is; intervals are taken over it. "" where that is not known.
+        annotator: Who labelled it; "" for several, and where that is not known.
     """
 
     question: Query
@@ -80,22 +77,22 @@ class Vote:
     persona_id: str = ""
     annotator: str = ""
 
+    @property
+    def kind(self) -> str:
+        """The name of the metric that asks such a question."""
+        return next(kind for kind, query in _QUERIES.items() if isinstance(self.question, query))
 
-def kind_of(question: Query) -> str:
-    """Returns the name of the metric that asks such a question."""
-    return next(kind for kind, query in _QUERIES.items() if isinstance(question, query))
-
-
-def role_of(question: Query) -> str:
-    """Returns the key of the role that the question is about."""
-    if isinstance(question, LineVsPersona | LineVsPrevious):
-        return question.persona.role
-    return question.role
+    @property
+    def role(self) -> str:
+        """The key of the role that the question is about."""
+        question = self.question
+        return question.persona.role if isinstance(question, LineVsPersona | LineVsPrevious) else question.role
 
 
 def question_fields(question: Query) -> dict[str, Any]:
     """Returns a question as the object that stands in files, made of records (`json_line` writes it)."""
-    return {"kind": kind_of(question), **cast("dict[str, Any]", record_fields(question))}
+    kind = next(kind for kind, query in _QUERIES.items() if isinstance(question, query))
+    return {"kind": kind, **cast("dict[str, Any]", record_fields(question))}
 
 
 def read_question(fields: Mapping[str, Any], place: str) -> Query:
@@ -111,34 +108,28 @@ def read_question(fields: Mapping[str, Any], place: str) -> Query:
     kind = fields.get("kind")
     if kind not in KINDS:
         raise FileError(f"Expected a kind of question {', '.join(KINDS)} at {place}, got {kind!r:.40}: choose one.")
-    question = converted({name: value for name, value in fields.items() if name != "kind"}, _QUERIES[kind], place)
-    with errors_at(place):
-        check_role(role_of(question))
-    return question
+    return converted({name: value for name, value in fields.items() if name != "kind"}, _QUERIES[kind], place)
 
 
-def save_labels(path: str | Path, votes: Iterable[Vote]) -> int:
+def save_labels(path: str | Path, labels: Sequence[Labelled]) -> int:
     """Writes labels to a file of ours, whole or not at all, and returns how many.
 
     Raises:
         FileError: If there is none.
         CannotWrite: If the file cannot be written.
     """
-    return write_jsonl(path, _rows(votes))
-
-
-def _rows(votes: Iterable[Vote]) -> Iterator[dict[str, Any]]:
-    empty = True
-    for vote in votes:
-        empty = False
-        named = {"persona": vote.persona_id, "annotator": vote.annotator}
-        fields = {"format": FORMAT, "question": question_fields(vote.question), "label": vote.label}
-        yield fields | {name: text for name, text in named.items() if text}
-    if empty:
+    if not labels:
         raise FileError("Expected labels to write, got none: a file holds at least one.")
+    return write_jsonl(path, map(_fields, labels))
 
 
-def read_labels(path: str | Path) -> Iterator[Vote]:
+def _fields(item: Labelled) -> dict[str, Any]:
+    named = {"persona": item.persona_id, "annotator": item.annotator}
+    fields = {"format": FORMAT, "question": question_fields(item.question), "label": item.label}
+    return fields | {name: text for name, text in named.items() if text}
+
+
+def read_labels(path: str | Path) -> Iterator[Labelled]:
     """Yields the labels of a file of ours.
 
     Raises:
@@ -147,4 +138,4 @@ def read_labels(path: str | Path) -> Iterator[Vote]:
     for place, line in json_lines(path, _Line):
         question = read_question(line.question, f"{place}, $.question")
         of_question = question.persona.id if isinstance(question, LineVsPersona | LineVsPrevious) else ""
-        yield Vote(question, line.label, line.persona or of_question, line.annotator)
+        yield Labelled(question, line.label, line.persona or of_question, line.annotator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from persona_env.calibration.label_file import GivenLabel, Vote
+from persona_env.calibration.label_file import GivenLabel, Labelled
 from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
 from persona_env.io.dnli import read_dnli
 from persona_env.io.released import qa_item
@@ -13,13 +13,13 @@ from persona_env.judges.base import AnswerVsGold, LineVsPersona, Query
 from persona_env.judges.recorded import recorded_question, recorded_verdict
 from persona_env.papers.paper_scores import listed_by_the_paper
 
-__all__ = ["HUMAN", "RECORDED", "dnli_votes", "log_votes", "published_label"]
+__all__ = ["HUMAN", "RECORDED", "dnli_labels", "log_labels", "published_label"]
 
 RECORDED = "recorded judge"
 HUMAN = "human (Dialogue NLI)"
 
 
-def dnli_votes(path: str | Path) -> Iterator[Vote]:
+def dnli_labels(path: str | Path) -> Iterator[Labelled]:
     """Yields the entailed replies of Dialogue NLI as consistent, the contradicting ones as inconsistent.
 
     The reply that was said and the random ones bear no label of the set's and are left out.
@@ -30,12 +30,12 @@ def dnli_votes(path: str | Path) -> Iterator[Vote]:
         heard = row.prefix[-1] if row.prefix else ""
         persona = row.as_persona()
         for line in row.candidates.similar:
-            yield Vote(LineVsPersona(persona, line, heard), "consistent", persona.id, HUMAN)
+            yield Labelled(LineVsPersona(persona, line, heard), "consistent", persona.id, HUMAN)
         for line in row.candidates.neg:
-            yield Vote(LineVsPersona(persona, line, heard), "inconsistent", persona.id, HUMAN)
+            yield Labelled(LineVsPersona(persona, line, heard), "inconsistent", persona.id, HUMAN)
 
 
-def log_votes(path: str | Path) -> Iterator[Vote | None]:
+def log_labels(path: str | Path) -> Iterator[Labelled | None]:
     """Yields the recorded verdicts of a log as labels.
 
     The raw replies of the released logs are read by their published rule, which is fail-open: a reply without
@@ -53,7 +53,7 @@ def log_votes(path: str | Path) -> Iterator[Vote | None]:
             persona = dialogue.speaker(speaker).persona
             if persona is not None:
                 for question, label in (*_line_labels(dialogue, speaker), *_answer_labels(dialogue, speaker)):
-                    yield Vote(question, label, persona.id, RECORDED) if label else None
+                    yield Labelled(question, label, persona.id, RECORDED) if label else None
 
 
 def _line_labels(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[tuple[Query, GivenLabel | None]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from persona_env.calibration import label_file
-from persona_env.calibration.label_file import GivenLabel, Vote, kind_of, question_fields, read_labels, role_of
-from persona_env.calibration.label_sources import HUMAN, RECORDED, dnli_votes, log_votes
+from persona_env.calibration.label_file import GivenLabel, Labelled, question_fields, read_labels
+from persona_env.calibration.label_sources import HUMAN, RECORDED, dnli_labels, log_labels
 from persona_env.errors import InputError
 from persona_env.io import dialogue_log
 from persona_env.io.atomic import json_line
@@ -23,31 +23,6 @@ from persona_env.metrics.agreement import alpha
 from persona_env.roles import role_named
 
 __all__ = ["Annotators", "Labelled", "Labels", "Source", "load_labels"]
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A question and its label.
-
-    Attributes:
-        question: What a judge is asked.
-        label: What most of its annotators say.
-        persona_id: Whose line it is; intervals are taken over it.
-    """
-
-    question: Query
-    label: GivenLabel
-    persona_id: str
-
-    @property
-    def role(self) -> str:
-        """The key of the role that the question is about."""
-        return role_of(self.question)
-
-    @property
-    def kind(self) -> str:
-        """The metric that asks such a question."""
-        return kind_of(self.question)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,33 +149,33 @@ def load_labels(paths: Iterable[str | Path], roles: Sequence[str] = ()) -> Label
         ValueError: If a role is unknown, a file cannot be read, or nothing is left.
     """
     known = [role_named(role).key for role in roles]
-    votes, sources = list[Vote](), list[Source]()
+    votes, sources = list[Labelled](), list[Source]()
     for path in paths:
         what, found = _read(path)
         given = list(found)
         read = [vote for vote in given if vote is not None]
         sources.append(Source(Path(path).name, what, len(read), len(given) - len(read)))
-        votes += [vote for vote in read if not known or role_of(vote.question) in known]
+        votes += [vote for vote in read if not known or vote.role in known]
     if not votes:
         where = f" about {', '.join(known)}" if known else ""
         raise FileError(f"Expected labels{where}, got none: name other files.")
     return _gathered(votes, tuple(sources))
 
 
-def _read(path: str | Path) -> tuple[str, Iterator[Vote | None]]:
+def _read(path: str | Path) -> tuple[str, Iterator[Labelled | None]]:
     byte = first_byte(path)
     if byte == b"[":
-        return f"{RECORDED}, raw replies read by the published fail-open rule", log_votes(path)
+        return f"{RECORDED}, raw replies read by the published fail-open rule", log_labels(path)
     if byte != b"{":
         raise FileError(f"Expected JSON or JSONL at {path} line 1, got {byte.decode('latin-1')!a}: name labels.")
     place, first = next(json_lines(path, dict[str, Any]))
     if is_dnli(first):
-        return HUMAN, dnli_votes(path)
+        return HUMAN, dnli_labels(path)
     match first.get("format"):
         case label_file.FORMAT:
             return "labels of our own", read_labels(path)
         case dialogue_log.FORMAT:
-            return f"{RECORDED}, labels in a log of ours", log_votes(path)
+            return f"{RECORDED}, labels in a log of ours", log_labels(path)
         case other:
             raise FileError(
                 f'Expected a log, Dialogue NLI, or labels with "format": "{label_file.FORMAT}" at {place}, '
@@ -208,7 +183,7 @@ def _read(path: str | Path) -> tuple[str, Iterator[Vote | None]]:
             )
 
 
-def _gathered(votes: Sequence[Vote], sources: tuple[Source, ...]) -> Labels:
+def _gathered(votes: Sequence[Labelled], sources: tuple[Source, ...]) -> Labels:
     given_by: dict[Query, dict[str, set[GivenLabel]]] = {}
     persona_ids: dict[Query, str] = {}
     for vote in votes:

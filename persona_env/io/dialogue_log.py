@@ -16,7 +16,6 @@ from persona_env.io.records import (
     LoggedScore,
     LoggedSpeaker,
     SurveyEntry,
-    check_role,
 )
 
 __all__ = ["FORMAT", "dialogue_fields", "read_dialogues", "save_logs"]
@@ -38,9 +37,6 @@ class _Line(Record, frozen=True, kw_only=True):
     id: Text = ""
     topic: Text = ""
     grade: Text = ""
-
-    def __post_init__(self) -> None:
-        check_role(self.role)
 
 
 def save_logs(path: str | Path, dialogues: Iterable[LoggedDialogue | Conversation]) -> int:

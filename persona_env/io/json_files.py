@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, TypeVar, cast
 
@@ -21,7 +20,6 @@ __all__ = [
     "Text",
     "Words",
     "converted",
-    "errors_at",
     "first_byte",
     "json_array",
     "json_lines",
@@ -155,15 +153,6 @@ def converted(value: object, kind: type[T], place: str) -> T:
     if unknown is not None:
         raise FileError(f"Expected no field of that name at {place}, got {shown(unknown)[1:-1]}: correct the name.")
     return found
-
-
-@contextlib.contextmanager
-def errors_at(place: str) -> Generator[None]:
-    """Adds the place to an `InputError` that is raised inside it, which becomes a `FileError`."""
-    try:
-        yield
-    except InputError as error:
-        raise FileError(f"{error} (at {place})") from None
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, place: str) -> T:

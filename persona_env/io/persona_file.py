@@ -14,15 +14,14 @@ from persona_env.io.json_files import (
     Text,
     Words,
     converted,
-    errors_at,
     first_byte,
     json_array,
     json_lines,
 )
-from persona_env.io.records import check_role
 from persona_env.io.released import plain_text, scene
 from persona_env.io.synthetic_persona_chat import read_chats
 from persona_env.persona import Persona
+from persona_env.roles import ROLES
 
 __all__ = ["SPLITS", "load_personas", "save_personas"]
 
@@ -128,8 +127,10 @@ def _persona(value: object, name: str, place: str) -> tuple[Persona, str | None]
     if split is not None and split not in SPLITS:
         raise FileError(f"Expected one of {', '.join(SPLITS)} at {place}, $.split, got {split!r:.40}: correct it.")
     persona = converted(fields, Persona, place)
-    with errors_at(f"{place}, $.role"):
-        check_role(persona.role)
+    if persona.role not in ROLES:
+        raise FileError(
+            f"Expected a role out of {', '.join(ROLES)} at {place}, got {persona.role!r:.40}: name one, or register it."
+        )
     return persona, split
 
 

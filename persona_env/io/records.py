@@ -9,10 +9,9 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta
 
 from persona_env.conversation import Conversation, Message
-from persona_env.errors import InputError
 from persona_env.io.json_files import FileError, Record, Text, Words
 from persona_env.persona import Persona
-from persona_env.roles import ROLES, role_named
+from persona_env.roles import role_named
 
 __all__ = [
     "LoggedDialogue",
@@ -22,20 +21,9 @@ __all__ = [
     "LoggedSpeaker",
     "SpeakerKey",
     "SurveyEntry",
-    "check_role",
 ]
 
 SpeakerKey: TypeAlias = Literal["P1", "P2"]
-
-
-def check_role(key: str) -> None:
-    """Checks that a role named in a file is registered; a path is no name there.
-
-    Raises:
-        InputError: If it is not.
-    """
-    if key not in ROLES:
-        raise InputError(f"Expected a role out of {', '.join(ROLES)}, got {key!r:.80}: name one, or register it first.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +145,6 @@ class LoggedDialogue:
     number: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
-        check_role(self.role)
         count = len(self.messages)
         for judged in (*self.replies, *self.survey):
             if not 0 <= judged.line < count:

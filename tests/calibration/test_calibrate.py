@@ -53,7 +53,7 @@ G, B, X = "consistent", "inconsistent", "invalid"
 @pytest.fixture(scope="module")
 def drifted(tmp_path_factory: pytest.TempPathFactory) -> Labels:
     path = tmp_path_factory.mktemp("labels") / "labels.jsonl"
-    save_labels(path, drifted_votes())
+    save_labels(path, [*drifted_votes()])
     return load_labels([path])
 
 

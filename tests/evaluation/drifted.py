@@ -3,7 +3,7 @@
 import random
 from collections.abc import Iterator
 
-from persona_env.calibration.label_file import Vote
+from persona_env.calibration.label_file import Labelled
 from persona_env.judges import LineVsHistory, LineVsPersona
 from persona_env.world import personas
 from persona_env.world.drift import DRIFTING, Moment, say
@@ -13,7 +13,7 @@ from persona_env.world.reading import read_asked
 from persona_env.world.task_agent import ask
 
 
-def drifted_votes(people: int = 24, lines: int = 6, role: str = "patient") -> Iterator[Vote]:
+def drifted_votes(people: int = 24, lines: int = 6, role: str = "patient") -> Iterator[Labelled]:
     """Yields a label for each line against the persona, and from the second on against the lines before."""
     oracle = OracleJudge()
     for persona in personas(role, "dev")[:people]:
@@ -27,5 +27,5 @@ def drifted_votes(people: int = 24, lines: int = 6, role: str = "patient") -> It
             for question, verdict in zip(asked, oracle.judge(asked), strict=True):
                 assert verdict.label != "invalid"
                 if turn or isinstance(question, LineVsPersona):
-                    yield Vote(question, verdict.label, persona.id)
+                    yield Labelled(question, verdict.label, persona.id)
             own.append(line)

@@ -80,7 +80,6 @@ PERSONA = FIELDS["P2"]["persona"]
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another format": ({"format": "other"}, r"line 2, \$\.format, got an error .*'other'"),
     "an unknown field": ({"mood": 1}, "unknown field `mood`"),
-    "an unknown role": ({"role": "pilot"}, "Expected a role out of patient, .*got 'pilot'"),
     "a third speaker": ({"messages": [["P3", "hi"]]}, r"\$\.messages\[0\]\[0\], got an error .*'P3'"),
     "a reply about no line": ({"replies": [{"metric": "x", "line": 4}]}, "a line in 0 to 3 of .*dialogue 1, got 4"),
     "a strange label": ({"replies": [{"metric": "x", "line": 1, "label": "fine"}]}, r"replies\[0\]\.label.*'fine'"),

@@ -76,7 +76,7 @@ WRONG = {
         r"persona 1, got \$\.questions\[0\]\.choises",
     ),
     "a missing field": ({"id": "q", "role": "patient", "name": ""}, "persona 1, .*missing .*`description`"),
-    "an unknown role": ({**GOOD, "role": "pilot"}, "Expected a role out of patient, .*'pilot'.*persona 1"),
+    "an unknown role": ({**GOOD, "role": "pilot"}, "Expected a role out of patient, .*persona 1, got 'pilot'"),
     "an empty description": ({**GOOD, "description": "  "}, "Expected a description of persona 'q'.*persona 1"),
     "a name that is a number": ({**GOOD, "name": 3}, r"Expected `str` at .*persona 1, \$\.name, got `int`"),
     "a broken gold answer": (

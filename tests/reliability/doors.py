@@ -15,7 +15,7 @@ from unittest import mock
 import numpy as np
 
 import persona_env
-from persona_env.calibration.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.calibration.labels import load_labels
 from persona_env.conversation import Conversation
 from persona_env.envs.persona_source import resolve_personas
@@ -144,7 +144,7 @@ def _chats() -> list[bytes]:
 
 def _labels() -> list[bytes]:
     questions = (LineVsPersona(ANN, "I am Bo.", "Who?"), LineVsHistory("student", "Yes.", ("No.",)))
-    votes = [Vote(question, label, "p", "ann") for question in questions for label in ("consistent",)]
+    votes = [Labelled(question, label, "p", "ann") for question in questions for label in ("consistent",)]
     return [_written(lambda path: save_labels(path, votes)), *_dnli(), *_logs()]
 
 

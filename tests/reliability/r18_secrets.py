@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 from urllib.parse import quote
 
-from persona_env.calibration.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.conversation import Conversation
 from persona_env.judges import LineVsHistory, load_judge
 from persona_env.speakers import load_speaker
@@ -82,7 +82,7 @@ def labelled(path: Path) -> Path:
     """Writes a few labels that the oracle can judge."""
     said = (("I sleep four hours.", "consistent"), ("I never sleep.", "inconsistent"))
     votes = [
-        Vote(LineVsHistory("patient", line, ("I sleep four hours.",)), label, f"p{i}")  # pyright: ignore[reportArgumentType]
+        Labelled(LineVsHistory("patient", line, ("I sleep four hours.",)), label, f"p{i}")  # pyright: ignore[reportArgumentType]
         for i, (line, label) in enumerate(said)
     ]
     save_labels(path, votes)

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.text import Text
 
-from persona_env.calibration.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.conversation import Conversation
 from persona_env.io import LoggedDialogue, LoggedReply, LoggedScore, save_logs, save_personas
 from persona_env.judges import LineVsHistory, LineVsPersona
@@ -79,11 +79,11 @@ def prepared(folder: Path) -> None:
     save_logs(folder / "[red]log[link=x].jsonl", [LoggedDialogue.of(talk, replies, scores)])
     given = [("consistent", "a"), ("inconsistent", "b"), ("consistent", "c")]
     votes = [
-        Vote(question, label, ALL, f"{name} {ALL}")  # pyright: ignore[reportArgumentType]
+        Labelled(question, label, ALL, f"{name} {ALL}")  # pyright: ignore[reportArgumentType]
         for question in (LineVsPersona(people[0], ALL, ALL), LineVsHistory("patient", ALL, (ALL, "x")))
         for label, name in given
     ]
-    votes += [Vote(LineVsHistory("patient", "y", (ALL,)), "inconsistent", ALL, name) for _, name in given]
+    votes += [Labelled(LineVsHistory("patient", "y", (ALL,)), "inconsistent", ALL, name) for _, name in given]
     save_labels(folder / "labels.jsonl", votes)
     (folder / "broken.jsonl").write_text(json.dumps({"format": ALL, ALL: 1}) + "\n")
     (folder / "broken.json").write_text(json.dumps([{"conversation": ALL, "task_name": ALL}]))

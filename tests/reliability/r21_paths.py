@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from persona_env.calibration.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.conversation import Conversation
 from persona_env.io import LoggedDialogue, LoggedReply, save_logs, save_personas
 from persona_env.judges import LineVsHistory
@@ -44,7 +44,7 @@ def prepared(folder: Path) -> Path:
     talk = Conversation(personas[0], id="../../evil").with_reply("How?").with_line("Four.")
     save_logs(work / "log.jsonl", [LoggedDialogue.of(talk, [LoggedReply("prompt_to_line", 1, "NO", "consistent")])])
     good, bad = (LineVsHistory("patient", f"{i}.", ("One.",)) for i in range(2))
-    save_labels(work / "labels.jsonl", [Vote(good, "consistent", "../p0"), Vote(bad, "inconsistent", "../p1")])
+    save_labels(work / "labels.jsonl", [Labelled(good, "consistent", "../p0"), Labelled(bad, "inconsistent", "../p1")])
     return work
 
 

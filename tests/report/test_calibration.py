@@ -12,7 +12,7 @@ import pytest
 
 from persona_env import cli
 from persona_env.calibration.calibrate import is_calibrated, judge_identity
-from persona_env.calibration.label_file import Vote, save_labels
+from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.cli.judge import run_calibration
 from persona_env.judges import load_judge
 from persona_env.judges.store import VerdictStore
@@ -79,7 +79,7 @@ def test_a_judge_that_knows_nothing_is_called_unusable(labels: Path, tmp_path: P
 
 def test_several_files_and_annotators_are_named(labels: Path, tmp_path: Path, monkeypatch, capsys):
     votes = list(drifted_votes())
-    other = [Vote(v.question, "consistent", v.persona_id, "ann [/oops]") for v in votes[:40]]
+    other = [Labelled(v.question, "consistent", v.persona_id, "ann [/oops]") for v in votes[:40]]
     save_labels(tmp_path / "ann.jsonl", other)
     chats = written(tmp_path, CHATTING)
     assert (
