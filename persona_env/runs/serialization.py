@@ -1,39 +1,37 @@
-"""Records as JSON and back: frozen dataclasses, sequences, generator states; nothing that can run code.
-
-A pickle would do as much in one line, and would run whatever a file tells it to.
-"""
+"""Frozen dataclasses, sequences and generator states as JSON and back; unlike a pickle, it cannot run code."""
 
 from __future__ import annotations
 
-from persona_env.errors import InputError
-
+import contextlib
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 
-from persona_env.errors import printable, shown
+from persona_env.errors import InputError, printable, shown
 
-__all__ = ["Plain"]
+__all__ = ["Serializer", "reading_checkpoint"]
 
 _KIND = "is"
-_LONGEST = 1000  # characters of a message; records quote what they were given
+_LONGEST = 500  # characters of a message; records quote what they were given
 _DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, RuntimeError, SafetensorError, TypeError, ValueError)
 
 
-class Plain:
-    """Turns records of known kinds into what JSON holds, and back; sequences come back as tuples.
+class Serializer:
+    """Turns records of known classes into what JSON holds, and back; sequences come back as tuples.
 
     Args:
         kinds: The dataclasses that may occur.
 
     >>> from persona_env.conversation import Message
-    >>> plain = Plain([Message])
-    >>> plain.write((Message("task", "Hello."), float("nan")))
+    >>> serializer = Serializer([Message])
+    >>> serializer.write((Message("task", "Hello."), float("nan")))
     [{'is': 'Message', 'side': 'task', 'text': 'Hello.'}, {'is': 'float', 'of': 'nan'}]
-    >>> plain.read(plain.write((Message("task", "Hello."),)))
+    >>> serializer.read(serializer.write((Message("task", "Hello."),)))
     (Message(side='task', text='Hello.'),)
     """
 
@@ -41,10 +39,10 @@ class Plain:
         self._kinds = {kind.__name__: kind for kind in kinds}
 
     def write(self, value: Any) -> Any:
-        """Returns a value as plain data.
+        """Returns a value as what JSON holds.
 
         Raises:
-            ValueError: If it holds something of an unknown kind.
+            InputError: If it holds something of an unknown class.
         """
         if value is None or isinstance(value, str | bool | int):
             return value
@@ -61,38 +59,40 @@ class Plain:
             return self.write(value.item())
         if isinstance(value, Sequence):
             return [self.write(item) for item in value]
-        raise InputError(f"Expected plain data or a known record, got {type(value).__name__}: add its kind.")
+        raise InputError(f"Expected plain data or a known record, got {type(value).__name__}: add its class.")
 
     def read(self, value: Any) -> Any:
-        """Returns what `write` was given.
-
-        Raises:
-            ValueError: If the data are of no known kind, or not what was written of it.
-        """
-        try:
-            return self._read(value)
-        except (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
-            if isinstance(error, ValueError) and str(error).startswith("Expected ") and len(str(error)) < _LONGEST:
-                raise
-            why = printable(" ".join(str(error).split()))[:80]
-            raise InputError(
-                f"Expected records as this version writes them, got an error ({why}): the file is not what was written."
-            ) from None
-
-    def _read(self, value: Any) -> Any:
+        """Returns what `write` was given; other data may raise anything, so read files within `reading_checkpoint`."""
         if isinstance(value, list):
-            return tuple(self._read(item) for item in value)
+            return tuple(self.read(item) for item in value)
         if not isinstance(value, dict):
             return value
         kind, fields = value.get(_KIND), {key: item for key, item in value.items() if key != _KIND}
         if kind == "float":
             return float(fields["of"])
         if kind == "mapping":
-            return {key: self._read(item) for key, item in fields["of"].items()}
+            return {key: self.read(item) for key, item in fields["of"].items()}
         if kind == "array" and fields["dtype"] in _DTYPES:
             return np.array(fields["of"], fields["dtype"])
         if kind not in self._kinds:
-            raise InputError(
-                f"Expected a record of {', '.join(self._kinds)}, got {shown(kind)}: the file is of another version."
-            )
-        return self._kinds[kind](**{name: self._read(item) for name, item in fields.items()})
+            known = ", ".join(self._kinds)
+            raise InputError(f"Expected a record of {known}, got {shown(kind)}: the file is of another version.")
+        return self._kinds[kind](**{name: self.read(item) for name, item in fields.items()})
+
+
+@contextlib.contextmanager
+def reading_checkpoint() -> Generator[None]:
+    """Converts any error raised while reading a malformed checkpoint into a one-line `InputError`.
+
+    Raises:
+        InputError: If anything inside it fails.
+    """
+    try:
+        yield
+    except _MALFORMED as error:
+        if isinstance(error, InputError) and len(str(error)) < _LONGEST:
+            raise
+        why = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:120]
+        raise InputError(
+            f"Expected a checkpoint as this version writes it, got an error ({why}): delete it; an older one is used."
+        ) from error

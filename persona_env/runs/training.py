@@ -22,7 +22,8 @@ from persona_env.runs.config import RunConfig
 from persona_env.runs.cost_log import CostLog
 from persona_env.runs.invalid_rate import InvalidRate
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.training_state import PLAIN, as_written, random_state, set_random_state
+from persona_env.runs.serialization import reading_checkpoint
+from persona_env.runs.training_state import SERIALIZER, random_state, set_random_state
 from persona_env.speakers.local import LanguageModel
 
 __all__ = ["Training", "torch_threads", "training_envs"]
@@ -144,11 +145,11 @@ class Training(Run):
         return found is not None
 
     def _restore(self, learner: Learner, checkpoint: Path) -> None:
-        with as_written():
+        with reading_checkpoint():
             state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
             self.invalid_rate.judged, self.invalid_rate.invalid = int(state["judged"]), int(state["invalid"])
             self._boundaries = int(state["boundaries"])
-            learner.load(PLAIN.read(state["learner"]), load_file(checkpoint / "tensors.safetensors"))
+            learner.load(SERIALIZER.read(state["learner"]), load_file(checkpoint / "tensors.safetensors"))
             self.folder.cut(_METRICS, int(state["metrics"]))
             set_random_state(state["random"])  # last, as all before may draw from the generators
 
@@ -175,7 +176,7 @@ class Training(Run):
         return {
             "tokens": learner.tokens,
             "boundaries": self._boundaries,
-            "learner": PLAIN.write(learner.state()),
+            "learner": SERIALIZER.write(learner.state()),
             "metrics": self.folder.size(_METRICS),
             "judged": self.invalid_rate.judged,
             "invalid": self.invalid_rate.invalid,

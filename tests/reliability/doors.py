@@ -39,7 +39,7 @@ from persona_env.persona import Fact, Persona, QAItem
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.serialization import Plain
+from persona_env.runs.serialization import Serializer, reading_checkpoint
 from persona_env.spaces import Utterance
 from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
@@ -160,15 +160,15 @@ def _configs() -> list[bytes]:
     ]
 
 
-def _plain() -> Plain:
+def _serializer() -> Serializer:
     from persona_env.conversation import Message, Probe
 
-    return Plain([Conversation, Message, Probe, Persona, Fact, QAItem])
+    return Serializer([Conversation, Message, Probe, Persona, Fact, QAItem])
 
 
 def _states() -> list[bytes]:
     value = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
-    return [json.dumps(_plain().write(value)).encode()]
+    return [json.dumps(_serializer().write(value)).encode()]
 
 
 def _read_state(data: bytes) -> None:
@@ -176,7 +176,8 @@ def _read_state(data: bytes) -> None:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return  # that is the concern of what stands around it
-    _plain().read(value)
+    with reading_checkpoint():
+        _serializer().read(value)
 
 
 def _settings() -> list[bytes]:

@@ -20,8 +20,7 @@ from persona_env.io import load_logs, load_personas
 from persona_env.judges import load_judge
 from persona_env.judges.store import VerdictStore
 from persona_env.models.hf import load_model, load_tokenizer, quiet
-from persona_env.runs.serialization import Plain
-from persona_env.runs.training_state import as_written
+from persona_env.runs.serialization import Serializer, reading_checkpoint
 from persona_env.speakers.chat_format import ChatFormat
 from tests.reliability.r12_cache_key import unsafe
 from tests.reliability.rows import Row
@@ -177,7 +176,7 @@ def templates(marker: Path) -> list[str]:
 
 
 def _read_tensors(path: Path) -> None:
-    with as_written():
+    with reading_checkpoint():
         load_file(path)
 
 
@@ -198,7 +197,7 @@ def files(root: Path, marker: Path) -> list[str]:
         path.write_bytes(data)
         bad += [f"{what} as {name}: {told}" for name, read in readers.items() if (told := refusal(read))]
     objects = {"is": "array", "dtype": "O", "of": [1]}
-    bad += [f"objects in a state: {told}" for told in [refusal(lambda: Plain([]).read(objects))] if told]
+    bad += [f"objects in a state: {told}" for told in [refusal(lambda: Serializer([]).read(objects))] if told]
     return [*bad, "a file: CODE WAS RUN"] if marker.exists() else bad
 
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_env.conversation import Message
+from persona_env.errors import InputError
 from persona_env.runs.checkpoint import Checkpoints
-from persona_env.runs.serialization import Plain
+from persona_env.runs.serialization import Serializer, reading_checkpoint
 from persona_env.runs.run_folder import RunFolder
 from persona_env.persona import Persona
 
@@ -105,19 +106,19 @@ VALUES = st.recursive(
 
 @settings(max_examples=50, deadline=None)
 @given(VALUES)
-def test_whatever_is_written_as_plain_data_is_read_back(value):
-    plain = Plain([Message])
-    text = json.dumps(plain.write(value), allow_nan=False)
-    assert repr(plain.read(json.loads(text))) == repr(value)
+def test_whatever_is_written_is_read_back(value):
+    serializer = Serializer([Message])
+    text = json.dumps(serializer.write(value), allow_nan=False)
+    assert repr(serializer.read(json.loads(text))) == repr(value)
 
 
 def test_generators_and_records_come_back_as_they_were():
-    plain, rng = Plain([Message]), np.random.default_rng(0)
+    serializer, rng = Serializer([Message]), np.random.default_rng(0)
     rng.integers(5, dtype=np.uint32)
     message = Message("simulator", "\ud800 \u2028 [/oops]")
     states = {"row": rng.bit_generator.state, "all": np.random.RandomState(3).get_state(legacy=False)}
     python = random.Random(1).getstate()
-    read = plain.read(json.loads(json.dumps(plain.write((message, states, python)))))
+    read = serializer.read(json.loads(json.dumps(serializer.write((message, states, python)))))
     assert (read[0], read[2]) == (message, python)
     again = np.random.default_rng()
     again.bit_generator.state = read[1]["row"]
@@ -128,15 +129,15 @@ def test_generators_and_records_come_back_as_they_were():
 
 
 def test_what_is_no_known_record_is_refused():
-    plain = Plain([])
+    serializer = Serializer([])
     for value in (Message("task", "Hello."), object(), {1: 2}, np.array([math.pi])):
         with pytest.raises(ValueError, match="Expected plain data"):
-            plain.write(value)
+            serializer.write(value)
     with pytest.raises(ValueError, match="Expected a record"):
-        plain.read({"is": "Message", "side": "task", "text": "Hello."})
+        serializer.read({"is": "Message", "side": "task", "text": "Hello."})
 
 
 def test_an_error_of_a_record_is_not_told_at_any_length():
-    with pytest.raises(ValueError, match=r"^Expected ") as refused:
-        Plain([Persona]).read({"is": "Persona", "id": "p", "role": "x" * 9000, "name": "", "prompt": ""})
+    with pytest.raises(InputError, match=r"^Expected ") as refused, reading_checkpoint():
+        Serializer([Persona]).read({"is": "Persona", "id": "p", "role": "x" * 9000, "name": "", "prompt": ""})
     assert len(str(refused.value)) < 1000

@@ -17,7 +17,7 @@ from persona_env.runs.config import RunConfig
 from persona_env.runs.cost_log import CostLog
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.training import Training, torch_threads, training_envs
-from persona_env.runs.training_state import PLAIN, random_state
+from persona_env.runs.training_state import SERIALIZER, random_state
 from persona_env.speakers.local import LanguageModel
 
 ALGORITHM = PPO(steps=4, batch=8)
@@ -51,7 +51,7 @@ def test_what_was_written_comes_back(trained: Path, learner: OnPolicyLearner):
     assert training(trained).resume(learner)
     assert learner.tokens == 16
     state = json.loads((trained / "checkpoints" / "rollout-000000000016" / "state.json").read_text())
-    assert json.loads(json.dumps(PLAIN.write(learner.state()))) == state["learner"]
+    assert json.loads(json.dumps(SERIALIZER.write(learner.state()))) == state["learner"]
     assert random_state() == state["random"]
     saved = load_file(trained / "checkpoints" / "rollout-000000000016" / "tensors.safetensors")
     tensors = learner.tensors()
