@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -14,7 +14,7 @@ from persona_env.calibration.calibrate import calibrate
 from persona_env.calibration.calibration import FILE, Calibration
 from persona_env.calibration.label_file import question_fields
 from persona_env.calibration.labels import load_labels
-from persona_env.io.atomic import check_target, json_line, write_json, write_lines
+from persona_env.io.atomic import check_target, write_json, write_jsonl
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge
 from persona_env.judges.ensemble import Ensemble
@@ -90,7 +90,7 @@ def run_calibration(
         found = calibrate(judge, labels, spec=spec, tick=lambda judged: progress.advance(task, judged))
     if folder:
         folder.write_json(FILE, found.as_json())
-        write_lines(folder.path / "verdicts.jsonl", _verdict_lines(found))
+        write_jsonl(folder.path / "verdicts.jsonl", _verdict_rows(found))
     if json_out is not None:
         write_json(json_out, found.as_json())
     console.print(calibration_table(found))
@@ -109,15 +109,13 @@ def _kept(judge: Judge, cache: Path | None) -> Iterator[Judge]:
         yield Ensemble(kept) if isinstance(judge, Ensemble) else kept[0]
 
 
-def _verdict_lines(found: Calibration) -> Iterator[str]:
+def _verdict_rows(found: Calibration) -> Iterator[dict[str, Any]]:
     for item, verdict in zip(found.labels.items, found.verdicts, strict=True):
-        yield json_line(
-            {
-                "question": question_fields(item.question),
-                "label": item.label,
-                "verdict": verdict.label,
-                "probability": verdict.probability,
-                "reason": verdict.reason,
-                "raw": verdict.raw,
-            }
-        )
+        yield {
+            "question": question_fields(item.question),
+            "label": item.label,
+            "verdict": verdict.label,
+            "probability": verdict.probability,
+            "reason": verdict.reason,
+            "raw": verdict.raw,
+        }

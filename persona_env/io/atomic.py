@@ -15,7 +15,7 @@ import msgspec
 from persona_env.errors import CannotWrite
 from persona_env.io.json_files import FileError
 
-__all__ = ["check_target", "json_line", "record_fields", "write_json", "write_jsonl", "write_lines", "write_text"]
+__all__ = ["check_target", "json_line", "record_fields", "write_json", "write_jsonl", "write_text"]
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -40,20 +40,14 @@ def write_json(path: str | Path, value: object) -> Path:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[object]) -> int:
-    """Writes a JSONL file, row by row, and returns how many there are; see `write_json`."""
-    return write_lines(path, map(json_line, rows))
+    """Writes a JSONL file, row by row, and returns how many there are; see `write_json`.
 
-
-def write_lines(path: str | Path, lines: Iterable[str]) -> int:
-    """Writes a text file line by line and returns how many lines there are.
-
-    Raises:
-        CannotWrite: If that fails; what stood there stays. It also stays if making a line raises.
+    What stood there also stays if making a row raises.
     """
     count = 0
     with _replacing(Path(path)) as file:
-        for line in lines:
-            file.write(f"{line}\n")
+        for row in rows:
+            file.write(f"{json_line(row)}\n")
             count += 1
     return count
 

@@ -192,14 +192,10 @@ LABEL: dict[str, Any] = {
 }
 WRONG = {
     "an invalid label": ({**LABEL, "label": "invalid"}, r"line 1, \$\.label, got an error .*'invalid'"),
-    "no label": ({"format": LABEL["format"], "question": LABEL["question"]}, "line 1, .*missing .*`label`"),
     "a field too many": ({**LABEL, "mood": 1}, "unknown field `mood`"),
     "an unknown kind": ({**LABEL, "question": {"kind": "mood"}}, "question prompt_to_line, .*question, got 'mood'"),
-    "no earlier lines": ({**LABEL, "question": {"kind": "line_to_line", "role": "patient", "line": ""}}, "`earlier`"),
     "a line too many": ({**LABEL, "question": {**LABEL["question"], "said": ""}}, r"question, got \$\.said"),
     "another format": ({**LABEL, "format": "persona-env/label-v9"}, "a log, Dialogue NLI, or labels with "),
-    "no format": ({"label": "consistent"}, "a log, Dialogue NLI, or labels with "),
-    "a number": (3, "Expected"),
 }
 
 

@@ -75,10 +75,7 @@ WRONG = {
         {**GOOD, "questions": [{"gold": "four", "wordings": ["Who?"], "choises": []}]},
         r"persona 1, got \$\.questions\[0\]\.choises",
     ),
-    "a missing field": ({"id": "q", "role": "patient", "name": ""}, "persona 1, .*missing .*`description`"),
     "an unknown role": ({**GOOD, "role": "pilot"}, "Expected a role out of patient, .*persona 1, got 'pilot'"),
-    "an empty description": ({**GOOD, "description": "  "}, "Expected a description of persona 'q'.*persona 1"),
-    "a name that is a number": ({**GOOD, "name": 3}, r"Expected `str` at .*persona 1, \$\.name, got `int`"),
     "a broken gold answer": (
         {**GOOD, "questions": [{"gold": "s", "wordings": ["Who?"]}]},
         r"a gold answer of at least two letters, got 's'.*persona 1, \$\.questions\[0\]",
@@ -87,7 +84,6 @@ WRONG = {
     "a split for some": ({**GOOD, "split": "dev"}, "a split for every persona in .* or for none, got 1"),
     "an unknown split": ({**GOOD, "split": "test"}, r"one of train, dev, heldout at .*\$\.split, got 'test'"),
     "a dialogue": (THERAPY, "this is a log, read it with load_logs"),
-    "a number": (3, "Expected a persona at .*persona 1, got int"),
     "a list of one": (["bread"], "of length 2 at .*persona 1|length 2, got 1"),
 }
 

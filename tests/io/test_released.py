@@ -102,16 +102,10 @@ def test_a_survey_of_a_line_said_twice_stands_after_both(tmp_path: Path):
 WRONG = {
     "no task": ({"task_name": "Juggling"}, r"dialogue 1, \$\.task_name, got an error .*'Juggling'"),
     "P2 opens": ({"pturn": 2}, r"dialogue 1, \$\.pturn, got an error .* 2"),
-    "conversation is a text": ({"conversation": "hello"}, r"Expected `array` at .*\$\.conversation, got `str`"),
-    "line of three": ({"conversation": [[0, "A: b\n", 1]]}, r"length 2 at .*\$\.conversation\[0\], got 3|length 2"),
     "a line number is missing": ({"conversation": [[1, "A: b\n"]]}, r"lines numbered from 0 at .*dialogue 1"),
-    "a null line": ({"conversation": [[0, None]]}, r"Expected `str` at .*\$\.conversation\[0\]\[1\], got `null`"),
     "an over-long line": ({"conversation": [[0, "x" * 100_001]]}, "length <= 100000"),
-    "half a character": ({"P2": "\ud83d"}, "Expected JSON at .*log.json"),
     "a reply about no line": ({"eval_prompt_consistency": [[6, "NO"]]}, "0 to 5 of .*dialogue 1, got 6"),
-    "a reply before the start": ({"eval_index_consistency": [[-1, "[]"]]}, "0 to 5 of .*got -1"),
     "a line judged twice": ({"eval_prompt_consistency": [[1, "NO"], [1, "YES"]]}, "each line judged once"),
-    "a score in words": ({"P2_prompt_consistency_score": "1.0"}, "Expected `float` at .*score, got `str`"),
     "golds are missing": ({"P2_backstory_test": [["Query: a?"], []]}, "0 for 1"),
     "a survey of an unsaid line": (
         {"eval_survey_consistency": [["Patient: Hm.\n", 0, [], []]]},
