@@ -96,7 +96,7 @@ class Labels:
         A balanced draw leaves the balanced accuracy what it is; accuracy and kappa depend on the share of each label.
 
         Raises:
-            ValueError: If limit is below 1.
+            InputError: If limit is below 1.
         """
         if limit < 1:
             raise InputError(f"Expected limit >= 1, got {limit}: judge at least one question.")
@@ -111,10 +111,10 @@ class Labels:
         return replace(self, items=tuple(drawn), limit=limit, seed=seed)
 
     def check_classes(self) -> None:
-        """Checks that at least one role and kind has labels of both classes: else nothing can be said of a judge.
+        """Checks that at least one role and kind has labels of both classes: else no judge can be measured.
 
         Raises:
-            ValueError: If none has.
+            InputError: If none has.
         """
         if not any(len({item.label for item in items}) == 2 for items in self.groups().values()):
             good = sum(item.label == "consistent" for item in self.items)
@@ -146,7 +146,7 @@ def load_labels(paths: Iterable[str | Path], roles: Sequence[str] = ()) -> Label
         roles: Only questions about these roles; all where empty.
 
     Raises:
-        ValueError: If a role is unknown, a file cannot be read, or nothing is left.
+        InputError: If a role is unknown, a file cannot be read, or nothing is left.
     """
     known = [role_named(role).key for role in roles]
     votes, sources = list[Labelled](), list[Source]()

@@ -100,7 +100,7 @@ def check_target(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def _replacing(target: Path) -> Generator[TextIO]:
-    """Opens a draft beside the target; it replaces the target when the block ends without an error."""
+    """Opens a draft in the same folder; it replaces the target when the block ends without an error."""
     draft = target.parent / f".{target.name}.{os.getpid()}.tmp"
     try:
         with _opened(draft) as file:

@@ -42,7 +42,7 @@ class LoggedSpeaker:
 
 
 class LoggedMessage(Record, frozen=True, array_like=True):
-    """A line and who said it; the text is whole, whatever colons stand in it."""
+    """A line and who said it, without the name that stands before it in the released logs."""
 
     speaker: SpeakerKey
     text: Text
