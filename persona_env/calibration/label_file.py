@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -111,16 +111,17 @@ def read_question(fields: Mapping[str, Any], place: str) -> Query:
     return converted({name: value for name, value in fields.items() if name != "kind"}, _QUERIES[kind], place)
 
 
-def save_labels(path: str | Path, labels: Sequence[Labelled]) -> int:
+def save_labels(path: str | Path, labels: Iterable[Labelled]) -> int:
     """Writes labels to a file of ours, whole or not at all, and returns how many.
 
     Raises:
         FileError: If there is none.
         CannotWrite: If the file cannot be written.
     """
-    if not labels:
+    rows = [_fields(item) for item in labels]
+    if not rows:
         raise FileError("Expected labels to write, got none: a file holds at least one.")
-    return write_jsonl(path, map(_fields, labels))
+    return write_jsonl(path, rows)
 
 
 def _fields(item: Labelled) -> dict[str, Any]:

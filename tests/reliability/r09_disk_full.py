@@ -20,7 +20,6 @@ from persona_env.errors import InputError
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.run_folder import RunFolder
-from tests.reliability.processes import ended, fork
 from tests.reliability.rows import Row
 from tests.runs.runs import SMALL, contents, go
 
