@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import msgspec
 
@@ -80,8 +80,12 @@ def record_fields(record: object) -> object:
     """Returns a dataclass as an object without the fields that hold their default, another record as msgspec does."""
     if dataclasses.is_dataclass(record):
         values = ((item, getattr(record, item.name)) for item in dataclasses.fields(record))
-        return {item.name: value for item, value in values if value != item.default}
+        return {item.name: value for item, value in values if value != _default(item)}
     return msgspec.to_builtins(record)
+
+
+def _default(item: dataclasses.Field[Any]) -> object:
+    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
 
 
 def check_target(path: str | Path) -> Path:

@@ -17,6 +17,7 @@ from persona_env.io.records import (
     LoggedSpeaker,
     SurveyEntry,
 )
+from persona_env.scenario import Scenario
 
 __all__ = ["FORMAT", "dialogue_fields", "read_dialogues", "save_logs"]
 
@@ -37,6 +38,7 @@ class _Line(Record, frozen=True, kw_only=True):
     id: Text = ""
     topic: Text = ""
     grade: Text = ""
+    scenario: Scenario = Scenario()
 
 
 def save_logs(path: str | Path, dialogues: Iterable[LoggedDialogue | Conversation]) -> int:
@@ -69,6 +71,8 @@ def dialogue_fields(dialogue: LoggedDialogue) -> dict[str, Any]:
     """Returns the object that stands on a dialogue's line, made of records; what is empty is left out."""
     names = ("id", "role", "topic", "grade", "messages", "replies", "survey", "scores")
     fields = {name: value for name in names if (value := getattr(dialogue, name))}
+    if dialogue.scenario != Scenario():
+        fields["scenario"] = dialogue.scenario
     return {"format": FORMAT, **fields, "P1": dialogue.speakers[0], "P2": dialogue.speakers[1]}
 
 
@@ -92,6 +96,7 @@ def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
             id=line.id,
             topic=line.topic,
             grade=line.grade,
+            scenario=line.scenario,
             source=str(path),
             number=number,
         )

@@ -12,6 +12,7 @@ from persona_env.conversation import Conversation, Message
 from persona_env.io.json_files import FileError, Record, Text, Words
 from persona_env.persona import Persona
 from persona_env.roles import role_named
+from persona_env.scenario import Scenario
 
 __all__ = [
     "LoggedDialogue",
@@ -123,6 +124,7 @@ class LoggedDialogue:
         id: A name; may be empty.
         topic: What a lesson was about.
         grade: The student's level.
+        scenario: The conditions of a dialogue of ours.
         source: The file it was read from; no part of equality.
         number: Its place in that file, from 0; no part of equality.
 
@@ -141,6 +143,7 @@ class LoggedDialogue:
     id: str = ""
     topic: str = ""
     grade: str = ""
+    scenario: Scenario = Scenario()  # noqa: RUF009 - frozen
     source: str = field(default="", compare=False)
     number: int = field(default=0, compare=False)
 
@@ -174,6 +177,7 @@ class LoggedDialogue:
             replies=tuple(replies),
             scores=tuple(scores),
             id=conversation.id,
+            scenario=conversation.scenario,
         )
 
     @property
@@ -223,4 +227,5 @@ class LoggedDialogue:
             persona,
             tuple(Message("simulator" if line.speaker == key else "task", line.text) for line in self.messages),
             self.id,
+            self.scenario,
         )

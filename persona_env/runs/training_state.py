@@ -15,11 +15,14 @@ from torch import Tensor
 from persona_env.conversation import Conversation, Message, Probe
 from persona_env.envs.episode import EpisodeState, TokenState
 from persona_env.runs.serialization import Serializer
+from persona_env.scenario import FactUpdate, ProbePlan, Scenario
 from persona_env.persona import Fact, Persona, QAItem
 
 __all__ = ["SERIALIZER", "random_state", "set_random_state"]
 
-SERIALIZER = Serializer([EpisodeState, TokenState, Conversation, Message, Probe, Persona, Fact, QAItem])
+SERIALIZER = Serializer(
+    [EpisodeState, TokenState, Conversation, Message, Probe, Persona, Fact, QAItem, Scenario, FactUpdate, ProbePlan]
+)
 
 def random_state() -> dict[str, Any]:
     """Returns the state of every random generator that training uses, as what JSON holds."""

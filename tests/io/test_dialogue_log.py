@@ -11,6 +11,7 @@ from persona_env.io import FileError, LoggedDialogue, LoggedReply, iter_logs, lo
 from persona_env.io.atomic import json_line, write_jsonl
 from persona_env.io.dialogue_log import dialogue_fields
 from persona_env.persona import Fact, Persona, QAItem
+from persona_env.scenario import FactUpdate, ProbePlan, Scenario
 from tests.io.invented import CHATTING, EDUCATION, JUDGED, TALK, THERAPY, written
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -27,7 +28,9 @@ personas = st.builds(
     scene=texts,
 )
 messages = st.lists(st.builds(Message, st.sampled_from(["simulator", "task"]), texts), max_size=4).map(tuple)
-conversations = st.builds(Conversation, personas, messages, texts)
+updates = st.lists(st.builds(FactUpdate, st.integers(0, 4), words), max_size=2).map(tuple)
+scenarios = st.builds(Scenario, texts, texts, st.none() | st.integers(1, 9), updates, st.none() | st.just(ProbePlan(2)))
+conversations = st.builds(Conversation, personas, messages, texts, scenarios)
 
 
 @settings(deadline=None, max_examples=25)
