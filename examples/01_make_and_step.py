@@ -1,4 +1,4 @@
-"""Make an environment and play a dialogue in it: you are the patient, the therapist is frozen.
+"""Make an environment and hold a dialogue in it: a speaker is the patient, the therapist is frozen.
 
 Run: python examples/01_make_and_step.py
 """
@@ -21,7 +21,7 @@ def main() -> None:
             line = speaker.reply([env.get_wrapper_attr("view")(seed=len(talk.lines))])[0]
             _, reward, terminated, truncated, info = env.step(line)
             talk, done = info["conversation"], terminated or truncated
-            assert reward == 0.0  # the bare environment pays nothing: rewards come from wrappers
+            assert reward == 0.0  # the reward of the bare environment is 0: rewards come from wrappers
         for message in talk.messages:
             print(f"{message.side:>10}: {message.text}")
         env.close()

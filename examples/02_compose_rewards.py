@@ -18,17 +18,17 @@ def main() -> None:
     env = pw.QuestionAnswerReward(env, judge="oracle", weight=1.0, every=2)
     env = pw.RelevanceReward(env, judge="oracle", weight=0.25)
     assert env.spec is not None
-    print("the stack, as its spec would make it again:", [wrapper.name for wrapper in env.spec.additional_wrappers])
+    print("the stack, as its spec holds it:", [wrapper.name for wrapper in env.spec.additional_wrappers])
 
     speaker, total, done, step = load_speaker("tiny"), 0.0, False, 0
     _, info = env.reset(seed=1)
     print(info["persona"].prompt)
     while not done:
-        said = speaker.reply([env.get_wrapper_attr("view")(seed=step)])[0]
-        _, reward, terminated, truncated, info = env.step(said)
-        paid = {key.split("/")[1]: value for key, value in info.items() if key.startswith("consistency/")}
+        line = speaker.reply([env.get_wrapper_attr("view")(seed=step)])[0]
+        _, reward, terminated, truncated, info = env.step(line)
+        values = {key.split("/")[1]: value for key, value in info.items() if key.startswith("consistency/")}
         kind = "answer" if "answer" in info else "line"
-        print(f"{kind:>6} {reward:5.2f}  {said}   {paid}")
+        print(f"{kind:>6} {reward:5.2f}  {line}   {values}")
         total, done, step = total + float(reward), terminated or truncated, step + 1
     print(f"return {total:.2f}")
 

@@ -89,7 +89,7 @@ class ProbePlan:
     Attributes:
         every: After each `every`-th line; None: once per dialogue.
         within: Where it is asked once: after one of the first `within` lines.
-        held_out: In the wordings that are kept for evaluation.
+        held_out: In the wordings reserved for evaluation.
     """
 
     every: int | None = None

@@ -51,7 +51,7 @@ class AECState:
 
 
 class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
-    """A simulated person and a task agent speak in turns; both are played from outside.
+    """A simulated person and a task agent speak in turns; both act from outside.
 
     - Agents: `task_0`, which opens, and `simulator_0`.
     - Observation: `Dict(prompt=Utterance, dialogue=Utterance)`, the dialogue as the agent sees it.
@@ -63,7 +63,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
       cleared when the agent acts.
     - Options of reset: as in `DialogueEnv`.
 
-    A frozen speaker is played by `env.step(speaker.reply([env.unwrapped.view(agent)])[0])`: the
+    A frozen speaker acts by `env.step(speaker.reply([env.unwrapped.view(agent)])[0])`: the
     view holds the seed of its reply, so that it says what it says in the other forms.
 
     Args:

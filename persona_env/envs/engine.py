@@ -22,7 +22,7 @@ ProbeFn: TypeAlias = Callable[[Sequence[Conversation]], Sequence[Probe | None]]
 
 
 SCENARIO_SOURCE = -1
-"""The `source` of probes that the scenario asks for: no wrapper pays for their answers."""
+"""The `source` of probes that the scenario asks for: no wrapper rewards their answers."""
 
 
 def check_count(name: str, number: int) -> None:

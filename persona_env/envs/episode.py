@@ -62,7 +62,7 @@ class EpisodeState:
         closing: Nothing is said after the probes.
         terminated: The dialogue is over.
         truncated: The dialogue was cut off.
-        skipped: Probes that had no room, over all dialogues played here.
+        skipped: Probes that had no room, over all dialogues of this episode object.
         rng: The state of the generator.
         tokens: The context, in the token forms.
     """

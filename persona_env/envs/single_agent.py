@@ -1,4 +1,4 @@
-"""Either side of the two-agent dialogue for Gymnasium; the other one is played inside."""
+"""Either side of the two-agent dialogue for Gymnasium; a speaker acts for the other one."""
 
 from __future__ import annotations
 

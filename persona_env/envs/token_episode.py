@@ -156,7 +156,7 @@ class TokenEpisode(Episode):
         self.contexts.cut_back(self.index, 0)
 
     def complete(self, text: str) -> Event:
-        """Takes what was said; an answer and its probe are cut out of the context again."""
+        """Takes what was said; an answer and its probe are cut out of the context."""
         event = super().complete(text)
         if isinstance(event, ProbeAnswered):
             self.contexts.cut_back(self.index, self.trunk)

@@ -229,14 +229,7 @@ class DialogueVectorEnv(BaseDialogueVectorEnv[dict[str, tuple[str, ...]], Sequen
     - Info: Gymnasium's vector layout (`line` and the mask `_line`, ...).
 
     Args:
-        num_envs: The number of dialogues.
-        role: As the arguments that follow, see `DialogueEnv`.
-        personas: See there.
-        split: See there.
-        task_agent: See there; one call answers all.
-        max_lines: See there.
-        max_tokens: See there.
-        scenario: See there.
+        num_envs: The number of dialogues; the other arguments are those of `DialogueEnv`.
     """
 
     def __init__(
@@ -286,18 +279,7 @@ class TokenDialogueVectorEnv(BaseDialogueVectorEnv[NDArray[np.int32], NDArray[np
     Only those that complete a line cost more than an entry of an array.
 
     Args:
-        num_envs: The number of dialogues.
-        role: As the arguments that follow, see `TokenDialogueEnv`.
-        personas: See there.
-        split: See there.
-        task_agent: See there; one call answers all.
-        max_lines: See there.
-        max_tokens: See there.
-        scenario: See there.
-        simulator: See there.
-        context: See there.
-        chat_template: See there.
-        template_kwargs: See there.
+        num_envs: The number of dialogues; the other arguments are those of `TokenDialogueEnv`.
     """
 
     def __init__(

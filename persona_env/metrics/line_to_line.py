@@ -18,7 +18,7 @@ _FIRST_LINE = Verdict("consistent", reason="nothing was said before")
 
 @dataclass(frozen=True, slots=True)
 class LineToLineScore(Score):
-    """A line-to-line score with the paper's own figure beside it.
+    """A line-to-line score, and the paper's own figure.
 
     Attributes:
         pair_score: See the function `pair_score`; in [0, 1] for a judge that lists each line once.
@@ -33,7 +33,7 @@ def pair_score(verdicts: Sequence[Verdict]) -> float:
     The paper counts over both speakers' lines, keeps the listed indices of the speaker's parity,
     and adds `i // 2` (or `(i - 1) // 2`) pairs for line i; in the speaker's own lines, that is k
     pairs for line k. It falls with the length of a dialogue in which drift stays as it is: read
-    the per-line share beside it. Where the paper counts an unreadable reply as free of conflict,
+    it with the per-line share. Where the paper counts an unreadable reply as free of conflict,
     an invalid verdict here is left out of both counts.
 
     Args:

@@ -77,7 +77,7 @@ class Metric(ABC):
         group: `drift` (one of the figures that training reduces) or `guard` (what must stay good meanwhile).
         shows: Whether tables show the share of good lines or of bad ones; scores are always 1 = good.
         is_judged: Whether it asks a judge; otherwise the text settles every line.
-        is_penalty: Whether its reward punishes bad lines rather than pays good ones.
+        is_penalty: Whether its reward punishes bad lines instead of rewarding good ones.
     """
 
     name: ClassVar[str]
@@ -153,11 +153,11 @@ def evaluate(
     if len(set(names)) != len(names):
         raise InputError(f"Expected metrics with distinct names, got {', '.join(names)}: score them apart.")
     table = [metric.queries(conversations) for metric in metrics]
-    verdicts = iter(verdicts_on([query for rows in table for row in rows for query in row], judge))
+    verdicts = iter(verdicts_on([query for column in table for queries in column for query in queries], judge))
     return {
         metric.name: [
-            metric.score(conversation, [next(verdicts) for _ in row])
-            for conversation, row in zip(conversations, rows, strict=True)
+            metric.score(conversation, [next(verdicts) for _ in queries])
+            for conversation, queries in zip(conversations, column, strict=True)
         ]
-        for metric, rows in zip(metrics, table, strict=True)
+        for metric, column in zip(metrics, table, strict=True)
     }

@@ -51,7 +51,7 @@ class ProbeSchedule:
         every: Ask after each `every`-th line; None: once per dialogue, after a pseudo-random line.
         within: Where it asks once: the line is one of the first `within`. A dialogue that ends
             before that line is not asked.
-        held_out: Use the wordings that are kept for evaluation.
+        held_out: Use the wordings reserved for evaluation.
 
     >>> from persona_env.persona import Persona, QAItem
     >>> name = QAItem("Ann", ("Your name?",))

@@ -44,7 +44,7 @@ class QuestionAnswer(Metric):
             elsewhere.
         every: Ask after each `every`-th line; None: once per dialogue.
         within: See `ProbeSchedule`.
-        held_out: Use the wordings that are kept for evaluation; the default here, not in training.
+        held_out: Use the wordings reserved for evaluation; the default here, not in training.
 
     Source: arXiv 2511.00222, section 3 (Q&A consistency).
 
@@ -68,19 +68,19 @@ class QuestionAnswer(Metric):
         self.speaker = speaker
         self.schedule = ProbeSchedule(every, within, held_out)
 
-    def interview(self, conversations: Sequence[Conversation], speaker: Speaker) -> list[tuple[Answer, ...]]:
+    def answers(self, conversations: Sequence[Conversation], speaker: Speaker) -> list[tuple[Answer, ...]]:
         """Returns what the simulator answers on branches of the dialogues; one batched call.
 
         Raises:
             ValueError: If the speaker gives another number of replies than it was asked for.
         """
         table = [branches(conversation, self.schedule) for conversation in conversations]
-        views = [branch.view for row in table for branch in row]
+        views = [branch.view for due in table for branch in due]
         replies = speaker.reply(views) if views else []
         if len(replies) != len(views):
             raise InputError(f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view.")
         texts = iter(replies)
-        return [tuple(Answer(b.line_index, b.probe, next(texts)) for b in row) for row in table]
+        return [tuple(Answer(b.line_index, b.probe, next(texts)) for b in due) for due in table]
 
     def scores(self, answers: Sequence[Sequence[Answer]], judge: Judge) -> list[QuestionAnswerScore]:
         """Returns a score for each dialogue from the answers given in it; one judge call."""
@@ -88,14 +88,14 @@ class QuestionAnswer(Metric):
         return [_scored([a.line_index for a in given], [next(verdicts) for _ in given]) for given in answers]
 
     def queries(self, conversations: Sequence[Conversation]) -> list[tuple[QueryOrVerdict, ...]]:
-        """Interviews the speaker and returns what to ask the judge about its answers.
+        """Probes the speaker and returns what to ask the judge about its answers.
 
         Raises:
             ValueError: If there is no speaker.
         """
         if self.speaker is None:
-            raise InputError("Expected a speaker to interview, got None: give QuestionAnswer(speaker=...).")
-        return [tuple(map(_asked, given)) for given in self.interview(conversations, self.speaker)]
+            raise InputError("Expected a speaker to probe, got None: give QuestionAnswer(speaker=...).")
+        return [tuple(map(_asked, given)) for given in self.answers(conversations, self.speaker)]
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> QuestionAnswerScore:
         """Returns the mean over answers, and after which lines they were asked for."""

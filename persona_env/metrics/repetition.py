@@ -1,4 +1,4 @@
-"""Repetition, a guard: does a line say again what the speaker said before?"""
+"""Repetition, a guard: does a line repeat what the speaker said before?"""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ Form = Literal["gym", "vector", "aec"]
 
 
 @dataclass
-class _Played:
+class _Dialogue:
     """One dialogue: the reward and the info of each step, and the record."""
 
     rewards: list[float] = field(default_factory=list)
@@ -29,7 +29,7 @@ class _Played:
 
     @property
     def record(self) -> list[tuple[str, str]]:
-        """What was said, side questions left out."""
+        """What was said, probes left out."""
         last = [info["conversation"] for info in self.infos if "conversation" in info][-1]
         return [(message.side, message.text) for message in last.messages]
 
@@ -54,12 +54,12 @@ def _next_line(observation: dict[str, str]) -> str:
 def check_reward_wrapper(
     wrap: Callable[[Any], Any], *, form: Form = "gym", seed: int = 0, dialogues: int = 6, spec: bool = True
 ) -> None:
-    """Checks that a reward wrapper pays for completed lines and answers, and leaves the dialogue alone.
+    """Checks that a reward wrapper rewards completed lines and answers, and leaves the dialogue alone.
 
     Args:
         wrap: From an environment to the wrapped one, such as `PromptToLineReward`.
         form: What it wraps: `gym`, `vector` (a VectorEnv) or `aec` (a PettingZoo environment).
-        seed: Of the dialogues that are played.
+        seed: Of the dialogues.
         dialogues: How many.
         spec: Whether the spec of the `gym` form is to survive JSON; not with a live object as judge.
 
@@ -79,22 +79,22 @@ def check_reward_wrapper(
     written = any(key.startswith("consistency/") for one in paid for info in one.infos for key in info)
     require(written, "wrapper.writes_info", 'no info["consistency/<name>"] in any step')
     again = _play(form, wrap, seed, dialogues)
-    require(_rewards(again) == _rewards(paid), "wrapper.same_again", "the same dialogues are paid otherwise")
+    require(_rewards(again) == _rewards(paid), "wrapper.same_again", "the same dialogues have other rewards")
     _check_adds(paid, _play(form, lambda env: wrap(wrap(env)), seed, dialogues))
     if form == "gym" and spec:
         _check_spec(wrap, paid, seed)
 
 
-def _rewards(played: Sequence[_Played]) -> list[list[float]]:
-    return [one.rewards for one in played]
+def _rewards(dialogues: Sequence[_Dialogue]) -> list[list[float]]:
+    return [one.rewards for one in dialogues]
 
 
-def _check_adds(paid: Sequence[_Played], twice: Sequence[_Played]) -> None:
+def _check_adds(paid: Sequence[_Dialogue], twice: Sequence[_Dialogue]) -> None:
     for one, other in zip(paid, twice, strict=True):
         require(
             math.isclose(2 * sum(one.rewards), sum(other.rewards), abs_tol=1e-9),
             "wrapper.adds",
-            f"once it pays {sum(one.rewards)}, stacked on itself {sum(other.rewards)}",
+            f"once it gives {sum(one.rewards)}, stacked on itself {sum(other.rewards)}",
         )
 
 
@@ -118,15 +118,15 @@ def _check_payment(reward: float, info: dict[str, Any]) -> None:
     )
 
 
-def _check_spec(wrap: Callable[[Any], Any], paid: Sequence[_Played], seed: int) -> None:
+def _check_spec(wrap: Callable[[Any], Any], paid: Sequence[_Dialogue], seed: int) -> None:
     try:
         again = gym.make(EnvSpec.from_json(wrap(_make("gym")).spec.to_json()))
     except (TypeError, ValueError, AttributeError, gym.error.Error) as error:
-        raise AssertionError(f"wrapper.spec: it cannot be made again from its spec in JSON: {error}") from error
+        raise AssertionError(f"wrapper.spec: it cannot be made from its spec in JSON: {error}") from error
     require(
         _rewards(_play_one(again, seed, len(paid))) == _rewards(paid),
         "wrapper.spec",
-        "made again from its spec in JSON, it pays otherwise",
+        "made from its spec in JSON, it rewards otherwise",
     )
 
 
@@ -138,44 +138,44 @@ def _make(form: Form) -> Any:
     return dialogue_v0.env(role="patient", max_lines=3)
 
 
-def _play(form: Form, wrap: Callable[[Any], Any], seed: int, dialogues: int) -> list[_Played]:
+def _play(form: Form, wrap: Callable[[Any], Any], seed: int, dialogues: int) -> list[_Dialogue]:
     """Returns dialogues of the learner in a wrapped environment."""
     env = wrap(_make(form))
     if form == "vector":
-        return _play_rows(env, seed, dialogues)
+        return _play_vector(env, seed, dialogues)
     return _play_one(SingleAgentEnv(env) if form == "aec" else env, seed, dialogues)
 
 
-def _play_one(env: Any, seed: int, dialogues: int) -> list[_Played]:
-    ended: list[_Played] = []
+def _play_one(env: Any, seed: int, dialogues: int) -> list[_Dialogue]:
+    found: list[_Dialogue] = []
     for number in range(dialogues):
         observation, _ = env.reset(seed=seed if number == 0 else None)
-        played, over = _Played(), False
+        dialogue, over = _Dialogue(), False
         while not over:
             observation, reward, terminated, truncated, info = env.step(_next_line(observation))
-            played.rewards.append(float(reward))
-            played.infos.append(info)
+            dialogue.rewards.append(float(reward))
+            dialogue.infos.append(info)
             over = terminated or truncated
-        ended.append(played)
-    return ended
+        found.append(dialogue)
+    return found
 
 
-def _play_rows(envs: Any, seed: int, dialogues: int) -> list[_Played]:
-    """Returns dialogues row by row; a finishing row's info is that under `final_info`."""
+def _play_vector(envs: Any, seed: int, dialogues: int) -> list[_Dialogue]:
+    """Returns the dialogues of each environment; the info of one that ends is that under `final_info`."""
     observations, _ = envs.reset(seed=seed)
     each = -(-dialogues // envs.num_envs)
-    rows = [[_Played()] for _ in range(envs.num_envs)]
-    while any(len(row) <= each for row in rows):
+    found = [[_Dialogue()] for _ in range(envs.num_envs)]
+    while any(len(own) <= each for own in found):
         seen = [{key: observations[key][i] for key in observations} for i in range(envs.num_envs)]
         observations, rewards, terminated, truncated, info = envs.step([_next_line(one) for one in seen])
-        for i, row in enumerate(rows):
+        for i, own in enumerate(found):
             over = bool(terminated[i] or truncated[i])
-            row[-1].rewards.append(float(rewards[i]))
-            row[-1].infos.append(_row_of(info.get("final_info", {}) if over else info, i))
+            own[-1].rewards.append(float(rewards[i]))
+            own[-1].infos.append(_entries_of(info.get("final_info", {}) if over else info, i))
             if over:
-                row.append(_Played())
-    return [played for row in rows for played in row[:each]]
+                own.append(_Dialogue())
+    return [dialogue for own in found for dialogue in own[:each]]
 
 
-def _row_of(info: dict[str, Any], row: int) -> dict[str, Any]:
-    return {key: info[key][row] for key in info if f"_{key}" in info and info[f"_{key}"][row]}
+def _entries_of(info: dict[str, Any], index: int) -> dict[str, Any]:
+    return {key: info[key][index] for key in info if f"_{key}" in info and info[f"_{key}"][index]}

@@ -20,7 +20,7 @@ FIRST = 5
 TOPICS = ("work", "sleep", "home", "food")
 LINES, TOKENS = "persona_env/Patient-v0", "persona_env/PatientTokens-v0"
 
-CAST = [
+PERSONAS = [
     Persona(
         f"p{number}",
         "patient",
@@ -78,7 +78,7 @@ class Therapist(Speaker):
         return f"And your {topic}? ({min(last, 99)} heard, {said}){closes}"
 
 
-class Interview:
+class SleepProbe:
     """Asks about sleep after every `every`-th line: a pure function of the dialogue."""
 
     def __init__(self, every: int = 1, text: str = "How long do you sleep?"):
@@ -96,7 +96,7 @@ class Interview:
 def settings(env_id: str, **more: Any) -> dict[str, Any]:
     """Keyword arguments for a small environment; the token form speaks bytes."""
     chat = {"simulator": ByteChat(), "max_tokens": 12} if env_id == TOKENS else {}
-    return {"personas": CAST, "task_agent": Therapist(), "max_lines": 3, **chat, **more}
+    return {"personas": PERSONAS, "task_agent": Therapist(), "max_lines": 3, **chat, **more}
 
 
 def make(env_id: str, **more: Any) -> Any:

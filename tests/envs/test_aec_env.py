@@ -7,14 +7,14 @@ import pytest
 from persona_env import dialogue_v0
 from persona_env.persona import Persona
 from persona_env.roles import role_named
-from tests.envs.parts import CAST, Interview
+from tests.envs.parts import PERSONAS, SleepProbe
 
 SCENE = [Persona("s", "patient", "Ann", "You are Ann.", scene="It is the first session.")]
 
 
 def started(**more) -> Any:
-    env = dialogue_v0.env(personas=more.pop("personas", CAST), **more)
-    env.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    env = dialogue_v0.env(personas=more.pop("personas", PERSONAS), **more)
+    env.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
     return env
 
 
@@ -81,7 +81,7 @@ def test_the_last_line_is_not_answered():
 
 
 def test_in_the_parallel_form_only_the_active_agents_line_counts():
-    env: Any = dialogue_v0.parallel_env(personas=CAST, max_lines=2)
+    env: Any = dialogue_v0.parallel_env(personas=PERSONAS, max_lines=2)
     _, infos = env.reset(seed=0)
     assert infos["task_0"] == {"active_agent": "task_0"}
     lines = []

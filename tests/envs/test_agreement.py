@@ -8,11 +8,11 @@ import pytest
 from persona_env import dialogue_v0
 from persona_env.envs import SingleAgentEnv
 from tests.envs.parts import (
-    CAST,
     LINES,
+    PERSONAS,
     TOKENS,
     ByteChat,
-    Interview,
+    SleepProbe,
     Therapist,
     make,
     make_vec,
@@ -28,8 +28,8 @@ from tests.envs.parts import (
 FORMS = (LINES, TOKENS)
 WAYS = {
     "plain": {},
-    "one question": {"probe_fns": (Interview(2),)},
-    "many questions": {"probe_fns": (Interview(1), Interview(3), Interview(2, "Do you sleep?"))},
+    "one question": {"probe_fns": (SleepProbe(2),)},
+    "many questions": {"probe_fns": (SleepProbe(1), SleepProbe(3), SleepProbe(2, "Do you sleep?"))},
 }
 
 
@@ -88,7 +88,7 @@ def test_both_agents_played_from_outside_give_the_same_dialogue():
 def test_token_by_token_gives_the_same_dialogue_as_line_by_line():
     lines, tokens = make(LINES, max_tokens=40), make(TOKENS, max_tokens=40)
     for env in (lines, tokens):
-        env.reset(seed=3, options={"probe_fns": (Interview(2),)})
+        env.reset(seed=3, options={"probe_fns": (SleepProbe(2),)})
     for text in ("I am tired.", "Ça va 😀", "Four hours", "Bye"):
         assert say(lines, text)[1:] == say(tokens, text)[1:]
     assert lines.unwrapped.conversation == tokens.unwrapped.conversation
@@ -98,7 +98,7 @@ def test_token_by_token_gives_the_same_dialogue_as_line_by_line():
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_questions_leave_no_trace_in_dialogues_observations_and_randomness(form, every):
     plain, probed = make(form), make(form)
-    kept = [info for info in play(probed, 4, seed=7, probe_fns=(Interview(every),)) if "answer" not in info]
+    kept = [info for info in play(probed, 4, seed=7, probe_fns=(SleepProbe(every),)) if "answer" not in info]
     expected = play(plain, 4, seed=7)
     for info in (*kept, *expected):
         info.pop("ended", None)
@@ -110,7 +110,7 @@ def test_questions_leave_no_trace_in_dialogues_observations_and_randomness(form,
 @pytest.mark.parametrize("form", FORMS)
 def test_the_observation_after_an_answer_is_the_one_before_the_question(form):
     seen = []
-    for options in ({}, {"probe_fns": (Interview(1),)}):
+    for options in ({}, {"probe_fns": (SleepProbe(1),)}):
         env = make(form)
         env.reset(seed=1, options=options)
         seen.append(say(env, "I am tired.")[0])
@@ -124,7 +124,7 @@ def test_the_observation_after_an_answer_is_the_one_before_the_question(form):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("rows", [1, 5, 16])
 def test_a_step_of_any_number_of_rows_is_one_call_of_the_task_agent_and_each_interviewer(form, rows):
-    therapist, interviews = Therapist(), (Interview(1), Interview(2))
+    therapist, interviews = Therapist(), (SleepProbe(1), SleepProbe(2))
     envs = make_vec(form, rows, task_agent=therapist)
     envs.reset(seed=0, options={"probe_fns": interviews})
     assert therapist.batches == [rows]
@@ -153,7 +153,7 @@ def test_a_reply_that_closes_a_dialogue_takes_one_more_call_for_the_next_opening
 
 def test_rows_may_have_their_own_personas():
     envs = make_vec(LINES)
-    _, info = envs.reset(seed=0, options={"personas": [CAST[2], "p0", None]})
+    _, info = envs.reset(seed=0, options={"personas": [PERSONAS[2], "p0", None]})
     assert [persona.id for persona in info["persona"]][:2] == ["p2", "p0"]
     _, info = envs.reset(seed=0, options={"persona": "p1"})
     assert {persona.id for persona in info["persona"]} == {"p1"}

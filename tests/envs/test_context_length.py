@@ -12,7 +12,7 @@ from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.registration import env_ids
 from persona_env.persona import Persona, QAItem
 from persona_env.speakers import Speaker
-from tests.envs.parts import CAST, END, PAD, TOKENS, ByteChat, Interview, Therapist, make, make_vec
+from tests.envs.parts import END, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, Therapist, make, make_vec
 
 CHAT = ByteChat()
 
@@ -25,14 +25,14 @@ class Silent(Speaker):
 
 
 def stage(task_agent, max_lines=2, max_tokens=5):
-    return DialogueEngine("patient", CAST, "train", task_agent, max_lines, max_tokens)
+    return DialogueEngine("patient", PERSONAS, "train", task_agent, max_lines, max_tokens)
 
 
 def longest():
     """By hand: the opening (longest persona, a reply and 2 control tokens), 2 lines of 5 and an end, 1 reply,
     a question of 22 letters and its answer."""
     reply = len(Therapist.longest_reply or "") + 2
-    return max(len(p.prompt) for p in CAST) + reply + 2 * 6 + reply + (22 + 2) + 6
+    return max(len(p.prompt) for p in PERSONAS) + reply + 2 * 6 + reply + (22 + 2) + 6
 
 
 def test_a_context_that_cannot_hold_the_longest_dialogue_is_refused_where_it_is_known():
@@ -44,7 +44,7 @@ def test_a_context_that_cannot_hold_the_longest_dialogue_is_refused_where_it_is_
 
 
 def test_where_replies_are_of_unknown_length_only_the_opening_and_a_line_are_asked_for():
-    needed = max(len(p.prompt) for p in CAST) + 2 + 6
+    needed = max(len(p.prompt) for p in PERSONAS) + 2 + 6
     assert context_length(CHAT, stage(Silent()), needed) == needed
     with pytest.raises(ValueError, match=f"Expected context >= {needed}"):
         context_length(CHAT, stage(Silent()), needed - 1)
@@ -65,7 +65,7 @@ class Wide(Silent):
 
 @pytest.mark.parametrize("max_lines", [1, 2])
 def test_the_computed_context_has_room_for_the_reply_that_opens_the_dialogue(max_lines):
-    persona, line = max(len(p.prompt) for p in CAST), 6
+    persona, line = max(len(p.prompt) for p in PERSONAS), 6
     assert context_length(CHAT, stage(Wide(), max_lines), None) > persona + max_lines * (96 + line) + 24 + line
 
 
@@ -84,12 +84,12 @@ def test_the_computed_context_has_room_for_the_wordings_of_evaluation():
 
 def test_the_smallest_context_allowed_holds_every_line_and_question():
     """The longest persona, full lines, a question after each: nothing is truncated or skipped."""
-    most = dict(max_lines=3, max_tokens=30, task_agent=Wordy(), personas=[max(CAST, key=lambda p: len(p.prompt))])
+    most = dict(max_lines=3, max_tokens=30, task_agent=Wordy(), personas=[max(PERSONAS, key=lambda p: len(p.prompt))])
     with pytest.raises(ValueError, match="Expected context") as caught:
         make(TOKENS, context=1, **most)
     smallest = int(str(caught.value).split()[3])
     env = make(TOKENS, context=smallest, **most)
-    env.reset(options={"probe_fns": (Interview(1),)})
+    env.reset(options={"probe_fns": (SleepProbe(1),)})
     steps, ended, fullest = 0, (False, False), 0
     while not any(ended) and steps < 999:
         observation, _, *ended, _ = env.step(70)
@@ -110,7 +110,7 @@ class Wordy(Speaker):
 @pytest.mark.parametrize("env_id", [name for name, (_, tokens) in env_ids().items() if tokens])
 def test_the_computed_context_holds_full_lines_of_the_embedded_world(env_id):
     envs: Any = gym.make_vec(env_id, num_envs=32, max_lines=6)
-    envs.reset(seed=0, options={"probe_fns": (Interview(6),)})
+    envs.reset(seed=0, options={"probe_fns": (SleepProbe(6),)})
     token = max(set(range(envs.unwrapped.chat.vocabulary)) - {*envs.unwrapped.chat.forbidden_ids})
     ended = 0
     for _ in range(7 * 24):
@@ -122,9 +122,9 @@ def test_the_computed_context_holds_full_lines_of_the_embedded_world(env_id):
 
 def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone():
     context = make(TOKENS).observation_space.shape[0]
-    long = Interview(1, "How long do you really sleep? " * 20)
+    long = SleepProbe(1, "How long do you really sleep? " * 20)
     envs = make_vec(TOKENS, 2, context=context)
-    envs.reset(seed=0, options={"probe_fns": (Interview(2), long, long)})
+    envs.reset(seed=0, options={"probe_fns": (SleepProbe(2), long, long)})
     skipped = 0
     for _ in range(9):
         _, _, _, truncated, info = envs.step([END, END])

@@ -6,12 +6,12 @@ from gymnasium.error import ResetNeeded
 
 from persona_env.conversation import Probe
 from persona_env.envs.episode import INCOMING_CHARACTERS, Episode
-from tests.envs.parts import CAST
+from tests.envs.parts import PERSONAS
 
 
 def started(max_lines=2):
     episode = Episode(np.random.default_rng(0), max_lines)
-    episode.start(CAST[0])
+    episode.start(PERSONAS[0])
     episode.hear("How are you?")
     return episode
 
@@ -73,7 +73,7 @@ def test_the_task_agents_end_marker_ends_the_dialogue_and_is_taken_out(reply, la
 
 def test_the_task_agent_cannot_close_before_the_simulator_spoke():
     episode = Episode(np.random.default_rng(0), 2)
-    episode.start(CAST[0])
+    episode.start(PERSONAS[0])
     assert episode.hear("Hello. [END]") == "Hello."
     assert not episode.over
 
@@ -109,5 +109,5 @@ def test_the_end_waits_for_the_last_answer():
 
 def test_an_endless_reply_is_cut():
     episode = Episode(np.random.default_rng(0), 2)
-    episode.start(CAST[0])
+    episode.start(PERSONAS[0])
     assert len(episode.hear("a" * 10**5)) == INCOMING_CHARACTERS

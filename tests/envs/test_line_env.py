@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from persona_env.conversation import Message
 from persona_env.envs import DialogueEnv
-from tests.envs.parts import CAST, LINES, Interview, Therapist, make, settings
+from tests.envs.parts import LINES, PERSONAS, SleepProbe, Therapist, make, settings
 
 
 def test_the_simulator_reads_its_persona_and_the_dialogue():
     env = make(LINES)
     observation, info = env.reset(seed=0, options={"persona": "p1"})
-    assert info == {"persona": CAST[1]}
+    assert info == {"persona": PERSONAS[1]}
     heard = observation["dialogue"]
     assert observation["prompt"] == "You are Bob and sleep six hours."
     assert heard.startswith("therapist: And your ")
@@ -60,27 +60,27 @@ def test_nothing_is_said_before_and_after_a_dialogue():
 
 def test_an_answer_counts_as_a_step_of_a_time_limit():
     env = TimeLimit(make(LINES), 2)
-    env.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    env.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
     assert env.step("Badly.")[3] is False
     assert env.step("Four hours.")[3] is True
 
 
-def test_a_question_is_known_by_the_place_of_its_asker():
+def test_a_probe_is_known_by_the_place_of_its_source():
     env = make(LINES)
-    env.reset(seed=0, options={"probe_fns": (Interview(9), Interview(1), Interview(1))})
+    env.reset(seed=0, options={"probe_fns": (SleepProbe(9), SleepProbe(1), SleepProbe(1))})
     env.step("Badly.")
     assert [env.step("Four hours.")[4]["probe"].source for _ in range(2)] == [1, 2]
 
 
-def test_interviewers_ask_until_a_reset_names_others():
+def test_probe_functions_ask_until_a_reset_names_others():
     env = make(LINES)
-    for options, asked in (({"probe_fns": (Interview(1),)}, True), (None, True), ({"probe_fns": ()}, False)):
+    for options, asked in (({"probe_fns": (SleepProbe(1),)}, True), (None, True), ({"probe_fns": ()}, False)):
         env.reset(seed=0, options=options)
         env.step("Badly.")
         assert env.unwrapped.probing == asked
 
 
-def test_an_interviewer_must_say_something_about_every_row():
+def test_a_probe_function_must_say_something_about_every_dialogue():
     env = make(LINES)
     env.reset(seed=0, options={"probe_fns": (lambda conversations: [],)})
     with pytest.raises(ValueError, match="shorter"):
@@ -107,16 +107,16 @@ def test_what_cannot_work_is_refused_by_the_constructor_in_one_line(kwargs, mess
 
 def test_the_view_is_what_a_speaker_needs_to_play_the_simulator():
     env = make(LINES).unwrapped
-    env.reset(seed=0, options={"persona": "p0", "probe_fns": (Interview(1),)})
+    env.reset(seed=0, options={"persona": "p0", "probe_fns": (SleepProbe(1),)})
     env.step("Badly.")
     view = env.view(seed=7)
-    assert (view.system, view.side, view.seed) == (CAST[0].prompt, "simulator", 7)
+    assert (view.system, view.side, view.seed) == (PERSONAS[0].prompt, "simulator", 7)
     assert view.messages[1:] == (Message("simulator", "Badly."), Message("task", "How long do you sleep?"))
 
 
 def test_a_closing_therapist_ends_the_dialogue_after_the_questions():
     env = make(LINES, task_agent=Therapist(closes_after=1))
-    env.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    env.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
     assert [env.step("Badly.")[2], env.step("Four hours.")[2]] == [False, True]
     assert "[END]" not in env.unwrapped.conversation.messages[-1].text
 

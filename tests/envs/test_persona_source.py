@@ -5,12 +5,12 @@ import pytest
 from persona_env.envs.persona_source import chosen_personas, resolve_personas
 from persona_env.io import save_personas
 from persona_env.persona import Persona
-from tests.envs.parts import CAST
+from tests.envs.parts import PERSONAS
 
 STUDENT = Persona("s1", "student", "Sam", "You are Sam.")
 
 
-def people(role, count):
+def personas_of(role, count):
     return [Persona(f"{role}{i}", role, f"N{i}", f"You are number {i}.") for i in range(count)]
 
 
@@ -22,12 +22,12 @@ def test_bundled_personas_are_those_of_the_role_and_split():
 
 
 def test_a_list_is_used_as_it_is():
-    assert list(resolve_personas("patient", CAST, "heldout")) == CAST
+    assert list(resolve_personas("patient", PERSONAS, "heldout")) == PERSONAS
 
 
 def test_a_file_is_split_by_persona(tmp_path):
-    file = tmp_path / "people.jsonl"
-    save_personas(file, people("patient", 60))
+    file = tmp_path / "personas.jsonl"
+    save_personas(file, personas_of("patient", 60))
     splits = {
         split: {p.id for p in resolve_personas("patient", str(file), split)} for split in ("train", "dev", "heldout")
     }
@@ -37,15 +37,15 @@ def test_a_file_is_split_by_persona(tmp_path):
 
 
 def test_a_file_that_names_splits_keeps_them(tmp_path):
-    file = tmp_path / "people.jsonl"
-    cast = people("patient", 6)
-    save_personas(file, cast, ["train", "dev", "dev", "heldout", "heldout", "heldout"])
-    assert [p.id for p in resolve_personas("patient", file, "heldout")] == [p.id for p in cast[3:]]
+    file = tmp_path / "personas.jsonl"
+    given = personas_of("patient", 6)
+    save_personas(file, given, ["train", "dev", "dev", "heldout", "heldout", "heldout"])
+    assert [p.id for p in resolve_personas("patient", file, "heldout")] == [p.id for p in given[3:]]
 
 
 def test_of_a_file_of_several_roles_one_is_used(tmp_path):
-    file = tmp_path / "people.jsonl"
-    save_personas(file, [*people("patient", 3), *people("student", 2)])
+    file = tmp_path / "personas.jsonl"
+    save_personas(file, [*personas_of("patient", 3), *personas_of("student", 2)])
     assert {p.role for p in resolve_personas("student", file, "train")} == {"student"}
 
 
@@ -54,7 +54,7 @@ def test_of_a_file_of_several_roles_one_is_used(tmp_path):
     [
         ("pilot", "bundled", "train", "Expected role to be one of .*, or a path, got 'pilot'"),
         ("patient", "bundled", "test", "Expected a split train, dev, heldout, got 'test'"),
-        ("patient", CAST, "test", "Expected a split train, dev, heldout, got 'test'"),
+        ("patient", PERSONAS, "test", "Expected a split train, dev, heldout, got 'test'"),
         ("patient", "nowhere.jsonl", "train", "Expected personas to be 'bundled', 'natural' or a file, got 'nowhere"),
         ("patient", "a" * 300, "train", "Expected personas to be 'bundled', 'natural' or a file, got 'aaa"),
         ("patient", "/".join(["a" * 200] * 30), "train", "Expected personas to be 'bundled', 'natural' or a file, got"),
@@ -73,27 +73,27 @@ def test_what_is_unknown_is_refused_in_one_line(role, personas, split, message):
 
 
 def test_a_prompt_in_a_file_that_is_too_long_is_refused_too(tmp_path):
-    file = tmp_path / "people.jsonl"
+    file = tmp_path / "personas.jsonl"
     save_personas(file, [Persona("p", "patient", "", "a " * 25_000)])
     with pytest.raises(ValueError, match=r"^Expected a prompt of at most 32768"):
         resolve_personas("patient", file, "train")
 
 
 def test_a_file_without_the_role_is_refused(tmp_path):
-    file = tmp_path / "people.jsonl"
-    save_personas(file, people("patient", 3))
+    file = tmp_path / "personas.jsonl"
+    save_personas(file, personas_of("patient", 3))
     with pytest.raises(ValueError, match="Expected a persona of role student of split train"):
         resolve_personas("student", file, "train")
 
 
 def test_options_choose_a_persona_by_id_or_itself_and_leave_the_rest_to_chance():
     def chosen(options, rows=2):
-        return chosen_personas("patient", CAST, options or {}, rows)
+        return chosen_personas("patient", PERSONAS, options or {}, rows)
 
     assert chosen(None) == chosen({}) == chosen({"persona": None}) == [None, None]
-    assert chosen({"persona": "p1"}) == [CAST[1], CAST[1]]
-    assert chosen({"persona": CAST[2]}, rows=1) == [CAST[2]]
-    assert chosen({"personas": [None, "p2"]}) == [None, CAST[2]]
+    assert chosen({"persona": "p1"}) == [PERSONAS[1], PERSONAS[1]]
+    assert chosen({"persona": PERSONAS[2]}, rows=1) == [PERSONAS[2]]
+    assert chosen({"personas": [None, "p2"]}) == [None, PERSONAS[2]]
 
 
 @pytest.mark.parametrize(
@@ -107,4 +107,4 @@ def test_options_choose_a_persona_by_id_or_itself_and_leave_the_rest_to_chance()
 )
 def test_a_wrong_choice_is_refused_in_one_line(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
-        chosen_personas("patient", CAST, options, 2)
+        chosen_personas("patient", PERSONAS, options, 2)

@@ -9,11 +9,11 @@ import pytest
 from persona_env import dialogue_v0
 from persona_env.envs import SingleAgentEnv
 from tests.envs.parts import (
-    CAST,
     FIRST,
     LINES,
+    PERSONAS,
     TOKENS,
-    Interview,
+    SleepProbe,
     Therapist,
     make,
     make_vec,
@@ -22,7 +22,7 @@ from tests.envs.parts import (
     settings,
 )
 
-OPTIONS = {"probe_fns": (Interview(2), Interview(3))}
+OPTIONS = {"probe_fns": (SleepProbe(2), SleepProbe(3))}
 
 
 class Alone:
@@ -160,6 +160,6 @@ def test_a_snapshot_that_does_not_fit_is_refused():
 
 def test_a_dialogue_of_tokens_goes_on_in_lines():
     lines, tokens = make(LINES), make(TOKENS)
-    tokens.reset(seed=0, options={"persona": CAST[1]})
+    tokens.reset(seed=0, options={"persona": PERSONAS[1]})
     lines.unwrapped.restore(tokens.unwrapped.snapshot())
     assert lines.unwrapped.conversation == tokens.unwrapped.conversation

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 
-from tests.envs.parts import CAST, END, FIRST, HEARD, PAD, TOKENS, ByteChat, Interview, make, say
+from tests.envs.parts import END, FIRST, HEARD, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, make, say
 
 CHAT = ByteChat()
 
@@ -20,8 +20,8 @@ def test_the_context_is_the_chat_with_the_learners_own_ids():
     env = make(TOKENS)
     observation, info = env.reset(seed=0, options={"persona": "p1"})
     heard = env.unwrapped.conversation.messages[0].text
-    opening = CHAT.opening(CAST[1].prompt, heard)
-    assert info == {"persona": CAST[1]}
+    opening = CHAT.opening(PERSONAS[1].prompt, heard)
+    assert info == {"persona": PERSONAS[1]}
     assert real(observation) == opening
     broken = FIRST + 0xC3  # the first half of a letter: no encoding of its text gives it back
     assert real(env.step(broken)[0]) == [*opening, broken]
@@ -33,7 +33,7 @@ def test_the_context_is_the_chat_with_the_learners_own_ids():
 
 def test_a_question_stands_behind_the_dialogue_and_is_gone_after_the_answer():
     env = make(TOKENS)
-    before = real(env.reset(seed=0, options={"probe_fns": (Interview(1),)})[0])
+    before = real(env.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})[0])
     asked = real(say(env, "Badly.")[0])
     assert asked == [*before, *CHAT.own("Badly."), *CHAT.incoming("How long do you sleep?")]
     observation, *_, info = say(env, "Four.")

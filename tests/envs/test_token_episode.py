@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from persona_env.envs.token_episode import TokenContexts, TokenEpisode
-from tests.envs.parts import CAST, END, FIRST, HEARD, PAD, SAY, STOP, ByteChat
+from tests.envs.parts import END, FIRST, HEARD, PAD, PERSONAS, SAY, STOP, ByteChat
 
 CHAT = ByteChat()
 A, B = FIRST + ord("a"), FIRST + ord("b")
@@ -81,12 +81,12 @@ def test_a_heard_piece_has_room_if_a_whole_line_fits_behind_it():
 
 def episode_of(context, max_tokens=3):
     episode = TokenEpisode(np.random.default_rng(0), 9, table(context=context, max_tokens=max_tokens), 0)
-    episode.start(CAST[0])
+    episode.start(PERSONAS[0])
     return episode
 
 
 def test_a_dialogue_without_room_for_the_next_line_is_truncated_and_still_shows_what_was_said():
-    opening = len(CHAT.opening(CAST[0].prompt, "Hi"))
+    opening = len(CHAT.opening(PERSONAS[0].prompt, "Hi"))
     episode = episode_of(context=opening + 4 + len(CHAT.incoming("Why?")) + 4)
     episode.hear("Hi")
     ended = []
@@ -103,7 +103,7 @@ def test_a_dialogue_without_room_for_the_next_line_is_truncated_and_still_shows_
 
 
 def test_an_opening_without_room_is_an_error_that_names_the_context_needed():
-    needed = len(CHAT.opening(CAST[0].prompt, "Hi")) + 4
+    needed = len(CHAT.opening(PERSONAS[0].prompt, "Hi")) + 4
     episode_of(context=needed).hear("Hi")
     with pytest.raises(ValueError, match=rf"^Expected context >= {needed} for persona 'p0', got {needed - 1}:"):
         episode_of(context=needed - 1).hear("Hi")

@@ -7,13 +7,13 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from tests.envs.parts import (
-    CAST,
     END,
     FIRST,
     LINES,
     PAD,
+    PERSONAS,
     TOKENS,
-    Interview,
+    SleepProbe,
     Therapist,
     make,
     make_vec,
@@ -43,7 +43,7 @@ def test_a_row_that_ends_starts_anew_in_the_same_step():
     assert info["final_info"]["line"].tolist() == ["One.", "Two.", "Three."]
     assert info["final_obs"][1]["dialogue"].endswith("you: Two.")
     assert "you:" not in "".join(observation["dialogue"])
-    assert all(persona in CAST for persona in info["persona"])
+    assert all(persona in PERSONAS for persona in info["persona"])
 
 
 def test_what_a_row_did_stands_under_final_info_only_if_it_ended():
@@ -71,7 +71,7 @@ def test_observations_and_flags_belong_to_the_caller():
 
 def test_an_answer_is_due_where_a_question_was_put():
     envs = make_vec(TOKENS, 2)
-    envs.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    envs.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
     envs.step([END, FIRST + 97])
     assert envs.unwrapped.probing.tolist() == [True, False]
     assert envs.unwrapped.views([3, 4])[0].messages[-1].text == "How long do you sleep?"
@@ -145,7 +145,7 @@ def test_a_reset_mask_begins_some_rows_anew_and_leaves_the_others():
     observation, info = envs.reset(options={"reset_mask": np.array([False, True, False]), "personas": ["p2"]})
     assert info["_persona"].tolist() == [False, True, False]
     assert "you:" not in observation["dialogue"][1]
-    assert envs.unwrapped.conversations[1].persona == CAST[2]
+    assert envs.unwrapped.conversations[1].persona == PERSONAS[2]
     assert envs.unwrapped.conversations[::2] == before[::2]
 
 
@@ -162,7 +162,7 @@ def test_the_final_observation_is_what_a_single_environment_ends_with():
 def test_a_step_callback_has_the_events_before_the_task_agent_replies_and_the_info_tells_the_same():
     agent, told = Therapist(), []
     envs = make_vec(LINES, 2, task_agent=agent, max_lines=1).unwrapped
-    envs.reset(seed=0, options={"probe_fns": (Interview(1),)})
+    envs.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
     with envs.step_callback(lambda events: told.append((len(agent.batches), events))):
         envs.step(["One.", "Two."])
         _, _, terminated, _, info = envs.step(["Four.", "Five."])

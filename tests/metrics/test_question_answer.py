@@ -122,9 +122,9 @@ def test_a_schedule_that_never_comes_is_refused(every, within):
         ProbeSchedule(every, within)
 
 
-def test_the_speaker_is_interviewed_on_branches_in_one_batch():
+def test_the_speaker_is_probed_on_branches_in_one_batch():
     speaker, conversation = SaysWhatItHeard(), talk("a", "b", "c", "d")
-    (answers,) = QuestionAnswer(every=2).interview([conversation], speaker)
+    (answers,) = QuestionAnswer(every=2).answers([conversation], speaker)
     assert [answer.line_index for answer in answers] == [1, 3]
     (views,) = speaker.batches
     for view, answer, end in zip(views, answers, (4, 8), strict=True):
@@ -137,7 +137,7 @@ def test_the_speaker_is_interviewed_on_branches_in_one_batch():
 def test_a_branch_has_a_seed_of_its_own_that_is_always_the_same():
     one, other = SaysWhatItHeard(), SaysWhatItHeard()
     for speaker in (one, other):
-        QuestionAnswer(every=1).interview([talk(*"abcdef")], speaker)
+        QuestionAnswer(every=1).answers([talk(*"abcdef")], speaker)
     seeds = [view.seed for view in one.batches[0]]
     assert seeds == [view.seed for view in other.batches[0]]
     assert len(set(seeds)) == 6
@@ -156,7 +156,7 @@ def test_scores_are_the_share_of_right_answers_with_the_lines_they_followed():
 def test_answers_collected_elsewhere_score_the_same():
     conversations = [talk(*"abcdef"), talk(*"gh"), Conversation(ANN)]
     metric = QuestionAnswer(SaysWhatItHeard(), every=2)
-    answers = metric.interview(conversations, SaysWhatItHeard())
+    answers = metric.answers(conversations, SaysWhatItHeard())
     (one, two, three), direct = (
         metric.scores(answers, NameIsRight()),
         metric(conversations, NameIsRight()),
@@ -166,7 +166,7 @@ def test_answers_collected_elsewhere_score_the_same():
 
 
 def test_a_metric_without_a_speaker_says_what_is_missing():
-    with pytest.raises(ValueError, match="Expected a speaker to interview, got None"):
+    with pytest.raises(ValueError, match="Expected a speaker to probe, got None"):
         evaluate([talk("a")], [QuestionAnswer()], NameIsRight())
 
 
@@ -176,4 +176,4 @@ def test_a_speaker_that_miscounts_is_told():
             return []
 
     with pytest.raises(ValueError, match="Expected 1 replies, got 0"):
-        QuestionAnswer(every=1).interview([talk("a")], Silent())
+        QuestionAnswer(every=1).answers([talk("a")], Silent())

@@ -1,4 +1,4 @@
-"""A learner, its people and the three forms of a dialogue, for the tests of the rewards."""
+"""A learner, its personas and the three forms of a dialogue, for the tests of the rewards."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_a_simulator_that_is_asked_acts_again_and_is_paid_for_its_answer():
     assert env.rewards["simulator_0"] == 0.0
 
 
-def test_the_task_seat_is_paid_nothing_for_the_simulators_lines():
+def test_the_task_agent_is_paid_nothing_for_the_simulators_lines():
     aec = stacked(aec_env(), NAMES, home=pw.aec, every=1)
     env = SingleAgentEnv(aec, agent="task_0", partner="scripted")
     env.reset(seed=0)

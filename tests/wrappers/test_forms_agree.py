@@ -130,7 +130,7 @@ def test_questions_change_no_other_terms_rewards():
     assert kept == [one.rewards for one in play(plain)]
 
 
-def test_two_interviewers_are_each_paid_for_their_own_answers():
+def test_two_rewards_for_answers_are_each_paid_for_their_own_answers():
     inner = pw.QuestionAnswerReward(gym_env(), weight=1.0, every=1)
     outer = pw.QuestionAnswerReward(inner, weight=10.0, every=2)
     for one in play(outer, episodes=5):
