@@ -50,7 +50,7 @@ class TokenFormat(Protocol):
         """The number of token ids."""
         ...
 
-    def opening(self, system: str, heard: str) -> list[int]:
+    def opening(self, system: str, first: str) -> list[int]:
         """Returns everything up to where the learner says its first line."""
         ...
 

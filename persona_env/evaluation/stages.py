@@ -13,11 +13,13 @@ from persona_env.persona import Fact, Persona, QAItem
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.result import Measured
 from persona_env.runs.serialization import Serializer
+from persona_env.scenario import FactUpdate, ProbePlan, Scenario
 
 __all__ = ["load_stage", "save_stage"]
 
 _SCORES = (Scores, Score, LineToLineScore, QuestionAnswerScore)
 _TALK = (Measured, EvalSuite, Dialogue, Answer, Conversation, Message, Probe, Persona, Fact, QAItem)
+_TALK += (Scenario, FactUpdate, ProbePlan)
 _PLAIN = Serializer([*_SCORES, *_TALK])
 _FILE = "measured.json"
 
