@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.runs.result import TrainResult
 from persona_env.runs.invalid_rate import InvalidRate, TooManyInvalid
 from persona_env.io.persona_file import save_personas
 from persona_env.persona import Persona, QAItem
@@ -128,29 +127,27 @@ def test_settings_of_another_version_or_broken_ones_are_refused(tmp_path: Path):
             resume_training(tmp_path, {})
 
 
-def strangers(path: Path) -> Path:
-    """People whom the oracle does not know: it can say nothing of them."""
+def unknown_personas(path: Path) -> Path:
+    """Writes personas that the oracle does not know: all its verdicts on them are invalid."""
     item = QAItem("She keeps bees", ("What do you keep?",))
     text = "You are Ann number {}. You keep bees."
-    people = [Persona(f"p{i}", "patient", "Ann", text.format(i), questions=(item,)) for i in range(4)]
-    save_personas(path, people, ["dev", "dev", "train", "train"])
+    personas = [Persona(f"p{i}", "patient", "Ann", text.format(i), questions=(item,)) for i in range(4)]
+    save_personas(path, personas, ["dev", "dev", "train", "train"])
     return path
 
 
-def test_a_run_with_too_many_unreadable_verdicts_fails_unless_it_is_allowed(tmp_path: Path):
-    people = str(strangers(tmp_path / "people.jsonl"))
+def test_a_run_with_too_many_invalid_verdicts_fails_unless_it_is_allowed(tmp_path: Path):
+    personas = str(unknown_personas(tmp_path / "personas.jsonl"))
     run = tmp_path / "run"
 
-    def check(most: float, code: int, status: str, stages: int) -> int:
-        found: TrainResult = go(run, personas=people, extended_dialogues=0, max_invalid=most)
+    def check(most: float, code: int, status: str, stages: int) -> None:
+        found = go(run, personas=personas, extended_dialogues=0, max_invalid=most)
         assert (found.exit_code, found.status, len(found.measured)) == (code, status, stages)
         summary = json.loads((run / "summary.json").read_text())
         assert summary["judge_usage"]["invalid"] > 0
-        assert most == 1 or "that cannot be read in the stage 'before', got" in summary["reason"]
-        return 0
+        assert most == 1 or "in the stage 'before', got" in summary["reason"]
 
     check(0.01, 78, "stopped", 1)
-    assert (run / "dialogues.jsonl").is_file()
     check(1.0, 0, "complete", 3)
 
 
@@ -168,7 +165,7 @@ def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: 
         run_benchmark(["tiny"], suite, "oracle", tmp_path / "part", resume=True)
 
 
-def test_a_few_unreadable_verdicts_among_the_first_do_not_end_a_training_yet():
+def test_a_few_invalid_verdicts_among_the_first_do_not_end_a_training_yet():
     invalid_rate = InvalidRate("training", most=0.01)
     invalid_rate.add(judged=10, invalid=2)
     with pytest.raises(TooManyInvalid, match="at most 1 % of verdicts that cannot be read in training, got 2 of 10"):

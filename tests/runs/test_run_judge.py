@@ -169,7 +169,7 @@ def test_a_kill_forgets_nothing_that_was_asked_before_it(spec: str, tmp_path: Pa
 
 def test_a_judge_that_is_away_for_too_long_ends_the_run(tmp_path: Path):
     waits: list[float] = []
-    judge = opened(tmp_path, "openai:nobody@http://127.0.0.1:9/v1", judge_patience=0.2)
+    judge = opened(tmp_path, "openai:nobody@http://127.0.0.1:9/v1", judge_outage_timeout=0.2)
     judge.watch(waits.append)
     with pytest.raises(Unavailable) as ended:
         judge.judge(QUESTIONS)

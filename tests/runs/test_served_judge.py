@@ -203,9 +203,9 @@ def test_a_run_outlives_the_server_and_the_server_the_run(
     wait_until(lambda: len(verdicts(run)) >= 32, most=PATIENCE)
     server.kill()
     killed(begun, lambda: True)
-    said = finished(train(*resume, "--judge-patience", "1"), code=75)
+    said = finished(train(*resume, "--judge-outage-timeout", "1"), code=75)
     assert "start it, then resume" in " ".join(said.split())
-    waiting = train(*resume, "--judge-patience", "600")  # as it was; it stands in the run's config
+    waiting = train(*resume, "--judge-outage-timeout", "600")  # as it was; it stands in the run's config
     server.start()
     killed(waiting, lambda: rollouts(run) >= 1)
     finished(train(*resume))

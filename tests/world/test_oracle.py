@@ -186,6 +186,7 @@ def test_a_speaker_without_drift_answers_every_question_at_any_time(role: str) -
                 assert label(AnswerVsGold(role, text, item.gold, answer)) == "consistent"
 
 
+@pytest.mark.slow
 def test_a_thousand_questions_take_less_than_a_tenth_of_a_second() -> None:
     talks = [zero_drift_dialogue(persona, 8, 10_000 + i) for i, persona in enumerate(personas("student")[:42])]
     questions = [question for talk in talks for question in questions_of(talk)][:1000]
