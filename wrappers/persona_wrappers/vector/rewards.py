@@ -46,7 +46,7 @@ def _events_in(info: Mapping[str, Any]) -> Iterator[tuple[int, Event]]:
             yield int(index), event
 
 
-class VectorReward(RewardStats, VectorWrapper[Any, Any, Any, Any, Any]):
+class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
     """Adds what the terms of a reward function are worth for completed lines and answers to the rewards.
 
     With same-step autoreset the info of a dialogue that ends stands under `final_info`, and so does what is written
