@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import A2C
 
 from persona_env.rl.advantages import RolloutArrays, line_advantages
 from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer
@@ -221,12 +220,6 @@ def test_the_reference_itself_is_no_distance_away() -> None:
     algorithm = make(ToyDialogues(4), tiny_llama(), policy_kwargs=dict(reference="initial"))
     collect(algorithm)
     assert np.abs(algorithm.rollout_buffer.log_ratio()).max() < 1e-5
-
-
-def test_a2c_takes_all_of_it_at_once() -> None:
-    algorithm = make(ToyDialogues(4, asks=2), tiny_llama(), A2C)
-    algorithm.learn(256)
-    assert algorithm._n_updates == 2
 
 
 def test_the_critic_moves_to_the_level_of_the_returns_after_the_update() -> None:

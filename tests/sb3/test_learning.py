@@ -10,7 +10,7 @@ from stable_baselines3 import A2C, PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import VecMonitor
 
-from persona_env.sb3 import TokenPolicy, TrajectoryRolloutBuffer, as_sb3
+from persona_env.sb3 import as_sb3
 from tests.sb3.rollouts import make
 from tests.sb3.toys import CopyFirst, ToyDialogues, tiny_llama
 
@@ -45,17 +45,3 @@ def test_answers_to_probes_are_learned_along_with_the_dialogue() -> None:
     others = buffer.actions[..., 0][~buffer.answers]
     assert (others % 2 == 0).mean() > 0.9  # even tokens are paid in lines
     assert (others == 2).mean() < 0.95
-
-
-def test_the_snippet_of_the_design_runs() -> None:
-    envs = ToyDialogues(4, asks=1)
-    model = PPO(
-        TokenPolicy,
-        as_sb3(envs),
-        rollout_buffer_class=TrajectoryRolloutBuffer,
-        policy_kwargs=dict(model=tiny_llama()),
-        n_steps=64,
-        gamma=1.0,
-    )
-    model.learn(256, progress_bar=False)
-    assert model.num_timesteps == 256

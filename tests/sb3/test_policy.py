@@ -45,13 +45,13 @@ def padded_like(contexts: list[np.ndarray]) -> torch.Tensor:
     return torch.from_numpy(np.stack(contexts).reshape(-1, contexts[0].shape[1]))
 
 
-def compared(algorithm: Any) -> dict[str, float]:
+def compared(algorithm: Any, batch: int = 32) -> dict[str, float]:
     """The largest distances between the rollout's, the packed and the naive figures."""
     random_values(algorithm)
     contexts = collect(algorithm)
     worst: dict[str, float] = dict.fromkeys(("packed", "naive", "value", "naive_value"), 0.0)
     everything = padded_like(contexts)
-    for packed in algorithm.rollout_buffer.batches(32):
+    for packed in algorithm.rollout_buffer.batches(batch):
         sample = algorithm.rollout_buffer.samples(packed)
         actions = sample.actions.long().flatten()
         with torch.no_grad():
@@ -241,6 +241,7 @@ def test_stable_baselines_own_saving_still_works(tmp_path: Path) -> None:
         assert torch.allclose(found.logits, want, atol=1e-5)
 
 
-def test_half_precision_weights_are_trained_in_single_precision() -> None:
-    algorithm = make(ToyDialogues(2), tiny_llama().half())
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_weights_are_trained_in_single_precision(dtype: torch.dtype) -> None:
+    algorithm = make(ToyDialogues(2), tiny_llama().to(dtype))
     assert algorithm.policy.lm.dtype == torch.float32
