@@ -17,7 +17,6 @@ import numpy as np
 import persona_env
 from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.calibration.labels import load_labels
-from persona_env.conversation import Conversation
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.io import load_logs, load_personas, save_logs, save_personas
 from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues
@@ -35,11 +34,11 @@ from persona_env.models.completion import Completion
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
 from persona_env.papers.audit import audit_log
-from persona_env.persona import Fact, Persona, QAItem
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.serialization import Serializer, reading_checkpoint
+from persona_env.runs.serialization import reading_checkpoint
+from persona_env.runs.training_state import SERIALIZER
 from persona_env.spaces import Utterance
 from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
@@ -160,15 +159,9 @@ def _configs() -> list[bytes]:
     ]
 
 
-def _serializer() -> Serializer:
-    from persona_env.conversation import Message, Probe
-
-    return Serializer([Conversation, Message, Probe, Persona, Fact, QAItem])
-
-
 def _states() -> list[bytes]:
     value = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
-    return [json.dumps(_serializer().write(value)).encode()]
+    return [json.dumps(SERIALIZER.write(value)).encode()]
 
 
 def _read_state(data: bytes) -> None:
@@ -177,7 +170,7 @@ def _read_state(data: bytes) -> None:
     except (ValueError, RecursionError):
         return  # that is the concern of what stands around it
     with reading_checkpoint():
-        _serializer().read(value)
+        SERIALIZER.read(value)
 
 
 def _settings() -> list[bytes]:
