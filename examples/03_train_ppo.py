@@ -11,9 +11,7 @@ from stable_baselines3 import PPO
 
 import persona_env  # noqa: F401  (registers the ids)
 import persona_wrappers as pw
-from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.evaluation.rollout import play
-from persona_env.evaluation.scoring import score
+from persona_env.evaluation import EvalSuite, run_arm, scores
 from persona_env.judges import load_judge
 from persona_env.sb3 import TokenPolicy, TrajectoryRolloutBuffer, as_sb3
 from persona_env.speakers import load_speaker
@@ -40,9 +38,9 @@ def main(tokens: int = 40_960) -> None:
     assert isinstance(model.policy, TokenPolicy)
     with tempfile.TemporaryDirectory() as folder:
         model.policy.save_pretrained(folder)
-        cases, judge = EvalSuite(role="patient", split="dev", dialogues=48), load_judge("oracle")
+        suite, judge = EvalSuite(role="patient", split="dev", dialogues=48), load_judge("oracle")
         for name, spec in (("before", "tiny"), ("after", f"hf:{folder}")):
-            found = score(play(load_speaker(spec), cases), judge).estimates
+            found = scores(run_arm(load_speaker(spec), suite, judge)).estimates
             shown = ", ".join(f"{metric} {found[metric].value:.2f}" for metric in ("prompt_to_line", "relevance"))
             print(f"{name:>6}: {shown}")
 

@@ -100,6 +100,11 @@ class Registry(Generic[T]):
         """Returns all names: ours, registered ones, then those of entry points."""
         return list(dict.fromkeys([*self._builtins, *self._registered, *self._entry_points()]))
 
+    @property
+    def builtins(self) -> tuple[str, ...]:
+        """The names of ours."""
+        return tuple(self._builtins)
+
     def __contains__(self, name: object) -> bool:
         return name in self._builtins or name in self._registered or name in self._entry_points()
 

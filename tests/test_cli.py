@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as shown:
         assert run(["train", "--role", "student", *SMALL, "--out", out], patch) == 0
     text = shown.getvalue()
-    assert "against its persona" in text
+    assert "persona conflict" in text
     assert "--- before training ---" in text
     assert str(out) in text.replace("\n", "")
     return out
@@ -68,20 +68,22 @@ def environment() -> dict[str, str]:
 
 def test_a_run_leaves_all_that_it_promises(finished: Path):
     names = {path.name for path in finished.iterdir()}
-    tables = {"metrics.jsonl", "timing.jsonl", "dialogues.jsonl", "summary.json", "config.json", "sample.txt"}
+    tables = {"metrics.jsonl", "timing.jsonl", "eval.jsonl", "summary.json", "config.json", "sample.txt"}
     assert names == {"model", "checkpoints", *tables}
     summary = json.loads((finished / "summary.json").read_text())
     for key in ("role", "simulator", "judge", "seed", "heldout_personas", "tokens", "seconds"):
         assert summary[key] is not None
     for arm in ("before", "after"):
         for name in ("prompt_to_line", "line_to_line", "question_answer", "relevance", "copying", "repetition"):
-            assert set(summary[arm][name]) == {"value", "low", "high", "n", "invalid"}
+            assert set(summary[arm][name]) == {"value", "low", "high", "n", "invalid", "undecided"}
     assert set(summary["reduction"]) == {"prompt_to_line", "line_to_line", "question_answer", "overall"}
+    assert set(summary["reduction"]["overall"]) == {"value", "low", "high"}
+    assert {"python", "torch", "transformers", "stable-baselines3"} <= set(summary["versions"])
     assert (summary["status"], summary["role"], len(summary["heldout_personas"])) == ("complete", "student", 8)
     assert RunConfig.from_flat(json.loads((finished / "config.json").read_text())).tokens == 512
 
 
-def test_training_people_are_not_measured_ones(finished: Path):
+def test_training_personas_are_not_measured_ones(finished: Path):
     from persona_env.world import personas
 
     measured = set(json.loads((finished / "summary.json").read_text())["heldout_personas"])
@@ -94,14 +96,14 @@ def test_the_trained_model_talks_and_its_dialogues_can_be_read(finished: Path):
 
     view = Conversation(personas("student", "dev")[0]).with_reply("Who are you?").view("simulator", seed=1)
     assert load_speaker(f"hf:{finished / 'model'}").reply([view])[0]
-    logs = load_logs(finished / "dialogues.jsonl")
+    logs = load_logs(finished / "eval.jsonl")
     assert len(logs) >= 2 * 8
 
 
 def test_the_same_seed_gives_the_same_run(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert run(["train", "--role", "student", *SMALL, "--out", tmp_path / "again"], monkeypatch) == 0
     first, second = (json.loads((f / "summary.json").read_text()) for f in (finished, tmp_path / "again"))
-    for key in ("before", "after", "reduction", "longer", "seen"):
+    for key in ("before", "after", "reduction", "extended", "train_personas"):
         assert first[key] == second[key]
 
 
@@ -133,6 +135,8 @@ BAD = {
     "a missing persona file": ["train", "--personas", "missing.jsonl"],
     "a log that is not there": ["audit", "missing.json"],
     "an unknown role to play": ["play", "--role", "pirate"],
+    "a report of a folder without a log": ["report", "missing"],
+    "an unknown metric": ["bench", "scripted", "--metrics", "kindness"],
 }
 
 
@@ -172,7 +176,7 @@ def test_a_person_can_talk_to_a_simulator(monkeypatch: pytest.MonkeyPatch, capsy
     assert run(["play", "--simulator", "scripted", "--split", "dev"], monkeypatch) == 0
     shown = capsys.readouterr().out
     assert shown.count("patient>") == 2
-    assert shown.count("+ persona") == 2
+    assert shown.count("+ prompt-to-line") == 2
 
 
 def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys):
@@ -181,7 +185,9 @@ def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytes
     summary = json.loads((tmp_path / "bench" / "summary.json").read_text())
     assert summary["scripted"]["prompt_to_line"]["value"] == 1.0
     assert summary["tiny"]["prompt_to_line"]["n"] == 18
-    assert "scripted" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert run(["report", tmp_path / "bench"], monkeypatch) == 0
+    assert shown.startswith(capsys.readouterr().out)
 
 
 def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypatch):
@@ -191,7 +197,7 @@ def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypa
         assert run([*arguments, *specs, "--out", tmp_path / "bench"], monkeypatch) == 0
     assert {call.sent["max_tokens"] for call in server.calls} == {5}
     tiny, served = ([], [])
-    for log in load_logs(tmp_path / "bench" / "dialogues.jsonl"):
+    for log in load_logs(tmp_path / "bench" / "eval.jsonl"):
         (tiny if log.id.startswith("tiny/") else served).extend(log.conversation().lines)
     tokenizer = load_tokenizer("tiny")
     assert max(len(tokenizer.encode(line, add_special_tokens=False)) for line in tiny) == 5
@@ -282,11 +288,11 @@ def test_a_table_is_shown_where_only_ascii_can_be_written(encoding: str, monkeyp
     assert run(["bench", "scripted", "--split", "dev", "--dialogues", "6", "--lines", "3"], monkeypatch) == 0
     sys.stdout.flush()
     rows = {
-        line[:25].strip(" |"): line[25:].strip(" |").split()
+        line[:34].strip(" |"): line[34:].strip(" |").split()
         for line in written.getvalue().decode(encoding).splitlines()
     }
     between = "±" if encoding == "cp1252" else r"\xb1"
-    assert rows["against its persona"][:3] == ["0.0", "%", between]
+    assert rows["persona conflict (prompt-to-line)"][:3] == ["0.0", "%", between]
     assert rows["lines judged"] == ["18"]
 
 
@@ -307,7 +313,7 @@ def test_a_reader_that_goes_away_ends_a_command_without_a_word(arguments: list[s
         os.close(write)
     assert (done.returncode, done.stderr) == (1, b"")
     if "bench" in arguments:
-        assert {"summary.json", "dialogues.jsonl"} <= {path.name for path in (tmp_path / "new").iterdir()}
+        assert {"summary.json", "eval.jsonl"} <= {path.name for path in (tmp_path / "new").iterdir()}
 
 
 @pytest.mark.slow

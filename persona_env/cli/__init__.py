@@ -1,4 +1,4 @@
-"""The command line: `persona-env train | bench | audit | play`, the same as `python -m persona_env`."""
+"""The command line `persona-env`, the same as `python -m persona_env`: one module for each command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from persona_env.cli import audit, bench, judge, play, train
+from persona_env.cli import audit, bench, judge, play, report, train
 from persona_env.errors import InputError, RunEnded, printable
 
 __all__ = ["app", "main"]
@@ -48,6 +48,7 @@ app.command()(train.train)
 app.command()(bench.bench)
 app.command()(audit.audit)
 app.command()(play.play)
+app.command()(report.report)
 app.add_typer(judge.judge_app, name="judge")
 
 

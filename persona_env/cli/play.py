@@ -1,4 +1,4 @@
-"""`persona-env play`: a person talks to a simulator and sees each of its lines judged."""
+"""`persona-env play`: talk to a simulator and see each of its lines judged."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from rich.text import Text
 
 from persona_env.cli.options import JudgeSpec, Role, Seed, Simulator, Split
 from persona_env.conversation import Conversation
+from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.rollout import reply_seed
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge
-from persona_env.metrics import Copying, LineToLine, PromptToLine, Relevance, Repetition, evaluate
+from persona_env.metrics import METRICS, LineMetric, evaluate, load_metric
 from persona_env.persona import Persona
 from persona_env.report.terminal import Terminal, plain
 from persona_env.roles import role_named
@@ -31,15 +32,6 @@ def play(
     talk(simulator, role=role, judge=judge, seed=seed, split=split)
 
 
-_METRICS = {
-    "persona": PromptToLine(),
-    "own words": LineToLine(),
-    "relevant": Relevance(),
-    "not recited": Copying(),
-    "not repeated": Repetition(),
-}
-
-
 def talk(simulator: str, *, role: str, judge: str, seed: int, split: str) -> Conversation:
     """Talks in the terminal until an empty line or the end of input; returns what was said.
 
@@ -47,8 +39,8 @@ def talk(simulator: str, *, role: str, judge: str, seed: int, split: str) -> Con
         ValueError: If the simulator, judge, role or split cannot be had.
     """
     console = Terminal()
-    ears, speaker = load_judge(judge), load_speaker(simulator)
-    persona = _somebody(role, split, seed)
+    made_judge, speaker = load_judge(judge), load_speaker(simulator)
+    persona = _persona(role, split, seed)
     side = role_named(role)
     console.print(Text(f"You are the {side.task}. The {side.simulator}'s persona (hidden from you in a dialogue):"))
     console.print(Text(f"  {plain(persona.prompt, 2)}", style="dim"))
@@ -56,25 +48,23 @@ def talk(simulator: str, *, role: str, judge: str, seed: int, split: str) -> Con
         hints = "  ".join(item.wording(0) for item in persona.questions[:4])
         console.print(Text(f"Ask, for example: {hints}\nAn empty line ends it."))
     conversation, begin = Conversation(persona), time.perf_counter()
-    while heard := _heard(console):
-        conversation = conversation.with_reply(heard)
+    while line := _line(console):
+        conversation = conversation.with_reply(line)
         view = conversation.view("simulator", reply_seed(seed, len(conversation.lines)))
         conversation = conversation.with_line(speaker.reply([view])[0])
         console.print(Text(f"{side.simulator}> {plain(conversation.lines[-1], 4)}", style="bold"))
-        console.print(_judged(conversation, ears))
+        console.print(_judged(conversation, made_judge))
     seconds = time.perf_counter() - begin
     console.print(Text(f"{len(conversation.lines)} lines in {seconds:.0f} s."))
     return conversation
 
 
-def _somebody(role: str, split: str, seed: int) -> Persona:
-    from persona_env.world import personas
-
-    people = personas(role, split)
-    return people[seed % len(people)]
+def _persona(role: str, split: str, seed: int) -> Persona:
+    found = resolve_personas(role, "bundled", split)
+    return found[seed % len(found)]
 
 
-def _heard(console: Terminal) -> str:
+def _line(console: Terminal) -> str:
     try:
         return console.input("you> ", markup=False).strip()
     except EOFError:
@@ -82,10 +72,12 @@ def _heard(console: Terminal) -> str:
 
 
 def _judged(conversation: Conversation, judge: Judge) -> Text:
-    scores = evaluate([conversation], list(_METRICS.values()), judge)
-    words = Text("          ")
-    for title, metric in _METRICS.items():
+    """Returns which metrics the last line meets (+), fails (-), or could not be judged by (?)."""
+    metrics = [metric for name in METRICS.builtins if isinstance(metric := load_metric(name), LineMetric)]
+    scores = evaluate([conversation], metrics, judge)
+    text = Text("          ")
+    for metric in metrics:
         value = scores[metric.name][0].per_line[-1]
         sign, style = ("?", "yellow") if value != value else ("+", "green") if value else ("-", "red")
-        words.append(f"{sign} {title}   ", style)
-    return words
+        text.append(f"{sign} {metric.name.replace('_', '-')}   ", style)
+    return text

@@ -17,11 +17,11 @@ from persona_env.cli.options import with_settings
 from persona_env.errors import InputError
 from persona_env.report.drift_table import drift_table
 from persona_env.report.terminal import Terminal
-from persona_env.report.transcript import telling_example, transcript
+from persona_env.report.transcript import before_and_after
 from persona_env.runs.config import RunConfig, read_config
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, finished_outcome
+from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, finished_result
 
 __all__ = ["resume_training", "run_training", "train"]
 
@@ -69,7 +69,7 @@ def run_training(
     console = Terminal()
     folder = folder or RunFolder(out or _fresh_folder(settings))
     with resumable(folder, f"go on with: {_resume_command(folder)}"):
-        result = finished_outcome(folder, settings) if folder.resumed else None
+        result = finished_result(folder, settings) if folder.resumed else None
         if result is None:
             job = TrainAndEvaluate(settings)
             console.print(_plan(settings, folder))
@@ -78,9 +78,9 @@ def run_training(
             result = _with_progress(job, folder.create(), console)
             for name in job.damaged:
                 console.print(f"The checkpoint {name} is not as it was written; it was not used.")
-        console.print(drift_table(result))
-        if result.settings.judge != "oracle":
-            console.print(result.judge_costs.sentence(result.settings.judge_budget, result.invalid_in_all))
+        console.print(drift_table(result.log))
+        if result.config.judge != "oracle":
+            console.print(result.judge_costs.sentence(result.config.judge_budget, result.invalid))
         _show_example(result, folder, console)
         _say_how_it_ended(result, folder, console)
         folder.close()
@@ -107,9 +107,9 @@ def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = Fal
 
 
 def _say_how_it_ended(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
-    if not result.calibrated:
+    if not result.log.header.judge.is_calibrated:
         console.print(
-            f"The judge {result.settings.judge} is not calibrated: nobody knows what its verdicts are worth. "
+            f"The judge {result.config.judge} is not calibrated: nobody knows what its verdicts are worth. "
             "Hold it against labels with persona-env judge calibrate."
         )
     if result.status == "complete":
@@ -166,15 +166,8 @@ def _with_progress(job: TrainAndEvaluate, folder: RunFolder, console: Terminal) 
 
 
 def _show_example(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
-    if not result.trained:
-        return
-    before, after = result.trained.before, result.trained.after
-    place = telling_example(before.scores, after.scores)
-    parts = []
-    for title, measured in (("before", before), ("after", after)):
-        text = transcript(measured.played[place], measured.scores, place)
-        parts.append(f"--- {title} training ---\n{text}\n")
-    text = "\n".join(parts)
-    folder.write_text("sample.txt", text)
-    console.print()
-    console.print(Text(text), soft_wrap=True)
+    text = before_and_after(result.log)
+    if text is not None:
+        folder.write_text("sample.txt", text)
+        console.print()
+        console.print(Text(text), soft_wrap=True)

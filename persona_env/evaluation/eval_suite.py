@@ -1,31 +1,30 @@
-"""What is played: data only."""
+"""What is played in an evaluation: data only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from persona_env.conversation import Conversation
 from persona_env.errors import InputError
-from persona_env.metrics import Answer
+from persona_env.metrics import METRICS
 
-__all__ = ["Dialogue", "EvalSuite"]
+__all__ = ["EvalSuite"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvalSuite:
-    """A set of dialogues to be played: the same people, task agent, questions and randomness for everybody.
+    """A set of dialogues: the same personas, task agent, probes and randomness for every simulator.
 
     Attributes:
         role: Who is simulated.
         personas: `bundled` (the embedded world's), `natural` (real English) or a file of personas.
         split: Which of them.
-        dialogues: How many, one for each persona (people come again when there are fewer).
+        dialogues: How many, one for each persona; personas are used again where there are fewer.
         lines: The simulator's lines in each.
         seed: The randomness of task agent and simulator.
-        questions_every: A Q&A question is asked after each of so many lines.
+        questions_every: A question about the persona is asked after each of so many lines.
         task_agent: Spec of the other side.
         max_tokens: Bound on a line's tokens; None: the simulator's own, where it has one.
+        metrics: Specs of the metrics that are computed.
     """
 
     role: str
@@ -37,17 +36,12 @@ class EvalSuite:
     questions_every: int = 2
     task_agent: str = "scripted"
     max_tokens: int | None = None
+    metrics: tuple[str, ...] = METRICS.builtins
 
     def __post_init__(self) -> None:
-        for name in ("dialogues", "lines", "questions_every", "max_tokens"):
-            number = getattr(self, name)
-            if number is not None and number < 1:
+        counts = {"dialogues": self.dialogues, "lines": self.lines, "questions_every": self.questions_every}
+        if self.max_tokens is not None:
+            counts["max_tokens"] = self.max_tokens
+        for name, number in counts.items():
+            if number < 1:
                 raise InputError(f"Expected {name} >= 1, got {number}: give at least one.")
-
-
-@dataclass(frozen=True, slots=True)
-class Dialogue:
-    """A dialogue that was played, and the answers to the side questions that left no trace in it."""
-
-    conversation: Conversation
-    answers: Sequence[Answer]

@@ -1,38 +1,65 @@
-"""How dialogues are scored: every drift type and every guard, each with its interval over personas."""
+"""Verdicts on dialogues, and the figures that are computed from them: pure functions of the evaluation log."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from persona_env.evaluation.eval_suite import Dialogue
-from persona_env.judges.base import Judge
-from persona_env.metrics import (
-    Copying,
-    LineToLine,
-    Metric,
-    PromptToLine,
-    QuestionAnswer,
-    Relevance,
-    Repetition,
-    Score,
-    evaluate,
-)
+from persona_env.evaluation.eval_log import Arm, EvalLog, MetricInfo, Sample, metric_infos
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.rollout import play
+from persona_env.judges.base import Judge, Verdict
+from persona_env.metrics import Metric, QuestionAnswer, Score, answer_query, load_metric, verdicts_on
+from persona_env.metrics.metric import QueryOrVerdict
 from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction
+from persona_env.speakers import Speaker
+from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.style_stats import hedging, line_words, volunteering
 
-__all__ = ["DRIFT_TYPES", "GUARDS", "Estimate", "Scores", "reductions", "score"]
+__all__ = ["Estimate", "Scores", "all_scores", "generalisation_gap", "judge_samples", "reductions", "run_arm", "scores"]
 
-DRIFT_TYPES = ("prompt_to_line", "line_to_line", "question_answer")
-"""What a run is about; `1 - value` of each is an inconsistency."""
 
-STYLE_STATS = {"hedging": hedging, "volunteering": volunteering, "line_words": line_words}
-"""How the simulator talks; read against the zero-drift speaker of the same grammar."""
+def run_arm(
+    simulator: Speaker,
+    suite: EvalSuite,
+    judge: Judge,
+    *,
+    name: str = "",
+    spec: str = "",
+    tick: Callable[[int], None] = lambda lines: None,
+) -> Arm:
+    """Plays a suite with a simulator and judges it: `scores(run_arm(...))` are its figures.
 
-GUARDS = ("relevance", "copying", "repetition")
-"""What must stay good meanwhile; each in [0, 1], 1 is good."""
+    Args:
+        simulator: Who plays the personas.
+        suite: What is played.
+        judge: Who judges it.
+        name: Of the arm.
+        spec: Of the simulator.
+        tick: See `play`.
+    """
+    samples = judge_samples(play(simulator, suite, tick=tick), judge, suite.metrics)
+    return Arm(name=name, simulator=spec, suite=suite, samples=samples)
+
+
+def judge_samples(samples: Sequence[Sample], judge: Judge, metrics: Sequence[str | Metric]) -> tuple[Sample, ...]:
+    """Returns the samples with the verdicts of all metrics; one judge call for all of them."""
+    made = [load_metric(metric) for metric in metrics]
+    table = {metric.name: _queries(metric, samples) for metric in made}
+    verdicts = iter(verdicts_on([query for rows in table.values() for row in rows for query in row], judge))
+    found = {name: [tuple(next(verdicts) for _ in row) for row in rows] for name, rows in table.items()}
+    return tuple(
+        replace(sample, verdicts={name: rows[place] for name, rows in found.items()})
+        for place, sample in enumerate(samples)
+    )
+
+
+def _queries(metric: Metric, samples: Sequence[Sample]) -> list[tuple[QueryOrVerdict, ...]]:
+    if isinstance(metric, QuestionAnswer):
+        return [tuple(answer_query(a.probe, a.text) for a in sample.answers) for sample in samples]
+    return metric.queries([sample.conversation for sample in samples])
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,69 +67,79 @@ class Estimate:
     """A figure with its 95 % interval over personas.
 
     Attributes:
-        value: The mean over personas; None if nothing could be judged.
+        value: The mean over personas, 1 = good; None if nothing could be judged.
         low: Lower end; None where there are too few personas.
         high: Upper end; likewise.
         n: Lines (or answers) that were judged.
         invalid: Lines (or answers) on which the judge's reply could not be read.
+        undecided: Lines (or answers) on which the judge contradicted itself.
     """
 
     value: float | None
     low: float | None
     high: float | None
-    n: int
-    invalid: int
+    n: int = 0
+    invalid: int = 0
+    undecided: int = 0
 
     @classmethod
-    def of(cls, interval: Interval, n: int, invalid: int) -> Estimate:
+    def of(cls, interval: Interval, n: int = 0, invalid: int = 0) -> Estimate:
         """Returns the estimate of an interval; what is not known becomes None."""
         value, low, high = (None if math.isnan(x) else x for x in (interval.mean, interval.low, interval.high))
         return cls(value, low, high, n, invalid)
 
+    @property
+    def interval(self) -> dict[str, float | None]:
+        """The figure and its interval alone, as plain data."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
     def as_json(self) -> dict[str, Any]:
-        """Returns it as plain data."""
+        """Returns all of it as plain data."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of a set of dialogues.
+    """The scores of an arm.
 
     Attributes:
-        personas: Whose each dialogue is.
-        dialogues: For each metric and guard, one score per dialogue.
-        talk: For each habit of talking (hedging, volunteering, length), one value per dialogue; nan
-            where a dialogue gave no occasion.
+        personas: The persona's id of each dialogue.
+        metrics: For each metric one score per dialogue.
+        style: For each style statistic one value per dialogue; nan where a dialogue gave no occasion.
+        drift: Names of the metrics that are drift types; `1 - value` of each is an inconsistency.
     """
 
     personas: tuple[str, ...]
-    dialogues: Mapping[str, Sequence[Score]]
-    talk: Mapping[str, Sequence[float]]
+    metrics: Mapping[str, Sequence[Score]]
+    style: Mapping[str, Sequence[float]]
+    drift: tuple[str, ...]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.metrics or name in self.style
 
     def estimate(self, name: str) -> Estimate:
-        """Returns a metric, guard or habit with its interval."""
-        if name in self.talk:
-            values = list(self.talk[name])
+        """Returns a metric or a style statistic with its interval."""
+        if name in self.style:
             over_personas = clustered_share if name == "hedging" else clustered_mean
-            return Estimate.of(over_personas(values, self.personas), len(values), 0)
-        scores = self.dialogues[name]
-        interval = clustered_share([score.value for score in scores], self.personas)
-        return Estimate.of(interval, sum(s.n for s in scores), sum(s.invalid for s in scores))
+            return Estimate.of(over_personas(self.style[name], self.personas), len(self.style[name]))
+        rows = self.metrics[name]
+        interval = clustered_share([score.value for score in rows], self.personas)
+        return Estimate.of(interval, sum(s.n for s in rows), sum(s.invalid for s in rows))
 
     @property
     def invalid(self) -> int:
         """Verdicts that could not be read, over all metrics."""
-        return sum(score.invalid for scores in self.dialogues.values() for score in scores)
+        return sum(score.invalid for rows in self.metrics.values() for score in rows)
 
     @property
     def judged(self) -> int:
         """All verdicts, read or not, over all metrics."""
-        return sum(len(score.per_line) for scores in self.dialogues.values() for score in scores)
+        return sum(len(score.per_line) for rows in self.metrics.values() for score in rows)
 
     @property
     def estimates(self) -> dict[str, Estimate]:
         """All of them by name."""
-        return {name: self.estimate(name) for name in (*self.dialogues, *self.talk)}
+        return {name: self.estimate(name) for name in (*self.metrics, *self.style)}
 
     def as_json(self) -> dict[str, Any]:
         """Returns all estimates as plain data."""
@@ -110,43 +147,60 @@ class Scores:
 
     def by_line(self, name: str) -> list[float]:
         """Returns the mean of a metric at each line index, in order; nan where nothing was judged."""
-        rows = [score.per_line for score in self.dialogues[name]]
+        rows = [score.per_line for score in self.metrics[name]]
         columns = [[row[i] for row in rows if i < len(row)] for i in range(max(map(len, rows), default=0))]
         return [Score.of(column).value for column in columns]
 
+    def inconsistency(self, name: str) -> list[float]:
+        """Returns 1 - value of each dialogue: of a drift type, or of the mean of them all (`overall`)."""
+        if name != "overall":
+            return [1.0 - score.value for score in self.metrics[name]]
+        columns = zip(*(self.inconsistency(one) for one in self.drift), strict=True)
+        return [sum(values) / len(values) for values in columns]
 
-def score(played: Sequence[Dialogue], judge: Judge) -> Scores:
-    """Returns the scores of dialogues that were played; two judge calls for all of them."""
-    conversations = [dialogue.conversation for dialogue in played]
-    metrics: list[Metric] = [PromptToLine(), LineToLine(), Relevance(), Copying(), Repetition()]
-    found: dict[str, Sequence[Score]] = dict(evaluate(conversations, metrics, judge))
-    found["question_answer"] = QuestionAnswer().scores([d.answers for d in played], judge)
-    order = (*DRIFT_TYPES, *GUARDS)
-    talk = {name: [habit([talk]) for talk in conversations] for name, habit in STYLE_STATS.items()}
-    people = tuple(conversation.persona.id for conversation in conversations)
-    return Scores(people, {name: found[name] for name in order}, talk)
+
+def scores(arm: Arm, metrics: Sequence[MetricInfo] = ()) -> Scores:
+    """Returns the scores of an arm; `metrics` stand in its log's header, those of its suite where not given."""
+    samples, metrics = arm.samples, metrics or metric_infos(arm.suite)
+    return Scores(
+        tuple(sample.conversation.persona.id for sample in samples),
+        {m.name: [_score(sample.verdicts[m.name]) for sample in samples] for m in metrics},
+        _style(arm),
+        tuple(m.name for m in metrics if m.group == "drift"),
+    )
+
+
+def _score(verdicts: Sequence[Verdict]) -> Score:
+    return Score.of([verdict.value for verdict in verdicts])
+
+
+def _style(arm: Arm) -> dict[str, list[float]]:
+    """How the simulator talks; hedging and volunteering can be read in the embedded world's grammar only."""
+    in_world = arm.suite.personas == "bundled" and arm.suite.role in ATTRIBUTES
+    stats = {"hedging": hedging, "volunteering": volunteering} if in_world else {}
+    return {
+        name: [stat([sample.conversation]) for sample in arm.samples]
+        for name, stat in (stats | {"line_words": line_words}).items()
+    }
 
 
 def reductions(before: Scores, after: Scores) -> dict[str, Interval]:
     """Returns (before - after) / before of each drift type's inconsistency, and of their mean as `overall`."""
-    table = {
-        name: reduction(
-            _inconsistency(before, name),
-            _inconsistency(after, name),
-            before.personas,
-            after.personas,
-        )
-        for name in DRIFT_TYPES
+    return {
+        name: reduction(before.inconsistency(name), after.inconsistency(name), before.personas, after.personas)
+        for name in (*before.drift, "overall")
     }
-    table["overall"] = reduction(_overall(before), _overall(after), before.personas, after.personas)
-    return table
 
 
-def _overall(scores: Scores) -> list[float]:
-    """The mean over drift types of each dialogue's inconsistency."""
-    columns = zip(*(_inconsistency(scores, name) for name in DRIFT_TYPES), strict=True)
-    return [sum(values) / len(values) for values in columns]
+def generalisation_gap(heldout: Scores, training: Scores) -> dict[str, float | None]:
+    """Returns how many times as inconsistent the simulator is with held-out personas as with training personas.
+
+    None where it is never inconsistent with training personas, or nothing could be judged.
+    """
+    pairs = {name: (heldout.estimate(name).value, training.estimate(name).value) for name in heldout.drift}
+    return {name: None if a is None or b is None or b == 1 else (1 - a) / (1 - b) for name, (a, b) in pairs.items()}
 
 
-def _inconsistency(scores: Scores, name: str) -> list[float]:
-    return [1.0 - score.value for score in scores.dialogues[name]]
+def all_scores(log: EvalLog) -> dict[str, Scores]:
+    """Returns the scores of all arms by name."""
+    return {arm.name: scores(arm, log.header.metrics) for arm in log.arms}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +24,9 @@ from persona_env.scenario import Scenario
 __all__ = ["FORMAT", "dialogue_fields", "read_dialogues", "save_logs"]
 
 FORMAT = "persona-env/dialogue-v1"
+
+_CONVERTERS = {"persona-env/eval-v1": ("persona_env.evaluation.eval_log", "logged_dialogues")}
+"""Formats of upper floors that hold dialogues too, each with the function that reads them."""
 
 
 class _Line(Record, frozen=True, kw_only=True):
@@ -83,6 +88,11 @@ def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
         FileError: If the file is no such log; the message names the line and the field.
     """
     _, first = next(json_lines(path, dict[str, Any]))
+    if first.get("format") in _CONVERTERS:
+        module, function = _CONVERTERS[first["format"]]
+        for number, dialogue in enumerate(getattr(import_module(module), function)(path)):
+            yield replace(dialogue, source=str(path), number=number)
+        return
     if first.get("format") != FORMAT:
         raise FileError(f'Expected dialogues with "format": "{FORMAT}" at {path} line 1, got others: name another log.')
     for number, (_, line) in enumerate(json_lines(path, _Line)):

@@ -76,7 +76,7 @@ class Copying(LineMetric):
     """
 
     name = "copying"
-    title = "copying"
+    title = "lines that recite the persona"
     mark = "recites its description"
     is_judged = False
     is_penalty = True

@@ -25,7 +25,7 @@ class PromptToLine(LineMetric):
     """
 
     name = "prompt_to_line"
-    title = "persona contradiction (prompt-to-line)"
+    title = "persona conflict (prompt-to-line)"
     mark = "contradicts its persona"
     group = "drift"
 

@@ -26,7 +26,7 @@ class Relevance(LineMetric):
     """
 
     name = "relevance"
-    title = "relevance"
+    title = "relevant lines"
     mark = "irrelevant"
     shows = "good"
 

@@ -46,7 +46,7 @@ class Repetition(LineMetric):
     """
 
     name = "repetition"
-    title = "repetition"
+    title = "repeated lines"
     mark = "repeats itself"
     is_judged = False
     is_penalty = True

@@ -1,132 +1,147 @@
-"""One table of drift: before, after, reduction and interval, with the guards that keep it honest."""
+"""Tables of an evaluation log: before and after training, or simulators side by side, with every guard."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from persona_env.evaluation.scoring import DRIFT_TYPES, Estimate, Scores, reductions
+from persona_env.evaluation.eval_log import EvalLog
+from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
 from persona_env.metrics.statistics import Interval
 from persona_env.report.terminal import plain
-from persona_env.runs.result import Comparison, TrainResult
 
-__all__ = ["drift_table", "simulator_table"]
+__all__ = ["drift_table", "log_table", "simulator_table"]
 
-TITLES = {
-    "prompt_to_line": "against its persona",
-    "line_to_line": "against its own words",
-    "question_answer": "wrong answers (Q&A)",
-    "overall": "overall",
-    "relevance": "relevance",
-    "copying": "copying",
-    "repetition": "repetition",
-    "hedging": "hedging, where unlisted",
-    "volunteering": "true facts volunteered",
-    "line_words": "words a line",
-}
-"""In the table; the first three are 1 - `prompt_to_line`, `line_to_line` and `question_answer`."""
-
-_BAD_SHARE = ("copying", "repetition")
-CAPTION = "Shares of lines (drift: of bad lines); intervals are 95 % over personas."
-_PERCENT = (*DRIFT_TYPES, "relevance", "copying", "repetition", "hedging")
+_CAPTION = "Shares of lines, as named; intervals are 95 % over personas. Drift types: share of bad lines or answers."
+_GAP = " gap: drift on held-out / on training personas."
+_STYLE = {"hedging": "hedging, where unlisted", "volunteering": "true facts volunteered", "line_words": "words a line"}
 
 
-def drift_table(result: TrainResult) -> Table:
-    """Returns the table of a training run."""
-    s = result.settings
-    title = f"{s.role}: {s.simulator}, judged by {s.judge}, on {s.split} people ({s.algorithm}, seed {s.seed})"
-    table = Table(
-        title=Text(plain(title)),
-        caption=CAPTION,
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    for name in ("", "before", "after", "change", "95 %"):
-        table.add_column(name, justify="left" if not name else "right", no_wrap=True)
-    for comparison in filter(None, (result.trained, result.longer)):
-        _add_drift(table, comparison)
-    if seen := result.scores("seen"):
-        _add_seen(table, seen, result.gap)
-    if result.trained:
-        _add_guards(table, result.trained, result.scores("drift_free"))
-    return table
+def log_table(log: EvalLog) -> Table:
+    """Returns the table of an evaluation, of a training run or of a benchmark."""
+    return drift_table(log) if log.header.command == "train" else simulator_table(log)
 
 
-def _add_drift(table: Table, comparison: Comparison) -> None:
-    table.add_section()
-    table.add_row(Text(f"drift over {comparison.lines} lines", style="bold"))
-    changes = reductions(comparison.before.scores, comparison.after.scores)
-    for name in DRIFT_TYPES:
-        before, after = (_inconsistency(m.scores.estimate(name)) for m in (comparison.before, comparison.after))
-        table.add_row(TITLES[name], before, after, *_change(changes[name]))
-    table.add_row(TITLES["overall"], "", "", *_change(changes["overall"]))
+def drift_table(log: EvalLog) -> Table:
+    """Returns the table of a training run: drift, generalisation gap, guards and style, before and after."""
+    table = _Table(log, _CAPTION + (_GAP if log.arm("train_personas") else ""))
+    found = all_scores(log)
+    table.columns("", "before", "after", "change", "95 %")
+    for before, after in (("before", "after"), ("before_extended", "after_extended")):
+        if before in found and after in found:
+            _add_drift(table, found[before], found[after], table.lines(before))
+    if "after" in found and "train_personas" in found:
+        _add_gap(table, found["after"], found["train_personas"])
+    if "before" in found and "after" in found:
+        pair, reference = (found["before"], found["after"]), found.get("drift_free")
+        head = ("", "", "drift-free" if reference else "")
+        arms = (*pair, reference) if reference else pair
+        table.section(f"guards over {table.lines('before')} lines", *head)
+        table.rows(table.guards, arms)
+        table.section("style", *head)
+        table.rows(_style_of(pair[0]), arms)
+        table.counts(pair)
+    return table.table
 
 
-def _add_seen(table: Table, seen: Scores, gap: Mapping[str, float | None]) -> None:
-    table.add_section()
-    table.add_row(Text("people met in training", style="bold"), "", "", "unseen / seen")
-    for name in DRIFT_TYPES:
-        ratio = gap.get(name)
+def simulator_table(log: EvalLog) -> Table:
+    """Returns the table of a benchmark: every drift type, guard and style statistic of each simulator."""
+    table, found = _Table(log, _CAPTION), all_scores(log)
+    table.columns("", *map(plain, found))
+    for metric in table.metrics:
+        table.rows({metric.name: metric.title}, found.values(), with_interval=True)
+    table.rows(_style_of(next(iter(found.values()))) if found else {}, found.values(), with_interval=True)
+    table.counts(list(found.values()))
+    return table.table
+
+
+def _style_of(scores: Scores) -> dict[str, str]:
+    return {name: _STYLE[name] for name in scores.style}
+
+
+def _add_drift(table: _Table, before: Scores, after: Scores, lines: int) -> None:
+    table.section(f"drift over {lines} lines")
+    changes = reductions(before, after)
+    for name in before.drift:
+        table.add(
+            table.titles[name], *(table.cell(name, s.estimate(name)) for s in (before, after)), *_change(changes[name])
+        )
+    table.add("overall", "", "", *_change(changes["overall"]))
+
+
+def _add_gap(table: _Table, heldout: Scores, training: Scores) -> None:
+    table.section("training personas", "", "", "gap")
+    for name, ratio in generalisation_gap(heldout, training).items():
         shown = "" if ratio is None else f"{ratio:.1f} x"
-        table.add_row(TITLES[name], "", _inconsistency(seen.estimate(name)), shown)
+        table.add(table.titles[name], "", table.cell(name, training.estimate(name)), shown)
 
 
-def _add_guards(table: Table, comparison: Comparison, drift_free: Scores | None) -> None:
-    table.add_section()
-    title = Text(f"guards over {comparison.lines} lines", style="bold")
-    table.add_row(title, "", "", "zero drift" if drift_free else "")
-    pair = comparison.before.scores, comparison.after.scores
-    for name in pair[0].estimates:
-        if name in DRIFT_TYPES:
-            continue
-        before, after = (_figure(name, scores.estimate(name)) for scores in pair)
-        reference = _figure(name, drift_free.estimate(name)) if drift_free else ""
-        table.add_row(TITLES[name], before, after, reference)
-    table.add_row("unreadable verdicts", *(str(scores.invalid) for scores in pair))
-    table.add_row("lines judged", *(str(scores.estimate("prompt_to_line").n) for scores in pair))
+class _Table:
+    """A table of an evaluation log, row by row."""
+
+    def __init__(self, log: EvalLog, caption: str):
+        self.log, self.metrics = log, log.header.metrics
+        self.titles = {metric.name: metric.title for metric in self.metrics}
+        self.guards = {m.name: m.title for m in self.metrics if m.group == "guard"}
+        self._bad = {m.name for m in self.metrics if m.shows == "bad"}
+        self.table = Table(title=Text(plain(_title(log))), caption=caption, box=box.SIMPLE_HEAD, pad_edge=False)
+        self.table.padding = (0, 1, 0, 0)
+
+    def lines(self, arm: str) -> int:
+        """Returns the simulator's lines in each dialogue of an arm."""
+        found = self.log.arm(arm)
+        return found.suite.lines if found else 0
+
+    def columns(self, *names: str) -> None:
+        for name in names:
+            self.table.add_column(Text(name), justify="right" if name else "left", no_wrap=not name)
+
+    def section(self, title: str, *more: str) -> None:
+        self.table.add_section()
+        self.table.add_row(Text(title, style="bold"), *more)
+
+    def add(self, title: str, *cells: str) -> None:
+        self.table.add_row(Text(plain(title)), *cells)
+
+    def rows(self, titles: Mapping[str, str], arms: Iterable[Scores], *, with_interval: bool = False) -> None:
+        """Adds a row for each name, with a cell for each arm."""
+        arms = list(arms)
+        for name, title in titles.items():
+            known = [scores.estimate(name) if name in scores else Estimate(None, None, None) for scores in arms]
+            self.add(title, *(self.cell(name, estimate, with_interval=with_interval) for estimate in known))
+
+    def counts(self, arms: Sequence[Scores]) -> None:
+        """Adds how much was judged, and how much of that could not be read."""
+        self.add("invalid verdicts", *(str(scores.invalid) for scores in arms))
+        first = self.metrics[0].name
+        self.add("lines judged", *(str(scores.estimate(first).n) for scores in arms))
+
+    def cell(self, name: str, estimate: Estimate, *, with_interval: bool = False) -> str:
+        """Returns a figure as its title says: shares in per cent; of bad lines where the metric shows those."""
+        if estimate.value is None:
+            return "-"
+        value = 1 - estimate.value if name in self._bad else estimate.value
+        is_share = name in self.titles or name == "hedging"
+        side = ""
+        if with_interval and estimate.low is not None and estimate.high is not None:
+            wide = max(estimate.value - estimate.low, estimate.high - estimate.value)
+            side = f" ± {100 * wide:.1f}" if is_share else f" ± {wide:.2f}"
+        return f"{100 * value:.1f} %{side}" if is_share else f"{value:.2f}{side}"
 
 
-def simulator_table(title: str, scores: dict[str, Scores]) -> Table:
-    """Returns simulators side by side: every drift type and guard, each with its interval."""
-    table = Table(title=Text(plain(title)), caption=CAPTION, box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for simulator in scores:
-        table.add_column(Text(plain(simulator)), justify="right")
-    for name in next(iter(scores.values())).estimates:
-        cells = (s.estimate(name) for s in scores.values())
-        table.add_row(TITLES[name], *(_with_interval(name, cell) for cell in cells))
-    table.add_row("unreadable verdicts", *(str(s.invalid) for s in scores.values()))
-    table.add_row("lines judged", *(str(s.estimate("prompt_to_line").n) for s in scores.values()))
-    return table
-
-
-def _shown(name: str, value: float) -> float:
-    """Drift and its like are shown as shares of bad lines."""
-    return 1 - value if name in (*DRIFT_TYPES, *_BAD_SHARE) else value
-
-
-def _figure(name: str, estimate: Estimate) -> str:
-    if estimate.value is None:
-        return "-"
-    value = _shown(name, estimate.value)
-    return f"{100 * value:.1f} %" if name in _PERCENT else f"{value:.2f}"
-
-
-def _inconsistency(estimate: Estimate) -> str:
-    return "-" if estimate.value is None else f"{100 * (1 - estimate.value):.1f} %"
-
-
-def _with_interval(name: str, estimate: Estimate) -> str:
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return _figure(name, estimate)
-    side = max(estimate.value - estimate.low, estimate.high - estimate.value)
+def _title(log: EvalLog) -> str:
+    header, suite = log.header, log.arms[0].suite if log.arms else None
+    if suite is None:
+        return f"{header.role}: nothing yet"
+    if header.command == "train":
+        how = f"({header.config.get('algorithm', '')}, seed {header.seed})"
+        return f"{suite.role}: {log.arms[0].simulator}, judged by {header.judge.spec}, on {suite.split} personas {how}"
     return (
-        f"{_figure(name, estimate)} ± {100 * side:.1f}"
-        if name in _PERCENT
-        else f"{_figure(name, estimate)} ± {side:.2f}"
+        f"{suite.role}: {suite.dialogues} dialogues of {suite.lines} lines with {suite.split} personas, "
+        f"judged by {header.judge.spec}"
     )
 
 

@@ -18,12 +18,14 @@ class TooManyInvalid(RunEnded):
 class InvalidRate:
     """Counts verdicts and ends the run where too large a share of them could not be read.
 
-    While a training is going on a few bad ones among its first do not count as a share yet: it ends once
-    they would be too many among 200, or among all where there are more.
+    In the course of a training the share is taken among at least 200 verdicts, so that a few invalid ones among
+    the first do not end it.
 
     Args:
         where: What was judged, for the message.
         most: The largest share that is allowed, in [0, 1].
+        judged: Verdicts that are counted already.
+        invalid: Those among them that could not be read.
 
     >>> invalid_rate = InvalidRate("training", most=0.01)
     >>> invalid_rate.add(judged=100, invalid=1)
@@ -31,15 +33,15 @@ class InvalidRate:
     (100, 1)
     """
 
-    def __init__(self, where: str, most: float):
+    def __init__(self, where: str, most: float, judged: int = 0, invalid: int = 0):
         self.where, self.most = where, most
-        self.judged = self.invalid = 0
+        self.judged, self.invalid = judged, invalid
 
     def add(self, judged: int, invalid: int) -> None:
         """Counts verdicts, `invalid` among all `judged`.
 
         Raises:
-            TooManyInvalid: If that is too many, whatever comes now.
+            TooManyInvalid: If that is too many, whatever follows.
         """
         self.judged, self.invalid = self.judged + judged, self.invalid + invalid
         self._check(max(self.judged, _ENOUGH))
@@ -55,6 +57,6 @@ class InvalidRate:
     def _check(self, among: int) -> None:
         if self.invalid > self.most * among:
             raise TooManyInvalid(
-                f"Expected at most {100 * self.most:g} % of verdicts that cannot be read in {self.where}, got "
-                f"{self.invalid} of {self.judged}: mend the judge, or allow more with --max-invalid."
+                f"Expected at most {100 * self.most:g} % invalid verdicts in {self.where}, got {self.invalid} of "
+                f"{self.judged}: use another judge, or allow more with --max-invalid."
             )

@@ -1,87 +1,46 @@
-"""What the main job found, as far as it came."""
+"""Result of a train-and-evaluate run; partial if it was interrupted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from persona_env.evaluation.eval_suite import EvalSuite, Dialogue
-from persona_env.evaluation.scoring import DRIFT_TYPES, Scores, reductions
-from persona_env.runs.judge_costs import JudgeCosts
-from persona_env.runs.config import RunConfig
 from persona_env.errors import RunEnded
+from persona_env.evaluation.eval_log import EvalLog
+from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
+from persona_env.runs.config import RunConfig
+from persona_env.runs.judge_costs import JudgeCosts
 
-__all__ = ["INTERRUPTED", "Comparison", "Measured", "TrainResult"]
+__all__ = ["INTERRUPTED", "TrainResult", "summary"]
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Dialogues that were played, and their scores."""
-
-    suite: EvalSuite
-    played: Sequence[Dialogue]
-    scores: Scores
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """The same dialogues before and after training."""
-
-    before: Measured
-    after: Measured
-
-    @property
-    def lines(self) -> int:
-        """The simulator's lines in each dialogue."""
-        return self.before.suite.lines
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns values, reductions and their intervals as plain data."""
-        table = reductions(self.before.scores, self.after.scores)
-        return {
-            "lines": self.lines,
-            "before": self.before.scores.as_json(),
-            "after": self.after.scores.as_json(),
-            "reduction": {name: _number(interval.mean) for name, interval in table.items()},
-            "reduction_interval": {name: [_number(i.low), _number(i.high)] for name, i in table.items()},
-        }
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else value
-
-
 @dataclass(slots=True)
 class TrainResult:
-    """What the main job found, as far as it came.
+    """What a run has found so far, and what it has cost.
 
     Attributes:
-        settings: The run's settings.
-        measured: By stage: `before`, `after` (the trained length), `before_extended`, `after_extended`,
-            `seen` (after, on people of the training split), `drift_free` (the zero-drift speaker of
-            the same grammar).
+        config: The run's settings.
+        log: What was measured.
         tokens: The learner's tokens.
         seconds: Wall time by stage.
         interrupted: Whether it was stopped with Ctrl-C before its end.
         ended: Why it could not go on, if it could not.
-        invalid: Verdicts of the training that could not be read.
-        judge_costs: What the judge was asked in all, and how it did.
-        calibrated: Whether there is a measure of how far the judge can be trusted.
+        invalid_in_training: Verdicts of the training that could not be read.
+        judge_costs: What the judge was asked in all.
     """
 
-    settings: RunConfig
-    measured: dict[str, Measured] = field(default_factory=dict)
+    config: RunConfig
+    log: EvalLog
     tokens: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
     interrupted: bool = False
     ended: RunEnded | None = None
-    invalid: int = 0
+    invalid_in_training: int = 0
     judge_costs: JudgeCosts = field(default_factory=JudgeCosts)
-    calibrated: bool = True
 
     @property
     def status(self) -> str:
@@ -94,66 +53,52 @@ class TrainResult:
         return self.ended.exit_code if self.ended else INTERRUPTED if self.interrupted else 0
 
     @property
-    def trained(self) -> Comparison | None:
-        """Before and after at the trained length, where both are known."""
-        return self._comparison("before", "after")
-
-    @property
-    def longer(self) -> Comparison | None:
-        """Before and after at three times the trained length, where both are known."""
-        return self._comparison("before_extended", "after_extended")
-
-    def _comparison(self, *stages: str) -> Comparison | None:
-        if not all(stage in self.measured for stage in stages):
-            return None
-        return Comparison(*(self.measured[stage] for stage in stages))
-
-    def scores(self, stage: str) -> Scores | None:
-        """Returns the scores of a stage, where they are known."""
-        return self.measured[stage].scores if stage in self.measured else None
-
-    @property
-    def invalid_in_all(self) -> int:
+    def invalid(self) -> int:
         """Verdicts that could not be read, in training and in all stages."""
-        return self.invalid + sum(measured.scores.invalid for measured in self.measured.values())
-
-    @property
-    def gap(self) -> dict[str, float | None]:
-        """How many times as inconsistent the simulator is with people it has not met in training."""
-        unseen, seen = self.scores("after"), self.scores("seen")
-        if unseen is None or seen is None:
-            return {}
-        return {name: _times(unseen.estimate(name).value, seen.estimate(name).value) for name in DRIFT_TYPES}
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns what stands in `summary.json`."""
-        s, before = self.settings, self.measured.get("before")
-        summary: dict[str, Any] = {
-            "status": self.status,
-            **({"reason": str(self.ended)} if self.ended else {}),
-            **{name: getattr(s, name) for name in ("role", "simulator", "judge", "seed", "split")},
-            "algorithm": s.algorithm.name,
-            "heldout_personas": sorted(set(before.scores.personas)) if before else [],
-            "lines": s.lines,
-            "before": before.scores.as_json() if before else None,
-            "after": None,
-            "reduction": None,
-        }
-        summary |= self.trained.as_json() if self.trained else {}
-        for stage in ("seen", "drift_free"):
-            summary[stage] = self.measured[stage].scores.as_json() if stage in self.measured else None
-        summary |= {
-            "longer": self.longer.as_json() if self.longer else None,
-            "gap": self.gap,
-            "tokens": self.tokens,
-            "judge_calibrated": self.calibrated,
-            "judge_usage": {**self.judge_costs.as_json(s.judge_budget), "invalid": self.invalid_in_all},
-            "seconds": round(sum(self.seconds.values()), 2),
-            "stages": {name: round(value, 2) for name, value in self.seconds.items()},
-        }
-        return summary
+        return self.invalid_in_training + sum(scores.invalid for scores in all_scores(self.log).values())
 
 
-def _times(unseen: float | None, seen: float | None) -> float | None:
-    """Ratio of two inconsistencies, from two consistencies; None where there is none to compare with."""
-    return None if unseen is None or seen is None or seen == 1 else (1 - unseen) / (1 - seen)
+def summary(result: TrainResult) -> dict[str, Any]:
+    """Returns what stands in `summary.json`; what is not measured yet is None."""
+    config, found = result.config, all_scores(result.log)
+    before, after, training = found.get("before"), found.get("after"), found.get("train_personas")
+    fields: dict[str, Any] = {"status": result.status}
+    if result.ended:
+        fields["reason"] = str(result.ended)
+    return fields | {
+        "role": config.role,
+        "simulator": config.simulator,
+        "judge": config.judge,
+        "judge_calibrated": result.log.header.judge.is_calibrated,
+        "algorithm": config.algorithm.name,
+        "seed": config.seed,
+        "split": config.split,
+        "heldout_personas": sorted(set(before.personas)) if before else [],
+        "lines": config.lines,
+        **_comparison(before, after),
+        "extended": _extended(result.log, found),
+        "train_personas": training.as_json() if training else None,
+        "drift_free": found["drift_free"].as_json() if "drift_free" in found else None,
+        "generalisation_gap": generalisation_gap(after, training) if after and training else {},
+        "tokens": result.tokens,
+        "judge_usage": {**result.judge_costs.as_json(config.judge_budget), "invalid": result.invalid},
+        "seconds": round(sum(result.seconds.values()), 2),
+        "stages": {name: round(value, 2) for name, value in result.seconds.items()},
+        "versions": dict(result.log.header.versions),
+    }
+
+
+def _comparison(before: Scores | None, after: Scores | None) -> dict[str, Any]:
+    table = reductions(before, after) if before and after else None
+    return {
+        "before": before.as_json() if before else None,
+        "after": after.as_json() if after else None,
+        "reduction": None if table is None else {name: Estimate.of(i).interval for name, i in table.items()},
+    }
+
+
+def _extended(log: EvalLog, found: Mapping[str, Scores]) -> dict[str, Any] | None:
+    arm = log.arm("before_extended")
+    if arm is None or "after_extended" not in found:
+        return None
+    return {"lines": arm.suite.lines, **_comparison(found["before_extended"], found["after_extended"])}

@@ -1,46 +1,34 @@
-"""The main job: measure a simulator, train it, measure it again on the same people, seeds and sampler."""
+"""The main job: evaluate a simulator, train it, evaluate it again on the same personas, seeds and sampler."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
-from persona_env.calibration.calibrate import is_calibrated
-from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.runs.result import Measured, TrainResult
-from persona_env.evaluation.rollout import play
-from persona_env.evaluation.records import dialogue_records
-from persona_env.evaluation.scoring import score
-from persona_env.evaluation.stages import load_stage, save_stage
+from persona_env.calibration.calibration import is_calibrated
 from persona_env.envs.persona_source import resolve_personas
+from persona_env.errors import RunEnded
+from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.scoring import run_arm, scores
+from persona_env.metrics import METRICS, load_metric
 from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
-from persona_env.runs.judge_costs import JudgeCosts
+from persona_env.runs.config import RunConfig, check_understanding
 from persona_env.runs.cost_log import CostLog
+from persona_env.runs.invalid_rate import InvalidRate
+from persona_env.runs.judge_costs import JudgeCosts
+from persona_env.runs.result import TrainResult, summary
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.run_judge import RunJudge
-from persona_env.runs.config import RunConfig, check_understanding
-from persona_env.runs.invalid_rate import InvalidRate
-from persona_env.io import LoggedDialogue, save_logs
-from persona_env.errors import RunEnded
 from persona_env.speakers import Speaker, load_speaker
 
-if TYPE_CHECKING:
-    from persona_env.runs.training import Training
-
-__all__ = ["EXTENDED_LENGTH", "TrainAndEvaluate", "Progress", "finished_outcome"]
+__all__ = ["EXTENDED_LENGTH", "Progress", "TrainAndEvaluate", "finished_result"]
 
 EXTENDED_LENGTH = 3
-"""Drift comes back beyond the trained length, so it is measured at this many times that length too."""
+"""Drift returns beyond the trained length, so it is measured at this many times that length too."""
 
 QUESTIONS = 4
-"""Q&A questions asked on branches of each measured dialogue."""
-
-STAGES = ("before", "before_extended", "after", "after_extended", "seen", "drift_free")
-"""What is measured, in this order; training stands between the second and the third."""
-
-UNJUDGED = ("copying", "repetition")
-"""What the text alone settles."""
+"""Probes in each measured dialogue."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done, and how much there is to do."""
@@ -50,28 +38,28 @@ class TrainAndEvaluate:
     """The main job. Everything is checked when it is made, so that `run` starts only what can end.
 
     Args:
-        settings: The run.
+        config: The run.
 
     Raises:
-        ValueError: If a model, judge, task agent or persona source cannot be had.
+        InputError: If a model, judge, task agent or persona source cannot be had.
     """
 
-    def __init__(self, settings: RunConfig):
+    def __init__(self, config: RunConfig):
         from persona_env.runs.training import training_envs
         from persona_env.speakers.local import LanguageModel
 
-        check_understanding(settings.judge, settings.personas)
-        self.settings = settings
-        self.judge = RunJudge(settings)
+        check_understanding(config.judge, config.personas)
+        self.config = config
+        self.judge = RunJudge(config)
         self.simulator = LanguageModel.load(
-            settings.simulator,
-            max_tokens=settings.max_tokens,
-            dtype=settings.dtype,
-            load_in_4bit=settings.load_in_4bit,
+            config.simulator, max_tokens=config.max_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
         )
-        self.envs = training_envs(settings, self.judge)
-        resolve_personas(settings.role, settings.personas, settings.split)
-        self.result = TrainResult(settings, calibrated=_calibrated(self.judge, settings))
+        self.envs = training_envs(config, self.judge)
+        resolve_personas(config.role, config.personas, config.split)
+        self.suite = _suite(config)
+        judge = JudgeInfo(config.judge, self.judge.identity, _is_calibrated(self.judge, config))
+        header = Header.now("train", self.suite, judge, config.as_json())
+        self.result = TrainResult(config, EvalLog(header))
 
     @property
     def damaged(self) -> list[str]:
@@ -79,7 +67,7 @@ class TrainAndEvaluate:
         return self._checkpoints.damaged
 
     def run(self, folder: RunFolder, progress: Progress) -> TrainResult:
-        """Measures, trains, measures again, and writes the run folder.
+        """Evaluates, trains, evaluates again, and writes the run folder.
 
         What a run in the same folder has done already is not done again. Ctrl-C, or a judge that cannot
         go on, ends it cleanly: what is known by then is written, and its `status` says so.
@@ -89,61 +77,48 @@ class TrainAndEvaluate:
         """
         from persona_env.runs.training import torch_threads
 
-        self._keep_config(folder)
-        self._folder, self._checkpoints = folder, Checkpoints(folder)
-        self._ledger = CostLog(folder, self.judge.usage)
-        spent = {name: self._ledger.total(name) for name in ("calls", "tokens")}
-        self.judge.open(folder.path, spent, self._ledger.book)
+        self._open(folder)
         try:
-            with torch_threads(self.settings.threads):
-                self._stages(progress)
+            with torch_threads(self.config.threads):
+                self._run_stages(progress)
         except KeyboardInterrupt:
             self.result.interrupted = True
         except RunEnded as ended:
             self.result.ended = ended
         finally:
             self.judge.close()
-        self._write()
+        self._write_summary()
         return self.result
 
-    def _keep_config(self, folder: RunFolder) -> None:
-        config = self.settings.as_json()
+    def _open(self, folder: RunFolder) -> None:
+        """Writes the settings, and reads back what an earlier process of the run has measured and spent."""
+        config, result = self.config.as_json(), self.result
         if not (folder.path / "config.json").is_file() or folder.read_json("config.json") != config:
             folder.write_json("config.json", config)
+        if (folder.path / FILE).is_file():
+            found = load_eval_log(folder.path)
+            result.log = EvalLog(replace(result.log.header, created=found.header.created), found.arms)
+        self._folder, self._checkpoints = folder, Checkpoints(folder)
+        self._cost_log = CostLog(folder, self.judge.usage)
+        spent = {name: self._cost_log.total(name) for name in ("calls", "tokens")}
+        self.judge.open(folder.path, spent, self._cost_log.book)
 
-    def _write(self) -> None:
-        """Writes the dialogues and the summary; what only a resumed run would need goes when all is done."""
-        result, folder = self.result, self._folder
-        _read_costs(result, self._ledger)
-        if result.measured:
-            save_logs(folder.path / "dialogues.jsonl", self._records())
-        folder.write_json("summary.json", result.as_json())
-        if result.status == "complete":
-            _tidy(self._checkpoints)
+    def _run_stages(self, progress: Progress) -> None:
+        config, suite = self.config, self.suite
+        extended = _extended(suite, config.extended_dialogues) if config.extended_dialogues else None
+        self._evaluate("before", config.simulator, self.simulator, suite, progress)
+        if extended:
+            self._evaluate("before_extended", config.simulator, self.simulator, extended, progress)
+        trained = self._train(progress)
+        self._evaluate("after", "model", trained, suite, progress)
+        if extended:
+            self._evaluate("after_extended", "model", trained, extended, progress)
+        self._evaluate("train_personas", "model", trained, replace(suite, split="train"), progress)
+        if config.personas == "bundled":
+            self._evaluate("drift_free", "scripted", load_speaker("scripted"), suite, progress)
 
-    def _stages(self, progress: Progress) -> None:
-        s = self.settings
-        suite = EvalSuite(
-            role=s.role, personas=s.personas, split=s.split, dialogues=s.dialogues, lines=s.lines,
-            seed=s.seed, questions_every=max(1, s.lines // QUESTIONS), task_agent=s.task_agent,
-            max_tokens=s.max_tokens,
-        )  # fmt: skip
-        every = max(1, EXTENDED_LENGTH * s.lines // QUESTIONS)
-        long = replace(
-            suite, dialogues=s.extended_dialogues or 1, lines=EXTENDED_LENGTH * s.lines, questions_every=every
-        )
-        self._measure("before", self.simulator, suite, progress)
-        if s.extended_dialogues:
-            self._measure("before_extended", self.simulator, long, progress)
-        trained = self._learn(progress)
-        self._measure("after", trained, suite, progress)
-        if s.extended_dialogues:
-            self._measure("after_extended", trained, long, progress)
-        self._measure("seen", trained, replace(suite, split="train"), progress)
-        if s.personas == "bundled":
-            self._measure("drift_free", load_speaker("scripted"), suite, progress)
-
-    def _measure(self, stage: str, speaker: Speaker, suite: EvalSuite, progress: Progress) -> None:
+    def _evaluate(self, stage: str, spec: str, speaker: Speaker, suite: EvalSuite, progress: Progress) -> None:
+        """Plays and judges the dialogues of a stage, unless they stand in the log already."""
         done, total = 0, suite.dialogues * (suite.lines + suite.lines // suite.questions_every)
 
         def tick(lines: int) -> None:
@@ -152,72 +127,83 @@ class TrainAndEvaluate:
             progress(stage, done, total)
 
         tick(0)
-        measured = load_stage(self._checkpoints, stage)
-        if measured is None:
+        arm = self.result.log.arm(stage)
+        if arm is None:
             speaker.reset_cache()  # what was read before must not matter, or a resumed run would differ in the last bits
-            played = play(speaker, suite, tick=tick)
-            measured = Measured(suite, played, score(played, self.judge))
-            save_stage(self._checkpoints, stage, measured)
-            self._ledger.note(stage)
+            arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick)
+            log = self.result.log.with_arm(arm)
+            save_eval_log(self._folder.path / FILE, log)
+            self.result.log = log
+            self._cost_log.note(stage)
         tick(total - done)
-        self.result.measured[stage] = measured
-        invalid_rate = InvalidRate(f"the stage {stage!r}", self.settings.max_invalid)
-        invalid_rate.judged, invalid_rate.invalid = measured.scores.judged, measured.scores.invalid
-        invalid_rate.close()
+        found = scores(arm, self.result.log.header.metrics)
+        InvalidRate(f"the stage {stage!r}", self.config.max_invalid, found.judged, found.invalid).close()
 
-    def _learn(self, progress: Progress) -> Speaker:
+    def _train(self, progress: Progress) -> Speaker:
         from persona_env.runs.training import Training
 
         training = Training(
-            self.settings,
+            self.config,
             folder=self._folder,
             checkpoints=self._checkpoints,
-            cost_log=self._ledger,
-            progress=lambda tokens: progress("training", tokens, self.settings.tokens),
+            cost_log=self._cost_log,
+            progress=lambda tokens: progress("training", tokens, self.config.tokens),
         )
         try:
             return training.fit(self.simulator, self.envs)
         finally:
-            self._note(training)
+            self.result.tokens = training.tokens
+            self.result.invalid_in_training = training.invalid_rate.invalid
 
-    def _note(self, training: Training) -> None:
-        self.result.tokens, self.result.invalid = training.tokens, training.invalid_rate.invalid
+    def _write_summary(self) -> None:
+        """Writes the summary; what only a resumed run would need goes when all is done."""
+        result = self.result
+        result.seconds = self._cost_log.seconds
+        result.judge_costs = JudgeCosts(**{name: self._cost_log.total(name) for name in JudgeCosts.names()})
+        self._folder.write_json("summary.json", summary(result))
+        if result.status == "complete":
+            self._checkpoints.prune(ROLLOUT, keep=0)
 
-    def _records(self) -> Iterator[LoggedDialogue]:
-        for stage, measured in self.result.measured.items():
-            yield from dialogue_records(stage, measured.played, measured.scores)
 
-
-def finished_outcome(folder: RunFolder, settings: RunConfig) -> TrainResult | None:
-    """Returns the result of a run that has ended as it should, None if there is something left to do."""
-    if not (folder.path / "summary.json").is_file():
+def finished_result(folder: RunFolder, config: RunConfig) -> TrainResult | None:
+    """Returns the result of a run that is complete, None if there is something left to do."""
+    if not all((folder.path / name).is_file() for name in ("summary.json", FILE)):
         return None
-    summary, checkpoints = folder.read_json("summary.json"), Checkpoints(folder)
-    if summary.get("status") != "complete":
+    found = folder.read_json("summary.json")
+    if found.get("status") != "complete":
         return None
-    result = TrainResult(settings, tokens=summary["tokens"], seconds=dict(summary["stages"]))
-    result.judge_costs = JudgeCosts.of(summary["judge_usage"])
-    for stage in STAGES:
-        measured = load_stage(checkpoints, stage)
-        if measured is not None:
-            result.measured[stage] = measured
-    result.invalid = summary["judge_usage"]["invalid"] - result.invalid_in_all  # what the stages do not account for
-    _tidy(checkpoints)
-    return result if result.trained else None
+    result = TrainResult(config, load_eval_log(folder.path), found["tokens"], dict(found["stages"]))
+    result.judge_costs = JudgeCosts.of(found["judge_usage"])
+    result.invalid_in_training = found["judge_usage"]["invalid"] - result.invalid  # what the stages do not account for
+    Checkpoints(folder).prune(ROLLOUT, keep=0)
+    return result
 
 
-def _calibrated(judge: RunJudge, settings: RunConfig) -> bool:
+def _suite(config: RunConfig) -> EvalSuite:
+    """Returns what is evaluated before and after: all our metrics, and those that are rewarded."""
+    return EvalSuite(
+        role=config.role,
+        personas=config.personas,
+        split=config.split,
+        dialogues=config.dialogues,
+        lines=config.lines,
+        seed=config.seed,
+        questions_every=max(1, config.lines // QUESTIONS),
+        task_agent=config.task_agent,
+        max_tokens=config.max_tokens,
+        metrics=tuple(dict.fromkeys([*METRICS.builtins, *config.rewards])),
+    )
+
+
+def _extended(suite: EvalSuite, dialogues: int) -> EvalSuite:
+    lines = EXTENDED_LENGTH * suite.lines
+    return replace(suite, dialogues=dialogues, lines=lines, questions_every=max(1, lines // QUESTIONS))
+
+
+def _is_calibrated(judge: RunJudge, config: RunConfig) -> bool:
+    """Returns whether the judge is exact, or was found usable for all rewards that it decides."""
     if judge.exact:
         return True
-    kinds = [name for name in settings.rewards if name not in UNJUDGED]
-    found = settings.judge_calibration
-    return bool(found) and is_calibrated(found, judge.identity, settings.role, kinds)
-
-
-def _tidy(checkpoints: Checkpoints) -> None:
-    checkpoints.prune(ROLLOUT, keep=0)
-
-
-def _read_costs(result: TrainResult, cost_log: CostLog) -> None:
-    result.seconds = cost_log.seconds
-    result.judge_costs = JudgeCosts(**{name: cost_log.total(name) for name in JudgeCosts.names()})
+    judged = [name for name in config.rewards if load_metric(name).is_judged]
+    found = config.judge_calibration
+    return bool(found) and is_calibrated(found, judge.identity, config.role, judged)

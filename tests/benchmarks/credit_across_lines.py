@@ -29,7 +29,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     base = base_model(options.out, 0, drift="reckless-opening")
     common = ("--role", options.role, "--simulator", base, *SETTING, *more)
-    print("| line_gamma | against its own words, 8 lines | 24 lines | against its persona | relevance | hedging |")
+    print("| line_gamma | line-to-line drift, 8 lines | 24 lines | prompt-to-line drift | relevance | hedging |")
     print("|---|---|---|---|---|---|")
     for gamma in GAMMAS:
         runs = [
@@ -39,7 +39,7 @@ def main() -> None:
         found = run_all(options.out, runs, options.jobs)
         cells = [
             percent(1 - s["after"]["line_to_line"]["value"] for s in found),
-            percent(1 - s["longer"]["after"]["line_to_line"]["value"] for s in found),
+            percent(1 - s["extended"]["after"]["line_to_line"]["value"] for s in found),
             percent(1 - s["after"]["prompt_to_line"]["value"] for s in found),
             percent(s["after"]["relevance"]["value"] for s in found),
             percent(s["after"]["hedging"]["value"] for s in found),

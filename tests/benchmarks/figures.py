@@ -32,17 +32,18 @@ def drift_rows(role: str, runs: Sequence[Summary]) -> list[str]:
     rows = []
     for name in DRIFT:
         cells = [role, name.replace("_", "-")]
-        for arm in (lambda s: s, lambda s: s["longer"]):
+        for arm in (lambda s: s, lambda s: s["extended"]):
             cells.append(spread(1 - arm(s)["before"][name]["value"] for s in runs))
             cells.append(spread(1 - arm(s)["after"][name]["value"] for s in runs))
-            cells.append(spread(-arm(s)["reduction"][name] for s in runs))
-        cells.append(spread([s["gap"][name] for s in runs if s["gap"][name] is not None] or [float("nan")], " x", 1))
+            cells.append(spread(-arm(s)["reduction"][name]["value"] for s in runs))
+        gaps = [gap for s in runs if (gap := s["generalisation_gap"][name]) is not None]
+        cells.append(spread(gaps or [float("nan")], " x", 1))
         rows.append("| " + " | ".join(cells) + " |")
     return rows
 
 
 def guard_rows(role: str, runs: Sequence[Summary]) -> list[str]:
-    """Rows of the guard table: after training, and against the zero-drift speaker where that is the measure."""
+    """Rows of the guard table: after training, and against the drift-free speaker where that is the measure."""
 
     def after(name: str) -> list[float]:
         return [s["after"][name]["value"] for s in runs]
@@ -86,7 +87,7 @@ def main() -> None:
     found = run_all(options.out, runs, options.jobs)
     by_role = {role: [s for (r, _, _), s in zip(grid, found, strict=True) if r == role] for role in options.roles}
     print(f"{len(found)} runs; mean (smallest to largest).\n")
-    print("| role | drift | before, 8 lines | after | change | before, 24 lines | after | change | unseen / seen |")
+    print("| role | drift | before, 8 lines | after | change | before, 24 lines | after | change | gap |")
     print("|---|---|---|---|---|---|---|---|---|")
     print("\n".join(row for role, runs in by_role.items() for row in drift_rows(role, runs)))
     print("\n| role | relevance | copying | invalid | repetition | hedging | volunteering | words a line |")

@@ -1,4 +1,4 @@
-"""Dialogues are played in batches, and a side question leaves no trace in them."""
+"""Dialogues are played in batches, and a probe leaves no trace in them."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
 from persona_env.speakers import Speaker, load_speaker
 
-CASES = EvalSuite(role="patient", split="dev", dialogues=6, lines=4, seed=3)
+SUITE = EvalSuite(role="patient", split="dev", dialogues=6, lines=4, seed=3)
 
 
 class Counting(Speaker):
@@ -23,15 +23,15 @@ class Counting(Speaker):
 
 def test_all_dialogues_advance_in_one_call_a_turn():
     simulator = Counting()
-    played = play(simulator, CASES)
+    samples = play(simulator, SUITE)
     assert simulator.calls == 4 + 2  # four lines, a question after each second
-    assert [len(dialogue.conversation.lines) for dialogue in played] == [4] * 6
-    assert [len(dialogue.answers) for dialogue in played] == [2] * 6
-    assert len({dialogue.conversation.persona.id for dialogue in played}) == 6
+    assert [len(dialogue.conversation.lines) for dialogue in samples] == [4] * 6
+    assert [len(dialogue.answers) for dialogue in samples] == [2] * 6
+    assert len({dialogue.conversation.persona.id for dialogue in samples}) == 6
 
 
 def test_questions_leave_the_dialogues_as_they_were():
-    often, never = (play(Counting(), replace(CASES, questions_every=n)) for n in (1, 99))
+    often, never = (play(Counting(), replace(SUITE, questions_every=n)) for n in (1, 99))
     assert [a.conversation for a in often] == [b.conversation for b in never]
     assert [len(a.answers) for a in often] == [4] * 6
     assert [len(b.answers) for b in never] == [0] * 6
@@ -39,19 +39,19 @@ def test_questions_leave_the_dialogues_as_they_were():
 
 def test_no_two_lines_share_their_randomness():
     simulator = Counting()
-    play(simulator, CASES)
+    play(simulator, SUITE)
     seeds = [view.seed for view in simulator.views]
     assert len(set(seeds)) == len(seeds) == 6 * (4 + 2)
 
 
-def test_the_same_cases_give_the_same_dialogues_in_smaller_batches():
-    together = play(Counting(), CASES)
-    people = [dialogue.conversation.persona for dialogue in together]
-    assert [d.conversation for d in play(Counting(), CASES, people[:2])] == [d.conversation for d in together[:2]]
+def test_the_same_suite_gives_the_same_dialogues_in_smaller_batches():
+    together = play(Counting(), SUITE)
+    personas = [dialogue.conversation.persona for dialogue in together]
+    assert [d.conversation for d in play(Counting(), SUITE, personas[:2])] == [d.conversation for d in together[:2]]
 
 
 def test_evaluation_asks_in_other_words_than_training():
-    for dialogue in play(Counting(), CASES):
+    for dialogue in play(Counting(), SUITE):
         for answer in dialogue.answers:
             item = next(i for i in dialogue.conversation.persona.questions if i.key == answer.probe.key)
             assert answer.probe.text in item.held_out_wordings
@@ -67,8 +67,8 @@ class LongWinded(Speaker):
         return ["x" * 476 for _ in views]
 
 
-def test_a_line_is_as_long_as_the_cases_or_else_the_simulator_allow():
+def test_a_line_is_as_long_as_the_suite_or_else_the_simulator_allow():
     for bound, letters in ((None, 476), (96, 476), (24, 384)):
-        played = play(LongWinded(), replace(CASES, dialogues=1, lines=2, max_tokens=bound))[0]
+        played = play(LongWinded(), replace(SUITE, dialogues=1, lines=2, max_tokens=bound))[0]
         assert [len(line) for line in played.conversation.lines] == [letters] * 2
         assert [len(answer.text) for answer in played.answers] == [letters]

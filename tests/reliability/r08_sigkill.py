@@ -22,7 +22,7 @@ __all__ = ["measure"]
 
 _KILLS = 20
 _IN_FLIGHT = 64
-_FILES = ("metrics.jsonl", "dialogues.jsonl", "model/model.safetensors")
+_FILES = ("metrics.jsonl", "eval.jsonl", "model/model.safetensors")
 
 
 def measure() -> list[Row]:

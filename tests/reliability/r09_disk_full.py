@@ -34,10 +34,9 @@ _SITES = {
     "tensors.safetensors": _BIG,
     "state.json": 0,
     "checksums.json": 0,
-    "measured.json": 0,
     "model.safetensors": _BIG,
     "tokenizer_config.json": 0,
-    "dialogues.jsonl": 0,
+    "eval.jsonl": 0,
     "summary.json": 0,
     "sample.txt": 0,
 }

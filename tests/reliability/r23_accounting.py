@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from persona_env.evaluation.eval_suite import Dialogue, EvalSuite
+from persona_env.evaluation.eval_log import Arm, Sample
+from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
-from persona_env.evaluation.scoring import Scores, score
-from persona_env.judges import Query, Verdict, load_judge
+from persona_env.evaluation.scoring import Scores, judge_samples, scores
+from persona_env.judges import Judge, Query, Verdict, load_judge
 from persona_env.judges.budget import BudgetedJudge, BudgetSpent
 from persona_env.judges.kept import KeptJudge, verdict_key
 from persona_env.judges.store import VerdictStore
@@ -56,7 +57,14 @@ class SometimesUnreadable:
         ]
 
 
-def requested(played: Sequence[Dialogue]) -> dict[str, int]:
+def score(samples: Sequence[Sample], judge: Judge) -> Scores:
+    """Returns the scores of dialogues."""
+    suite = EvalSuite(role="patient")
+    judged = judge_samples(samples, judge, suite.metrics)
+    return scores(Arm(name="it", simulator="it", suite=suite, samples=judged))
+
+
+def requested(played: Sequence[Sample]) -> dict[str, int]:
     """Returns how many verdicts each metric needs: one a line, and one an answer, counted by hand."""
     lines = sum(len(dialogue.conversation.lines) for dialogue in played)
     answers = sum(len(dialogue.answers) for dialogue in played)
@@ -67,7 +75,7 @@ def requested(played: Sequence[Dialogue]) -> dict[str, int]:
 def account(scores: Scores) -> dict[str, int]:
     """Returns judged + invalid of each metric, counted anew from the value of each line."""
     counted = dict[str, int]()
-    for name, rows in scores.dialogues.items():
+    for name, rows in scores.metrics.items():
         judged = sum(value == value for row in rows for value in row.per_line)
         invalid = sum(value != value for row in rows for value in row.per_line)
         told = scores.estimate(name)
@@ -113,9 +121,7 @@ class InvalidRate:
             setattr(self, name, getattr(self, name) + getattr(account, name))
 
 
-def scored(
-    played: Sequence[Dialogue], path: Path, inner: SometimesUnreadable, calls: int
-) -> tuple[Scores, InvalidRate]:
+def scored(played: Sequence[Sample], path: Path, inner: SometimesUnreadable, calls: int) -> tuple[Scores, InvalidRate]:
     """Scores under a budget of calls for each run, resumed as often as it takes."""
     invalid_rate = InvalidRate()
     while True:
@@ -134,22 +140,22 @@ def measure(dialogues: int = 96, calls: int = 400) -> list[Row]:
     played = play(load_speaker("scripted"), EvalSuite(role="patient", split="dev", dialogues=dialogues, lines=6))
     folder, inner = Path(tempfile.mkdtemp()), SometimesUnreadable()
     try:
-        scores, invalid_rate = scored(played, folder / "v.db", inner, calls)
+        found, invalid_rate = scored(played, folder / "v.db", inner, calls)
         plain = score(played, SometimesUnreadable())
     finally:
         shutil.rmtree(folder)
-    wanted, counted = requested(played), account(scores)
+    wanted, counted = requested(played), account(found)
     total, off = sum(wanted.values()), sum(abs(counted[name] - wanted[name]) for name in wanted)
     repeated = len(inner.asked) - len(set(inner.asked))
-    same = scores.as_json() == plain.as_json()
+    same = found.as_json() == plain.as_json()
     return [
         Row(
             "R23",
             f"{total} verdicts of {dialogues} dialogues through store and budget, {invalid_rate.stops} stops",
             "judged + invalid + skipped == requested, exactly",
-            f"{sum(counted.values()) - scores.invalid} judged + {scores.invalid} invalid + 0 skipped, off by {off}; "
+            f"{sum(counted.values()) - found.invalid} judged + {found.invalid} invalid + 0 skipped, off by {off}; "
             f"{repeated} asked twice; {'the same' if same else 'OTHER'} scores as without",
-            met=off == 0 and repeated == 0 and same and invalid_rate.stops > 0 and scores.invalid > 0,
+            met=off == 0 and repeated == 0 and same and invalid_rate.stops > 0 and found.invalid > 0,
         ),
         Row(
             "R23",

@@ -70,6 +70,8 @@ def contents(path: Path) -> dict[str, str]:
     for file in sorted(path.rglob("*")):
         if file.is_file() and file.name != "timing.jsonl" and not file.name.startswith("verdicts.sqlite"):
             data = file.read_bytes()
+            if file.name == "eval.jsonl":
+                data = data.partition(b"\n")[2]  # the header holds the time
             if file.name == "summary.json":
                 summary = {name: value for name, value in json.loads(data).items() if name not in CLOCK}
                 data = json.dumps(summary).encode()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from persona_env.evaluation.scoring import all_scores
 from persona_env.runs.train_and_evaluate import TrainAndEvaluate
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
@@ -34,9 +35,7 @@ def run(simulator: str, out: Path, **more) -> TrainResult:
 
 
 def wrong(result: TrainResult, stage: str, name: str) -> float:
-    scores = result.scores(stage)
-    assert scores is not None
-    return 1 - (scores.estimate(name).value or 0.0)
+    return 1 - (all_scores(result.log)[stage].estimate(name).value or 0.0)
 
 
 def test_line_to_line_alone_hides_what_the_composed_reward_repairs(settled: str, tmp_path: Path):
@@ -47,8 +46,8 @@ def test_line_to_line_alone_hides_what_the_composed_reward_repairs(settled: str,
     assert wrong(alone, "after", "question_answer") > wrong(alone, "before", "question_answer") - 0.05
 
     text = io.StringIO()
-    Console(file=text, width=100).print(drift_table(alone))
-    row = next(line for line in text.getvalue().splitlines() if "against its persona" in line)
+    Console(file=text, width=100).print(drift_table(alone.log))
+    row = next(line for line in text.getvalue().splitlines() if "persona conflict" in line)
     shown = float(row.split("%")[1])
     assert shown > 50  # the table says that more than half of the lines are false, whatever line-to-line says
 

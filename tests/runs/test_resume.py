@@ -106,7 +106,7 @@ def test_a_finished_run_is_shown_again_and_not_run_again(unbroken: Path, capsys:
     before = contents(unbroken)
     assert resume_training(unbroken, {}) == 0
     shown = capsys.readouterr().out
-    assert "against its persona" in shown
+    assert "persona conflict" in shown
     assert f"{3 * ROLLOUT:,} tokens" in shown
     after = contents(unbroken)
     assert after.pop("sample.txt")
@@ -142,12 +142,13 @@ def test_a_run_with_too_many_invalid_verdicts_fails_unless_it_is_allowed(tmp_pat
 
     def check(most: float, code: int, status: str, stages: int) -> None:
         found = go(run, personas=personas, extended_dialogues=0, max_invalid=most)
-        assert (found.exit_code, found.status, len(found.measured)) == (code, status, stages)
+        assert (found.exit_code, found.status, len(found.log.arms)) == (code, status, stages)
         summary = json.loads((run / "summary.json").read_text())
         assert summary["judge_usage"]["invalid"] > 0
         assert most == 1 or "in the stage 'before', got" in summary["reason"]
 
     check(0.01, 78, "stopped", 1)
+    assert (run / "eval.jsonl").is_file()
     check(1.0, 0, "complete", 3)
 
 
@@ -155,12 +156,11 @@ def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: 
     suite = EvalSuite(role="patient", split="dev", dialogues=4, lines=2)
     run_benchmark(["scripted"], suite, "oracle", tmp_path / "whole")
     run_benchmark(["scripted"], suite, "oracle", tmp_path / "part")
-    for name in ("dialogues.jsonl", "summary.json"):
-        (tmp_path / "part" / name).unlink()  # as a kill before the table leaves it
-    begun = (tmp_path / "part" / "checkpoints" / "stage-000").stat().st_mtime_ns
+    (tmp_path / "part" / "summary.json").unlink()  # as a kill before the table leaves it
+    begun = (tmp_path / "part" / "eval.jsonl").stat().st_mtime_ns
     run_benchmark(["scripted"], suite, "oracle", tmp_path / "part", resume=True)
     assert contents(tmp_path / "part") == contents(tmp_path / "whole")
-    assert (tmp_path / "part" / "checkpoints" / "stage-000").stat().st_mtime_ns == begun
+    assert (tmp_path / "part" / "eval.jsonl").stat().st_mtime_ns == begun
     with pytest.raises(ValueError, match=r"got simulators: was \['scripted'\], is \['tiny'\]: give the same"):
         run_benchmark(["tiny"], suite, "oracle", tmp_path / "part", resume=True)
 
@@ -168,7 +168,7 @@ def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: 
 def test_a_few_invalid_verdicts_among_the_first_do_not_end_a_training_yet():
     invalid_rate = InvalidRate("training", most=0.01)
     invalid_rate.add(judged=10, invalid=2)
-    with pytest.raises(TooManyInvalid, match="at most 1 % of verdicts that cannot be read in training, got 2 of 10"):
+    with pytest.raises(TooManyInvalid, match="at most 1 % invalid verdicts in training, got 2 of 10"):
         invalid_rate.close()
     with pytest.raises(TooManyInvalid, match="got 3 of 200"):
         invalid_rate.add(judged=190, invalid=1)

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from persona_env.evaluation.eval_log import load_eval_log
 from persona_env.runs.run_judge import JOURNAL
 from tests.runs.runs import contents
 from tests.runs.small_judge import make_parts
@@ -183,10 +184,10 @@ def test_a_run_killed_twice_ends_as_the_unbroken_one(command: list[str], unbroke
     killed(train(*command, "--out", run), lambda: len(verdicts(run)) >= 32)
     judging = len(verdicts(run))
     assert judging < len(verdicts(unbroken))
-    assert not (run / "checkpoints" / "stage-before").exists()  # it was being judged
+    assert not (run / "eval.jsonl").exists()  # it was being judged
     killed(train(*resume), lambda: rollouts(run) >= 2)
-    assert (run / "checkpoints" / "stage-before").exists()
-    assert not (run / "checkpoints" / "stage-after").exists()
+    assert load_eval_log(run).arm("before")
+    assert not load_eval_log(run).arm("after")
     said = finished(train(*resume))
     assert " of 100,000 calls, " in " ".join(said.split())
     assert equal(run, unbroken)

@@ -1,0 +1,324 @@
+"""The evaluation log: one versioned record of an evaluation, written by `train` and `bench` alike.
+
+Everything that is shown (tables, summaries, reports) is a pure function of it. The file `eval.jsonl` holds
+
+- first the header: `format`, command, time, role, settings, metrics, judge, versions;
+- then for each arm (a simulator, or one stage of a training run) a line of type `arm`, the personas that are new
+  (type `persona`, each once), and a line of type `sample` for each dialogue: its messages, the answers to its
+  probes, and every verdict whole, by metric.
+
+A field that holds its default is left out.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast
+
+import msgspec
+
+from persona_env.conversation import Conversation
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.io import LoggedDialogue, LoggedReply
+from persona_env.io.atomic import write_jsonl
+from persona_env.io.json_files import FileError, converted, json_lines
+from persona_env.judges.base import Verdict
+from persona_env.metrics import Answer, Metric, QuestionAnswer, load_metric
+from persona_env.persona import Persona
+
+__all__ = [
+    "FILE",
+    "FORMAT",
+    "Arm",
+    "EvalLog",
+    "Header",
+    "JudgeInfo",
+    "MetricInfo",
+    "Sample",
+    "load_eval_log",
+    "logged_dialogues",
+    "metric_infos",
+    "save_eval_log",
+]
+
+FILE = "eval.jsonl"
+FORMAT = "persona-env/eval-v1"
+
+_PACKAGES = ("persona-env", "gymnasium", "numpy", "torch", "transformers", "stable-baselines3", "trl")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One dialogue of an evaluation.
+
+    Attributes:
+        conversation: What was said, and by whom.
+        answers: The answers to the probes, which left no trace in the dialogue.
+        verdicts: For each metric one verdict per line of the simulator, for `question_answer` one per answer.
+    """
+
+    conversation: Conversation
+    answers: tuple[Answer, ...] = ()
+    verdicts: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict[str, tuple[Verdict, ...]])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One simulator on one suite.
+
+    Attributes:
+        name: The spec in a benchmark; in a training run the stage: `before`, `before_extended`, `after`,
+            `after_extended`, `train_personas` or `drift_free`.
+        simulator: Its spec.
+        suite: What was played.
+        samples: The dialogues.
+    """
+
+    name: str
+    simulator: str
+    suite: EvalSuite
+    samples: tuple[Sample, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """What tables need to know about a metric; stored, so that a log can be read without the metric's plug-in.
+
+    Attributes:
+        name: Its name.
+        title: What a table calls the share that it shows.
+        mark: What a transcript writes behind a bad line.
+        group: `drift` or `guard`.
+        shows: Whether tables show the share of good or of bad lines; what is stored is always 1 = good.
+        is_judged: Whether its verdicts are a judge's.
+    """
+
+    name: str
+    title: str
+    mark: str
+    group: Literal["drift", "guard"]
+    shows: Literal["good", "bad"]
+    is_judged: bool
+
+    @classmethod
+    def of(cls, metric: Metric) -> MetricInfo:
+        """Returns what is known of a metric."""
+        return cls(metric.name, metric.title, metric.mark, metric.group, metric.shows, metric.is_judged)
+
+
+def metric_infos(suite: EvalSuite) -> tuple[MetricInfo, ...]:
+    """Returns what is known of a suite's metrics."""
+    return tuple(MetricInfo.of(load_metric(spec)) for spec in suite.metrics)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeInfo:
+    """Who judged.
+
+    Attributes:
+        spec: The judge's spec.
+        identity: All that can change a verdict.
+        is_calibrated: Whether it was compared with labels and found usable, or is exact.
+    """
+
+    spec: str
+    identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    is_calibrated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """What holds for all arms of an evaluation.
+
+    Attributes:
+        command: `train` or `bench`.
+        role: Who is simulated.
+        seed: The seed of the run.
+        config: All settings of the command.
+        judge: Who judged.
+        metrics: What was computed, in the order of tables.
+        created: When, in UTC.
+        versions: Python's, the platform's, and those of the packages that matter.
+    """
+
+    command: str
+    role: str
+    seed: int
+    judge: JudgeInfo
+    metrics: tuple[MetricInfo, ...]
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    created: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def now(cls, command: str, suite: EvalSuite, judge: JudgeInfo, config: Mapping[str, Any]) -> Header:
+        """Returns the header of an evaluation that begins now, in this installation."""
+        return cls(
+            command=command,
+            role=suite.role,
+            seed=suite.seed,
+            judge=judge,
+            metrics=metric_infos(suite),
+            config=config,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=_versions(),
+        )
+
+
+def _versions() -> dict[str, str]:
+    found = {d.name.lower().replace("_", "-"): d.version for d in importlib.metadata.distributions()}
+    versions = {name: found[name] for name in _PACKAGES if name in found}
+    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+
+
+@dataclass(frozen=True, slots=True)
+class EvalLog:
+    """The record of an evaluation: see the module.
+
+    Attributes:
+        header: What holds for all arms.
+        arms: Those that are finished, in order.
+    """
+
+    header: Header
+    arms: tuple[Arm, ...] = ()
+
+    def arm(self, name: str) -> Arm | None:
+        """Returns the arm of that name, or None if it is not finished."""
+        return next((arm for arm in self.arms if arm.name == name), None)
+
+    def with_arm(self, arm: Arm) -> EvalLog:
+        """Returns the log with one more arm."""
+        return replace(self, arms=(*self.arms, arm))
+
+
+class _Header(msgspec.Struct, tag="header"):
+    format: Literal["persona-env/eval-v1"]
+    header: Header
+
+
+class _Arm(msgspec.Struct, tag="arm"):
+    name: str
+    simulator: str
+    suite: EvalSuite
+
+
+class _Persona(msgspec.Struct, tag="persona"):
+    persona: Persona
+
+
+class _Sample(msgspec.Struct, tag="sample"):
+    persona: str
+    conversation: dict[str, Any]
+    answers: tuple[Answer, ...] = ()
+    verdicts: dict[str, tuple[Verdict, ...]] = {}
+
+
+_Line: TypeAlias = _Header | _Arm | _Persona | _Sample
+_LINE = cast("type[_Line]", _Line)
+
+
+def save_eval_log(path: str | Path, log: EvalLog) -> None:
+    """Writes an evaluation log; the file is there whole or not at all.
+
+    Raises:
+        CannotWrite: If there is no room; what stood there stays.
+    """
+    write_jsonl(path, _rows(log))
+
+
+def _rows(log: EvalLog) -> Iterator[dict[str, Any]]:
+    yield {"type": "header", "format": FORMAT, "header": log.header}
+    written = dict[str, Persona]()
+    for arm in log.arms:
+        yield {"type": "arm", "name": arm.name, "simulator": arm.simulator, "suite": arm.suite}
+        for sample in arm.samples:
+            persona = sample.conversation.persona
+            if written.get(persona.id) != persona:
+                written[persona.id] = persona
+                yield {"type": "persona", "persona": persona}
+            yield {"type": "sample", **_sample_fields(sample)}
+
+
+def _sample_fields(sample: Sample) -> dict[str, Any]:
+    conversation = {
+        item.name: value
+        for item in fields(Conversation)
+        if item.name != "persona" and (value := getattr(sample.conversation, item.name)) != item.default
+    }
+    return {
+        "persona": sample.conversation.persona.id,
+        "conversation": conversation,
+        "answers": sample.answers,
+        "verdicts": dict(sample.verdicts),
+    }
+
+
+def load_eval_log(path: str | Path) -> EvalLog:
+    """Returns the evaluation log of a file, or of a run folder that holds one.
+
+    Raises:
+        InputError: If it is none.
+    """
+    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    header: Header | None = None
+    arms, personas = list[tuple[_Arm, list[Sample]]](), dict[str, Persona]()
+    for place, line in json_lines(file, _LINE):
+        if (header is None) != isinstance(line, _Header):
+            raise FileError(f"Expected one header, on the first line, got another order at {place}: write it again.")
+        match line:
+            case _Header():
+                header = line.header
+            case _Arm():
+                arms.append((line, []))
+            case _Persona():
+                personas[line.persona.id] = line.persona
+            case _Sample():
+                if not arms or line.persona not in personas:
+                    raise FileError(
+                        f"Expected an arm and a persona before the sample at {place}, got none: write it again."
+                    )
+                arms[-1][1].append(_sample(line, personas[line.persona], place))
+    if header is None:
+        raise FileError(f"Expected an evaluation log at {file}, got an empty file: name another.")
+    found = (Arm(name=a.name, simulator=a.simulator, suite=a.suite, samples=tuple(samples)) for a, samples in arms)
+    return EvalLog(header, tuple(found))
+
+
+def _sample(line: _Sample, persona: Persona, place: str) -> Sample:
+    conversation = converted({**line.conversation, "persona": persona}, Conversation, place)
+    return Sample(conversation, line.answers, line.verdicts)
+
+
+def logged_dialogues(log: EvalLog | str | Path) -> Iterator[LoggedDialogue]:
+    """Yields the dialogues of an evaluation log as dialogue logs hold them; ids are `<arm>/<persona id>`."""
+    log = log if isinstance(log, EvalLog) else load_eval_log(log)
+    judged = [metric.name for metric in log.header.metrics if metric.is_judged]
+    for arm in log.arms:
+        for sample in arm.samples:
+            talk = sample.conversation
+            yield LoggedDialogue.of(replace(talk, id=f"{arm.name}/{talk.persona.id}"), _replies(sample, judged))
+
+
+def _replies(sample: Sample, judged: Sequence[str]) -> Iterator[LoggedReply]:
+    """Yields the verdicts of a judge; the text alone settles the others."""
+    places = [place for place, message in enumerate(sample.conversation.messages) if message.side == "simulator"]
+    for metric in judged:
+        verdicts = sample.verdicts[metric]
+        if metric == QuestionAnswer.name:
+            for answer, verdict in zip(sample.answers, verdicts, strict=True):
+                probe = answer.probe
+                asked = dict(question=probe.text, gold=probe.gold, answer=answer.text, choices=probe.choices)
+                yield _reply(metric, places[answer.line_index], verdict, **asked)
+        else:
+            yield from (_reply(metric, *found) for found in zip(places, verdicts, strict=True))
+
+
+def _reply(metric: str, line: int, verdict: Verdict, **asked: Any) -> LoggedReply:
+    v = verdict
+    return LoggedReply(metric, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **asked)

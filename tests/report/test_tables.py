@@ -1,0 +1,100 @@
+"""What is shown of an evaluation log: one table with its guards, and a dialogue with its drift marked."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from persona_env.evaluation import Arm, EvalLog, EvalSuite, judge_samples, play
+from persona_env.evaluation.eval_log import Header, JudgeInfo
+from persona_env.judges import load_judge
+from persona_env.report.drift_table import drift_table, log_table, simulator_table
+from persona_env.report.transcript import before_and_after, transcript
+from persona_env.runs.config import RunConfig
+from persona_env.runs.judge_costs import JudgeCosts
+from persona_env.runs.result import TrainResult, summary
+from persona_env.speakers import load_speaker
+
+SUITE = EvalSuite(role="patient", split="dev", dialogues=6, lines=4)
+NAME = "hf:[/oops] [bold]folder"
+
+
+@pytest.fixture(scope="module")
+def log() -> EvalLog:
+    """As if training had turned the embedded model into the speaker that never drifts."""
+    found = EvalLog(Header.now("train", SUITE, JudgeInfo("oracle"), {"algorithm": "ppo"}))
+    for name, speaker in {
+        "before": "tiny",
+        "after": "scripted",
+        "train_personas": "tiny",
+        "drift_free": "scripted",
+    }.items():
+        samples = judge_samples(play(load_speaker(speaker), SUITE), load_judge("oracle"), SUITE.metrics)
+        found = found.with_arm(Arm(name=name, simulator=NAME, suite=SUITE, samples=samples))
+    return found
+
+
+def shown(thing, width: int = 80) -> str:
+    text = io.StringIO()
+    Console(file=text, width=width).print(thing)
+    return text.getvalue()
+
+
+def test_the_table_shows_drift_and_every_guard_beside_it(log: EvalLog):
+    rows = {line[:34].strip(): line for line in reversed(shown(log_table(log)).splitlines())}
+    assert rows["persona conflict (prompt-to-line)"].split()[-8:-6] == ["0.0", "%"]
+    assert "-100.0 %" in rows["persona conflict (prompt-to-line)"]
+    for guard in ("relevant lines", "repeated lines", "hedging, where unlisted", "words a line", "lines judged"):
+        assert guard in rows
+    assert rows["lines that recite the persona"].split()[-6:] == ["0.0", "%"] * 3
+    assert all(len(line) <= 80 for line in rows.values())
+
+
+def test_names_with_markup_in_them_are_shown_as_they_are(log: EvalLog):
+    assert NAME in shown(drift_table(log))
+    arms = (replace(log.arms[0], name="[/b]x"),)
+    bench = replace(log, header=replace(log.header, command="bench", judge=JudgeInfo("[/title]")), arms=arms)
+    assert shown(log_table(bench)) == shown(simulator_table(bench))
+    assert "[/b]x" in shown(log_table(bench))
+    assert "judged by [/title]" in shown(log_table(bench))
+
+
+def test_a_result_without_an_after_has_no_reduction(log: EvalLog):
+    early = replace(log, arms=log.arms[:1])
+    found = summary(TrainResult(RunConfig(), early, interrupted=True))
+    assert (found["status"], found["after"], found["reduction"], found["generalisation_gap"]) == (
+        "interrupted",
+        None,
+        None,
+        {},
+    )
+    assert found["before"]["prompt_to_line"]["n"] == 24
+    assert "drift over" not in shown(drift_table(early))
+    assert "nothing yet" in shown(drift_table(replace(log, arms=())))
+    assert before_and_after(early) is None
+
+
+def test_the_summary_says_what_the_judge_cost_and_how_it_did(log: EvalLog):
+    costs = JudgeCosts(calls=70, tokens=900, cache_hits=3, canaries=5, canaries_failed=1, pairs=8, agreed=6, damaged=2)
+    result = TrainResult(RunConfig(judge_budget="calls=99"), log, judge_costs=costs, invalid_in_training=4)
+    found = summary(result)["judge_usage"]
+    assert found == {
+        "calls": 70, "tokens": 900, "cache_hits": 3, "canaries": 5, "canaries_failed": 1, "pairs": 8, "agreed": 6,
+        "damaged": 2, "agreement": 0.75, "budget": {"calls": 99}, "invalid": 4,
+    }  # fmt: skip
+    assert JudgeCosts.of(found) == costs
+
+
+def test_the_transcript_marks_the_lines_that_drift(log: EvalLog):
+    for sample in log.arms[0].samples:
+        text = transcript(sample, log.header.metrics)
+        bad = [verdict.label == "inconsistent" for verdict in sample.verdicts["prompt_to_line"]]
+        assert text.count("contradicts its persona") == sum(bad)
+        assert text.splitlines()[0] == sample.conversation.persona.prompt
+
+
+def test_the_example_is_the_dialogue_in_which_the_most_changed(log: EvalLog):
+    before, after = (before_and_after(log) or "").split("--- after training ---")
+    assert "<--" in before
+    assert "<--" not in after
