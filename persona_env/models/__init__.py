@@ -1,13 +1,25 @@
-"""Chat completions of OpenAI-compatible servers, through whatever goes wrong with them.
+"""Language models: loaded from files (`hf`, `merging`), or asked through an OpenAI-compatible server (`chat_api`).
 
-In here: `Endpoint` (which model, where), `ChatRequest` and `ChatReply`, the typed faults. The client itself
-is `persona_env.models.client.ChatClient`, and needs the extra `openai`.
+What both share: `reply_cache` keeps replies on disk, `limits` counts what is used and how much is allowed.
 """
 
 from __future__ import annotations
 
-from persona_env.models.chat import ChatReply, ChatRequest, Usage
+from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault, Unavailable
+from persona_env.models.limits import ModelResources, Usage, UsageLimit
+from persona_env.models.reply_cache import ReplyCache, reply_key
 
-__all__ = ["ChatReply", "ChatRequest", "Endpoint", "RemoteFault", "Unavailable", "Usage"]
+__all__ = [
+    "ChatReply",
+    "ChatRequest",
+    "Endpoint",
+    "ModelResources",
+    "RemoteFault",
+    "ReplyCache",
+    "Unavailable",
+    "Usage",
+    "UsageLimit",
+    "reply_key",
+]

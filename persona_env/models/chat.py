@@ -28,7 +28,7 @@ class ChatRequest:
         schema: A JSON schema that the reply is to keep. A server may ignore it: look at the reply.
 
     Raises:
-        ValueError: If it cannot be asked.
+        InputError: If it cannot be asked.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -51,14 +51,10 @@ class ChatRequest:
         """How long the prompt is: the characters of all its messages."""
         return sum(len(text) for _, text in self.messages)
 
-    def body(self, model: str) -> bytes:
-        """Returns the body of the HTTP request.
-
-        Raises:
-            ValueError: If a text holds half of a surrogate pair.
-        """
+    @property
+    def fields(self) -> dict[str, Any]:
+        """All that is asked, as the fields of the HTTP request; the model is not among them."""
         fields: dict[str, Any] = {
-            "model": model,
             "messages": [{"role": role, "content": text} for role, text in self.messages],
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
@@ -69,6 +65,15 @@ class ChatRequest:
         if self.schema is not None:
             form = {"name": "reply", "schema": dict(self.schema), "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": form}
+        return fields
+
+    def body(self, model: str) -> bytes:
+        """Returns the body of the HTTP request.
+
+        Raises:
+            InputError: If a text holds half of a surrogate pair.
+        """
+        fields = {"model": model, **self.fields}
         try:
             return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
         except UnicodeEncodeError:

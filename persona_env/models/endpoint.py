@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urlsplit
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from persona_env.errors import InputError
 
@@ -23,7 +25,7 @@ class Endpoint:
         base_url: Where its API stands, without a trailing slash; `/chat/completions` is added.
 
     Raises:
-        ValueError: If the URL is none of http or https, or holds a user, password, query or fragment. The
+        InputError: If the URL is none of http or https, or holds a user, password, query or fragment. The
             message does not repeat it.
 
     >>> Endpoint.parse("org/some-model@http://127.0.0.1:8000/v1/")
@@ -46,7 +48,7 @@ class Endpoint:
         """Returns the endpoint that stands behind `openai:` in a spec.
 
         Raises:
-            ValueError: If there is no model, or no base URL that may be used.
+            InputError: If there is no model, or no base URL that may be used.
         """
         match = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", rest)
         if match is None:
@@ -54,9 +56,17 @@ class Endpoint:
         return cls(rest[: match.start()], rest[match.end() :])
 
     @property
-    def parts(self) -> SplitResult:
-        """The base URL, split."""
-        return urlsplit(self.base_url)
+    def is_loopback(self) -> bool:
+        """Whether it is this machine."""
+        host = urlsplit(self.base_url).hostname or ""
+        with contextlib.suppress(ValueError):
+            return ip_address(host).is_loopback
+        return host == "localhost"
+
+    @property
+    def may_get_key(self) -> bool:
+        """Whether a key may be sent there: over https, or on this machine."""
+        return self.base_url.startswith("https:") or self.is_loopback
 
 
 def _url_problem(url: str) -> str:
@@ -82,7 +92,7 @@ def api_key() -> str:
     """Returns the key in OPENAI_API_KEY, "" if there is none.
 
     Raises:
-        ValueError: If it cannot stand in a header. The message does not repeat it.
+        InputError: If it cannot stand in a header. The message does not repeat it.
     """
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if key and not re.fullmatch(r"[!-~]+", key):

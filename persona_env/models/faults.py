@@ -1,17 +1,14 @@
-"""What can go wrong with a server, each with a name; none holds a key, a password or a whole body."""
+"""What can go wrong with a request, as values that a client returns. None holds a key or anything that was received."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from persona_env.errors import RunEnded
-from persona_env.models.chat import ChatReply
 
 __all__ = [
+    "AccessDenied",
     "BadReply",
     "NoConnection",
     "Overloaded",
-    "Quarantined",
     "Refused",
     "RemoteFault",
     "ServerError",
@@ -27,14 +24,14 @@ class RemoteFault(Exception):  # noqa: N818 - named by what happened
     """A server did not do what it was asked for.
 
     Attributes:
-        again: Whether to ask again may help.
+        tries: How often it may happen to one request; None leaves it to the client.
     """
 
-    again = True
+    tries: int | None = None
 
 
 class Unreachable(RemoteFault):
-    """There was no connection, or it broke before the reply was whole."""
+    """The connection broke before the reply was whole."""
 
 
 class NoConnection(Unreachable):
@@ -42,11 +39,11 @@ class NoConnection(Unreachable):
 
 
 class TimedOut(RemoteFault):
-    """The whole reply was not there when its deadline had passed."""
+    """The whole reply was not there within `request_timeout`."""
 
 
 class Overloaded(RemoteFault):
-    """The server asked for patience (429, or 503 with Retry-After).
+    """The server asks for fewer requests (429, 529, or 503 with Retry-After).
 
     Attributes:
         wait: The seconds it asked for; None where it named none.
@@ -58,61 +55,42 @@ class Overloaded(RemoteFault):
 
 
 class ServerError(RemoteFault):
-    """The server failed (any other 5xx, or 408 or 425).
+    """The server failed (any other 5xx, 408 or 425).
 
     Attributes:
-        status: The HTTP status.
+        is_gateway: Whether a gateway says so of a server that it cannot reach (502, 503, 504).
     """
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-class TooLarge(RemoteFault):
-    """The reply had more bytes than one may have."""
+    def __init__(self, status: int) -> None:
+        super().__init__(f"the server failed (status {status})")
+        self.is_gateway = status in (502, 503, 504)
 
 
 class BadReply(RemoteFault):
-    """The reply is not one that can be used: not the JSON of a chat completion, or not what was asked for."""
+    """The reply cannot be used: it is no chat completion, or not what was asked for."""
+
+
+class TooLarge(BadReply):
+    """The reply has more bytes than a reply to this request can have."""
 
 
 class Refused(RemoteFault):
-    """The server will not answer this (any other 4xx, or a redirect), or may not be told: it is not asked again.
+    """The server will not answer this request (any other 4xx)."""
 
-    Attributes:
-        status: The HTTP status; 0 where its certificate cannot be trusted.
-    """
-
-    again = False
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
-        self.status = status
+    tries = 2
 
 
 class TooLong(RemoteFault):
-    """The prompt is longer than the server takes; it was not sent."""
+    """The prompt has more than `max_prompt_chars`; it was not sent."""
 
-    again = False
-
-
-class Quarantined(RemoteFault):
-    """The request went down with the server more than once; it is not sent again."""
-
-    again = False
+    tries = 1
 
 
-class Unavailable(RemoteFault, RunEnded):
-    """The server stayed down longer than one was ready to wait.
+class Unavailable(RunEnded):
+    """The server was away longer than `outage_timeout`."""
 
-    Attributes:
-        replies: What had been replied by then, by the place of the request.
-    """
-
-    again = False
     exit_code = 75
 
-    def __init__(self, message: str, replies: Mapping[int, ChatReply] | None = None) -> None:
-        super().__init__(message)
-        self.replies = dict(replies or {})
+
+class AccessDenied(Unavailable):
+    """The server takes no request at all: a wrong key, a wrong address, a certificate that cannot be trusted."""

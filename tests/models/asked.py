@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from persona_env.models.client import ChatClient, ChatReply, ChatRequest, Endpoint, RemoteFault
+from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import RemoteFault
 from tests.models.behaviours import right_answer
 from tests.models.fault_server import FaultProcess, FaultServer
 
@@ -15,9 +18,9 @@ def requests(number: int) -> list[ChatRequest]:
     return [ChatRequest((("system", "Judge the line."), ("user", f"line {i}")), 32) for i in range(number)]
 
 
-def client(server: FaultServer | FaultProcess, deadline: float = 5.0, **settings: object) -> ChatClient:
+def client(server: FaultServer | FaultProcess, request_timeout: float = 5.0, **settings: object) -> ChatClient:
     """A client of a server."""
-    return ChatClient(Endpoint.parse(server.spec), deadline=deadline, **settings)  # type: ignore[arg-type]
+    return ChatClient(Endpoint.parse(server.spec), request_timeout=request_timeout, **settings)  # type: ignore[arg-type]
 
 
 def outcomes(replies: Sequence[ChatReply | RemoteFault]) -> Counter[str]:

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_env.models.chat import ChatReply, ChatRequest
-from persona_env.models.completion import Completion
+from persona_env.models.completion import read_completion, read_reply
 from persona_env.models.faults import BadReply
 from tests.models.behaviours import completion
 
 
 def read(value: object) -> ChatReply:
-    return Completion.read(json.dumps(value).encode()).reply(b"x" * 40)
+    return read_reply(read_completion(json.dumps(value).encode()), b"x" * 40)
 
 
 def test_a_completion_is_read():
@@ -60,7 +60,7 @@ def test_whatever_stands_at_a_place_is_read_or_refused_with_a_type(value: object
 @given(st.binary(max_size=200))
 def test_any_bytes_are_refused_with_a_type(body: bytes):
     with pytest.raises(BadReply):
-        Completion.read(body).reply(b"")
+        read_reply(read_completion(body), b"")
 
 
 def test_a_request_says_what_is_asked():

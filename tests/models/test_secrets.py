@@ -1,13 +1,20 @@
-"""A key stands in one header and nowhere else."""
+"""A key stands in one header and nowhere else; who gets it, and who is trusted."""
 
 import json
 import logging
+import shutil
+import ssl
+import subprocess
 import traceback
+from pathlib import Path
 
 import pytest
 
-from persona_env.models.client import BadReply, ChatReply
-from tests.models.asked import client, requests
+from persona_env.models.chat import ChatReply
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import AccessDenied, BadReply
+from tests.models.asked import client, outcomes, requests
 from tests.models.behaviours import BAD_BODIES, HTTP_FAULTS, Wire, completion, status
 from tests.models.fault_server import FaultServer
 
@@ -30,13 +37,21 @@ def echo(code: int, **headers: str):
 @pytest.mark.parametrize("code", [200, 204, 301, 401, 403, 404, 429, 500, 503])
 def test_a_server_that_echoes_the_key_gets_it_into_nothing(code: int, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
-    with FaultServer(lambda call: echo(code)) as server, client(server, attempts=1, patience=0.3) as asked:
+    with FaultServer(lambda call: echo(code)) as server, client(server, max_retries=0, outage_timeout=0.3) as asked:
         try:
             shown = repr(asked.complete(requests(1)))
         except Exception as error:
             shown = "".join(traceback.format_exception(error)) + repr(error)
         assert server.calls[0].headers["authorization"] == f"Bearer {KEY}"
         assert "hunter2" not in shown + repr(asked) + str(asked.usage) + caplog.text
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_wrong_key_ends_the_run_after_one_call(code: int):
+    with FaultServer(lambda call: status(code)) as server, client(server) as asked:
+        with pytest.raises(AccessDenied, match=f"status {code}: put a valid key into OPENAI_API_KEY, then resume"):
+            asked.complete(requests(80))
+        assert len(server.calls) == 1
 
 
 def test_a_reply_that_holds_the_key_is_no_reply():
@@ -46,7 +61,7 @@ def test_a_reply_that_holds_the_key_is_no_reply():
         async def behave(wire: Wire, body: bytes = escaped.encode()) -> None:
             await wire.respond(body)
 
-        with FaultServer(lambda call: behave) as server, client(server, attempts=1) as asked:
+        with FaultServer(lambda call: behave) as server, client(server, max_retries=0) as asked:
             (fault,) = asked.complete(requests(1))
             assert isinstance(fault, BadReply)
             assert "hunter2" not in str(fault)
@@ -55,24 +70,73 @@ def test_a_reply_that_holds_the_key_is_no_reply():
 def test_nothing_is_logged_through_all_faults(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.DEBUG)
     ways = [way for name, way in (HTTP_FAULTS | BAD_BODIES).items() if "429" not in name]
-    with FaultServer(lambda call: ways[call.number % len(ways)]) as server, client(server, attempts=1) as asked:
+    with FaultServer(lambda call: ways[call.number % len(ways)]) as server, client(server, max_retries=0) as asked:
         asked.complete(requests(60))
     assert "hunter2" not in caplog.text
     assert server.base_url not in caplog.text
     assert "line 1" not in caplog.text
 
 
-def test_proxies_and_netrc_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch):
-    with FaultServer(lambda call: status(500)) as proxy, FaultServer() as server:
-        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with FaultServer() as proxy:
+        for name in ("http_proxy", "HTTP_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
-        with client(server) as asked:
-            assert isinstance(asked.complete(requests(1))[0], ChatReply)
-        assert not proxy.calls
+        yield proxy
 
 
-def test_without_a_key_no_header_is_sent(monkeypatch: pytest.MonkeyPatch):
+def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(proxy: FaultServer):
+    with ChatClient(Endpoint("m", "http://models.invalid/v1"), max_retries=0) as asked:
+        assert isinstance(asked.complete(requests(1))[0], ChatReply)
+    assert proxy.calls[0].target == "http://models.invalid/v1/chat/completions"
+    with FaultServer() as server, client(server) as asked:
+        assert isinstance(asked.complete(requests(1))[0], ChatReply)
+    assert len(proxy.calls) == 1
+
+
+def test_a_key_is_sent_over_plain_http_to_this_machine_only(proxy: FaultServer):
+    proxy.behave = lambda call: status(401)
+    with ChatClient(Endpoint("m", "http://models.invalid/v1")) as asked:
+        with pytest.raises(AccessDenied, match="not sent over plain http to another machine, use https"):
+            asked.complete(requests(1))
+    assert "authorization" not in proxy.calls[0].headers
+
+
+def test_a_password_of_netrc_is_not_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password hunter3\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.delenv("OPENAI_API_KEY")
     with FaultServer() as server, client(server) as asked:
         asked.complete(requests(1))
         assert "authorization" not in server.calls[0].headers
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A key and a certificate for 127.0.0.1 that nobody has signed but itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("makes a certificate with openssl")
+    made = tmp_path / "both.pem"
+    run = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    run += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(made), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run(run, check=True, capture_output=True)
+    made.write_text(made.read_text() + (tmp_path / "cert.pem").read_text())
+    return made
+
+
+def test_https_is_spoken_and_a_server_that_cannot_show_who_it_is_is_told_nothing(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    with FaultServer(tls=tls) as server:
+        with client(server) as asked, pytest.raises(AccessDenied, match="a certificate"):
+            asked.complete(requests(1))
+        assert not server.calls
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        with client(server) as asked:
+            assert outcomes(asked.complete(requests(30))) == {"right": 30}
+        assert server.connections < 30

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from persona_env.models.client import BadReply, ChatClient, ChatReply, ChatRequest, Endpoint
+from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import BadReply
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import RemoteSpeaker
 from persona_env.testing import check_speaker
@@ -43,7 +46,7 @@ def test_a_real_server_that_ignores_response_format_is_noticed(spec: str):
         if not reply.text.lstrip().startswith("{"):
             raise BadReply("the reply is no JSON object")
 
-    with ChatClient(Endpoint.parse(spec), attempts=2) as client:
+    with ChatClient(Endpoint.parse(spec), max_retries=1) as client:
         request = ChatRequest((("user", "how do you feel"),), 8, schema=SCHEMA)
         assert isinstance(client.complete([request])[0], ChatReply)  # it says 200, and something else
         assert isinstance(client.complete([request], accept)[0], BadReply)

@@ -1,0 +1,357 @@
+"""A client of OpenAI-compatible servers: many chat completions in flight, from code that does not await."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import json
+import os
+import random
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from persona_env.errors import BudgetSpent, InputError
+from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.completion import read_completion, read_reply, read_usage
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import BadReply, Overloaded, RemoteFault, TooLong
+from persona_env.models.flow_control import FlowControl
+from persona_env.models.limits import ModelResources, Usage
+from persona_env.models.reply_cache import ReplyCache, reply_key
+
+if TYPE_CHECKING:
+    from persona_env.models.transport import Transport
+
+__all__ = ["ChatClient"]
+
+_MOST_SAME = 4  # replies of the same wrong text in a row: a deterministic model will say nothing else
+_MORE_WORKERS = 2  # for each request in flight: those that wait before they ask again leave their place to others
+
+_Accept = Callable[[ChatReply], None]
+
+
+class ChatClient:
+    """Asks a server for chat completions; returns, for each request, a checked reply or a typed fault.
+
+    Failed requests are repeated after growing waits, or as long as `Retry-After` says; on a 429 fewer requests are in
+    flight. While the server is away one request a second tries it. The key is read from OPENAI_API_KEY, once, and is
+    sent to https and loopback addresses only. Proxies and certificates of the environment are used; redirects are
+    not followed; nothing is logged.
+
+    May be called from several threads. A forked child must make a client of its own. Pickled, it is what it was made
+    from, without `resources`.
+
+    Args:
+        endpoint: The model and its server.
+        request_timeout: Seconds for one request, from connecting to the last byte.
+        max_retries: How often a failed request is repeated; waiting for a server that is away, or asks for fewer
+            requests, does not count.
+        max_in_flight: The most requests in flight, over all threads.
+        outage_timeout: Seconds for which a server that is away is waited for.
+        max_prompt_chars: The most characters of a prompt (a token has 3 to 4 in English); a longer one is not sent.
+
+    Raises:
+        InputError: If an argument is out of range, or the extra `openai` is missing.
+
+    Example:
+        `ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")).complete([request])`
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        request_timeout: float = 60.0,
+        max_retries: int = 11,
+        max_in_flight: int = 64,
+        outage_timeout: float = 600.0,
+        max_prompt_chars: int | None = None,
+    ):
+        if not (0 < request_timeout < float("inf") and 0 <= outage_timeout < float("inf")):
+            raise InputError(
+                f"Expected request_timeout > 0 and outage_timeout >= 0 s, got {request_timeout} and {outage_timeout}: "
+                "give seconds."
+            )
+        if max_retries < 0 or max_in_flight < 1 or (max_prompt_chars is not None and max_prompt_chars < 1):
+            raise InputError(
+                f"Expected max_retries >= 0, max_in_flight and max_prompt_chars >= 1, got {max_retries}, "
+                f"{max_in_flight} and {max_prompt_chars}: allow some."
+            )
+        self.endpoint, self.max_in_flight = endpoint, max_in_flight
+        self._used, self._cached = Usage(), 0
+        self._remake = partial(
+            ChatClient, endpoint, request_timeout=request_timeout, max_retries=max_retries,
+            max_in_flight=max_in_flight, outage_timeout=outage_timeout, max_prompt_chars=max_prompt_chars,
+        )  # fmt: skip
+        self._max_retries, self._max_prompt_chars = max_retries, max_prompt_chars
+        self._workers = _MORE_WORKERS * max_in_flight
+        self._flow = FlowControl(endpoint.base_url, max_in_flight, max(16, max_retries + 5), outage_timeout)
+        self._resources = ModelResources()
+        self._rng = random.Random(0)
+        self._transport = _transport(endpoint, request_timeout)
+        self._running = set[concurrent.futures.Future[Any]]()
+        self._process = os.getpid()
+        self._close = weakref.finalize(self, _run_last, self._transport.close)
+
+    @property
+    def usage(self) -> Usage:
+        """What was used so far."""
+        return self._used + Usage(cached=self._cached)
+
+    def use(self, resources: ModelResources) -> None:
+        """Takes caches, a limit and how to wait from a run; holds for requests that start from now on."""
+        self._resources = resources
+        self._flow.on_wait = resources.on_wait
+        if resources.outage_timeout is not None:
+            self._flow.outage_timeout = resources.outage_timeout
+
+    def complete(self, requests: Sequence[ChatRequest], accept: _Accept | None = None) -> list[ChatReply | RemoteFault]:
+        """Returns a reply for each request, in order, or the fault that stood at the end of all its tries.
+
+        Replies that a cache knows are not asked for; others are written to all caches as they arrive, so that
+        nothing is paid twice if this ends early. With a cache, equal requests of a call are sent once.
+
+        Args:
+            requests: What to ask; all are in flight together, up to `max_in_flight`.
+            accept: Raises `BadReply` for a reply of wrong form, which is then asked again and, at the end, returned
+                as that fault. Such a reply is written only to caches that `keep_rejected`. Runs in the client's thread.
+
+        Raises:
+            Unavailable: If the server is away for longer than `outage_timeout`, or refuses the key.
+            BudgetSpent: If the limit allows no further request; what is in flight is finished first.
+            InputError: If the client is closed, or a text cannot be sent.
+        """
+        self._check_open()
+        caches, keys = self._resources.caches, self._keys(requests)
+        found = _Known(caches, accept).get(keys) if caches else {}
+        missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in found}
+        self._cached += len(requests) - len(missing)
+        if missing:
+            asked = self._wait_for(self._complete(tuple(missing.values()), tuple(missing), accept))
+            found |= dict(zip(missing, asked, strict=True))
+        return [found[key] for key in keys]
+
+    def cancel(self) -> None:
+        """Stops the calls of `complete` that other threads wait in; the client stays open."""
+        for future in tuple(self._running):
+            future.cancel()
+
+    def close(self) -> None:
+        """Cancels what is in flight and closes the connections."""
+        self.cancel()
+        self._close()
+
+    def __enter__(self) -> ChatClient:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"ChatClient({self.endpoint!r})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ChatClient:
+        return self  # an environment's spec copies its arguments: connections are shared, not copied
+
+    def __reduce__(self) -> tuple[Callable[[], ChatClient], tuple[()]]:
+        return self._remake, ()
+
+    def _check_open(self) -> None:
+        if not self._close.alive:
+            raise InputError("Expected an open client, got a closed one: make another.")
+        if os.getpid() != self._process:
+            raise InputError("Expected a client made in this process, got one of its parent: make another.")
+
+    def _keys(self, requests: Sequence[ChatRequest]) -> list[bytes]:
+        if not self._resources.caches:  # then each is asked, whether they are equal or not
+            return [place.to_bytes(8) for place in range(len(requests))]
+        identity = {"model": self.endpoint.model, "base_url": self.endpoint.base_url}
+        return [reply_key(identity, request.fields) for request in requests]
+
+    def _wait_for(self, work: Any) -> list[ChatReply | RemoteFault]:
+        future = asyncio.run_coroutine_threadsafe(work, _event_loop())
+        self._running.add(future)
+        try:
+            while not future.done():  # a wait without an end could not be interrupted on Windows
+                concurrent.futures.wait([future], timeout=0.5)
+            return future.result()
+        except concurrent.futures.CancelledError:
+            raise InputError("Expected an open client, got one that was closed or cancelled: ask again.") from None
+        finally:
+            self._running.discard(future)
+            future.cancel()  # after a KeyboardInterrupt nothing stays in flight
+
+    async def _complete(
+        self, requests: Sequence[ChatRequest], keys: Sequence[bytes], accept: _Accept | None
+    ) -> list[ChatReply | RemoteFault]:
+        found: dict[int, ChatReply | RemoteFault] = {}
+        self._flow.reset()
+
+        async def work(places: Iterator[int]) -> None:
+            for place in places:
+                found[place] = await self._ask(requests[place], keys[place], accept)
+
+        places = iter(range(len(requests)))
+        tasks = [asyncio.create_task(work(places)) for _ in range(min(self._workers, len(requests)))]
+        try:
+            await asyncio.gather(*tasks)
+        except BudgetSpent:
+            await asyncio.gather(*tasks, return_exceptions=True)  # what is in flight is paid for, and so kept
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return [found[place] for place in range(len(requests))]
+
+    async def _ask(self, request: ChatRequest, key: bytes, accept: _Accept | None) -> ChatReply | RemoteFault:
+        """Returns the reply to one request, or its last fault: the one loop that asks again."""
+        if self._max_prompt_chars is not None and request.characters > self._max_prompt_chars:
+            return TooLong(f"the prompt has {request.characters} characters, more than {self._max_prompt_chars}")
+        body, failures, overloads, tries = request.body(self.endpoint.model), 0, 0, 0
+        texts = list[str]()
+        while True:
+            try:
+                reply = await self._send(body, request.max_tokens, is_retry=tries > 0)
+            except _Failed as failed:
+                fault, counts = failed.fault, failed.counts
+                reply = None
+            else:
+                fault, counts = _rejection(reply, accept), True
+                if fault is None:
+                    self._store(key, reply)
+                    return reply
+                texts.append(reply.text)
+            tries += 1
+            failures += counts
+            overloads += isinstance(fault, Overloaded)
+            says_the_same = len(texts) >= _MOST_SAME and len(set(texts[-_MOST_SAME:])) == 1
+            most = self._max_retries + 1 if fault.tries is None else min(fault.tries, self._max_retries + 1)
+            if says_the_same or (counts and failures >= most):
+                if reply is not None:
+                    self._store(key, reply, is_rejected=True)
+                return fault
+            await asyncio.sleep(self._pause(fault, failures, overloads))
+
+    async def _send(self, body: bytes, max_tokens: int, is_retry: bool) -> ChatReply:
+        """Sends a request once and counts what it costs."""
+        async with self._flow.slot():
+            limit, sent_at = self._resources.limit, time.monotonic()
+            if limit is not None:
+                limit.start()
+            self._used += Usage(calls=1, retries=int(is_retry))
+            prompt = completion = 0
+            try:
+                fields = read_completion(await self._transport.post(body, max_tokens))
+                prompt, completion = (count or 0 for count in read_usage(fields))
+                reply = read_reply(fields, body)
+                prompt, completion = reply.prompt_tokens, reply.completion_tokens
+                if self._transport.holds_key(reply.text):
+                    raise BadReply("the reply holds the key that it was asked with")
+            except RemoteFault as fault:
+                counts = self._note(fault, sent_at)
+                raise _Failed(fault, counts) from None
+            finally:
+                self._used += Usage(prompt_tokens=prompt, completion_tokens=completion)
+                if limit is not None:
+                    limit.add_tokens(prompt + completion)
+            self._flow.answered()
+            return reply
+
+    def _note(self, fault: RemoteFault, sent_at: float) -> bool:
+        if isinstance(fault, BadReply) or fault.tries is not None:
+            self._flow.answered()
+            return True
+        return self._flow.failed(fault, sent_at)
+
+    def _pause(self, fault: RemoteFault, failures: int, overloads: int) -> float:
+        """Returns the seconds before a request is repeated: growing, with chance, or those the server asks for."""
+        chance = self._rng.uniform(0.5, 1.0)
+        if isinstance(fault, Overloaded):
+            return fault.wait if fault.wait is not None else chance * min(0.25 * 2.0 ** (overloads - 1), 8.0)
+        return chance * min(0.1 * 2.0 ** (failures - 1), 5.0) if failures else 0.0
+
+    def _store(self, key: bytes, reply: ChatReply, is_rejected: bool = False) -> None:
+        text = json.dumps(astuple(reply), separators=(",", ":"))
+        for cache in self._resources.caches:
+            if cache.keep_rejected or not is_rejected:
+                cache.put({key: text})
+
+
+class _Failed(Exception):  # noqa: N818
+    """A request failed once; `counts` says whether this is one of its tries."""
+
+    def __init__(self, fault: RemoteFault, counts: bool):
+        super().__init__()
+        self.fault, self.counts = fault, counts
+
+
+class _Known:
+    """Looks replies up in several caches; what a later one has is copied into the earlier ones."""
+
+    def __init__(self, caches: Sequence[ReplyCache], accept: _Accept | None):
+        self._caches, self._accept = caches, accept
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, ChatReply | RemoteFault]:
+        """Returns what is known, by key; a rejected reply as the fault it was rejected with."""
+        found = dict[bytes, ChatReply | RemoteFault]()
+        for place, cache in enumerate(self._caches):
+            texts = cache.get(key for key in keys if key not in found)
+            good = dict[bytes, str]()
+            for key, text in texts.items():
+                reply = ChatReply(*json.loads(text))
+                fault = _rejection(reply, self._accept)
+                if fault is None:
+                    found[key], good[key] = reply, text
+                elif cache.keep_rejected:
+                    found[key] = fault
+            for earlier in self._caches[:place] if good else ():
+                earlier.put(good)
+        return found
+
+
+def _rejection(reply: ChatReply, accept: _Accept | None) -> BadReply | None:
+    try:
+        if accept is not None:
+            accept(reply)
+    except BadReply as fault:
+        return fault
+    return None
+
+
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_starting = threading.Lock()
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """Returns the loop that all clients of this process share; it runs in a thread of its own."""
+    with _starting:
+        loop = _loops.get(os.getpid())
+        if loop is None:
+            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="persona-env-chat", daemon=True).start()
+        return loop
+
+
+def _run_last(last: Callable[[], Any]) -> None:
+    """Closes a client's connections, from whatever thread lets go of it."""
+    loop = _loops.get(os.getpid())
+    if loop is not None and loop.is_running():
+        closing = asyncio.run_coroutine_threadsafe(last(), loop)
+        if threading.current_thread().name != "persona-env-chat":
+            concurrent.futures.wait([closing], timeout=5.0)
+
+
+def _transport(endpoint: Endpoint, request_timeout: float) -> Transport:
+    try:
+        from persona_env.models.transport import Transport
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f'Expected the extra openai, got no {error.name}: install with pip install "persona-env[openai]".'
+        ) from None
+    return Transport(endpoint, request_timeout)

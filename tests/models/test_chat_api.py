@@ -1,0 +1,284 @@
+import copy
+import gc
+import pickle
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import BadReply, Refused, TimedOut, TooLong
+from tests.models.asked import client, outcomes, requests
+from tests.models.behaviours import (
+    BAD_BODIES,
+    BOMBS,
+    HTTP_FAULTS,
+    Behaviour,
+    Call,
+    Wire,
+    by_chance,
+    drip,
+    drip_headers,
+    hang,
+    head,
+    status,
+    well,
+)
+from tests.models.fault_server import FaultServer
+
+
+def always(behaviour: Behaviour) -> FaultServer:
+    return FaultServer(lambda call: behaviour)
+
+
+def one_fault_each(behaviour: Callable[[Call], Behaviour]) -> FaultServer:
+    """Misbehaves the first time that it is asked something."""
+    seen = Counter[str]()
+
+    def behave(call: Call) -> Behaviour:
+        seen[call.prompt] += 1
+        return behaviour(call) if seen[call.prompt] == 1 else well
+
+    return FaultServer(behave)
+
+
+def bad_body(call: Call) -> Behaviour:
+    return list(BAD_BODIES.values())[int(call.prompt.split()[-1])]
+
+
+def in_background(asked: ChatClient, number: int) -> tuple[threading.Thread, list[object]]:
+    ended = list[object]()
+
+    def ask() -> None:
+        try:
+            ended.append(outcomes(asked.complete(requests(number))))
+        except Exception as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread, ended
+
+
+def test_replies_come_in_the_order_of_the_requests_however_long_each_takes():
+    with FaultServer(latency=lambda call: 0.02 * (7 - call.number % 8)) as server, client(server) as asked:
+        assert outcomes(asked.complete(requests(40))) == {"right": 40}
+        assert asked.complete([]) == []
+
+
+def test_many_are_in_flight_and_never_more_than_allowed():
+    with FaultServer(latency=0.02) as server, client(server, max_in_flight=16) as asked:
+        threads = [threading.Thread(target=asked.complete, args=(requests(60),)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert server.most_in_flight == 16
+        assert len(server.calls) == asked.usage.calls == 180
+        assert server.connections <= 17
+
+
+def test_nothing_waits_for_the_slowest_of_a_batch():
+    """One reply in eight never comes while the others are asked: all of those are replied to meanwhile."""
+
+    def behave(call: Call) -> Behaviour:
+        return hang if call.prompt == "line 3" else well
+
+    with FaultServer(behave) as server, client(server, max_in_flight=4, max_retries=0, request_timeout=1.0) as asked:
+        assert outcomes(asked.complete(requests(60))) == {"right": 59, "TimedOut": 1}
+        slow = next(call for call in server.calls if call.prompt == "line 3")
+        assert all(call.at < slow.at + 1.0 for call in server.calls)
+
+
+@pytest.mark.parametrize("name", HTTP_FAULTS)
+def test_each_fault_of_the_wire_is_asked_again(name: str):
+    with one_fault_each(lambda call: HTTP_FAULTS[name]) as server, client(server) as asked:
+        assert outcomes(asked.complete(requests(3))) == {"right": 3}
+        assert asked.usage.calls == len(server.calls) == 6
+        assert asked.usage.retries == 3
+
+
+def test_each_bad_body_is_asked_again():
+    number = len(BAD_BODIES)
+    with one_fault_each(bad_body) as server, client(server) as asked:
+        assert outcomes(asked.complete(requests(number))) == {"right": number}
+        assert len(server.calls) == 2 * number
+
+
+def test_a_bad_body_is_a_bad_reply_and_not_repeated():
+    with FaultServer(bad_body) as server, client(server, max_retries=0) as asked:
+        for name, fault in zip(BAD_BODIES, asked.complete(requests(len(BAD_BODIES))), strict=True):
+            assert isinstance(fault, BadReply), name
+            assert len(str(fault)) < 80
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_bomb_is_no_reply(name: str):
+    with always(BOMBS[name]) as server, client(server, max_retries=0) as asked:
+        assert isinstance(asked.complete(requests(1))[0], BadReply)
+
+
+def test_through_three_faults_in_ten_nothing_is_lost_and_nothing_wrong():
+    with FaultServer(by_chance(0.3, HTTP_FAULTS | BAD_BODIES)) as server, client(server) as asked:
+        assert outcomes(asked.complete(requests(120))) == {"right": 120}
+        assert len(server.calls) <= 1.1 * 120 / 0.7
+
+
+@pytest.mark.parametrize("code", [301, 307, 400, 404, 413, 422])
+def test_what_is_refused_is_asked_at_most_twice_and_redirects_are_not_followed(code: int):
+    with FaultServer() as other, always(status(code, location=other.base_url)) as server, client(server) as asked:
+        (fault,) = asked.complete(requests(1))
+        assert isinstance(fault, Refused)
+        assert f"status {code}" in str(fault)
+        assert (len(server.calls), len(other.calls)) == (2, 0)
+
+
+def test_retries_come_to_an_end_and_are_counted():
+    with always(status(500)) as server, client(server, max_retries=2) as asked:
+        (fault,) = asked.complete(requests(1))
+        assert "status 500" in str(fault)
+        assert (len(server.calls), asked.usage.calls, asked.usage.retries) == (3, 3, 2)
+
+
+@pytest.mark.parametrize("behaviour", [hang, drip, drip_headers])
+def test_a_timeout_is_for_the_whole_reply(behaviour: Behaviour):
+    with always(behaviour) as server, client(server, request_timeout=0.5, max_retries=0) as asked:
+        assert outcomes(asked.complete(requests(3))) == {"TimedOut": 3}
+        assert isinstance(asked.complete(requests(1))[0], TimedOut)
+
+
+def test_what_is_too_long_is_not_sent():
+    with FaultServer() as server, client(server, max_prompt_chars=30) as asked:
+        long, short = ChatRequest((("user", "x" * 31),), 8), ChatRequest((("user", "x" * 30),), 8)
+        faults = asked.complete([long, short])
+        assert isinstance(faults[0], TooLong)
+        assert isinstance(faults[1], ChatReply)
+        assert len(server.calls) == 1
+
+
+def test_a_reply_that_is_not_accepted_is_asked_again_but_not_the_same_for_ever():
+    number = iter(range(100))
+
+    def accept(reply: ChatReply) -> None:
+        if not reply.text.endswith("good"):
+            raise BadReply("the reply does not end well")
+
+    with FaultServer(answer=lambda prompt: "good" if next(number) == 2 else f"bad {number}") as server:
+        with client(server) as asked:
+            assert asked.complete(requests(1), accept)[0].text == "good"  # type: ignore[union-attr]
+            assert asked.usage.prompt_tokens == 300  # those of what was not accepted, too
+            (fault,) = asked.complete(requests(1), accept)
+        assert str(fault) == "the reply does not end well"
+        assert len(server.calls) == 3 + 4
+
+
+def test_an_error_in_accept_is_raised():
+    with FaultServer() as server, client(server) as asked, pytest.raises(ZeroDivisionError):
+        asked.complete(requests(4), lambda reply: 1 // 0)  # type: ignore[arg-type,return-value]
+
+
+def test_a_text_that_cannot_be_sent_is_an_error_of_the_caller():
+    with FaultServer() as server, client(server) as asked, pytest.raises(ValueError, match="surrogate"):
+        asked.complete([ChatRequest((("user", "\ud800"),), 8)])
+
+
+def test_a_connection_on_which_more_came_than_was_asked_for_is_not_used_again():
+    async def twice(wire: Wire) -> None:
+        await wire.write(2 * (head(200, len(wire.body)) + wire.body))
+
+    with always(twice) as server, client(server, max_in_flight=1) as asked:
+        assert outcomes(asked.complete(requests(20))) == {"right": 20}
+
+
+def test_equal_requests_without_a_cache_are_each_asked():
+    with FaultServer() as server, client(server) as asked:
+        request = requests(1)[0]
+        asked.complete([request, request])
+        assert len(server.calls) == 2
+
+
+def test_a_client_is_shared_when_its_owner_is_copied_and_made_anew_when_pickled(monkeypatch: pytest.MonkeyPatch):
+    with FaultServer() as server, client(server, max_retries=3, max_in_flight=2) as asked:
+        assert copy.deepcopy([asked])[0] is asked
+        asked.complete(requests(2))
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-second-key")
+        with pickle.loads(pickle.dumps(asked)) as again:
+            assert outcomes(again.complete(requests(4))) == {"right": 4}
+            assert again.usage.calls == 4
+        assert "authorization" not in server.calls[0].headers
+        assert server.calls[-1].headers["authorization"] == "Bearer sk-second-key"
+
+
+def test_a_closed_client_says_so():
+    with FaultServer() as server:
+        asked = client(server)
+        asked.complete(requests(1))
+        asked.close()
+        asked.close()
+        with pytest.raises(ValueError, match="closed one"):
+            asked.complete(requests(1))
+
+
+@pytest.mark.parametrize("end", [ChatClient.close, ChatClient.cancel])
+def test_closing_and_cancelling_end_what_waits(end: Callable[[ChatClient], None]):
+    with always(hang) as server, client(server, request_timeout=30) as asked:
+        thread, ended = in_background(asked, 3)
+        while not server.in_flight:
+            time.sleep(0.01)
+        end(asked)
+        thread.join(10)
+        assert "closed or cancelled" in str(ended[0])
+        while server.in_flight:  # the server notices that they hung up
+            time.sleep(0.01)
+
+
+def test_an_interrupt_of_the_caller_stops_what_is_in_flight(monkeypatch: pytest.MonkeyPatch):
+    with always(hang) as server, client(server, request_timeout=30) as asked:
+
+        def interrupted(*_: object, **__: object) -> None:
+            while not server.in_flight:
+                time.sleep(0.01)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("persona_env.models.chat_api.concurrent.futures.wait", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            asked.complete(requests(5))
+        monkeypatch.undo()
+        while server.in_flight:
+            time.sleep(0.01)
+
+
+def test_a_forgotten_client_closes_its_connections():
+    with FaultServer() as server:
+        forgotten = client(server)
+        forgotten.complete(requests(3))
+        del forgotten
+        gc.collect()  # a session that is left open would warn, which is an error here
+
+
+def test_without_the_extra_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "persona_env.models.transport", raising=False)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    with pytest.raises(ValueError, match=r'^Expected the extra openai, .*pip install "persona-env\[openai\]"\.$'):
+        ChatClient(Endpoint("m", "http://127.0.0.1:1/v1"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"request_timeout": 0.0},
+        {"request_timeout": float("inf")},
+        {"max_retries": -1},
+        {"max_in_flight": 0},
+        {"outage_timeout": -1.0},
+        {"max_prompt_chars": 0},
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong: dict[str, float]):
+    with pytest.raises(ValueError, match="Expected"):
+        ChatClient(Endpoint("m", "http://127.0.0.1:1/v1"), **wrong)  # type: ignore[arg-type]

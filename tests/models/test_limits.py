@@ -1,0 +1,80 @@
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from persona_env.errors import BudgetSpent, InputError, RunEnded
+from persona_env.models.limits import ModelResources, Usage, UsageLimit
+from persona_env.models.reply_cache import ReplyCache
+from tests.models.asked import client, outcomes, requests
+from tests.models.behaviours import by_chance, status
+from tests.models.fault_server import FaultServer
+
+
+def test_usages_add_up():
+    assert Usage(1, 2, 3, 4, 5) + Usage(10, 20, 30, 40, 50) == Usage(11, 22, 33, 44, 55)
+    assert Usage(prompt_tokens=2, completion_tokens=3).tokens == 5
+
+
+def test_calls_are_never_more_than_allowed_however_many_threads_ask():
+    limit = UsageLimit(calls=50)
+
+    def start(_: int) -> int:
+        try:
+            limit.start()
+        except BudgetSpent:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(start, range(200))) == 50
+    assert limit.used == {"calls": 50, "tokens": 0}
+
+
+def test_no_request_starts_once_the_tokens_are_spent():
+    limit = UsageLimit(tokens=100)
+    limit.start()
+    limit.add_tokens(120)
+    with pytest.raises(BudgetSpent, match="^Expected at most 100 tokens, got 120 used: allow more, then resume.$"):
+        limit.start()
+
+
+def test_what_earlier_processes_spent_counts():
+    limit = UsageLimit(calls=10, spent=Usage(calls=9))
+    limit.start()
+    with pytest.raises(BudgetSpent):
+        limit.start()
+    with pytest.raises(InputError, match="above the 10 calls that were used, got calls=10: give a larger one"):
+        UsageLimit(calls=10, spent=Usage(calls=10))
+
+
+@pytest.mark.parametrize("wrong", [{"calls": 0}, {"tokens": -1}])
+def test_a_limit_of_nothing_is_refused(wrong: dict[str, int]):
+    with pytest.raises(InputError, match="give a larger one"):
+        UsageLimit(**wrong)
+
+
+def test_a_client_stops_in_order_and_keeps_what_was_paid(tmp_path: Path):
+    """Retries count as well, and the limit is shared by all clients that get it."""
+    limit = UsageLimit(calls=60)
+    faults = by_chance(0.3, {"status 500": status(500)})
+    with FaultServer(faults, latency=0.01) as server, ReplyCache(tmp_path / "replies") as cache:
+        with client(server) as one, client(server) as other:
+            for asked in (one, other):
+                asked.use(ModelResources((cache,), limit))
+            assert outcomes(one.complete(requests(20))) == {"right": 20}
+            with pytest.raises(BudgetSpent) as caught:
+                other.complete(requests(100))
+        assert isinstance(caught.value, RunEnded)
+        assert caught.value.exit_code == 76
+        assert len(server.calls) == limit.used["calls"] == 60
+        assert limit.used["tokens"] == 110 * len(cache)
+
+
+def test_tokens_exceed_a_limit_by_no_more_than_what_is_in_flight():
+    limit = UsageLimit(tokens=1100)
+    with FaultServer(latency=0.01) as server, client(server, max_in_flight=4) as asked:
+        asked.use(ModelResources(limit=limit))
+        with pytest.raises(BudgetSpent):
+            asked.complete(requests(100))
+    assert 1100 <= limit.used["tokens"] <= 1100 + 3 * 110

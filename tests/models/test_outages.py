@@ -1,0 +1,108 @@
+"""A server that goes down, comes back, stays away, or asks for fewer requests."""
+
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from persona_env.errors import RunEnded
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import Unavailable
+from persona_env.models.flow_control import FlowControl
+from persona_env.models.limits import ModelResources
+from tests.models.asked import client, outcomes, requests
+from tests.models.behaviours import Behaviour, Call, Wire, status, well
+from tests.models.fault_server import FaultServer
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def test_it_waits_for_a_server_that_comes_later_and_says_how_long():
+    told, server = list[float](), FaultServer(port=free_port())
+    with client(server) as asked, ThreadPoolExecutor() as pool:
+        asked.use(ModelResources(on_wait=told.append))
+        future = pool.submit(asked.complete, requests(100))
+        while len(told) < 2:
+            time.sleep(0.05)
+        assert not future.done()
+        assert asked.usage.calls <= 5  # one at first, then one a second
+        with server:
+            assert outcomes(future.result(10)) == {"right": 100}
+    assert told == sorted(told)
+
+
+def test_a_server_that_stays_away_ends_the_run_in_order():
+    with ChatClient(Endpoint("m", f"http://127.0.0.1:{free_port()}/v1"), outage_timeout=0.8) as asked:
+        for _ in range(2):  # a second call gives it another chance
+            with pytest.raises(Unavailable, match="start it, then resume") as caught:
+                asked.complete(requests(20))
+            assert isinstance(caught.value, RunEnded)
+            assert caught.value.exit_code == 75
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [500, 503])
+def test_a_server_that_fails_everything_for_a_while_costs_nobody_too_many_retries(code: int):
+    failing = iter(range(20))
+    with FaultServer(lambda call: status(code) if next(failing, None) is not None else well) as server:
+        with client(server, max_retries=3) as asked:
+            assert outcomes(asked.complete(requests(100))) == {"right": 100}
+        assert len(server.calls) == 100 + 20
+
+
+@pytest.mark.parametrize(("wait", "outage_timeout"), [({}, 1.0), ({"retry_after": "86400"}, 600.0)])
+def test_a_server_that_asks_to_wait_for_ever_ends_the_run_in_order(wait: dict[str, str], outage_timeout: float):
+    with (
+        FaultServer(lambda call: status(429, **wait)) as server,
+        client(server, outage_timeout=outage_timeout) as asked,
+        pytest.raises(Unavailable, match="then resume"),
+    ):
+        asked.complete(requests(3))
+
+
+def test_retry_after_is_honoured():
+    with FaultServer(lambda call: well if call.number else status(429, retry_after="1")) as server:
+        with client(server) as asked:
+            assert outcomes(asked.complete(requests(3))) == {"right": 3}
+        first, second = (call.at for call in server.calls[:2])
+        assert second - first >= 1.0
+
+
+def test_too_many_requests_halve_what_is_in_flight_and_it_grows_again():
+    flow = FlowControl("s", max_in_flight=16, max_failures=16, outage_timeout=600)
+    from persona_env.models.faults import Overloaded
+
+    flow.failed(Overloaded("no"), sent_at=time.monotonic())
+    assert flow.limit == 8
+    flow.failed(Overloaded("no"), sent_at=0.0)  # sent before the halving: says nothing new
+    assert flow.limit == 8
+    for _ in range(8 * 20):
+        flow.answered()
+    assert flow.limit == 16
+
+
+def test_a_request_that_takes_the_server_down_each_time_becomes_a_fault_and_the_others_are_answered():
+    port, dead = free_port(), threading.Event()
+
+    async def die(wire: Wire) -> None:
+        dead.set()
+        wire.reset()
+
+    def behave(call: Call) -> Behaviour:
+        return die if call.prompt == "line 17" or dead.is_set() else well
+
+    endpoint = Endpoint("m", f"http://127.0.0.1:{port}/v1")
+    with ChatClient(endpoint, request_timeout=5, max_retries=2) as asked, ThreadPoolExecutor() as pool:
+        future = pool.submit(asked.complete, requests(20))
+        while not future.done():
+            dead.clear()
+            with FaultServer(behave, port=port):
+                while not dead.is_set() and not future.done():
+                    time.sleep(0.005)
+        assert outcomes(future.result()) == {"right": 19, "Unreachable": 1}
