@@ -59,11 +59,11 @@ def _openai(rest: str, prompts: str | Path | None, patience: float) -> Judge:
     from persona_env.judges.json_backend import JSONBackend
     from persona_env.judges.llm import LLMJudge
     from persona_env.judges.prompts import JudgePrompts
-    from persona_env.models.client import ChatClient
+    from persona_env.models.chat_api import ChatClient
     from persona_env.models.endpoint import Endpoint
 
     texts = JudgePrompts.load(prompts)
-    return LLMJudge(JSONBackend(ChatClient(Endpoint.parse(rest), patience=patience)), texts)
+    return LLMJudge(JSONBackend(ChatClient(Endpoint.parse(rest), outage_timeout=patience)), texts)
 
 
 def _committee(rest: str, prompts: str | Path | None, patience: float) -> Judge:

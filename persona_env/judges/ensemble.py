@@ -12,7 +12,7 @@ from typing import Any
 from persona_env.errors import InputError
 from persona_env.judges.base import Judge, Label, Query, Verdict
 from persona_env.judges.waiting import interrupt
-from persona_env.models.chat import Usage
+from persona_env.models.limits import Usage
 
 __all__ = ["Agreement", "Ensemble"]
 

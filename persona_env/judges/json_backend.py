@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 from persona_env.errors import InputError, JudgeUnreliable
 from persona_env.judges.backend import Answer, JudgePrompt
 from persona_env.judges.json_answers import answer_schema, form_problem, read_answer
-from persona_env.models.chat import ChatReply, ChatRequest, Usage
-from persona_env.models.faults import BadReply, Quarantined, RemoteFault, TooLarge, Unavailable
+from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.faults import BadReply, RemoteFault
+from persona_env.models.limits import Usage
 
 if TYPE_CHECKING:
-    from persona_env.models.client import ChatClient
+    from persona_env.models.chat_api import ChatClient
 
 __all__ = ["JSONBackend"]
 
 _LABEL = 'Reply with one JSON object and nothing else: {"answer": "A"} or {"answer": "B"}.'
 _LIST = 'Reply with one JSON object and nothing else, such as {"%s": [1, 2]} or {"%s": []}.'
-_LASTING = (BadReply, TooLarge, Quarantined)
+_LASTING = (BadReply,)
 """What is wrong with a reply that came, or with a question that the server cannot survive; the rest may pass."""
 
 
@@ -77,12 +78,7 @@ class JSONBackend:
             JudgeUnreliable: If too many replies in a row could not be read.
             Unavailable: If the server stays down; `answers` has what there is, by place.
         """
-        try:
-            replies = self.client.complete([self._request(query) for query in queries], accept=_accept)
-        except Unavailable as error:
-            found = {place: _answer(reply, queries[place]) for place, reply in error.replies.items()}
-            error.answers = found  # pyright: ignore[reportAttributeAccessIssue]
-            raise
+        replies = self.client.complete([self._request(query) for query in queries], accept=_accept)
         answers = [_answer(reply, query) for reply, query in zip(replies, queries, strict=True)]
         for answer in answers:
             self._in_a_row = self._in_a_row + 1 if answer.problem else 0

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_env.errors import InputError
 from persona_env.judges.backend import LABELS, Answer, JudgePrompt
-from persona_env.models.chat import Usage
+from persona_env.models.limits import Usage
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import FullForwardDecoder, usable_length
 from persona_env.speakers.local import load_model, load_tokenizer

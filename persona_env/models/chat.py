@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from persona_env.errors import InputError
-from persona_env.models.limits import Usage
 
-__all__ = ["ChatReply", "ChatRequest", "Usage"]
+__all__ = ["ChatReply", "ChatRequest"]
 
 _ROLES = ("system", "user", "assistant")
 

@@ -45,12 +45,13 @@ class FlowControl:
         self._line, self._changed = asyncio.Lock(), asyncio.Event()
         self._answers = False
         self._halved_at = 0.0
+        self._ended: Unavailable | None = None
         self.reset()
 
     def reset(self) -> None:
         """Gives the server another chance, if nothing is being asked."""
         if not (self._in_flight or self._waiting):
-            self._failures, self._is_away, self._in_trouble_since = 0, False, 0.0
+            self._failures, self._is_away, self._in_trouble_since, self._ended = 0, False, 0.0, None
             self._hold_until = self._next_try = self._alone_until = self._told_at = 0.0
 
     @asynccontextmanager
@@ -79,6 +80,9 @@ class FlowControl:
             self._alone_until = now + _ALONE
         try:
             yield
+        except Unavailable as error:  # nobody who waits may send, either
+            self._ended = error
+            raise
         finally:
             self._in_flight -= 1
             self._changed.set()
@@ -128,6 +132,8 @@ class FlowControl:
         return self._hold_until - now
 
     def _check_outage(self, now: float) -> None:
+        if self._ended is not None:
+            raise self._ended
         waited = now - self._in_trouble_since if self._in_trouble_since else 0.0
         if waited > self.outage_timeout:
             found = "it away" if self._is_away else "only failures or requests to wait"

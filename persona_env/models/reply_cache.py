@@ -157,8 +157,10 @@ class ReplyCache:
         self.close()
 
     def _note_damage(self, key: bytes) -> None:
-        self.damaged += key not in self._broken
+        if key in self._broken:
+            return
         self._broken.add(key)
+        self.damaged += 1
         if self.damaged == 1:
             warnings.warn(f"{self.path}: damaged replies are left out and asked again", stacklevel=4)
 

@@ -25,7 +25,7 @@ from persona_env.models.faults import (
     Unreachable,
 )
 
-__all__ = ["Transport"]
+__all__ = ["Transport", "unpack"]
 
 _BYTES, _BYTES_PER_TOKEN = 1 << 16, 256
 _SHORTEST_KEY = 8  # a shorter one may stand in a reply by chance
@@ -128,20 +128,30 @@ class Transport:
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Returns a body of at most so many bytes, packed and unpacked."""
+    """Returns a body of at most so many bytes, packed and unpacked; stops reading where there are more."""
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > most:
             raise TooLarge(f"the reply has more than {most} bytes")
-    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    return unpack(bytes(body), response.headers.get("Content-Encoding", ""), most)
+
+
+def unpack(body: bytes, encoding: str, most: int) -> bytes:
+    """Returns a body unpacked, if it was packed.
+
+    Raises:
+        BadReply: If it cannot be unpacked.
+        TooLarge: If it unpacks to more than so many bytes.
+    """
+    encoding = encoding.strip().lower()
     if encoding in ("", "identity"):
-        return bytes(body)
+        return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise BadReply("the reply is packed in a way that was not asked for")
     unpacking = zlib.decompressobj(wbits=47)
     try:
-        unpacked = unpacking.decompress(bytes(body), most)
+        unpacked = unpacking.decompress(body, most)
     except zlib.error:
         raise BadReply("the reply cannot be unpacked") from None
     if unpacking.unconsumed_tail:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from persona_env.conversation import View
 from persona_env.errors import RunEnded
-from persona_env.models.chat import ChatReply, ChatRequest, Usage
-from persona_env.models.client import ChatClient
+from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
+from persona_env.models.limits import ModelResources, Usage
 from persona_env.models.options import as_float, as_int
 from persona_env.speakers.base import Speaker
 
 __all__ = ["NoLine", "RemoteSpeaker", "load_remote"]
 
-_STUB = "Hello."
+_GREETING = "Hello."
 
 
 class NoLine(RunEnded):
-    """A server gave no line; a speaker does not invent one."""
+    """A server gave no line; none is invented."""
 
     exit_code = 75
 
@@ -27,9 +29,9 @@ class NoLine(RunEnded):
 class RemoteSpeaker(Speaker):
     """Talks through a chat server (`openai:<model>@<base_url>`): all views of a call are in flight together.
 
-    The persona is the chat's `system`, own lines are its `assistant`, heard ones its `user`; as with local
-    models a line is the whole reply, stripped. Many chat templates let no `assistant` open: a side that
-    opens is told a stub. The view's seed goes along, but what is said is equal in distribution only.
+    The persona is the chat's `system`, own lines are its `assistant`, incoming ones its `user`; as with local models a
+    line is the whole reply, stripped. Many chat templates let no `assistant` begin, so a side that opens the dialogue
+    gets a greeting first. The view's seed is sent along, but replies are equal in distribution only.
 
     Args:
         client: The client.
@@ -45,9 +47,28 @@ class RemoteSpeaker(Speaker):
         self.temperature, self.max_tokens = as_float("temperature", temperature), as_int("max_tokens", max_tokens)
 
     @property
+    def identity(self) -> Mapping[str, Any]:
+        """The model, its server and how it is asked; never a key."""
+        return {
+            "kind": "openai",
+            "model": self.client.endpoint.model,
+            "base_url": self.client.endpoint.base_url,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+
+    @property
     def usage(self) -> Usage:
         """What the client has used so far."""
         return self.client.usage
+
+    def use(self, resources: ModelResources) -> None:
+        """Hands a run's caches and limits to the client."""
+        self.client.use(resources)
+
+    def close(self) -> None:
+        """Closes the client's connections."""
+        self.client.close()
 
     @property
     def max_reply_tokens(self) -> int:
@@ -71,7 +92,7 @@ class RemoteSpeaker(Speaker):
     def _request(self, view: View) -> ChatRequest:
         chat = [(message["role"], message["content"]) for message in view.chat()]
         if len(chat) == 1 or chat[1][0] == "assistant":
-            chat.insert(1, ("user", _STUB))
+            chat.insert(1, ("user", _GREETING))
         return ChatRequest(tuple(chat), self.max_tokens, self.temperature, view.seed)
 
     def _line(self, reply: ChatReply | RemoteFault, views: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from persona_env.judges.backend import Answer, JudgePrompt
 from persona_env.judges.json_answers import read_answer
-from persona_env.models.chat import Usage
+from persona_env.models.limits import Usage
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import read_asked, read_facts, read_line
 

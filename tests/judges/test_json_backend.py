@@ -18,9 +18,8 @@ from persona_env.judges import LineVsHistory, LineVsPersona, load_judge
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.json_backend import JSONBackend
 from persona_env.judges.llm import LLMJudge
-from persona_env.models.client import ChatClient
+from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import Unavailable
 from persona_env.persona import Persona
 from persona_env.testing import check_judge
 from persona_env.testing.samples import sample_queries
@@ -94,7 +93,7 @@ class Server:
 
 
 def judge_of(server, unread=256, **settings):
-    client = ChatClient(Endpoint("grammar", server.url), attempts=3, max_in_flight=8, **settings)
+    client = ChatClient(Endpoint("grammar", server.url), max_retries=2, max_in_flight=8, **settings)
     return client, LLMJudge(JSONBackend(client, unread=unread))
 
 
@@ -176,26 +175,6 @@ def test_one_readable_answer_starts_the_count_anew():
     assert {verdict.label for verdict in verdicts} == {"invalid"}
 
 
-def test_what_was_answered_before_the_server_went_down_is_kept():
-    with Server() as server:
-        client, made = judge_of(server, patience=0.5)
-
-        def die(times, text):
-            if len(server.requests) > 4:
-                server.http.socket.close()
-                server.http.shutdown()
-                raise ConnectionAbortedError
-            return text
-
-        server.spoil = die
-        client.max_in_flight = 1  # in order
-        with pytest.raises(Unavailable) as caught:
-            made.judge([RIGHT, WRONG, HISTORY, RIGHT])
-        client.close()
-    answered = caught.value.answered  # pyright: ignore[reportAttributeAccessIssue]
-    assert {place: verdict.label for place, verdict in answered.items()} == {0: "consistent", 1: "inconsistent"}
-
-
 def test_a_fixed_reply_contradicts_itself():
     for reply in ('{"answer": "A"}', '{"answer": "B"}'):
         with Server(lambda times, text, reply=reply: reply) as server:
@@ -245,7 +224,7 @@ def test_a_real_server_that_ignores_response_format_gives_no_verdict(tmp_path):
         server = subprocess.Popen(command, env={**os.environ, **quiet}, stdout=log, stderr=log)
     try:
         _wait(port, server, tmp_path / "log")
-        client = ChatClient(Endpoint(str(tmp_path / "model"), f"http://127.0.0.1:{port}/v1"), attempts=2)
+        client = ChatClient(Endpoint(str(tmp_path / "model"), f"http://127.0.0.1:{port}/v1"), max_retries=1)
         verdicts = LLMJudge(JSONBackend(client)).judge([RIGHT, WRONG, HISTORY])
         client.close()
         assert {verdict.label for verdict in verdicts} == {"invalid"}

@@ -10,7 +10,8 @@ import argparse
 import asyncio
 import contextlib
 import json
-import os
+import math
+import random
 import ssl
 import subprocess
 import sys
@@ -175,21 +176,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--latency", type=float, default=0.0)
+    parser.add_argument("--sigma", type=float, default=0.0, help="latencies are lognormal, the same for each prompt")
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--bodies", type=float, default=0.0)
     parser.add_argument("--always", default="well", choices=ALL)
-    parser.add_argument("--poison", help="a prompt with which the process dies")
     given = parser.parse_args(argv)
     faults, bodies = by_chance(given.faults, HTTP_FAULTS), by_chance(given.bodies, BAD_BODIES, seed=1)
 
     def behave(call: Call) -> Behaviour:
-        if call.prompt == given.poison:
-            os._exit(1)
         chosen = faults(call)
         chosen = bodies(call) if chosen is well else chosen
         return ALL[given.always] if chosen is well else chosen
 
-    server = FaultServer(behave, latency=given.latency, port=given.port)
+    def latency(call: Call) -> float:
+        return given.latency and random.Random(call.prompt).lognormvariate(math.log(given.latency), given.sigma)
+
+    server = FaultServer(behave, latency=latency, port=given.port)
     asyncio.run(server.serve(lambda: print(server.port, flush=True)))
 
 

@@ -35,7 +35,7 @@ def test_no_request_starts_once_the_tokens_are_spent():
     limit = UsageLimit(tokens=100)
     limit.start()
     limit.add_tokens(120)
-    with pytest.raises(BudgetSpent, match="^Expected at most 100 tokens, got 120 used: allow more, then resume.$"):
+    with pytest.raises(BudgetSpent, match=r"^Expected at most 100 tokens, got 120 used: allow more, then resume\.$"):
         limit.start()
 
 

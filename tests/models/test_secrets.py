@@ -98,9 +98,9 @@ def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(proxy: Faul
 
 def test_a_key_is_sent_over_plain_http_to_this_machine_only(proxy: FaultServer):
     proxy.behave = lambda call: status(401)
-    with ChatClient(Endpoint("m", "http://models.invalid/v1")) as asked:
-        with pytest.raises(AccessDenied, match="not sent over plain http to another machine, use https"):
-            asked.complete(requests(1))
+    told = pytest.raises(AccessDenied, match="not sent over plain http to another machine, use https")
+    with ChatClient(Endpoint("m", "http://models.invalid/v1")) as asked, told:
+        asked.complete(requests(1))
     assert "authorization" not in proxy.calls[0].headers
 
 

@@ -29,10 +29,10 @@ from persona_env.judges.reply_parsing import parse_verdict
 from persona_env.judges.row import read_rows, row_of
 from persona_env.judges.sanitize import as_json, sanitized
 from persona_env.judges.store import VerdictStore
-from persona_env.models.body import Body
-from persona_env.models.completion import Completion
+from persona_env.models.completion import read_completion, read_reply
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
+from persona_env.models.transport import unpack
 from persona_env.papers.audit import audit_log
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
@@ -251,10 +251,12 @@ def _bodies() -> list[bytes]:
     return [json.dumps({"id": "x", "created": 1, "choices": [choice], "usage": usage}).encode()]
 
 
+def _read_body(data: bytes) -> object:
+    return read_reply(read_completion(data), b"")
+
+
 def _read_packed(data: bytes) -> None:
-    body = Body(1 << 16, "gzip")
-    body.add(data)
-    body.finish()
+    unpack(data, "gzip", 1 << 16)
 
 
 _JUDGES = (
@@ -340,7 +342,7 @@ DOORS: dict[str, Door] = {
     "kept verdicts": Door(_verdicts, _read_verdict, errors=()),
     "judge replies": Door(lambda: _REPLIES, _read_reply, errors=(), is_text=True),
     "closed answers": Door(lambda: _ANSWERS, _read_answer, errors=(), is_text=True),
-    "chat completions": Door(_bodies, lambda data: Completion.read(data).reply(b""), (RemoteFault,), worded=False),
+    "chat completions": Door(_bodies, _read_body, (RemoteFault,), worded=False),
     "packed bodies": Door(lambda: [gzip.compress(b"{}" * 99)], _read_packed, (RemoteFault,), worded=False),
     "endpoints": Door(lambda: [s[7:] for s in _JUDGES if s[:3] == "ope"], Endpoint.parse, is_text=True),
     "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from persona_env.models.client import BadReply
+from persona_env.models.faults import BadReply
 from tests.models.asked import client, outcomes, requests
 from tests.models.behaviours import BAD_BODIES
 from tests.models.fault_server import FaultServer, fault_process
@@ -16,7 +16,7 @@ def measure() -> list[Row]:
     with fault_process("--bodies", "0.3") as server, client(server) as asked:
         counted = outcomes(asked.complete(requests(_VERDICTS)))
     ways, untyped = list(BAD_BODIES.values()), 0
-    with FaultServer(lambda call: ways[int(call.prompt.split()[-1])]) as server, client(server, attempts=1) as asked:
+    with FaultServer(lambda call: ways[int(call.prompt.split()[-1])]) as server, client(server, max_retries=0) as asked:
         untyped = sum(not isinstance(fault, BadReply) for fault in asked.complete(requests(len(ways))))
     lost = _VERDICTS - counted["right"] - counted["wrong"]
     return [

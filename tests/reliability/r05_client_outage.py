@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from persona_env.models.client import ChatClient
+from persona_env.models.chat_api import ChatClient
 from persona_env.models.faults import Unavailable
+from persona_env.models.limits import ModelResources
+from persona_env.models.reply_cache import ReplyCache
 from tests.models.asked import client, outcomes, requests
 from tests.models.fault_server import FaultProcess, fault_process
 from tests.reliability.rows import Row
@@ -31,8 +35,8 @@ def outage(server: FaultProcess, asked: ChatClient, future: Future[Any]) -> tupl
 
 def killed() -> Row:
     """The server comes back each time."""
-    with fault_process("--latency", "0.1") as server, client(server) as asked:
-        future, probes, after = asked.submit(requests(_VERDICTS)), [0.0], [0.0]
+    with fault_process("--latency", "0.1") as server, client(server) as asked, ThreadPoolExecutor() as pool:
+        future, probes, after = pool.submit(asked.complete, requests(_VERDICTS)), [0.0], [0.0]
         for _ in range(_OUTAGES):
             time.sleep(1.5)
             rate, seconds = outage(server, asked, future)
@@ -51,20 +55,26 @@ def killed() -> Row:
 
 def stays_down() -> Row:
     """The server does not come back."""
-    with fault_process("--latency", "0.1") as server, client(server, patience=2.0) as asked:
-        future = asked.submit(requests(_VERDICTS))
+    with (
+        TemporaryDirectory() as folder,
+        ReplyCache(Path(folder) / "replies.sqlite") as cache,
+        fault_process("--latency", "0.1") as server,
+        client(server, outage_timeout=2.0) as asked,
+        ThreadPoolExecutor() as pool,
+    ):
+        asked.use(ModelResources((cache,)))
+        future = pool.submit(asked.complete, requests(_VERDICTS))
         time.sleep(1.0)
         server.kill()
         begin = time.monotonic()
         ended = future.exception(60)
-        seconds = time.monotonic() - begin
-    kept = len(ended.replies) if isinstance(ended, Unavailable) else 0
+        seconds, kept = time.monotonic() - begin, len(cache)
     code = ended.exit_code if isinstance(ended, Unavailable) else None
     return Row(
         "R5",
-        "server killed for good, patience 2 s (client)",
-        "ends with exit code 75, what was replied is kept",
-        f"{type(ended).__name__} after {seconds:.1f} s, exit code {code}, {kept} replies kept",
+        "server killed for good, outage_timeout 2 s (client)",
+        "ends with exit code 75, what was replied is in the cache",
+        f"{type(ended).__name__} after {seconds:.1f} s, exit code {code}, {kept} replies in the cache",
         met=code == 75 and kept > 0 and seconds < 5,
     )
 

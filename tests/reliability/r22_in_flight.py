@@ -7,7 +7,7 @@ import random
 from dataclasses import asdict
 from hashlib import sha256
 
-from persona_env.models.client import ChatReply
+from persona_env.models.chat import ChatReply
 from tests.models.asked import client, requests
 from tests.models.behaviours import BAD_BODIES, HTTP_FAULTS, by_chance
 from tests.models.fault_server import FaultServer

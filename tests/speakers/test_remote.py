@@ -1,9 +1,9 @@
-import sys
-
 import pytest
 
 from persona_env.conversation import Message, View
 from persona_env.errors import RunEnded
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import Unavailable
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
@@ -68,7 +68,7 @@ def test_a_line_that_does_not_come_is_an_error_and_never_invented():
 
 
 def test_a_server_that_stays_down_ends_the_run():
-    with FaultServer() as server, client(server, patience=0.2) as asked:
+    with FaultServer() as server, client(server, outage_timeout=0.2) as asked:
         server.__exit__()
         with pytest.raises(Unavailable):
             RemoteSpeaker(asked).reply([view(*said("Hi."))])
@@ -92,16 +92,7 @@ def test_a_spec_names_it():
             load_speaker(wrong)
 
 
-def test_without_the_extra_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch):
-    for name in list(sys.modules):
-        if name in ("persona_env.models.channel", "persona_env.models.connection"):
-            monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "h11", None)
-    with pytest.raises(ValueError, match=r'^Expected the extra openai, .*pip install "persona-env\[openai\]"\.$'):
-        load_speaker("openai:m@http://127.0.0.1:1/v1")
-
-
 @pytest.mark.parametrize("wrong", [{"max_tokens": 0}, {"temperature": -1.0}, {"temperature": float("inf")}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, float]):
     with pytest.raises(ValueError, match="Expected"):
-        load_speaker("openai:m@http://127.0.0.1:1/v1").__class__(None, **wrong)  # type: ignore[call-arg]
+        RemoteSpeaker(ChatClient(Endpoint("m", "http://127.0.0.1:1/v1")), **wrong)  # type: ignore[arg-type]
