@@ -51,7 +51,7 @@ def test_what_earlier_processes_spent_counts():
 @pytest.mark.parametrize("wrong", [{"calls": 0}, {"tokens": -1}])
 def test_a_limit_of_nothing_is_refused(wrong: dict[str, int]):
     with pytest.raises(InputError, match="give a larger one"):
-        UsageLimit(**wrong)
+        UsageLimit(**wrong)  # type: ignore[arg-type]
 
 
 def test_a_client_stops_in_order_and_keeps_what_was_paid(tmp_path: Path):
