@@ -5,6 +5,7 @@ import json
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 
 import persona_wrappers as pw
 from persona_env.conversation import Conversation, Message
@@ -187,3 +188,11 @@ def test_a_next_dialogue_of_a_vector_has_the_same_scenario():
 def test_a_scenario_that_cannot_be_is_refused_in_the_constructor(source, message):
     with pytest.raises(InputError, match=f"^{message}"):
         DialogueEnv(personas=[ANN], scenario=source)
+
+
+def test_a_scenario_stands_in_the_spec_of_its_environment():
+    env = gym.make("persona_env/Patient-v0", scenario={"id": "move", "max_lines": 2})
+    assert env.spec is not None
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    again.reset(seed=0)
+    assert again.get_wrapper_attr("conversation").scenario == Scenario("move", max_lines=2)

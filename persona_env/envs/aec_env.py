@@ -67,7 +67,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
     view holds the seed of its reply, so that it says what it says in the other forms.
 
     Args:
-        role: `patient`, `student` or `chat_partner`.
+        role: `patient`, `student`, `chat_partner`, or the key or path of another role.
         personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
         max_lines: The simulator's lines in one dialogue, at least 1.

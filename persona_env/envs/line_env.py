@@ -31,7 +31,7 @@ class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
       reset names others).
 
     Args:
-        role: `patient`, `student` or `chat_partner`.
+        role: `patient`, `student`, `chat_partner`, or the key or path of another role.
         personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
         task_agent: Spec of the speaker that answers, or the speaker.

@@ -66,6 +66,7 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
     def __init__(
         self,
         aec: AECEnv[str, Any, Any],
+        *,
         agent: str = SIMULATOR,
         partner: str | Speaker = "scripted",
         render_mode: str | None = None,

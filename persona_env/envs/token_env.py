@@ -38,7 +38,7 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
     - Options of reset: as in `DialogueEnv`.
 
     Args:
-        role: `patient`, `student` or `chat_partner`.
+        role: `patient`, `student`, `chat_partner`, or the key or path of another role.
         personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
         task_agent: Spec of the speaker that answers, or the speaker.

@@ -51,7 +51,7 @@ def played(side, seed=None, line="Why?"):
 @pytest.mark.parametrize("learner", ["simulator_0", "task_0"])
 def test_the_same_code_trains_either_seat(learner):
     partner = Therapist() if learner == "simulator_0" else Patient()
-    side = SingleAgentEnv(Bonus(dialogue_v0.env(personas=PERSONAS, max_lines=3)), learner, partner)
+    side = SingleAgentEnv(Bonus(dialogue_v0.env(personas=PERSONAS, max_lines=3)), agent=learner, partner=partner)
     observation, rewards, info = played(side, seed=1)
     assert rewards == [1.0, 1.0, 1.0]
     assert ("line" if learner == "simulator_0" else "reply") in info
@@ -60,7 +60,7 @@ def test_the_same_code_trains_either_seat(learner):
 
 def test_a_trained_simulator_is_heard_by_the_task_agent_that_learns():
     patient = Patient()
-    side = SingleAgentEnv(dialogue_v0.env(personas=PERSONAS, max_lines=2), "task_0", patient)
+    side = SingleAgentEnv(dialogue_v0.env(personas=PERSONAS, max_lines=2), agent="task_0", partner=patient)
     first, _, _ = played(side, seed=1)
     assert first["dialogue"].splitlines()[1].startswith("patient: Line 1 of ")
     assert patient.views[0].system == side.conversation.persona.prompt
@@ -68,13 +68,13 @@ def test_a_trained_simulator_is_heard_by_the_task_agent_that_learns():
 
 
 def test_a_seed_decides_the_partners_randomness_too():
-    side = SingleAgentEnv(dialogue_v0.env(personas=PERSONAS), "task_0", Patient())
+    side = SingleAgentEnv(dialogue_v0.env(personas=PERSONAS), agent="task_0", partner=Patient())
     first, second, again = (played(side, seed)[0] for seed in (1, None, 1))
     assert first == again != second
 
 
 def test_the_partner_answers_the_questions_on_the_side():
-    side = SingleAgentEnv(dialogue_v0.env(personas=PERSONAS, max_lines=2), "task_0", Patient())
+    side = SingleAgentEnv(dialogue_v0.env(personas=PERSONAS, max_lines=2), agent="task_0", partner=Patient())
     side.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
     side.step("Hello.")
     assert not side.dialogue.probing
@@ -84,8 +84,8 @@ def test_the_partner_answers_the_questions_on_the_side():
 def test_an_unknown_agent_partner_or_environment_is_refused():
     aec = dialogue_v0.env(personas=PERSONAS)
     with pytest.raises(ValueError, match=r"^Expected agent simulator_0 or task_0, got 'judge_0'"):
-        SingleAgentEnv(aec, "judge_0")
-    with pytest.raises(ValueError, match=r"^Expected a speaker"):
+        SingleAgentEnv(aec, agent="judge_0")
+    with pytest.raises(ValueError, match=r"^Expected the speaker to be one of"):
         SingleAgentEnv(aec, partner="nobody")
     with pytest.raises(ValueError, match=r"^Expected an environment of persona_env\.dialogue_v0, got"):
         SingleAgentEnv(pettingzoo.utils.BaseWrapper(pettingzoo.AECEnv()))
