@@ -95,10 +95,10 @@ def test_golden_advantages_through_the_buffer() -> None:
     assert buffer.returns.tolist() == buffer.advantages.tolist()
 
 
-@pytest.mark.parametrize("outside", [None, 6])
-def test_advantages_are_those_of_a_careful_bookkeeper(outside: int | None) -> None:
+@pytest.mark.parametrize("cut_after", [None, 6])
+def test_advantages_are_those_of_a_careful_bookkeeper(cut_after: int | None) -> None:
     """The environment's own account of lines, answers and ends, against what the buffer found out."""
-    envs = ToyDialogues(4, asks=2, outside=outside)
+    envs = ToyDialogues(4, asks=2, cut_after=cut_after)
     algorithm = make(envs, tiny_llama(), n_steps=48)
     random_values(algorithm)
     account: list[Any] = []
@@ -130,7 +130,7 @@ def test_advantages_are_those_of_a_careful_bookkeeper(outside: int | None) -> No
         ),
         0.5, 0.8,
     )  # fmt: skip
-    assert bool(truncated.any()) == (outside is not None)
+    assert bool(truncated.any()) == (cut_after is not None)
     assert np.allclose(buffer.advantages, want, atol=1e-5)
 
 

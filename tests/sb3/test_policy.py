@@ -68,11 +68,11 @@ def compared(algorithm: Any, batch: int = 32) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("asks", [0, 1, 2])
-@pytest.mark.parametrize("outside", [None, 7])
+@pytest.mark.parametrize("cut_after", [None, 7])
 def test_rollout_update_and_full_forward_give_the_same_log_probabilities_and_values(
-    asks: int, outside: int | None
+    asks: int, cut_after: int | None
 ) -> None:
-    envs = ToyDialogues(4, asks=asks, outside=outside, reply=12)
+    envs = ToyDialogues(4, asks=asks, cut_after=cut_after, reply=12)
     worst = compared(make(envs, tiny_llama(), n_steps=48))
     assert max(worst.values()) < 1e-5, worst
 

@@ -49,7 +49,7 @@ def test_an_entry_of_the_info_stands_in_the_rows_that_it_is_about() -> None:
 
 
 def test_what_was_cut_off_from_outside_is_told_apart() -> None:
-    bridge = as_sb3(ToyDialogues(2, outside=2, max_tokens=9))
+    bridge = as_sb3(ToyDialogues(2, cut_after=2, max_tokens=9))
     before = bridge.reset()
     middle, _, _, _ = bridge.step(np.array([2, 2]))
     assert not before.info.cut_off

@@ -62,7 +62,7 @@ def test_an_entry_in_an_entry_stands_in_the_rows_that_its_own_mask_names() -> No
 
 @pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, TokenObservation.copy])
 def test_a_copy_of_an_observation_knows_what_it_is_told_later(copied: Any) -> None:
-    bridge = as_sb3(ToyDialogues(2, asks=1, max_tokens=3, outside=1))
+    bridge = as_sb3(ToyDialogues(2, asks=1, max_tokens=3, cut_after=1))
     first = bridge.reset()
     other = copied(first)
     assert not np.may_share_memory(first, other)
@@ -83,18 +83,18 @@ def test_a_part_of_an_observation_has_an_info_of_its_own() -> None:
     assert type(np.asarray(first)) is np.ndarray
 
 
-@pytest.mark.parametrize(("asks", "outside"), [(0, 7), (1, None), (1, 7)])
-def test_a_wrapper_that_copies_observations_loses_no_probe_and_no_bootstrap(asks: int, outside: int | None) -> None:
+@pytest.mark.parametrize(("asks", "cut_after"), [(0, 7), (1, None), (1, 7)])
+def test_a_wrapper_that_copies_observations_loses_no_probe_and_no_bootstrap(asks: int, cut_after: int | None) -> None:
     found = []
     for wrapped in (as_sb3, normalised):
-        algorithm = make(wrapped(ToyDialogues(4, asks=asks, outside=outside, lines=9, context=192)), tiny_llama())
+        algorithm = make(wrapped(ToyDialogues(4, asks=asks, cut_after=cut_after, lines=9, context=192)), tiny_llama())
         random_values(algorithm)
         algorithm.policy.value_head.level += 5
         torch.manual_seed(0)
         collect(algorithm)
         found.append(algorithm.rollout_buffer)
     plain, copies = found
-    assert bool(plain.bootstrap_values.any()) == bool(outside)
+    assert bool(plain.bootstrap_values.any()) == bool(cut_after)
     assert bool(plain.answers.any()) == bool(asks)
     for name in ("actions", "answers", "bootstrap_values", "unfinished", "rewards", "advantages", "returns"):
         assert (getattr(plain, name) == getattr(copies, name)).all(), name

@@ -47,7 +47,7 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
     """N dialogues of `lines` lines; a line ends with END or after `max_tokens`.
 
     A line is paid the share of its tokens that are even. After every `asks`-th line a side question
-    comes, whose answer is paid `answer_reward` if its first token is 2, and leaves no trace. `outside`
+    comes, whose answer is paid `answer_reward` if its first token is 2, and leaves no trace. `cut_after`
     is the step at which a dialogue is cut off, if it is.
     """
 
@@ -65,11 +65,11 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         reply: int = 9,
         asks: int = 0,
         answer_reward: float = 1.0,
-        outside: int | None = None,
+        cut_after: int | None = None,
     ):
         self.num_envs, self.vocabulary, self.lines, self.width = num_envs, vocabulary, lines, context
         self.max_tokens, self.prompt, self.reply = max_tokens, prompt, reply
-        self.asks, self.answer_reward, self.outside = asks, answer_reward, outside
+        self.asks, self.answer_reward, self.cut_after = asks, answer_reward, cut_after
         self.single_observation_space = TokenContext(vocabulary, context, PAD)
         self.single_action_space = spaces.Discrete(vocabulary)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -114,7 +114,7 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
             self.steps[row] += 1
             if action == END or self.in_line[row] == self.max_tokens:
                 rewards[row], terminated[row] = self._line_done(row)
-            if not terminated[row] and self.steps[row] == self.outside:
+            if not terminated[row] and self.steps[row] == self.cut_after:
                 truncated[row] = True
         info: dict[str, Any] = {}
         paid = rewards != 0
@@ -185,7 +185,7 @@ class Bandit(VectorEnv[Any, Any, Any]):
 
 
 class CopyFirst(VectorEnv[Any, Any, Any]):
-    """An identity world: a line of one token, paid 1 where it is the first token heard; 4 lines."""
+    """An identity world: a line of one token, paid 1 where it is the first token of the context; 4 lines."""
 
     metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
 
@@ -210,7 +210,7 @@ class CopyFirst(VectorEnv[Any, Any, Any]):
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         rewards = (np.asarray(actions) == self.ids[:, 0]).astype(np.float64)
         self.ids[:, self.length] = actions
-        self.ids[:, self.length + 1] = 1  # what is heard says nothing
+        self.ids[:, self.length + 1] = 1  # the reply says nothing
         self.length += 2
         done = np.full(self.num_envs, self.length == 9)
         info: dict[str, Any] = {}

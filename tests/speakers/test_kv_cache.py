@@ -139,7 +139,7 @@ def test_nan_left_behind_by_bad_weights_is_forgotten() -> None:
         assert decoder.extend(ids, np.array([10, 10]))[0].isnan().all()
         model.model.embed_tokens.weight.copy_(good)
     decoder.clear_cache()
-    # Row 0 is short now, and is read beside row 1 over ten positions.
+    # Row 0 is short now, and is read together with row 1 over ten positions.
     assert not decoder.extend(ids, np.array([2, 10]))[0].isnan().any()
 
 

@@ -18,7 +18,7 @@ from persona_env.speakers.local import LanguageModel, load_model, load_tokenizer
 from tests.speakers import small
 
 torch.set_num_threads(1)
-HEARD = ("How do you feel?", "Since when?", "Tell me more about it, please.", "Oh.")
+REPLIES = ("How do you feel?", "Since when?", "Tell me more about it, please.", "Oh.")
 
 
 def speaker(**options: Any) -> LanguageModel:
@@ -30,15 +30,15 @@ def embeddings(lm: LanguageModel) -> Any:
 
 
 def opened(count: int) -> list[Conversation]:
-    people = [Persona(f"p{i}", "patient", "Ann", f"You are Ann, number {i}.") for i in range(count)]
-    return [Conversation(p).with_reply(HEARD[i % 4]) for i, p in enumerate(people)]
+    personas = [Persona(f"p{i}", "patient", "Ann", f"You are Ann, number {i}.") for i in range(count)]
+    return [Conversation(p).with_reply(REPLIES[i % 4]) for i, p in enumerate(personas)]
 
 
 def play(lm: LanguageModel, talks: list[Conversation], turns: int = 3) -> list[Conversation]:
     for turn in range(turns):
         views = [talk.view("simulator", seed=100 * turn + i) for i, talk in enumerate(talks)]
         said = zip(talks, lm.reply(views), strict=True)
-        talks = [talk.with_line(x).with_reply(HEARD[(turn + len(x)) % 4]) for talk, x in said]
+        talks = [talk.with_line(x).with_reply(REPLIES[(turn + len(x)) % 4]) for talk, x in said]
     return talks
 
 
@@ -61,7 +61,7 @@ def test_dialogues_do_not_hang_on_batching_or_on_what_was_cached() -> None:
     for i, talk in enumerate(opened(5)):
         for turn in range(3):
             line = lm.reply([talk.view("simulator", seed=100 * turn + i)])[0]
-            talk = talk.with_line(line).with_reply(HEARD[(turn + len(line)) % 4])
+            talk = talk.with_line(line).with_reply(REPLIES[(turn + len(line)) % 4])
         assert talk.messages == together[i].messages
 
 
@@ -73,7 +73,7 @@ def test_order_and_probes_leave_no_trace() -> None:
         lines = lm.reply(views[::-1])[::-1]
         asked = [t.with_line(x).with_reply("Who are you?") for t, x in zip(talks, lines, strict=True)]
         lm.reply([talk.view("simulator", seed=9) for talk in asked[:2]])
-        talks = [t.with_line(x).with_reply(HEARD[(turn + len(x)) % 4]) for t, x in zip(talks, lines, strict=True)]
+        talks = [t.with_line(x).with_reply(REPLIES[(turn + len(x)) % 4]) for t, x in zip(talks, lines, strict=True)]
     assert [t.messages for t in talks] == [t.messages for t in plain]
 
 
@@ -83,7 +83,7 @@ def test_a_second_turn_runs_only_what_is_new() -> None:
     line = lm.reply([talk.view("simulator", seed=1)])[0]
     embeddings(lm).register_forward_hook(lambda m, a, out: run.append(out.shape[1]))
     lm.reply([talk.with_line(line).with_reply("Oh.").view("simulator", seed=2)])
-    # the last token of the line, perhaps its end, and the heard line
+    # the last token of the line, perhaps its end, and the incoming line
     assert run[0] <= 2 + len(lm.chat.incoming("Oh."))
     assert set(run[1:]) <= {1}
 
@@ -94,11 +94,11 @@ def test_sampled_ids_stay_the_context_though_their_text_would_be_encoded_otherwi
     for seed in range(40):
         line = lm.reply([talk.view("simulator", seed=seed)])[0]
         view = talk.with_line(line).with_reply("Oh.").view("simulator")
-        kept, start = lm._context(view), len(lm.chat.opening(view.system, HEARD[0]))
-        differ += kept != lm.chat.context(view)
-        assert lm.chat.decode(kept[start : -len(tail)]) == line
-        assert kept[-len(tail) :] == tail
-        assert kept[-len(tail) - 1] in lm.chat.end_ids
+        context, start = lm._context(view), len(lm.chat.opening(view.system, REPLIES[0]))
+        differ += context != lm.chat.context(view)
+        assert lm.chat.decode(context[start : -len(tail)]) == line
+        assert context[-len(tail) :] == tail
+        assert context[-len(tail) - 1] in lm.chat.end_ids
     assert differ, "some sampled line is not what its text encodes to"
 
 
@@ -129,9 +129,9 @@ def test_changed_weights_are_noticed() -> None:
     lm.reply([talk.view("simulator")])
     with torch.no_grad():
         embeddings(lm).weight.mul_(-1)
-    kept = lm.reply([talk.view("simulator")])
+    context = lm.reply([talk.view("simulator")])
     lm.clear_cache()
-    assert kept == lm.reply([talk.view("simulator")])
+    assert context == lm.reply([talk.view("simulator")])
 
 
 def test_a_view_without_messages_is_opened_and_one_that_ends_with_an_own_line_refused() -> None:

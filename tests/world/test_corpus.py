@@ -23,10 +23,10 @@ def drift_of(kind: str, talks: list[Conversation]) -> list[tuple[int, bool, floa
     rows, questions = [], []
     for talk in talks:
         for i, line in enumerate(talk.lines):
-            heard = talk.heard_before(i)
-            rows.append((i, is_warm(heard)))
+            reply = talk.heard_before(i)
+            rows.append((i, is_warm(reply)))
             questions.append(
-                LineVsPersona(talk.persona, line, heard)
+                LineVsPersona(talk.persona, line, reply)
                 if kind == "persona"
                 else LineVsHistory(talk.persona.role, line, talk.earlier(i))
             )
