@@ -125,9 +125,8 @@ class Registry(Generic[T]):
         point = self._entry_points().get(name)
         if point is None:
             known = ", ".join(self.names())
-            raise InputError(
-                f"Expected the {self.noun} to be one of {known}, got {shown_spec(name)!r}: use one of these."
-            )
+            noun = f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
+            raise InputError(f"Expected {noun} among {known}, got {shown_spec(name)!r}: use one of these.")
         try:
             return point.load()
         except Exception as error:

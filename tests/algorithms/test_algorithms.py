@@ -95,7 +95,7 @@ def test_hyperparameters_are_given_by_name_in_a_spec_or_both():
 @pytest.mark.parametrize(
     ("spec", "given", "says"),
     [
-        ("dqn", {}, "Expected the algorithm to be one of ppo, a2c, got 'dqn'"),
+        ("dqn", {}, "Expected an algorithm among ppo, a2c, got 'dqn'"),
         ("ppo?horizon=3", {}, "Expected an option among .*kl_coef.*, got 'horizon'"),
         ("ppo?epochs=many", {}, "Expected a whole number as epochs, got 'many'"),
         ("ppo:x", {}, "Expected an algorithm such as ppo, got 'ppo:x'"),

@@ -14,7 +14,7 @@ from persona_env.runs.config import RunConfig, parse_rewards, read_config
     ("wrong", "says"),
     [
         ({"role": "pirate"}, "role"),
-        ({"algorithm": "dqn"}, "algorithm to be one of ppo, a2c"),
+        ({"algorithm": "dqn"}, "algorithm among ppo, a2c"),
         ({"lines": 0}, "lines >= 1, got 0"),
         ({"tokens": -5}, "tokens >= 1"),
         ({"tokens": 10**15}, "tokens < 1e"),
