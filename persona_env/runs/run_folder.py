@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import sys
@@ -21,6 +20,7 @@ from persona_env.io.json_files import json_lines, read_json
 __all__ = ["CONFIG", "RunFolder"]
 
 CONFIG = "config.json"
+_LOCK = ".lock.tmp"
 
 
 class RunFolder:
@@ -41,7 +41,9 @@ class RunFolder:
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
             raise InputError(f"Expected a folder for the run, got the file {path}: give another --out.")
         if resume and not has_config:
-            raise InputError(f"Expected a run folder with a {CONFIG}, got {path} without one: name a run that has begun.")
+            raise InputError(
+                f"Expected a run folder with a {CONFIG}, got {path} without one: name a run that has begun."
+            )
         if not resume and os.path.isdir(self.path) and not all(map(_is_draft, os.listdir(self.path))):
             way_out = f" or continue it with --resume {path}" if has_config else ""
             raise InputError(
@@ -59,7 +61,10 @@ class RunFolder:
             self._lock()
             (self.path / ".writable.tmp").touch()
             for draft in (*self.path.glob(".*.tmp"), *self.path.glob("checkpoints/.*.tmp")):
-                shutil.rmtree(draft) if draft.is_dir() and not draft.is_symlink() else draft.unlink()
+                if draft.is_dir() and not draft.is_symlink():
+                    shutil.rmtree(draft)
+                elif draft.name != _LOCK:
+                    draft.unlink()
         except OSError as error:
             self.close()
             raise InputError(
@@ -69,8 +74,10 @@ class RunFolder:
 
     def _lock(self) -> None:
         """Locks the folder for this process; the system unlocks it when the process ends, however it ends."""
-        windows = sys.platform == "win32"  # where a folder cannot be opened
-        handle = os.open(self.path / ".lock.tmp", os.O_RDWR | os.O_CREAT) if windows else os.open(self.path, os.O_RDONLY)
+        if sys.platform == "win32":  # where a folder cannot be opened
+            handle = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT)
+        else:
+            handle = os.open(self.path, os.O_RDONLY)
         self._unlock = weakref.finalize(self, os.close, handle)
         try:
             _lock_handle(handle)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-
 import random
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from persona_env.conversation import Conversation, Message, Probe
 from persona_env.envs.episode import EpisodeState, TokenState
+from persona_env.persona import Fact, Persona, QAItem
 from persona_env.runs.serialization import Serializer
 from persona_env.scenario import FactUpdate, ProbePlan, Scenario
-from persona_env.persona import Fact, Persona, QAItem
 
 __all__ = ["SERIALIZER", "random_state", "set_random_state"]
 
 SERIALIZER = Serializer(
     [EpisodeState, TokenState, Conversation, Message, Probe, Persona, Fact, QAItem, Scenario, FactUpdate, ProbePlan]
 )
+
 
 def random_state() -> dict[str, Any]:
     """Returns the state of every random generator that training uses, as what JSON holds."""

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from persona_env.conversation import Message
 from persona_env.errors import InputError
-from persona_env.runs.checkpoint import Checkpoints
-from persona_env.runs.serialization import Serializer, reading_checkpoint
-from persona_env.runs.run_folder import RunFolder
 from persona_env.persona import Persona
+from persona_env.runs.checkpoint import Checkpoints
+from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.serialization import Serializer, reading_checkpoint
 
 
 @pytest.fixture
