@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from persona_env.errors import InputError
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from persona_env.envs.persona_source import resolve_personas
+from persona_env.errors import InputError
 from persona_env.judges import load_judge
-from persona_env.judges.base import Judge, Query, Verdict
 from persona_env.judges.around import Around
+from persona_env.judges.base import Judge, Query, Verdict
 from persona_env.runs.config import RunConfig, parse_budget
 
 __all__ = ["JOURNAL", "RunJudge"]

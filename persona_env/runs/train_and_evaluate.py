@@ -129,7 +129,7 @@ class TrainAndEvaluate:
         tick(0)
         arm = self.result.log.arm(stage)
         if arm is None:
-            speaker.reset_cache()  # what was read before must not matter, or a resumed run would differ in the last bits
+            speaker.reset_cache()  # a cache would make a resumed run differ in the last bits
             arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick)
             log = self.result.log.with_arm(arm)
             save_eval_log(self._folder.path / FILE, log)

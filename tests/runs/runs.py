@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from persona_env.runs.train_and_evaluate import TrainAndEvaluate, Progress
+from persona_env.runs.config import RunConfig
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.config import RunConfig
+from persona_env.runs.train_and_evaluate import Progress, TrainAndEvaluate
 
 SMALL: dict[str, Any] = dict(
     tokens=3 * 8 * 32, envs=8, steps=32, batch=128, dialogues=4, extended_dialogues=2, lines=3, split="dev",

@@ -16,11 +16,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from persona_env.conversation import Message, View
+from persona_env.io.persona_file import save_personas
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.backend import JudgePrompt
-from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.json_backend import _LABEL, _LIST
-from persona_env.io.persona_file import save_personas
+from persona_env.judges.prompts import JudgePrompts
 from persona_env.persona import Persona, QAItem
 from persona_env.speakers.chat_format import ChatFormat
 from tests.speakers.small import CHATML, SPECIAL, model

@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 
 from persona_env.evaluation.scoring import all_scores
-from persona_env.runs.train_and_evaluate import TrainAndEvaluate
+from persona_env.report.drift_table import drift_table
+from persona_env.runs.config import RunConfig
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.config import RunConfig
-from persona_env.report.drift_table import drift_table
+from persona_env.runs.train_and_evaluate import TrainAndEvaluate
 from persona_env.world.pretrain import FURTHER_PLANS, pretrain
 
 pytestmark = pytest.mark.slow

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.runs.invalid_rate import InvalidRate, TooManyInvalid
-from persona_env.io.persona_file import save_personas
-from persona_env.persona import Persona, QAItem
 from persona_env.cli.bench import run_benchmark
 from persona_env.cli.train import resume_training
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.io.persona_file import save_personas
+from persona_env.persona import Persona, QAItem
+from persona_env.runs.invalid_rate import InvalidRate, TooManyInvalid
 from tests.runs.runs import contents, go, started, when
 
 ROLLOUT = 8 * 32

@@ -13,15 +13,15 @@ import pytest
 
 from persona_env.judges import AnswerVsGold, LineVsPersona, Query, load_judge
 from persona_env.judges.budget import BudgetSpent
-from persona_env.runs.judge_costs import JudgeCosts
+from persona_env.models.faults import Unavailable
+from persona_env.runs.config import RunConfig, parse_budget
 from persona_env.runs.cost_log import CostLog
+from persona_env.runs.judge_costs import JudgeCosts
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.run_judge import JOURNAL, RunJudge
-from persona_env.runs.config import RunConfig, parse_budget
-from persona_env.models.faults import Unavailable
 from persona_env.world import personas
-from tests.reliability.processes import ended, fork
 from tests.reliability.oracle_server import Handler
+from tests.reliability.processes import ended, fork
 
 ANN = personas("patient", "train")[0]
 QUESTIONS: list[Query] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(9)]

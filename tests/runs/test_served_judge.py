@@ -18,9 +18,9 @@ import pytest
 
 from persona_env.evaluation.eval_log import load_eval_log
 from persona_env.runs.run_judge import JOURNAL
+from tests.reliability.processes import wait_until
 from tests.runs.runs import contents
 from tests.runs.small_judge import make_parts
-from tests.reliability.processes import wait_until
 
 pytestmark = pytest.mark.slow
 
