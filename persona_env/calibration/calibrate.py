@@ -1,4 +1,4 @@
-"""How a judge is held against labels, beside a judge that always says "consistent"."""
+"""Compares a judge with labels, beside a judge that always says "consistent"."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from persona_env.metrics.metric import verdicts_on
 __all__ = [
     "LEAST_LABELS",
     "LEAST_LOW",
-    "LEAST_PEOPLE",
+    "LEAST_PERSONAS",
     "STATISTICS",
     "calibrate",
     "is_calibrated",
     "judge_identity",
 ]
 
-LEAST_PEOPLE = 10
+LEAST_PERSONAS = 10
 LEAST_LABELS = 20
 LEAST_LOW = 0.6
-"""A judge may pay rewards if its labels come from at least this many people, each class has at least this
+"""A judge is usable as a reward if its labels come from at least this many personas, each class has at least this
 many labels, and the lower end of its balanced accuracy is at least this: clearly above the 0.5 of a judge
 that always says the same."""
 
@@ -55,7 +55,7 @@ def calibrate(
     spec: str = "",
     tick: Callable[[int], None] = lambda judged: None,
 ) -> Calibration:
-    """Asks a judge all labelled questions and holds its verdicts against the labels.
+    """Asks a judge all labelled questions and compares its verdicts with the labels.
 
     Args:
         judge: The judge; of a ensemble the agreement of its members is told too.
@@ -114,21 +114,21 @@ def _agreement(judge: Ensemble, members: Sequence[_Overheard], labels: Labels) -
 
 def _row(role: str, kind: str, items: Sequence[Labelled], verdicts: Sequence[Verdict]) -> CalibrationRow:
     truth = [item.label == "consistent" for item in items]
-    people = [item.persona_id for item in items]
+    personas = [item.persona_id for item in items]
     said = [_settled(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
     ranked = [_ranked(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
     complete = all(verdict.probability is not None or verdict.label == "invalid" for verdict in verdicts)
-    judged = _figures(truth, said, ranked if complete else None, people)
+    judged = _figures(truth, said, ranked if complete else None, personas)
     return CalibrationRow(
         role=role,
         kind=kind,
         n=len(items),
-        people=len(set(people)),
+        personas=len(set(personas)),
         consistent=sum(truth),
         invalid=sum(verdict.label == "invalid" for verdict in verdicts),
         judged=judged,
-        constant=_figures(truth, [1.0] * len(truth), [1.0] * len(truth), people),
-        why=_why_not(truth, people, judged["balanced_accuracy"]),
+        constant=_figures(truth, [1.0] * len(truth), [1.0] * len(truth), personas),
+        why=_why_not(truth, personas, judged["balanced_accuracy"]),
     )
 
 
@@ -145,25 +145,25 @@ def _ranked(verdict: Verdict, label: bool) -> float:
 
 
 def _figures(
-    truth: Sequence[bool], said: Sequence[float], ranked: Sequence[float] | None, people: Sequence[str]
+    truth: Sequence[bool], said: Sequence[float], ranked: Sequence[float] | None, personas: Sequence[str]
 ) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for name, (statistic, lowest) in STATISTICS.items():
         given = ranked if name == "auroc" else said
         found[name] = Figure()
         if given is not None:
-            interval = over_personas(statistic, truth, given, people, lowest=lowest)
+            interval = over_personas(statistic, truth, given, personas, lowest=lowest)
             found[name] = Figure(*map(known, (interval.mean, interval.low, interval.high)))
     return found
 
 
-def _why_not(truth: Sequence[bool], people: Sequence[str], balanced: Figure) -> str:
-    """Returns why a judge with these figures may not pay rewards, or "" where it may."""
-    good, bad, count = sum(truth), len(truth) - sum(truth), len(set(people))
+def _why_not(truth: Sequence[bool], personas: Sequence[str], balanced: Figure) -> str:
+    """Returns why a judge with these figures is not usable as a reward, or "" where it is."""
+    good, bad, count = sum(truth), len(truth) - sum(truth), len(set(personas))
     if not (good and bad):
         return "the labels are all of one class"
-    if count < LEAST_PEOPLE:
-        return f"the labels are of {count} people, fewer than {LEAST_PEOPLE}"
+    if count < LEAST_PERSONAS:
+        return f"the labels are of {count} personas, fewer than {LEAST_PERSONAS}"
     if min(good, bad) < LEAST_LABELS:
         return f"only {min(good, bad)} labels are {'consistent' if good < bad else 'inconsistent'}"
     if balanced.low is None:

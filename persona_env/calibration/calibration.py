@@ -1,10 +1,10 @@
-"""What a calibration found, as a table and as the file `calibration.json`.
+"""The result of a calibration, as a table and as the file `calibration.json`.
 
 The file holds, for those who read it later:
 
 - `format`: "persona-env/calibration-v1"; `judge`: its spec; `identity`: all that can change its verdicts;
 - `labels`: `digest` (SHA-256 of questions, labels and persons), `sources`, `disputed`, `seed`, `limit`;
-- `rows`, one for each `role` and `kind` of question: `n`, `people`, `consistent` (labels of that class),
+- `rows`, one for each `role` and `kind` of question: `n`, `personas`, `consistent` (labels of that class),
   `invalid` (verdicts), `judged` and `constant` (each with `accuracy`, `balanced_accuracy`, `kappa`, `auroc`
   as `value`, `low`, `high`; null where unknown), `usable` and, where it is not, `why`;
 - `annotators` and `members`: who, on how many questions, and Krippendorff's `alpha`; null where one alone judged.
@@ -59,18 +59,18 @@ class CalibrationRow:
         role: Key of the role.
         kind: The metric that asks.
         n: Labels.
-        people: Different people in them.
+        personas: Different personas in them.
         consistent: Labels that say consistent.
         invalid: Invalid verdicts.
         judged: The judge's figures.
         constant: Those of a judge that always says consistent, on the same items.
-        why: Why it may not pay rewards; "" where it may.
+        why: Why it is not usable as a reward; "" where it is.
     """
 
     role: str
     kind: str
     n: int
-    people: int
+    personas: int
     consistent: int
     invalid: int
     judged: Mapping[str, Figure]
@@ -79,18 +79,18 @@ class CalibrationRow:
 
     @property
     def usable(self) -> bool:
-        """Whether the judge may pay rewards for this."""
+        """Whether the judge is usable as a reward for this."""
         return not self.why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A judge held against labels.
+    """A judge compared with labels.
 
     Attributes:
         judge: Its spec.
         identity: All that can change its verdicts.
-        labels: What it was held against.
+        labels: What it was compared with.
         rows: One for each role and kind of question.
         verdicts: Its verdicts, one for each item of the labels.
         members: For a ensemble, the agreement of its members; invalid is an answer of its own.

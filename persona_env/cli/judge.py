@@ -1,4 +1,4 @@
-"""`persona-env judge calibrate`: a judge held against labels, beside one that always says the same."""
+"""`persona-env judge calibrate`: compares a judge with labels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def judge_calibrate(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for calibration.json and every verdict.")] = None,
 ) -> None:
-    """Hold a judge against labels, beside one that always says consistent, and say whether it may pay rewards."""
+    """Compare a judge with labels, beside one that always says consistent, and say if it is usable as a reward."""
     run_calibration(
         judge, labels, prompts=judge_prompts, cache=judge_cache, roles=role or (), limit=limit, seed=seed,
         json_out=json_out, out=out,

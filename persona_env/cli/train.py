@@ -136,7 +136,7 @@ def _plan(settings: RunConfig, folder: RunFolder) -> Text:
     rewards = ", ".join(f"{name} {weight:g}" for name, weight in s.rewards.items())
     return Text(
         f"{s.role}: {s.simulator} learns by {s.algorithm.name} from {s.tokens:,} tokens in {s.envs} dialogues at once "
-        f"(rewards: {rewards}).\nMeasured before and after on {s.dialogues} {s.split} people over {s.lines} lines"
+        f"(rewards: {rewards}).\nMeasured before and after on {s.dialogues} {s.split} personas over {s.lines} lines"
         + (f", and on {s.extended_dialogues} over {EXTENDED_LENGTH * s.lines}" if s.extended_dialogues else "")
         + f", judged by {s.judge}. Run folder: {folder.path}/"
     )

@@ -1,4 +1,4 @@
-"""`persona-env judge calibrate`: a judge held against labels, beside one that always says the same."""
+"""The table of a calibration: a judge beside one that always says consistent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from persona_env.calibration.calibrate import LEAST_LABELS, LEAST_LOW, LEAST_PEOPLE, STATISTICS
+from persona_env.calibration.calibrate import LEAST_LABELS, LEAST_LOW, LEAST_PERSONAS, STATISTICS
 from persona_env.calibration.calibration import Calibration, Figure
 from persona_env.calibration.labels import Annotators
 from persona_env.report.terminal import plain
@@ -17,7 +17,7 @@ from persona_env.report.terminal import plain
 __all__ = ["calibration_table", "verdict_sentence"]
 
 _CAPTION = (
-    "In [0, 1] (kappa: -1 to 1), with a 95 % interval over people. An invalid verdict counts as wrong. "
+    "In [0, 1] (kappa: -1 to 1), with a 95 % interval over personas. An invalid verdict counts as wrong. "
     "AUROC: - where the judge gives no probabilities."
 )
 _TITLES = {
@@ -31,14 +31,14 @@ _TITLES = {
 def calibration_table(found: Calibration) -> RenderableType:
     """Returns the table of a calibration with what is to be said below it."""
     table = Table(
-        title=Text(f"{plain(found.judge)} held against labels"), caption=_CAPTION, box=box.SIMPLE_HEAD, pad_edge=False
+        title=Text(f"{plain(found.judge)} compared with labels"), caption=_CAPTION, box=box.SIMPLE_HEAD, pad_edge=False
     )
     for name in ("", "the judge", "always consistent"):
         table.add_column(name, justify="right" if name else "left", no_wrap=bool(name))
     for row in found.rows:
         table.add_section()
         name = Text(f"{row.role}, {row.kind}", style="bold")
-        table.add_row(name, f"{row.n} labels of {row.people} people", f"{row.consistent} say consistent")
+        table.add_row(name, f"{row.n} labels of {row.personas} personas", f"{row.consistent} say consistent")
         table.add_row("  invalid", f"{row.invalid} ({row.invalid / row.n:.1%})", "0 (0.0%)")
         for name in STATISTICS:
             cells = (_figure(row.judged[name]), _figure(row.constant[name]))
@@ -79,7 +79,7 @@ def verdict_sentence(found: Calibration) -> str:
     if bad:
         parts.append(f"Not for {'; '.join(bad)}.")
     parts.append(
-        f"The rule: the lower end of the balanced accuracy is at least {LEAST_LOW}, from at least {LEAST_PEOPLE} "
-        f"people and {LEAST_LABELS} labels of each class."
+        f"The rule: the lower end of the balanced accuracy is at least {LEAST_LOW}, from at least {LEAST_PERSONAS} "
+        f"personas and {LEAST_LABELS} labels of each class."
     )
     return " ".join(parts)

@@ -62,7 +62,7 @@ def test_figures_by_hand():
     rows = [(0, "consistent 0.9", G), (0, "consistent 0.6", G), (1, "inconsistent 0.4", G)]
     rows += [(1, "inconsistent 0.4 ", B), (2, "consistent 0.7", B)]
     (row,) = calibrate(Saying(reading), few(*rows)).rows
-    assert (row.role, row.kind, row.n, row.people, row.consistent, row.invalid) == (
+    assert (row.role, row.kind, row.n, row.personas, row.consistent, row.invalid) == (
         "patient",
         "prompt_to_line",
         5,
@@ -103,7 +103,7 @@ def test_without_a_probability_for_every_valid_verdict_there_is_no_auroc():
     assert row.constant["auroc"].value == 0.5
 
 
-def test_the_oracle_is_perfect_on_its_own_world_and_may_pay(drifted: Labels):
+def test_the_oracle_is_perfect_on_its_own_world_and_is_usable(drifted: Labels):
     found = calibrate(load_judge("oracle"), drifted, spec="oracle")
     assert [row.kind for row in found.rows] == ["prompt_to_line", "line_to_line"]
     for row in found.rows:
@@ -112,7 +112,7 @@ def test_the_oracle_is_perfect_on_its_own_world_and_may_pay(drifted: Labels):
         assert row.usable
 
 
-def test_a_constant_judge_is_exactly_worthless_and_may_not_pay(drifted: Labels):
+def test_a_constant_judge_is_exactly_worthless_and_is_not_usable(drifted: Labels):
     for label in (G, B):
         judge = Saying(lambda question, label=label: Verdict(label, probability=0.7))
         for row in calibrate(judge, drifted).rows:
@@ -123,7 +123,7 @@ def test_a_constant_judge_is_exactly_worthless_and_may_not_pay(drifted: Labels):
             assert "as low as 0.500, below 0.6" in row.why
 
 
-def test_a_random_judge_is_about_a_coin_and_may_not_pay(drifted: Labels):
+def test_a_random_judge_is_about_a_coin_and_is_not_usable(drifted: Labels):
     for seed in range(5):
         rng = random.Random(seed)
         judge = Saying(lambda question, rng=rng: Verdict(rng.choice((G, B)), probability=rng.random()))
@@ -135,11 +135,11 @@ def test_a_random_judge_is_about_a_coin_and_may_not_pay(drifted: Labels):
 
 
 @pytest.mark.parametrize(
-    ("people", "bad", "why"),
-    [(9, 45, "the labels are of 9 people, fewer than 10"), (40, 19, "only 19 labels are inconsistent"), (40, 20, "")],
+    ("personas", "bad", "why"),
+    [(9, 45, "the labels are of 9 personas, fewer than 10"), (40, 19, "only 19 labels are inconsistent"), (40, 20, "")],
 )
-def test_a_perfect_judge_on_few_labels_may_not_pay(people: int, bad: int, why: str):
-    rows = [(i % people, f"{B if i < bad else G} {i / 1000}", B if i < bad else G) for i in range(90)]
+def test_a_perfect_judge_on_few_labels_is_not_usable(personas: int, bad: int, why: str):
+    rows = [(i % personas, f"{B if i < bad else G} {i / 1000}", B if i < bad else G) for i in range(90)]
     (row,) = calibrate(Saying(reading), few(*rows)).rows
     assert row.why == why
     assert row.usable == (not why)

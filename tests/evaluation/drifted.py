@@ -13,10 +13,10 @@ from persona_env.world.reading import read_asked
 from persona_env.world.task_agent import ask
 
 
-def drifted_votes(people: int = 24, lines: int = 6, role: str = "patient") -> Iterator[Labelled]:
+def drifted_votes(count: int = 24, lines: int = 6, role: str = "patient") -> Iterator[Labelled]:
     """Yields a label for each line against the persona, and from the second on against the lines before."""
     oracle = OracleJudge()
-    for persona in personas(role, "dev")[:people]:
+    for persona in personas(role, "dev")[:count]:
         rng = random.Random(persona.id)
         heard, own = list[str](), list[str]()
         for turn in range(lines):
