@@ -85,7 +85,7 @@ FORMS = {
     "rows of tokens": (lambda: Rows(make_vec(TOKENS)), 60),
     "two agents": (lambda: Turns(aec()), 25),
     "simulator's side": (lambda: Alone(SingleAgentEnv(aec(), partner=Therapist())), 14),
-    "task agent's side": (lambda: Alone(SingleAgentEnv(aec(), "task_0", Therapist())), 14),
+    "task agent's side": (lambda: Alone(SingleAgentEnv(aec(), agent="task_0", partner=Therapist())), 14),
 }
 
 
