@@ -243,5 +243,6 @@ def test_stable_baselines_own_saving_still_works(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_weights_are_trained_in_single_precision(dtype: torch.dtype) -> None:
-    algorithm = make(ToyDialogues(2), tiny_llama().to(dtype))
+    model: Any = tiny_llama()
+    algorithm = make(ToyDialogues(2), model.to(dtype))
     assert algorithm.policy.lm.dtype == torch.float32
