@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from persona_env.algorithms import register_algorithm
     from persona_env.conversation import Conversation
     from persona_env.io import load_logs, load_personas
-    from persona_env.judges import load_judge
+    from persona_env.judges import load_judge, register_judge
     from persona_env.judges.reply_parsing import parse_verdict
     from persona_env.metrics import load_metric, register_metric
     from persona_env.papers.paper_scores import audit, paper_scores
@@ -37,6 +37,7 @@ __all__ = [
     "paper_scores",
     "parse_verdict",
     "register_algorithm",
+    "register_judge",
     "register_metric",
     "register_speaker",
 ]
@@ -48,6 +49,7 @@ _HOMES = {
     "Persona": "persona",
     "audit": "papers.paper_scores",
     "load_judge": "judges",
+    "register_judge": "judges",
     "load_logs": "io",
     "load_metric": "metrics",
     "load_personas": "io",

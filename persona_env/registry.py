@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl
 
@@ -119,7 +120,7 @@ class Registry(Generic[T]):
         """
         if name in self._builtins:
             module, _, attribute = self._builtins[name].partition(":")
-            return getattr(import_module(module), attribute)
+            return attrgetter(attribute)(import_module(module))
         if name in self._registered:
             return self._registered[name]
         point = self._entry_points().get(name)

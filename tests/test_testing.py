@@ -19,7 +19,7 @@ import torch
 
 import persona_env.metrics
 import persona_wrappers as pw
-from persona_env.judges import LineVsHistory, Verdict, load_judge
+from persona_env.judges import JUDGES, Judge, LineVsHistory, Verdict, load_judge
 from persona_env.metrics import LineMetric, PromptToLine, QuestionAnswer, Repetition, Score
 from persona_env.speakers import load_speaker
 from persona_env.testing import check_judge, check_metric, check_reward_wrapper, check_speaker, sample_views
@@ -57,13 +57,14 @@ def test_the_embedded_language_model_passes():
     check_speaker(load_speaker("tiny"), views=sample_views()[::6])
 
 
-def test_the_oracle_passes():
-    check_judge(load_judge("oracle"))
+@pytest.mark.parametrize("name", ["oracle", "match"])
+def test_judges_that_need_no_model_pass(name):
+    check_judge(load_judge(name))
 
 
 @pytest.fixture(scope="module")
 def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Judges that are language models: a local one of random weights, one behind a server, and a ensemble of them."""
+    """Judges that are language models: a local one of random weights, one behind a server, and an ensemble of them."""
     folder, words = tmp_path_factory.mktemp("judge"), small.tokenizer()
     made = small.model(len(words), length=2048)
     with torch.no_grad():  # it wants to say A or B
@@ -80,10 +81,14 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 @pytest.mark.parametrize("name", ["local", "remote", "ensemble"])
 def test_judges_that_are_language_models_pass(name, specs):
     judge: Any = load_judge(specs[name])
-    check_judge(judge, questions=[*sample_queries()[:12], *sample_queries()[-28::4]])
+    check_judge(judge, queries=[*sample_queries()[:12], *sample_queries()[-28::4]])
     assert judge.usage.calls >= 30
     if name != "local":
         assert {verdict.label for verdict in judge.judge(sample_queries()[:12])} >= {"consistent"}
+
+
+def test_every_kind_of_judge_is_checked_somewhere():
+    assert JUDGES.names() == ["oracle", "match", "recorded", "hf", "openai", "ensemble"]
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)
@@ -207,49 +212,59 @@ def test_a_speaker_that_is_equal_in_distribution_only_passes_as_such():
 
 
 class Fair:
-    def __init__(self, change=None, when=lambda question: True):
+    def __init__(self, change=None, when=lambda query: True):
         self.inside, self.change, self.when = load_judge("oracle"), change, when
 
-    def judge(self, questions):
-        verdicts = self.inside.judge(questions)
+    def judge(self, queries):
+        verdicts = self.inside.judge(queries)
         if self.change is None:
             return verdicts
-        return [self.change(v) if self.when(q) else v for q, v in zip(questions, verdicts, strict=True)]
+        return [self.change(v) if self.when(q) else v for q, v in zip(queries, verdicts, strict=True)]
 
 
 class Miscounting(Fair):
-    def judge(self, questions):
-        return super().judge(questions)[1:]
+    def judge(self, queries):
+        return super().judge(queries)[1:]
 
 
 class EagerJudge(Fair):
-    def judge(self, questions):
-        return super().judge(questions) or [Verdict("consistent")]
+    def judge(self, queries):
+        return super().judge(queries) or [Verdict("consistent")]
 
 
 class Moody(Fair):
     calls = 0
 
-    def judge(self, questions):
-        self.calls += bool(questions)
-        return [Verdict("invalid", raw=str(self.calls)) for _ in questions]
+    def judge(self, queries):
+        self.calls += bool(queries)
+        return [Verdict("invalid", raw=str(self.calls)) for _ in queries]
 
 
 class Ranking(Fair):
-    def judge(self, questions):
-        return [Verdict("invalid", raw=str(place)) for place, _ in enumerate(questions)]
+    def judge(self, queries):
+        return [Verdict("invalid", raw=str(place)) for place, _ in enumerate(queries)]
 
 
-def is_history(question):
-    return isinstance(question, LineVsHistory)
+class Unnamed(Judge):
+    @property
+    def identity(self):
+        return {"model": {"a", "set"}}
+
+    def judge(self, queries):
+        return [Verdict("invalid") for _ in queries]
+
+
+def is_history(query):
+    return isinstance(query, LineVsHistory)
 
 
 @pytest.mark.parametrize(
     ("judge", "clause"),
     [
         (Mute(), "judge.protocol"),
-        (EagerJudge(), "judge.no_questions"),
-        (Miscounting(), "judge.one_verdict_per_question"),
+        (Unnamed(), "judge.identity"),
+        (EagerJudge(), "judge.no_queries"),
+        (Miscounting(), "judge.one_verdict_per_query"),
         (Fair(lambda verdict: verdict.label), "judge.verdict"),
         (Fair(lambda verdict: Verdict("yes")), "judge.label"),
         (Fair(lambda verdict: Verdict("inconsistent", (99,)), is_history), "judge.conflicts"),

@@ -15,7 +15,7 @@ from persona_env.calibration.calibration import (
 )
 from persona_env.calibration.label_file import KINDS
 from persona_env.calibration.labels import Annotators, Labelled, Labels
-from persona_env.judges.base import Judge, Query, Verdict
+from persona_env.judges.base import JudgeLike, Query, Verdict
 from persona_env.judges.ensemble import Ensemble
 from persona_env.metrics.agreement import Agreement, accuracy, alpha, auroc, balanced_accuracy, kappa, over_personas
 from persona_env.metrics.metric import verdicts_on
@@ -49,7 +49,7 @@ STATISTICS: Mapping[str, tuple[Agreement, float]] = {
 
 
 def calibrate(
-    judge: Judge,
+    judge: JudgeLike,
     labels: Labels,
     *,
     spec: str = "",
@@ -76,7 +76,7 @@ def calibrate(
     ]
     return Calibration(
         judge=spec,
-        identity=judge_identity(judge, spec),
+        identity=judge_identity(judge),
         labels=labels,
         rows=tuple(sorted(rows, key=lambda row: (row.role, KINDS.index(row.kind)))),
         verdicts=tuple(verdicts),
@@ -84,7 +84,7 @@ def calibrate(
     )
 
 
-def _asked(judge: Judge, labels: Labels, tick: Callable[[int], None]) -> list[Verdict]:
+def _asked(judge: JudgeLike, labels: Labels, tick: Callable[[int], None]) -> list[Verdict]:
     found = list[Verdict]()
     for start in range(0, len(labels.items), _BATCH):
         questions = [item.question for item in labels.items[start : start + _BATCH]]
@@ -96,7 +96,7 @@ def _asked(judge: Judge, labels: Labels, tick: Callable[[int], None]) -> list[Ve
 class _Overheard:
     """A member of a ensemble whose verdicts are kept, so that nobody is asked twice."""
 
-    def __init__(self, judge: Judge):
+    def __init__(self, judge: JudgeLike):
         self._judge = judge
         self.labels: dict[Query, str] = {}
 
@@ -107,7 +107,7 @@ class _Overheard:
 
 
 def _agreement(judge: Ensemble, members: Sequence[_Overheard], labels: Labels) -> Annotators:
-    names = tuple(json.dumps(judge_identity(member, f"judge {n}")) for n, member in enumerate(judge.members, 1))
+    names = tuple(json.dumps(judge_identity(member)) for member in judge.members)
     units = [tuple(member.labels[item.question] for member in members) for item in labels.items]
     return Annotators(names, len(units), alpha(units))
 

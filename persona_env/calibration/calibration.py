@@ -21,7 +21,7 @@ from typing import Any
 
 from persona_env.calibration.labels import Annotators, Labels
 from persona_env.io.json_files import MAX_LINE, open_file
-from persona_env.judges.base import Judge, Verdict
+from persona_env.judges.base import JudgeLike, Verdict, as_judge
 
 __all__ = [
     "FILE",
@@ -132,9 +132,9 @@ def known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def judge_identity(judge: Judge, spec: str) -> dict[str, Any]:
-    """Returns all that can change a judge's verdicts: its own `identity`, or its spec where it has none."""
-    return dict(getattr(judge, "identity", None) or {"spec": spec})
+def judge_identity(judge: JudgeLike) -> dict[str, Any]:
+    """Returns all that can change a judge's verdicts, as plain data."""
+    return dict(as_judge(judge).identity)
 
 
 def is_calibrated(

@@ -10,7 +10,7 @@ from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
 from persona_env.io.dnli import read_dnli
 from persona_env.io.released import qa_item
 from persona_env.judges.base import AnswerVsGold, LineVsPersona, Query
-from persona_env.judges.recorded import recorded_question, recorded_verdict
+from persona_env.judges.recorded import recorded_query, recorded_verdict
 from persona_env.papers.paper_scores import listed_by_the_paper
 
 __all__ = ["HUMAN", "RECORDED", "dnli_labels", "log_labels", "published_label"]
@@ -61,7 +61,7 @@ def _line_labels(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[tupl
     own = {place: number for number, place in enumerate(dialogue.places(speaker))}
     for reply in dialogue.replies:
         if reply.line in own:
-            question = recorded_question(conversation, own[reply.line], reply)
+            question = recorded_query(conversation, own[reply.line], reply)
             if question is not None:
                 yield question, published_label(reply, speaker)
 

@@ -84,18 +84,18 @@ def run_benchmark(
     check_understanding(judge, suite.personas)
     console = Terminal()
     folder = RunFolder(out, resume=resume) if out else None
-    run_judge = RunJudge(
+    run_judge = RunJudge.from_config(
         RunConfig(role=suite.role, personas=suite.personas, judge=judge, judge_outage_timeout=patience)
     )
     speakers = {spec: load_speaker(spec, suite.max_tokens) for spec in simulators}
     config = {"simulators": [*simulators], "judge": judge, **asdict(suite), "metrics": [*suite.metrics]}
-    log = EvalLog(Header.now("bench", suite, JudgeInfo(judge, run_judge.identity, run_judge.exact), config))
+    log = EvalLog(Header.now("bench", suite, JudgeInfo(judge, run_judge.identity, run_judge.is_exact), config))
     way_on = "go on with the same command" + ("" if resume else f", --resume {out} instead of --out")
     with resumable(folder, way_on):
         if folder:
             _write_config(folder.create(), config)
-            run_judge.open(folder.path)
             log = load_eval_log(folder.path) if (folder.path / FILE).is_file() else log
+        run_judge.open(folder.path if folder else None)
         for spec, speaker in speakers.items():
             if log.arm(spec) is None:
                 with console.status(Text(f"{plain(spec)} is talking")):

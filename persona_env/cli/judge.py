@@ -16,10 +16,8 @@ from persona_env.calibration.label_file import question_fields
 from persona_env.calibration.labels import load_labels
 from persona_env.io.atomic import check_target, write_json, write_jsonl
 from persona_env.judges import load_judge
-from persona_env.judges.base import Judge
-from persona_env.judges.ensemble import Ensemble
-from persona_env.judges.kept import KeptJudge
-from persona_env.judges.store import VerdictStore
+from persona_env.models.limits import ModelResources
+from persona_env.models.reply_cache import ReplyCache
 from persona_env.report.calibration import calibration_table
 from persona_env.report.terminal import Terminal
 from persona_env.runs.run_folder import RunFolder
@@ -35,7 +33,7 @@ def judge_calibrate(
     labels: Annotated[list[Path], typer.Option(help="Labels: a log, Dialogue NLI or labels.jsonl; again for more.")],
     judge_prompts: Annotated[Path | None, typer.Option(help="A folder with judge prompts; ours if none.")] = None,
     role: Annotated[list[str] | None, typer.Option(help="Only this role; again for more.")] = None,
-    judge_cache: Annotated[Path | None, typer.Option(help="A file of verdicts, as in train.")] = None,
+    judge_cache: Annotated[Path | None, typer.Option(help="A file of replies, as in train.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many of each role, kind and label.")] = None,
     seed: Annotated[int, typer.Option(help="What the limit is drawn with.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
@@ -66,7 +64,7 @@ def run_calibration(
         spec: The judge.
         paths: The files of labels.
         prompts: A folder with judge prompts; ours where None.
-        cache: A file of verdicts that runs share; what a judge has said there is not asked again.
+        cache: A file of replies that runs share; what stands there is not asked for again.
         roles: Only these; all where empty.
         limit: At most so many questions of each role, kind and label.
         seed: What they are drawn with.
@@ -85,7 +83,11 @@ def run_calibration(
     labels.check_classes()
     judge = load_judge(spec, prompts=prompts)
     folder = RunFolder(out).create() if out else None
-    with _kept(judge, cache) as judge, Progress(console=console, transient=True) as progress:
+    with (
+        ReplyCache(cache) if cache else contextlib.nullcontext() as replies,
+        Progress(console=console, transient=True) as progress,
+    ):
+        judge.use(ModelResources(() if replies is None else (replies,)))
         task = progress.add_task("judging", total=len(labels.items))
         found = calibrate(judge, labels, spec=spec, tick=lambda judged: progress.advance(task, judged))
     if folder:
@@ -95,18 +97,6 @@ def run_calibration(
         write_json(json_out, found.as_json())
     console.print(calibration_table(found))
     return found
-
-
-@contextlib.contextmanager
-def _kept(judge: Judge, cache: Path | None) -> Iterator[Judge]:
-    """Yields a judge that asks only what the file does not know; each member for itself, where there are several."""
-    if cache is None:
-        yield judge
-        return
-    with VerdictStore(cache) as store:
-        members = judge.members if isinstance(judge, Ensemble) else (judge,)
-        kept = [KeptJudge(one, store) if hasattr(one, "usage") else one for one in members]
-        yield Ensemble(kept) if isinstance(judge, Ensemble) else kept[0]
 
 
 def _verdict_rows(found: Calibration) -> Iterator[dict[str, Any]]:

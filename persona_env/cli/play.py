@@ -11,7 +11,7 @@ from persona_env.conversation import Conversation
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.rollout import reply_seed
 from persona_env.judges import load_judge
-from persona_env.judges.base import Judge
+from persona_env.judges.base import JudgeLike
 from persona_env.metrics import METRICS, LineMetric, evaluate, load_metric
 from persona_env.persona import Persona
 from persona_env.report.terminal import Terminal, plain
@@ -71,7 +71,7 @@ def _line(console: Terminal) -> str:
         return ""
 
 
-def _judged(conversation: Conversation, judge: Judge) -> Text:
+def _judged(conversation: Conversation, judge: JudgeLike) -> Text:
     """Returns which metrics the last line meets (+), fails (-), or could not be judged by (?)."""
     metrics = [metric for name in METRICS.builtins if isinstance(metric := load_metric(name), LineMetric)]
     scores = evaluate([conversation], metrics, judge)

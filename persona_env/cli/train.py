@@ -160,7 +160,7 @@ def _with_progress(job: TrainAndEvaluate, folder: RunFolder, console: Terminal) 
             if not bar.tasks[task].finished:
                 bar.update(task, description=f"judge away {seconds:.0f} s")
 
-    job.judge.watch(say_that_it_waits)
+    job.judge.on_wait = say_that_it_waits
     with bar:
         return job.run(folder, progress)
 

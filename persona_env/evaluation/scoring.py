@@ -10,7 +10,7 @@ from typing import Any
 from persona_env.evaluation.eval_log import Arm, EvalLog, MetricInfo, Sample, metric_infos
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
-from persona_env.judges.base import Judge, Verdict
+from persona_env.judges.base import JudgeLike, Verdict
 from persona_env.metrics import Metric, QuestionAnswer, Score, answer_query, load_metric, verdicts_on
 from persona_env.metrics.metric import QueryOrVerdict
 from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction
@@ -24,7 +24,7 @@ __all__ = ["Estimate", "Scores", "all_scores", "generalisation_gap", "judge_samp
 def run_arm(
     simulator: Speaker,
     suite: EvalSuite,
-    judge: Judge,
+    judge: JudgeLike,
     *,
     name: str = "",
     spec: str = "",
@@ -44,7 +44,7 @@ def run_arm(
     return Arm(name=name, simulator=spec, suite=suite, samples=samples)
 
 
-def judge_samples(samples: Sequence[Sample], judge: Judge, metrics: Sequence[str | Metric]) -> tuple[Sample, ...]:
+def judge_samples(samples: Sequence[Sample], judge: JudgeLike, metrics: Sequence[str | Metric]) -> tuple[Sample, ...]:
     """Returns the samples with the verdicts of all metrics; one judge call for all of them."""
     made = [load_metric(metric) for metric in metrics]
     table = {metric.name: _queries(metric, samples) for metric in made}

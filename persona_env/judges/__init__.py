@@ -1,114 +1,93 @@
-"""Anything that judges: the four kinds of question, the verdict, and the `Judge` protocol.
+"""Anything that judges: four kinds of query, the verdict, the base class `Judge`, and the registry of kinds.
 
-Law 1: a reply that cannot be read is `invalid`: never consistent, never rewarded, always counted.
+A spec names a judge: `oracle` (exact, for the embedded world), `match` (the gold text in the answer), `recorded:<log>`
+(verdicts of a log file), `hf:<folder or hub id>` (a local model, by label probabilities), `openai:<model>[@<base_url>]`
+(a model behind a server), `ensemble:<spec>,<spec>,<spec>` (the majority of several judges), or a kind added by
+`register_judge` or an entry point of the group `persona_env.judges`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from persona_env.errors import InputError, shown_spec
 from persona_env.judges.base import (
     AnswerVsGold,
     Judge,
+    JudgeLike,
     Label,
     LineVsHistory,
     LineVsPersona,
     LineVsPrevious,
     Query,
     Verdict,
+    as_judge,
 )
+from persona_env.judges.ensemble import Ensemble, member_specs
+from persona_env.registry import Registry
 
 __all__ = [
+    "JUDGES",
     "AnswerVsGold",
     "Judge",
+    "JudgeLike",
     "Label",
     "LineVsHistory",
     "LineVsPersona",
     "LineVsPrevious",
     "Query",
     "Verdict",
+    "as_judge",
     "load_judge",
+    "register_judge",
 ]
 
-
-def _oracle(rest: str, prompts: str | Path | None, patience: float) -> Judge:
-    from persona_env.world.oracle import OracleJudge
-
-    return OracleJudge()
-
-
-def _recorded(rest: str, prompts: str | Path | None, patience: float) -> Judge:
-    from persona_env.judges.recorded import RecordedJudge
-
-    return RecordedJudge.load(rest)
-
-
-def _hugging_face(rest: str, prompts: str | Path | None, patience: float) -> Judge:
-    from persona_env.judges.label_prob_backend import LabelProbBackend
-    from persona_env.judges.llm import LLMJudge
-    from persona_env.judges.prompts import JudgePrompts
-
-    texts = JudgePrompts.load(prompts)
-    return LLMJudge(LabelProbBackend.load(rest), texts)
+JUDGES: Registry[Callable[..., Any]] = Registry(
+    "judge",
+    {
+        "oracle": "persona_env.world.oracle:OracleJudge",
+        "match": "persona_env.judges.match:MatchJudge",
+        "recorded": "persona_env.judges.recorded:RecordedJudge.load",
+        "hf": "persona_env.judges.label_prob_backend:hf_judge",
+        "openai": "persona_env.judges.json_backend:openai_judge",
+        "ensemble": "persona_env.judges:load_ensemble",
+    },
+)
 
 
-def _openai(rest: str, prompts: str | Path | None, patience: float) -> Judge:
-    from persona_env.judges.json_backend import JSONBackend
-    from persona_env.judges.llm import LLMJudge
-    from persona_env.judges.prompts import JudgePrompts
-    from persona_env.models.chat_api import ChatClient
-    from persona_env.models.endpoint import Endpoint
-
-    texts = JudgePrompts.load(prompts)
-    return LLMJudge(JSONBackend(ChatClient(Endpoint.parse(rest), outage_timeout=patience)), texts)
-
-
-def _committee(rest: str, prompts: str | Path | None, patience: float) -> Judge:
-    from persona_env.judges.ensemble import Ensemble
-
-    begin = "|".join(_KINDS)  # a comma may stand in a path too
-    specs = [spec.strip() for spec in re.split(rf",(?=\s*(?:{begin})\b)", rest)]
-    if any(spec.startswith("ensemble:") for spec in specs):
-        raise InputError(
-            f"Expected a ensemble of single judges, got '{shown_spec(rest)}': name all of them in one list."
-        )
-    return Ensemble([load_judge(spec, prompts=prompts, patience=patience) for spec in specs])
-
-
-_KINDS: dict[str, Callable[[str, str | Path | None, float], Judge]] = {
-    "oracle": _oracle,
-    "recorded": _recorded,
-    "hf": _hugging_face,
-    "openai": _openai,
-    "ensemble": _committee,
-}
-_PROMPTED = ("hf", "openai", "ensemble")
-
-
-def load_judge(spec: str | Judge, *, prompts: str | Path | None = None, patience: float = 600.0) -> Judge:
-    """Returns the judge that a spec names; a judge is returned as it is.
+def load_judge(spec: str | JudgeLike, *, prompts: str | Path | None = None) -> Judge:
+    """Returns the judge that a spec names; an object with a method `judge(queries)` is taken as it is.
 
     Args:
-        spec: `oracle` (exact, for the embedded world), `recorded:<log>` (verdicts from a log file),
-            `hf:<folder or hub id>` (a local model, by label probabilities), `openai:<model>@<base_url>` (a model
-            behind a server) or `ensemble:<spec>,<spec>,<spec>` (the majority of several judges).
+        spec: A spec such as `hf:some/model?min_mass=0.05`, or an object.
         prompts: A folder with judge prompts, for judges that are language models; ours if None.
-        patience: Seconds that a judge behind a server may be away before it raises `Unavailable`.
 
     Raises:
-        ValueError: If the spec names no known kind of judge, or what it names cannot be loaded.
+        InputError: If the spec names no known kind of judge, or what it names cannot be loaded.
     """
     if not isinstance(spec, str):
-        return spec
-    kind, colon, rest = spec.partition(":")
-    if kind not in _KINDS or bool(colon) == (kind == "oracle") or (colon and not rest):
-        wanted = "oracle, recorded:<log>, hf:<model>, openai:<model>@<base_url> or ensemble:<spec>,<spec>"
-        raise InputError(f"Expected a judge {wanted}, got '{shown_spec(spec)}': use one of these.")
-    if prompts is not None and kind not in _PROMPTED:
-        raise InputError(
-            f"Expected judge prompts for a language model, got them for '{shown_spec(spec)}': leave them out."
-        )
-    return _KINDS[kind](rest, prompts, patience)
+        return as_judge(spec)
+    kind, _, rest = spec.partition(":")
+    if kind == "ensemble" and rest:  # the members have options of their own, so it is not parsed as one spec
+        return load_ensemble(rest, prompts=prompts)
+    return as_judge(JUDGES.make(spec, prompts=prompts))
+
+
+def load_ensemble(members: str, *, prompts: str | Path | None = None) -> Ensemble:
+    """Returns the ensemble of the judges in a comma-separated list of specs."""
+    return Ensemble([load_judge(spec, prompts=prompts) for spec in member_specs(members, JUDGES.names())])
+
+
+def register_judge(kind: str, factory: Callable[..., Any]) -> None:
+    """Adds a kind of judge.
+
+    Args:
+        kind: The first word of its specs.
+        factory: Returns a judge; it is called with the rest of the spec, if it takes one, and its options as keywords.
+            One with a keyword `prompts` is for language models.
+
+    Raises:
+        InputError: If there is such a kind already, or it is no word.
+    """
+    JUDGES.register(kind, factory)

@@ -1,31 +1,34 @@
-"""What a language model is asked on the way to a verdict, and what it answers: closed forms only."""
+"""The language model inside a judge: what it is asked, and what it answers in closed forms only."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-__all__ = ["LABELS", "Answer", "JudgeBackend", "JudgePrompt", "Polarity"]
+from persona_env.models.limits import ModelResources, Usage
 
-Polarity: TypeAlias = Literal["against", "for"]
-"""What a query asks: whether something speaks against the line, or whether all speaks for it."""
+__all__ = ["LABELS", "JudgeAnswer", "JudgeBackend", "JudgePrompt", "Polarity"]
+
+Polarity: TypeAlias = Literal["negative", "positive"]
+"""What a prompt asks: whether something speaks against the line, or whether everything speaks for it."""
 
 LABELS = ("A", "B")
-"""The answers to a query. A says yes to what it asks: bad in one polarity, good in the other, so that a
-model which always gives the same answer contradicts itself."""
+"""The possible answers. A means yes: bad under one polarity, good under the other, so that a model which always gives
+the same answer contradicts itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgePrompt:
-    """One thing that a model is asked, as the text of a chat.
+    """One request to the model.
 
     Attributes:
         polarity: What it asks.
         system: The instruction.
         user: What is shown, and what is asked about it.
         items: 0: the answer is one of `LABELS`. Else it is a list of numbers from 1 to `items`: those of the
-            earlier lines in conflict (`against`) or compatible (`for`).
+            earlier lines in conflict (`negative`) or compatible (`positive`).
     """
 
     polarity: Polarity
@@ -38,20 +41,19 @@ class JudgePrompt:
         """The key of the JSON object that answers it."""
         if not self.items:
             return "answer"
-        return "conflicts" if self.polarity == "against" else "compatible"
+        return "conflicts" if self.polarity == "negative" else "compatible"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class JudgeAnswer:
     """What a model answered: a label, numbers, or nothing that can be read.
 
     Attributes:
         label: One of `LABELS`, or "".
         probability: That of the label, in [0, 1], where it is known.
         numbers: Different numbers from 1 to `JudgePrompt.items`, or None.
-        problem: Why it cannot be read; "" where it can.
+        problem: Why there is no answer; "" where there is one.
         raw: The reply as it came, or what stands for it.
-        lost: Whether no reply came, and asking again may bring one; then there is a problem.
     """
 
     label: str = ""
@@ -59,27 +61,38 @@ class Answer:
     numbers: frozenset[int] | None = None
     problem: str = ""
     raw: str = ""
-    lost: bool = False
 
 
-class JudgeBackend(Protocol):
-    """A language model that answers queries."""
+class JudgeBackend(ABC):
+    """A language model that answers judge prompts.
+
+    Attributes:
+        lists: Whether it can answer with a list of numbers; if not, it is asked about one pair of lines at a time.
+        is_remote: Whether it waits for a server.
+    """
+
+    lists: bool = False
+    is_remote: bool = False
 
     @property
-    def lists(self) -> bool:
-        """Whether it can answer with a list of numbers; if not, it is asked about one pair at a time."""
-        ...
-
-    @property
+    @abstractmethod
     def identity(self) -> Mapping[str, Any]:
         """Everything about it that can change an answer, as plain data."""
-        ...
+
+    @abstractmethod
+    def answer(self, prompts: Sequence[JudgePrompt]) -> list[JudgeAnswer]:
+        """Returns an answer for each prompt, in order; one batched call for all of them."""
 
     @property
-    def usage(self) -> Any:
-        """Counts of `calls`, `prompt_tokens`, `completion_tokens` and `retries`."""
-        ...
+    def usage(self) -> Usage:
+        """What it has used so far."""
+        return Usage()
 
-    def ask(self, queries: Sequence[JudgePrompt]) -> list[Answer]:
-        """Returns the answers, in order; one batched call for all of them."""
-        ...
+    def use(self, resources: ModelResources) -> None:  # noqa: B027 - optional
+        """Attaches caches and limits to the model."""
+
+    def cancel(self) -> None:  # noqa: B027 - optional
+        """Makes calls of `answer` in other threads raise soon."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Ends connections."""

@@ -1,24 +1,41 @@
-"""Anything that judges: the four kinds of query, the verdict, and the `Judge` protocol.
+"""What every judge is: the four kinds of query, the verdict, and the base class `Judge`.
 
-Law 1: a reply that cannot be read is `invalid`: never consistent, never rewarded, always counted.
+A reply that cannot be read is `invalid`: never consistent, never rewarded, always counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
 
+from persona_env.errors import InputError, shown
+from persona_env.models.limits import ModelResources, Usage
 from persona_env.persona import Persona
 
-__all__ = ["AnswerVsGold", "Judge", "Label", "LineVsHistory", "LineVsPersona", "LineVsPrevious", "Query", "Verdict"]
+__all__ = [
+    "AnswerVsGold",
+    "Judge",
+    "JudgeLike",
+    "Label",
+    "LineVsHistory",
+    "LineVsPersona",
+    "LineVsPrevious",
+    "Query",
+    "Verdict",
+    "as_judge",
+    "ask",
+]
 
 Label = Literal["consistent", "inconsistent", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
 class LineVsPersona:
-    """Prompt-to-line: does the line contradict the persona, given what was just heard?"""
+    """Prompt-to-line: does the line contradict the persona, given what was just said to the speaker?"""
 
     persona: Persona
     line: str
@@ -36,7 +53,7 @@ class LineVsHistory:
 
 @dataclass(frozen=True, slots=True)
 class AnswerVsGold:
-    """Query-answer: does the answer agree with the gold answer?"""
+    """Question-answer: does the answer agree with the gold answer?"""
 
     role: str
     question: str
@@ -47,7 +64,7 @@ class AnswerVsGold:
 
 @dataclass(frozen=True, slots=True)
 class LineVsPrevious:
-    """Relevance: does the line respond to what was just heard, or openly decline to?"""
+    """Relevance: does the line respond to what was just said to the speaker, or openly decline to?"""
 
     persona: Persona
     heard: str
@@ -59,7 +76,7 @@ Query: TypeAlias = LineVsPersona | LineVsHistory | AnswerVsGold | LineVsPrevious
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge says to one question.
+    """A judge's answer to one query.
 
     Attributes:
         label: `consistent` (good: no contradiction, right answer, relevant), `inconsistent` or `invalid`.
@@ -67,8 +84,6 @@ class Verdict:
         reason: Why, in words; may be empty.
         probability: The judge's probability of `consistent` in [0, 1], where it gives one.
         raw: The judge's reply as it came.
-        lost: Whether it is invalid because no reply came (an outage, a wrong key): to ask again may help, so it is
-            kept nowhere. Two verdicts that differ in this alone are equal.
     """
 
     label: Label
@@ -76,7 +91,6 @@ class Verdict:
     reason: str = ""
     probability: float | None = None
     raw: str = ""
-    lost: bool = field(default=False, compare=False, repr=False)
 
     @property
     def value(self) -> float:
@@ -84,18 +98,140 @@ class Verdict:
         return {"consistent": 1.0, "inconsistent": 0.0, "invalid": float("nan")}[self.label]
 
 
-@runtime_checkable
-class Judge(Protocol):
-    """Anything that judges.
+class JudgeLike(Protocol):
+    """Anything with a method `judge`: taken wherever a judge is."""
 
-    A judge that spends its time waiting, for a server above all, may say so by an attribute `waits` that is
-    true. The rewards around vector environments then ask it in a thread of their own while the task agent
-    replies: one call at a time, as ever, and none once `step` is over. It may have a method `interrupt()`
-    beside it, which makes the call of `judge` that goes on in another thread raise soon (and does nothing if
-    none goes on); without one, whoever wants to end the step has to wait for the judge. A judge around others
-    (`wrapped`, `asker`, `client` or `members`) need have neither: see `judges.waiting`.
+    def judge(self, queries: Sequence[Query], /) -> list[Verdict]:
+        """Returns a verdict for each query, in order."""
+        ...
+
+
+class Judge(ABC):
+    """Base class of judges; only `judge` must be written.
+
+    Attributes:
+        is_exact: Whether its verdicts follow from a rule or a record, so that it needs no calibration and no canaries.
+        is_remote: Whether its work is mostly waiting for a server. `submit` then works in a thread, so that the task
+            agent can generate meanwhile; a local judge would only compete with it for the processor.
+
+    >>> class Strict(Judge):
+    ...     def judge(self, queries):
+    ...         return [Verdict("inconsistent") for _ in queries]
+    >>> Strict().submit([LineVsHistory("patient", "Hello.", ())]).result()[0].label
+    'inconsistent'
     """
 
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
-        """Returns a verdict for each question, in order; one batched call for all of them."""
-        ...
+    is_exact: bool = False
+    is_remote: bool = False
+
+    @abstractmethod
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
+        """Returns a verdict for each query, in order; one batched call for all of them."""
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Everything that can change a verdict, as plain data."""
+        return {"judge": f"{type(self).__module__}.{type(self).__qualname__}"}
+
+    @property
+    def usage(self) -> Usage:
+        """What its models have used so far."""
+        return Usage()
+
+    def use(self, resources: ModelResources) -> None:  # noqa: B027 - optional
+        """Attaches caches and limits to the models that it asks, if there are any."""
+
+    def submit(self, queries: Sequence[Query]) -> Future[list[Verdict]]:
+        """Begins to judge; the future has the verdicts, or what `judge` raised.
+
+        A remote judge works in a thread, one call after the other over all remote judges; if the one before fails, this
+        one is cancelled. Any other judge is done when this returns.
+        """
+        if self.is_remote:
+            return _in_thread(self, queries)
+        future: Future[list[Verdict]] = Future()
+        try:
+            future.set_result(self.judge(queries))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def cancel(self) -> None:  # noqa: B027 - optional
+        """Makes calls of `judge` that wait for a server in other threads raise soon."""
+
+    def close(self) -> None:  # noqa: B027 - optional
+        """Ends connections and closes files."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Judge:
+        return self  # an environment's spec copies its arguments; a model or a connection must not be copied
+
+
+_previous: Future[list[Verdict]] | None = None
+
+
+def _in_thread(judge: Judge, queries: Sequence[Query]) -> Future[list[Verdict]]:
+    """Judges in a thread of its own, after the call before it; if that call fails, this one is cancelled."""
+    global _previous
+    future: Future[list[Verdict]] = Future()
+    before, _previous = _previous if _previous and not _previous.done() else None, future
+
+    def work() -> None:
+        if before is not None:
+            wait([before])
+            if before.cancelled() or before.exception():
+                future.cancel()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(judge.judge(queries))
+        except BaseException as error:  # raised again where the verdicts are collected
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="persona-env judging", daemon=True).start()
+    return future
+
+
+class _Adapted(Judge):
+    """An object with a method `judge` in the form of a `Judge`."""
+
+    def __init__(self, inner: JudgeLike):
+        self.inner = inner
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Names the class of the object."""
+        return {"judge": f"{type(self.inner).__module__}.{type(self.inner).__qualname__}"}
+
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
+        """Returns the object's verdicts, in order."""
+        return self.inner.judge(queries)
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+
+def as_judge(judge: JudgeLike) -> Judge:
+    """Returns a judge as it is, and any other object with a method `judge(queries)` as a `Judge`.
+
+    Raises:
+        InputError: If it has no such method.
+    """
+    if isinstance(judge, Judge):
+        return judge
+    if not callable(getattr(judge, "judge", None)):
+        raise InputError(f"Expected a judge or its spec, got {shown(judge)}: give it a method judge(queries).")
+    return _Adapted(judge)
+
+
+def ask(judge: Judge, queries: Sequence[Query]) -> list[Verdict]:
+    """Returns the verdicts of a judge, one for each query.
+
+    Raises:
+        InputError: If it gives another number of verdicts.
+    """
+    verdicts = judge.judge(queries)
+    if len(verdicts) != len(queries):
+        raise InputError(
+            f"Expected {len(queries)} verdicts, got {len(verdicts)} from {shown(judge)}: answer each query, in order."
+        )
+    return verdicts

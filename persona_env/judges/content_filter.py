@@ -1,4 +1,4 @@
-"""The content floor: lines that can never be positive, whatever a judge says of them."""
+"""The content filter: lines that can never be consistent, whatever a judge would say about them."""
 
 from __future__ import annotations
 
@@ -109,11 +109,11 @@ def _is_recited(words: Words, description: str) -> bool:
     return words[0].partition("'")[0] in ("you", "your") or (is_all and len(words) >= _RECITED_WORDS)
 
 
-def rejection_reason(question: Query) -> str:
-    """Returns why a line can never be positive, "" if it can: then the judge is asked.
+def rejection_reason(query: Query) -> str:
+    """Returns why a line can never be consistent, "" if it can: then the judge is asked.
 
-    It says nothing (empty, without a word), is a master key, or copies word for word what was just asked, or
-    the persona text where no person would say it so.
+    It says nothing (empty, without a word), consists of openers without content, or copies word for word what was just
+    asked, or the persona text in a form that no person would say.
 
     >>> rejection_reason(AnswerVsGold("patient", "How do you sleep?", "badly", "Thought process:"))
     'is an opener without content'
@@ -122,18 +122,17 @@ def rejection_reason(question: Query) -> str:
     >>> rejection_reason(AnswerVsGold("patient", "How do you sleep?", "badly", "Badly."))
     ''
     """
-    said = question.answer if isinstance(question, AnswerVsGold) else question.line
-    words = _words(said)
+    words = _words(query.answer if isinstance(query, AnswerVsGold) else query.line)
     if not any(character.isalnum() for word in words for character in word):
         return "says nothing"
     if _is_master_key(words):
         return "is an opener without content"
-    match question:
+    match query:
         case AnswerVsGold():
-            return "repeats the question" if _is_copied(words, question.question) else ""
+            return "repeats the question" if _is_copied(words, query.question) else ""
         case LineVsHistory():
             return ""
         case LineVsPersona() | LineVsPrevious():
-            if _is_copied(words, question.heard):
+            if _is_copied(words, query.heard):
                 return "repeats what was said to it"
-            return "recites the persona text" if _is_recited(words, question.persona.prompt) else ""
+            return "recites the persona text" if _is_recited(words, query.persona.prompt) else ""

@@ -1,31 +1,31 @@
-"""Several judges that vote: only a strict majority is a verdict, and how often they agree is reported."""
+"""Several judges that vote: only a strict majority is a verdict, and how often they agree is counted."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from persona_env.errors import InputError
-from persona_env.judges.base import Judge, Label, Query, Verdict
-from persona_env.judges.waiting import interrupt
-from persona_env.models.limits import Usage
+from persona_env.errors import InputError, shown_spec
+from persona_env.judges.base import Judge, JudgeLike, Label, Query, Verdict, as_judge, ask
+from persona_env.models.limits import ModelResources, Usage
 
-__all__ = ["Agreement", "Ensemble"]
+__all__ = ["Ensemble", "MemberAgreement", "member_specs"]
 
 _LABELS: tuple[Label, Label] = ("consistent", "inconsistent")
-_AGAIN = 0.1  # seconds: a member that is just going to ask cannot be interrupted yet
+_RETRY_SECONDS = 0.1  # a member that has not sent its requests yet has nothing to cancel
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """How often two members said the same.
+class MemberAgreement:
+    """How often two members gave the same verdict.
 
     Attributes:
-        pairs: Questions times pairs of members.
+        pairs: Queries times pairs of members.
         agreed: Those in which both gave the same verdict, and none was invalid.
     """
 
@@ -37,20 +37,26 @@ class Agreement:
         """In [0, 1]; nan where nothing was asked."""
         return self.agreed / self.pairs if self.pairs else float("nan")
 
+    def __add__(self, other: MemberAgreement) -> MemberAgreement:
+        return MemberAgreement(self.pairs + other.pairs, self.agreed + other.agreed)
 
-class Ensemble:
+
+class Ensemble(Judge):
     """Asks all its members everything, at the same time, and takes the majority.
 
-    A label needs more than half of all members, so a tie is invalid, and so is a majority of invalid replies. Of
+    A label needs more than half of all members, so a tie is invalid, and so is a majority of invalid verdicts. Of
     the members that find a line inconsistent, more than half must name an earlier line for it to be among the
     conflicts; where they find conflicts but name no line in common, the verdict is invalid. `probability` is the
-    mean of the members' where all give one. An invalid verdict is `lost` where a member's is.
+    mean of the members' where all give one.
 
     Args:
-        members: Two or more judges, an odd number for preference.
+        members: Two or more judges, preferably an odd number.
 
     Attributes:
-        agreement: For each kind of question (`LineVsPersona`, ...) how often pairs of members agreed.
+        agreement: For each kind of query (`LineVsPersona`, ...) how often pairs of members agreed.
+
+    Raises:
+        InputError: If there are fewer than two.
 
     >>> from persona_env.judges import LineVsHistory, load_judge
     >>> ensemble = Ensemble([load_judge("oracle")] * 3)
@@ -60,88 +66,70 @@ class Ensemble:
     1.0
     """
 
-    def __init__(self, members: Sequence[Judge]):
+    def __init__(self, members: Sequence[JudgeLike]):
         if len(members) < 2:
-            raise InputError(f"Expected a ensemble of two or more judges, got {len(members)}: name more.")
-        self.members = tuple(members)
-        self.agreement: dict[str, Agreement] = {}
+            raise InputError(f"Expected an ensemble of two or more judges, got {len(members)}: name more.")
+        self.members = tuple(as_judge(member) for member in members)
+        self.is_remote = all(member.is_remote for member in self.members)
+        self.agreement: dict[str, MemberAgreement] = {}
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The members' identities, as plain data.
-
-        Raises:
-            ValueError: If a member has none.
-        """
-        for member in self.members:
-            if not isinstance(getattr(member, "identity", None), Mapping):
-                raise InputError(f"Expected judges with an identity, got {member!r:.80}: give it one.")
-        return {"judge": "ensemble", "members": [dict(getattr(member, "identity")) for member in self.members]}  # noqa: B009
+        """The members' identities, as plain data."""
+        return {"judge": "ensemble", "members": [dict(member.identity) for member in self.members]}
 
     @property
     def usage(self) -> Usage:
         """What all members together have used so far."""
-        used = [usage for member in self.members if (usage := getattr(member, "usage", None)) is not None]
-        names = ("calls", "prompt_tokens", "completion_tokens", "retries")
-        return Usage(*(sum(getattr(usage, name, 0) for usage in used) for name in names))
+        return sum((member.usage for member in self.members), Usage())
 
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
-        """Returns the majority's verdicts, in order.
+    def use(self, resources: ModelResources) -> None:
+        """Attaches caches and limits to all members' models."""
+        for member in self.members:
+            member.use(resources)
 
-        What a member raises is raised, once the others were interrupted; its `answered` then has the majority's
-        verdicts on what every member had answered, by place.
-        """
-        if not questions:
+    def cancel(self) -> None:
+        """Makes the members' calls in other threads raise soon."""
+        for member in self.members:
+            member.cancel()
+
+    def close(self) -> None:
+        """Closes all members."""
+        for member in self.members:
+            member.close()
+
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
+        """Returns the majority's verdicts, in order; raises what a member raises, once the others were cancelled."""
+        if not queries:
             return []
         with ThreadPoolExecutor(len(self.members)) as pool:
-            asked = [pool.submit(member.judge, questions) for member in self.members]
+            futures = [pool.submit(ask, member, queries) for member in self.members]
             try:
-                done = wait(asked, return_when=FIRST_EXCEPTION).done
+                done = wait(futures, return_when=FIRST_EXCEPTION).done
             finally:
-                self._end(asked)
-        votes = self._votes(questions, asked)
-        self._count([questions[place] for place in votes], [*votes.values()])
-        verdicts = {place: _majority(vote) for place, vote in votes.items()}
-        for ballot in asked:
-            if ballot in done and (error := ballot.exception()):
-                error.answered = verdicts  # pyright: ignore[reportAttributeAccessIssue]
-                raise error
-        return [*verdicts.values()]
-
-    def _end(self, asked: Sequence[Future[list[Verdict]]]) -> None:
-        """Interrupts the members that are still asked; waits for those that cannot be interrupted."""
-        while waiting := [member for member, ballot in zip(self.members, asked, strict=True) if not ballot.done()]:
-            for member in waiting:
-                interrupt(member)
-            wait(asked, timeout=_AGAIN)
-
-    def _votes(
-        self, questions: Sequence[Query], asked: Sequence[Future[list[Verdict]]]
-    ) -> dict[int, tuple[Verdict, ...]]:
-        """Returns all members' verdicts on each question that all have answered, by place."""
-        ballots = list[Mapping[int, Verdict]]()
-        for member, ballot in zip(self.members, asked, strict=True):
-            error = ballot.exception()
-            given = getattr(error, "answered", None) or {} if error else dict(enumerate(ballot.result()))
-            if not error and len(given) != len(questions):
-                raise InputError(f"Expected {len(questions)} verdicts from {member!r:.80}, got {len(given)}: mend it.")
-            ballots.append(given)
-        shared = [place for place in range(len(questions)) if all(place in ballot for ballot in ballots)]
-        return {place: tuple(ballot[place] for ballot in ballots) for place in shared}
+                self._finish(futures)
+        failed = next((future for future in done if future.exception()), None)
+        votes = list(zip(*(future.result() for future in ([failed] if failed else futures)), strict=True))
+        self._count(queries, votes)
+        return [_majority(vote) for vote in votes]
 
     def __repr__(self) -> str:
         return f"Ensemble({list(self.members)!r})"
 
-    def _count(self, questions: Sequence[Query], votes: Sequence[Sequence[Verdict]]) -> None:
-        pairs, agreed = Counter[str](), Counter[str]()
-        for question, vote in zip(questions, votes, strict=True):
-            kind = type(question).__name__
-            for one, other in combinations(vote, 2):
-                pairs[kind] += 1
-                agreed[kind] += one.label != "invalid" and (one.label, one.conflicts) == (other.label, other.conflicts)
-        for kind, count in pairs.items():
-            before = self.agreement.get(kind, Agreement())
-            self.agreement[kind] = Agreement(before.pairs + count, before.agreed + agreed[kind])
+    def _finish(self, futures: Sequence[Future[list[Verdict]]]) -> None:
+        """Cancels the members that are still asked, and returns when no call goes on."""
+        while pending := [member for member, future in zip(self.members, futures, strict=True) if not future.done()]:
+            for member in pending:
+                member.cancel()
+            wait(futures, timeout=_RETRY_SECONDS)
+
+    def _count(self, queries: Sequence[Query], votes: Sequence[Sequence[Verdict]]) -> None:
+        for query, vote in zip(queries, votes, strict=True):
+            pairs = list(combinations(vote, 2))
+            agreed = sum(a.label != "invalid" and (a.label, a.conflicts) == (b.label, b.conflicts) for a, b in pairs)
+            kind = type(query).__name__
+            before = self.agreement.get(kind, MemberAgreement())
+            self.agreement[kind] = before + MemberAgreement(len(pairs), agreed)
 
 
 def _majority(vote: Sequence[Verdict]) -> Verdict:
@@ -150,14 +138,31 @@ def _majority(vote: Sequence[Verdict]) -> Verdict:
     reason = ", ".join(f"{count[label]} {label}" for label in (*_LABELS, "invalid") if count[label])
     known = [verdict.probability for verdict in vote if verdict.probability is not None]
     probability = sum(known) / len(known) if len(known) == len(vote) else None
-    lost = any(verdict.lost for verdict in vote)
     if label is None:
-        return Verdict("invalid", (), f"no majority: {reason}", probability, lost=lost)
+        return Verdict("invalid", (), f"no majority: {reason}", probability)
     if label == "consistent":
         return Verdict("consistent", (), reason, probability)
-    ayes = [verdict for verdict in vote if verdict.label == "inconsistent"]
-    named = Counter(place for verdict in ayes for place in verdict.conflicts)
-    conflicts = tuple(sorted(place for place, times in named.items() if 2 * times > len(ayes)))
-    if named and not conflicts and 2 * sum(bool(verdict.conflicts) for verdict in ayes) > len(ayes):
-        return Verdict("invalid", (), f"no majority for any earlier line: {reason}", probability, lost=lost)
+    negative = [verdict for verdict in vote if verdict.label == "inconsistent"]
+    named = Counter(index for verdict in negative for index in verdict.conflicts)
+    conflicts = tuple(sorted(index for index, times in named.items() if 2 * times > len(negative)))
+    if named and not conflicts and 2 * sum(bool(verdict.conflicts) for verdict in negative) > len(negative):
+        return Verdict("invalid", (), f"no majority for any earlier line: {reason}", probability)
     return Verdict("inconsistent", conflicts, reason, probability)
+
+
+def member_specs(text: str, kinds: Collection[str]) -> list[str]:
+    """Returns the specs in a list of them; a comma separates two only before a kind of judge, as paths have commas.
+
+    Raises:
+        InputError: If an ensemble is among them.
+
+    >>> member_specs("oracle,hf:a,b/model, openai:m?temperature=0", ["oracle", "hf", "openai"])
+    ['oracle', 'hf:a,b/model', 'openai:m?temperature=0']
+    """
+    begin = "|".join(map(re.escape, kinds))
+    specs = [spec.strip() for spec in re.split(rf",(?=\s*(?:{begin})\b)", text)]
+    if any(spec.startswith("ensemble:") for spec in specs):
+        raise InputError(
+            f"Expected an ensemble of single judges, got {shown_spec(text)!r}: name all of them in one list."
+        )
+    return specs

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from persona_env.judges.backend import LABELS, Answer, JudgePrompt
+from persona_env.judges.backend import LABELS, JudgeAnswer, JudgePrompt
 
 __all__ = ["MAX_REPLY", "answer_schema", "form_problem", "read_answer"]
 
 MAX_REPLY = 1 << 13
-"""The most characters of an answer; what is longer is not read at all."""
+"""The most characters of an answer; a longer one is not read at all."""
 
 _DIGITS = 6
 
@@ -73,7 +73,7 @@ def _numbers(value: Any) -> frozenset[int]:
 
 
 def form_problem(reply: str) -> str:
-    r"""Returns why a reply has none of the forms in which any query can be answered, "" if it has one.
+    r"""Returns why a reply has none of the forms in which any prompt can be answered, "" if it has one.
 
     >>> form_problem('{"answer": "A"}'), form_problem('{"conflicts": [1, 2]}')
     ('', '')
@@ -93,38 +93,38 @@ def form_problem(reply: str) -> str:
     return ""
 
 
-def read_answer(reply: str, query: JudgePrompt) -> Answer:
-    """Returns the answer to a query that a reply states, or why it states none. Never raises on any text.
+def read_answer(reply: str, prompt: JudgePrompt) -> JudgeAnswer:
+    """Returns the answer to a prompt that a reply states, or why it states none. Never raises on any text.
 
-    >>> asked = JudgePrompt("against", "", "", items=3)
-    >>> sorted(read_answer('{"conflicts": [3, 1]}', asked).numbers)
+    >>> prompt = JudgePrompt("negative", "", "", items=3)
+    >>> sorted(read_answer('{"conflicts": [3, 1]}', prompt).numbers)
     [1, 3]
-    >>> read_answer('{"conflicts": [4]}', asked).problem, read_answer('{"compatible": []}', asked).problem
+    >>> read_answer('{"conflicts": [4]}', prompt).problem, read_answer('{"compatible": []}', prompt).problem
     ('names a line that does not exist', "has the key 'compatible' instead of 'conflicts'")
     """
     try:
         key, value = _field(reply)
-        if key != query.key:
-            raise _RefusedError(f"has the key {key[:20]!r} instead of {query.key!r}")
-        if not query.items:
-            return Answer(_label(value), raw=reply)
+        if key != prompt.key:
+            raise _RefusedError(f"has the key {key[:20]!r} instead of {prompt.key!r}")
+        if not prompt.items:
+            return JudgeAnswer(_label(value), raw=reply)
         numbers = _numbers(value)
-        if max(numbers, default=0) > query.items:
+        if max(numbers, default=0) > prompt.items:
             raise _RefusedError("names a line that does not exist")
-        return Answer(numbers=numbers, raw=reply)
+        return JudgeAnswer(numbers=numbers, raw=reply)
     except _RefusedError as error:
-        return Answer(problem=str(error), raw=reply)
+        return JudgeAnswer(problem=str(error), raw=reply)
 
 
-def answer_schema(query: JudgePrompt) -> dict[str, Any]:
-    """Returns the JSON schema of the answers to a query.
+def answer_schema(prompt: JudgePrompt) -> dict[str, Any]:
+    """Returns the JSON schema of the answers to a prompt.
 
-    >>> answer_schema(JudgePrompt("for", "", ""))["properties"]
+    >>> answer_schema(JudgePrompt("positive", "", ""))["properties"]
     {'answer': {'type': 'string', 'enum': ['A', 'B']}}
     """
     value: dict[str, Any] = {"type": "string", "enum": list(LABELS)}
-    if query.items:
-        number = {"type": "integer", "minimum": 1, "maximum": query.items}
-        value = {"type": "array", "items": number, "maxItems": query.items}
-    keys: Sequence[str] = [query.key]
-    return {"type": "object", "properties": {query.key: value}, "required": keys, "additionalProperties": False}
+    if prompt.items:
+        number = {"type": "integer", "minimum": 1, "maximum": prompt.items}
+        value = {"type": "array", "items": number, "maxItems": prompt.items}
+    keys: Sequence[str] = [prompt.key]
+    return {"type": "object", "properties": {prompt.key: value}, "required": keys, "additionalProperties": False}

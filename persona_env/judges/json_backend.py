@@ -1,67 +1,67 @@
-"""A model behind an OpenAI-compatible server, asked for closed JSON: what a server accepts it need not honour."""
+"""A model behind an OpenAI-compatible server that answers in closed JSON; every reply is checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from persona_env.errors import InputError, JudgeUnreliable
-from persona_env.judges.backend import Answer, JudgePrompt
+from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
 from persona_env.judges.json_answers import answer_schema, form_problem, read_answer
+from persona_env.judges.llm import LLMJudge
+from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import BadReply, RemoteFault
-from persona_env.models.limits import Usage
+from persona_env.models.limits import ModelResources, Usage
+from persona_env.models.options import as_int
 
-if TYPE_CHECKING:
-    from persona_env.models.chat_api import ChatClient
-
-__all__ = ["JSONBackend"]
+__all__ = ["JSONBackend", "openai_judge"]
 
 _LABEL = 'Reply with one JSON object and nothing else: {"answer": "A"} or {"answer": "B"}.'
 _LIST = 'Reply with one JSON object and nothing else, such as {"%s": [1, 2]} or {"%s": []}.'
-_LASTING = (BadReply,)
-"""What is wrong with a reply that came, or with a question that the server cannot survive; the rest may pass."""
 
 
-class JSONBackend:
+class JSONBackend(JudgeBackend):
     """Asks a server for closed JSON answers (`openai:<model>@<base_url>`).
 
-    The schema goes along as `response_format`, and every reply must prove that it was kept: exactly one JSON
-    object with the one key that was asked for, and a value that was allowed. Another reply is asked again as
-    often as the client does that; then its answer has a `problem`. So has one whose reply never came (an outage,
-    a wrong key), which is `lost` as well. When `unread` of them come in a row, the server does not honour what it
-    was asked for (or the model cannot do it), and the run ends in order instead of going on without a reward.
+    The schema is sent as `response_format`, and each reply is checked, as a server may accept a schema and ignore it:
+    exactly one JSON object with the one key that was asked for, and an allowed value. Any other reply is asked for
+    again as often as the client does that; then its answer has a `problem`, as has one whose reply never came.
+    After `max_unreadable` of them in a row the run ends in order instead of going on without a reward.
     Label probabilities are not asked for: a server may make them up.
 
     Args:
-        client: The client. Its `complete` gets all queries of a call at once, both polarities.
+        client: The client. It gets all prompts of a call at once, both polarities.
         max_tokens: The most tokens of an answer with a label; a list gets 4 more for each line.
-        unread: How many answers in a row may be unreadable.
+        max_unreadable: How many answers in a row may have a problem.
 
     Example:
         `JSONBackend(ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")))`
     """
 
     lists = True
+    is_remote = True
 
-    def __init__(self, client: ChatClient, *, max_tokens: int = 32, unread: int = 256):
-        if max_tokens < 1 or unread < 1:
-            raise InputError(f"Expected max_tokens and unread >= 1, got {max_tokens} and {unread}: allow some.")
-        self.client, self.max_tokens, self.unread = client, max_tokens, unread
-        self._endpoint = client.endpoint
-        self._in_a_row = 0
+    def __init__(self, client: ChatClient, *, max_tokens: int = 32, max_unreadable: int = 256):
+        if max_tokens < 1 or max_unreadable < 1:
+            raise InputError(
+                f"Expected max_tokens and max_unreadable >= 1, got {max_tokens} and {max_unreadable}: allow some."
+            )
+        self.client, self.max_tokens, self.max_unreadable = client, max_tokens, max_unreadable
+        self._unreadable = 0
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The model, where it is served, and how it is asked, as plain data; never a key."""
-        asked = sha256(f"{_LABEL}\n{_LIST}".encode()).hexdigest()
-        model, base_url = self._endpoint.model, self._endpoint.base_url
         return {
-            "asker": "remote",
-            "model": model,
-            "base_url": base_url,
-            "asked": asked,
+            "backend": "json",
+            "model": self.client.endpoint.model,
+            "base_url": self.client.endpoint.base_url,
+            "instruction": sha256(f"{_LABEL}\n{_LIST}".encode()).hexdigest(),
             "temperature": 0.0,
             "max_tokens": self.max_tokens,
         }
@@ -71,45 +71,67 @@ class JSONBackend:
         """What the client has used so far."""
         return self.client.usage
 
-    def ask(self, queries: Sequence[JudgePrompt]) -> list[Answer]:
+    def use(self, resources: ModelResources) -> None:
+        """Attaches caches, a limit and an outage timeout to the client."""
+        self.client.use(resources)
+
+    def cancel(self) -> None:
+        """Makes calls of `answer` in other threads raise soon."""
+        self.client.cancel()
+
+    def close(self) -> None:
+        """Ends the client's connections."""
+        self.client.close()
+
+    def answer(self, prompts: Sequence[JudgePrompt]) -> list[JudgeAnswer]:
         """Returns the answers, in order.
 
         Raises:
-            JudgeUnreliable: If too many replies in a row could not be read.
-            Unavailable: If the server stays down; `answers` has what there is, by place.
+            JudgeUnreliable: If too many answers in a row have a problem.
+            RunEnded: If the server stays away or the budget is spent.
         """
-        replies = self.client.complete([self._request(query) for query in queries], accept=_accept)
-        answers = [_answer(reply, query) for reply, query in zip(replies, queries, strict=True)]
+        replies = self.client.complete([self._request(prompt) for prompt in prompts], accept=_accept)
+        answers = [_answer(reply, prompt) for reply, prompt in zip(replies, prompts, strict=True)]
         for answer in answers:
-            self._in_a_row = self._in_a_row + 1 if answer.problem else 0
-            if self._in_a_row >= self.unread:
+            self._unreadable = self._unreadable + 1 if answer.problem else 0
+            if self._unreadable >= self.max_unreadable:
                 raise JudgeUnreliable(
-                    f"Expected JSON answers from {self._endpoint.model}, got {self._in_a_row} in a row that cannot be "
-                    f"read (the last {answer.problem}): use a server that honours response_format, or another model."
+                    f"Expected JSON answers from {self.client.endpoint.model}, got {self._unreadable} in a row that "
+                    f"cannot be read (the last {answer.problem}): use a server that honours response_format, or "
+                    "another model."
                 )
         return answers
 
     def __repr__(self) -> str:
-        return f"JSONBackend({self._endpoint.model!r})"
+        return f"JSONBackend({self.client.endpoint.model!r})"
 
-    def _request(self, query: JudgePrompt) -> ChatRequest:
-        form = _LIST % (query.key, query.key) if query.items else _LABEL
+    def _request(self, prompt: JudgePrompt) -> ChatRequest:
+        instruction = _LIST % (prompt.key, prompt.key) if prompt.items else _LABEL
         return ChatRequest(
-            messages=(("system", query.system), ("user", f"{query.user}\n\n{form}")),
-            max_tokens=self.max_tokens + 4 * query.items,
-            schema=answer_schema(query),
+            messages=(("system", prompt.system), ("user", f"{prompt.user}\n\n{instruction}")),
+            max_tokens=self.max_tokens + 4 * prompt.items,
+            schema=answer_schema(prompt),
         )
 
 
 def _accept(reply: ChatReply) -> None:
-    """Raises where a reply has none of the closed forms: it is asked again."""
+    """Raises where a reply has none of the closed forms: it is asked for again."""
     problem = form_problem(reply.text)
     if problem:
         raise BadReply(f"the reply {problem}")
 
 
-def _answer(reply: ChatReply | RemoteFault, query: JudgePrompt) -> Answer:
+def _answer(reply: ChatReply | RemoteFault, prompt: JudgePrompt) -> JudgeAnswer:
     if isinstance(reply, RemoteFault):
-        problem = f"never came: {' '.join(str(reply).split())[:160]}"
-        return Answer(problem=problem, lost=not isinstance(reply, _LASTING))
-    return read_answer(reply.text, query)
+        return JudgeAnswer(problem=f"never came: {' '.join(str(reply).split())[:160]}")
+    return read_answer(reply.text, prompt)
+
+
+def openai_judge(spec: str, *, prompts: str | Path | None = None, max_tokens: object = 32) -> LLMJudge:
+    """Returns the judge of a model behind a server (`openai:<model>[@<base_url>]`).
+
+    Raises:
+        InputError: If the model, an option or the prompts cannot be used.
+    """
+    texts = JudgePrompts.load(prompts)
+    return LLMJudge(JSONBackend(ChatClient(Endpoint.parse(spec)), max_tokens=as_int("max_tokens", max_tokens)), texts)

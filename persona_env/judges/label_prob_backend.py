@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,46 +13,47 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_env.errors import InputError
-from persona_env.judges.backend import LABELS, Answer, JudgePrompt
-from persona_env.models.limits import Usage
+from persona_env.judges.backend import LABELS, JudgeAnswer, JudgeBackend, JudgePrompt
+from persona_env.judges.llm import LLMJudge
+from persona_env.judges.prompts import JudgePrompts
+from persona_env.models.limits import ModelResources, Usage
+from persona_env.models.options import as_float, as_int
+from persona_env.models.reply_cache import reply_key
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import FullForwardDecoder, usable_length
 from persona_env.speakers.local import load_model, load_tokenizer
 
-__all__ = ["LabelProbBackend"]
+__all__ = ["LabelProbBackend", "hf_judge"]
 
-_ASKED = "Answer with one letter and nothing else: A or B."
+_INSTRUCTION = "Answer with one letter and nothing else: A or B."
 _STEP = 1e-3
 
 
-class LabelProbBackend:
+class LabelProbBackend(JudgeBackend):
     """Asks a Hugging Face causal language model for one of two letters (`hf:<folder or hub id>`).
 
-    The letters' probabilities are read off the logits at the place of the first answered token, over the letters
-    alone. One forward pass serves a batch of queries; contexts are padded on the right, where a causal model does
-    not look. Probabilities are rounded to 0.001, so that a verdict hangs on its query alone and not on the batch
-    that it was read in.
+    The letters' probabilities are read off the logits at the position of the first answer token, over the letters
+    alone. One forward pass serves a batch of prompts, padded on the right, where a causal model does not look.
+    Probabilities are rounded to 0.001, so that an answer depends on its prompt alone and not on its batch.
 
     What cannot be trusted has a `problem` instead of a label: both letters equally likely; together less likely
-    than `least`, so that the model wants to say something else; a context that is too long; control tokens in the
+    than `min_mass`, so that the model wants to say something else; a context that is too long; control tokens in the
     prompt that are not the template's.
 
     Args:
         model: The model; it is put into evaluation mode.
         tokenizer: Its tokenizer, with a chat template.
-        name: What it is called in errors and in its identity.
-        tokens: The most tokens of a batch, padding included; one context may have more.
-        least: The least that the probabilities of both letters together must be, in [0, 1).
+        name: What it is called in errors.
+        batch_tokens: The most tokens of a batch, padding included; a single context may have more.
+        min_mass: The least probability of both letters together, in [0, 1).
 
     Raises:
-        ValueError: If an argument cannot be used, the chat template does not compose, or the letters are not
+        InputError: If an argument cannot be used, the chat template does not compose, or the letters are not
             different single tokens.
 
     Example:
-        `LabelProbBackend.load("some-org/some-model").ask([query])[0].probability`
+        `LabelProbBackend.load("some-org/some-model").answer([prompt])[0].probability`
     """
-
-    lists = False
 
     def __init__(
         self,
@@ -59,33 +61,33 @@ class LabelProbBackend:
         tokenizer: PreTrainedTokenizerBase,
         name: str = "",
         *,
-        tokens: int = 16384,
-        least: float = 0.01,
+        batch_tokens: int = 16384,
+        min_mass: float = 0.01,
     ):
-        if tokens < 1:
-            raise InputError(f"Expected tokens >= 1, got {tokens}: allow at least one token in a batch.")
-        if not 0 <= least < 1:
-            raise InputError(f"Expected least in [0, 1), got {least}: 0.01 refuses what says something else.")
+        if batch_tokens < 1:
+            raise InputError(f"Expected batch_tokens >= 1, got {batch_tokens}: allow at least one token in a batch.")
+        if not 0 <= min_mass < 1:
+            raise InputError(f"Expected min_mass in [0, 1), got {min_mass}: 0.01 refuses what says something else.")
         self.model, self.chat, self.name = model.eval(), ChatFormat.derive(tokenizer), name
-        self.tokens, self.least = tokens, least
+        self.batch_tokens, self.min_mass = batch_tokens, min_mass
         self._length = usable_length(model)
         self._lead, self._labels = self._label_ids()
         added: dict[int, Any] = self.chat.tokenizer.added_tokens_decoder  # pyright: ignore[reportAttributeAccessIssue]
         special = {index for index, token in added.items() if token.special}
         self._controls = special | set(self.chat.forbidden_ids) | set(self.chat.end_ids)
         self._framing = self._count_controls(self.chat.opening("A.", "B."))
-        self._usage = Usage()
+        self._usage, self._resources = Usage(), ModelResources()
         self._weights = (-1, "")
 
     @classmethod
-    def load(cls, rest: str, *, tokens: int = 16384, least: float = 0.01) -> LabelProbBackend:
+    def load(cls, rest: str, *, batch_tokens: int = 16384, min_mass: float = 0.01) -> LabelProbBackend:
         """Loads a model by its folder or hub id.
 
         Raises:
-            ValueError: If it cannot be loaded, or cannot judge; one line says why.
+            InputError: If it cannot be loaded, or cannot judge; one line says why.
         """
         tokenizer = load_tokenizer(f"hf:{rest}")
-        return cls(load_model(f"hf:{rest}"), tokenizer, rest, tokens=tokens, least=least)
+        return cls(load_model(f"hf:{rest}"), tokenizer, rest, batch_tokens=batch_tokens, min_mass=min_mass)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -93,39 +95,48 @@ class LabelProbBackend:
         template = sha256(self.chat.template.encode("utf-8")).hexdigest()
         vocabulary = sha256(repr(sorted(self.chat.tokenizer.get_vocab().items())).encode("utf-8", "replace"))
         return {
-            "asker": "local",
+            "backend": "label_probabilities",
             "weights": self._weights_digest(),
             "dtype": str(self.model.dtype),
             "template": template,
             "vocabulary": vocabulary.hexdigest(),
-            "asked": _ASKED,
-            "least": self.least,
+            "instruction": _INSTRUCTION,
+            "min_mass": self.min_mass,
         }
 
     @property
     def usage(self) -> Usage:
-        """Queries and prompt tokens so far; nothing is generated."""
+        """Prompts and their tokens so far; nothing is generated."""
         return self._usage
 
-    def ask(self, queries: Sequence[JudgePrompt]) -> list[Answer]:
+    def use(self, resources: ModelResources) -> None:
+        """Attaches caches, in which probabilities are looked up and kept, and a limit."""
+        self._resources = resources
+
+    def answer(self, prompts: Sequence[JudgePrompt]) -> list[JudgeAnswer]:
         """Returns the answers, in order."""
-        contexts = [self._context(query) for query in queries]
-        answers = [Answer(problem=self._problem(query, ids)) for query, ids in zip(queries, contexts, strict=True)]
-        readable = [i for i, answer in enumerate(answers) if not answer.problem]
-        for batch in self._batches(readable, contexts):
-            for i, answer in zip(batch, self._read([contexts[i] for i in batch]), strict=True):
-                answers[i] = answer
-        used = sum(len(contexts[i]) for i in readable)
-        self._usage = replace(
-            self._usage, calls=self._usage.calls + len(readable), prompt_tokens=self._usage.prompt_tokens + used
-        )
-        return answers
+        contexts = [self._context(prompt) for prompt in prompts]
+        problems = [self._problem(prompt, ids) for prompt, ids in zip(prompts, contexts, strict=True)]
+        keys = self._keys([prompt for prompt, problem in zip(prompts, problems, strict=True) if not problem])
+        known = self._cached(keys.values())
+        missing = {prompt: i for i, prompt in enumerate(prompts) if prompt in keys and keys[prompt] not in known}
+        for batch in self._batches([*missing.values()], contexts):
+            self._spend([contexts[i] for i in batch])
+            pairs = self._probabilities([contexts[i] for i in batch])
+            fresh = {keys[prompts[i]]: json.dumps(pair) for i, pair in zip(batch, pairs, strict=True)}
+            for cache in self._resources.caches:
+                cache.put(fresh)
+            known |= fresh
+        return [
+            JudgeAnswer(problem=problem) if problem else self._answer(*json.loads(known[keys[prompt]]))
+            for prompt, problem in zip(prompts, problems, strict=True)
+        ]
 
     def __repr__(self) -> str:
         return f"LabelProbBackend({self.name!r})"
 
     def _label_ids(self) -> tuple[list[int], list[int]]:
-        """Returns what stands before a label in an own line, and the one token of each label."""
+        """Returns the tokens before a label in a line of the model, and the one token of each label."""
         spelled = [self.chat.own(label)[:-1] for label in LABELS]
         lead = spelled[0][:-1]
         ids = {ids[-1] for ids in spelled if ids and ids[:-1] == lead}
@@ -138,14 +149,32 @@ class LabelProbBackend:
             )
         return lead, [spelled_ids[-1] for spelled_ids in spelled]
 
-    def _context(self, query: JudgePrompt) -> list[int]:
-        return [*self.chat.opening(query.system, f"{query.user}\n\n{_ASKED}"), *self._lead]
+    def _keys(self, prompts: Sequence[JudgePrompt]) -> dict[JudgePrompt, bytes]:
+        identity = self.identity if prompts and self._resources.caches else {}
+        return {prompt: reply_key(identity, {"system": prompt.system, "user": prompt.user}) for prompt in prompts}
+
+    def _cached(self, keys: Iterable[bytes]) -> dict[bytes, str]:
+        keys, found = set(keys), dict[bytes, str]()
+        for cache in self._resources.caches:
+            found |= cache.get(keys - found.keys())
+        self._usage += Usage(cached=len(found))
+        return found
+
+    def _spend(self, contexts: Sequence[Sequence[int]]) -> None:
+        tokens = sum(map(len, contexts))
+        if self._resources.limit is not None:
+            self._resources.limit.start(len(contexts))
+            self._resources.limit.add_tokens(tokens)
+        self._usage += Usage(calls=len(contexts), prompt_tokens=tokens)
+
+    def _context(self, prompt: JudgePrompt) -> list[int]:
+        return [*self.chat.opening(prompt.system, f"{prompt.user}\n\n{_INSTRUCTION}"), *self._lead]
 
     def _count_controls(self, ids: Sequence[int]) -> int:
         return sum(i in self._controls for i in ids)
 
-    def _problem(self, query: JudgePrompt, ids: Sequence[int]) -> str:
-        if query.items:
+    def _problem(self, prompt: JudgePrompt, ids: Sequence[int]) -> str:
+        if prompt.items:
             return "would have to be a list, which label probabilities cannot give"
         if len(ids) > self._length:
             return f"was not asked for: its prompt has {len(ids)} tokens, the model reads {self._length}"
@@ -154,17 +183,18 @@ class LabelProbBackend:
         return ""
 
     def _batches(self, places: Sequence[int], contexts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Yields places of contexts of about the same length, within the budget of tokens."""
+        """Yields indices of contexts of about the same length, at most `batch_tokens` with their padding."""
         batch: list[int] = []
         for place in sorted(places, key=lambda i: (len(contexts[i]), i)):
-            if batch and (len(batch) + 1) * len(contexts[place]) > self.tokens:
+            if batch and (len(batch) + 1) * len(contexts[place]) > self.batch_tokens:
                 yield batch
                 batch = []
             batch.append(place)
         if batch:
             yield batch
 
-    def _read(self, contexts: Sequence[Sequence[int]]) -> list[Answer]:
+    def _probabilities(self, contexts: Sequence[Sequence[int]]) -> list[tuple[float, float]]:
+        """Returns for each context the probability of A among the letters, and that of both letters together."""
         lengths = np.array([len(ids) for ids in contexts], np.int64)
         rows = np.arange(len(contexts))
         forward = FullForwardDecoder(self.model, len(contexts), int(lengths.max()))
@@ -172,21 +202,21 @@ class LabelProbBackend:
         logits = logits[:, : self.chat.vocabulary].float()
         letters = logits[:, self._labels]
         mass = (letters.logsumexp(-1) - logits.logsumexp(-1)).exp().cpu().tolist()
-        chances = letters.softmax(-1)[:, 0].cpu().tolist()
-        return [self._answer(chance, sure) for chance, sure in zip(chances, mass, strict=True)]
+        return list(zip(letters.softmax(-1)[:, 0].cpu().tolist(), mass, strict=True))
 
-    def _answer(self, chance: float, mass: float) -> Answer:
+    def _answer(self, chance: float, mass: float) -> JudgeAnswer:
         """Returns the answer of a model that gives A this chance, where A and B together have that probability."""
         if not (0 <= chance <= 1 and mass >= 0):
-            return Answer(problem="has probabilities that are not numbers")
+            return JudgeAnswer(problem="has probabilities that are not numbers")
         first = round(chance, 3)
         raw = f"A {first:.3f}, B {1 - first:.3f}"
-        if mass < self.least:
-            return Answer(problem=f"wants to say something else: A and B together have less than {self.least}", raw=raw)
+        if mass < self.min_mass:
+            why = f"wants to say something else: A and B together have less than {self.min_mass}"
+            return JudgeAnswer(problem=why, raw=raw)
         if abs(first - 0.5) < _STEP / 2:
-            return Answer(problem="is undecided between A and B", raw=raw)
+            return JudgeAnswer(problem="is undecided between A and B", raw=raw)
         label = LABELS[0] if first > 0.5 else LABELS[1]
-        return Answer(label, max(first, 1 - first), raw=raw)
+        return JudgeAnswer(label, max(first, 1 - first), raw=raw)
 
     def _weights_digest(self) -> str:
         version = sum(parameter._version for parameter in self.model.parameters())
@@ -197,3 +227,16 @@ class LabelProbBackend:
                 found.update(weight.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
             self._weights = (version, found.hexdigest())
         return self._weights[1]
+
+
+def hf_judge(
+    model: str, *, prompts: str | Path | None = None, batch_tokens: object = 16384, min_mass: object = 0.01
+) -> LLMJudge:
+    """Returns the judge of a local model (`hf:<folder or hub id>`).
+
+    Raises:
+        InputError: If the model, an option or the prompts cannot be used.
+    """
+    texts = JudgePrompts.load(prompts)
+    tokens, mass = as_int("batch_tokens", batch_tokens), as_float("min_mass", min_mass)
+    return LLMJudge(LabelProbBackend.load(model, batch_tokens=tokens, min_mass=mass), texts)

@@ -1,4 +1,4 @@
-"""A language model as a judge: content floor, closed answers, and two queries that must agree."""
+"""A language model as a judge: a content filter, closed answers, and two prompts whose answers must agree."""
 
 from __future__ import annotations
 
@@ -7,162 +7,155 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from persona_env.errors import InputError, RunEnded
-from persona_env.judges.backend import Answer, JudgeBackend, JudgePrompt
-from persona_env.judges.base import Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.errors import InputError
+from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
+from persona_env.judges.base import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.judges.content_filter import rejection_reason
 from persona_env.judges.prompts import JudgePrompts
-from persona_env.roles import ROLES
+from persona_env.models.limits import ModelResources, Usage
 
 __all__ = ["JUDGE_VERSION", "LLMJudge"]
 
 JUDGE_VERSION = 1
-"""Part of a judge's identity: another one where the floor, the filling, the reading or the combination change."""
+"""Part of a judge's identity; raised where the filter, the filled prompts, the reading or the combination change."""
 
-_SHOWN = 2000
-_PROBABILITY = 4
+_MAX_RAW = 2000  # characters of a reply that a verdict keeps
+_DIGITS = 4
 
 _Pair: TypeAlias = tuple[JudgePrompt, JudgePrompt]
 
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """What is asked about a question: nothing where the verdict is known, else pairs of queries."""
+    """How a query is decided: by a verdict that is known already, or by pairs of prompts."""
 
     verdict: Verdict | None = None
     pairs: tuple[_Pair, ...] = ()
 
 
-class LLMJudge:
+class LLMJudge(Judge):
     """Turns the answers of a language model into verdicts, fail-closed.
 
-    - What is below the content floor is `inconsistent` and never asked.
-    - Everything else is asked twice, of opposite polarity. Only two answers that agree are a verdict; the rest
-      is `invalid`.
+    - What the content filter rejects is `inconsistent` and never asked.
+    - Everything else is asked twice, with opposite polarity. Only two answers that agree are a verdict; the rest
+      is `invalid`, and so is a query with an answer that could not be read or never came.
     - Against earlier lines, a model that can list numbers lists the lines in conflict, then the compatible ones:
       `consistent` if there is no conflict and all are compatible, `inconsistent` if the lists complement each
       other, else `invalid`. A model that cannot is asked about each earlier line; one answer that cannot be
       trusted makes the whole `invalid`.
-    - `probability` is the mean of what both queries give for `consistent`; against earlier lines, the lowest of
-      these means. It is None where a query gives none.
+    - `probability` is the mean of what both answers give for `consistent`; against earlier lines, the lowest of
+      these means. It is None where an answer gives none.
 
-    A fixed answer, whoever dictated it, contradicts itself here. Persuasion by what a line says is limited by the
-    second query, not stopped.
+    A fixed answer contradicts itself here, whoever dictated it. Persuasion by what a line says is limited by the
+    second prompt, not stopped.
 
     Args:
-        asker: The model.
+        backend: The model.
         prompts: What it is asked; ours if None.
 
     Example:
         `LLMJudge(LabelProbBackend.load("some/model")).judge([LineVsPersona(persona, "I sleep well.")])`
     """
 
-    def __init__(self, asker: JudgeBackend, prompts: JudgePrompts | None = None):
-        self.asker, self.prompts = asker, prompts or JudgePrompts.load()
+    def __init__(self, backend: JudgeBackend, prompts: JudgePrompts | None = None):
+        self.backend, self.prompts = backend, prompts or JudgePrompts.load()
+        self.is_remote = backend.is_remote
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Everything that can change a verdict, as plain data."""
-        return {
-            "judge": "llm",
-            "ladder": JUDGE_VERSION,
-            "prompts": self.prompts.digest,
-            "asker": dict(self.asker.identity),
-        }
+        """The version, the prompts and the backend."""
+        backend = dict(self.backend.identity)
+        return {"judge": "llm", "version": JUDGE_VERSION, "prompts": self.prompts.digest, "backend": backend}
 
     @property
-    def usage(self) -> Any:
+    def usage(self) -> Usage:
         """What the model has used so far."""
-        return self.asker.usage
+        return self.backend.usage
 
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
-        """Returns the verdicts, in order; the model is called once for all questions.
+    def use(self, resources: ModelResources) -> None:
+        """Attaches caches and limits to the model."""
+        self.backend.use(resources)
 
-        Raises:
-            RunEnded: If the model cannot be asked any more; `answered` has the verdicts there are, by place.
-        """
-        plans = [self._plan(question) for question in questions]
-        queries = [query for plan in plans for pair in plan.pairs for query in pair]
-        try:
-            answers = self.asker.ask(queries) if queries else []
-        except RunEnded as error:  # an outage: what was answered by then is not lost
-            found: Mapping[int, Answer] = getattr(error, "answers", None) or {}
-            error.answered = _verdicts(questions, plans, found)  # pyright: ignore[reportAttributeAccessIssue]
-            raise
-        if len(answers) != len(queries):
-            raise InputError(f"Expected {len(queries)} answers, got {len(answers)}: answer each query, in order.")
-        return list(_verdicts(questions, plans, dict(enumerate(answers))).values())
+    def cancel(self) -> None:
+        """Makes calls of `judge` in other threads raise soon."""
+        self.backend.cancel()
+
+    def close(self) -> None:
+        """Ends the model's connections."""
+        self.backend.close()
+
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
+        """Returns the verdicts, in order; the model is called once for all queries."""
+        plans = [self._plan(query) for query in queries]
+        prompts = [prompt for plan in plans for pair in plan.pairs for prompt in pair]
+        answers = self.backend.answer(prompts) if prompts else []
+        if len(answers) != len(prompts):
+            raise InputError(f"Expected {len(prompts)} answers, got {len(answers)}: answer each prompt, in order.")
+        verdicts, end = list[Verdict](), 0
+        for query, plan in zip(queries, plans, strict=True):
+            start, end = end, end + 2 * len(plan.pairs)
+            verdicts.append(plan.verdict or _verdict(query, plan, answers[start:end]))
+        return verdicts
 
     def __repr__(self) -> str:
-        return f"LLMJudge({self.asker!r})"
+        return f"LLMJudge({self.backend!r})"
 
-    def _plan(self, question: Query) -> _Plan:
-        reason = rejection_reason(question)
+    def _plan(self, query: Query) -> _Plan:
+        reason = rejection_reason(query)
         if reason:
             return _Plan(Verdict("inconsistent", reason=reason))
-        role = question.persona.role if isinstance(question, LineVsPersona | LineVsPrevious) else question.role
-        if role not in self.prompts.system and role not in ROLES:
+        role = query.persona.role if isinstance(query, LineVsPersona | LineVsPrevious) else query.role
+        if role not in self.prompts:
             return _Plan(Verdict("invalid", reason=f"there are no judge prompts for the role {role!r:.40}"))
-        if isinstance(question, LineVsHistory):
-            if not question.earlier:
+        if isinstance(query, LineVsHistory):
+            if not query.earlier:
                 return _Plan(Verdict("consistent", reason="there is no earlier line"))
-            if not self.asker.lists:
-                return _Plan(pairs=tuple(self.prompts.pair_queries(question)))
-        return _Plan(pairs=(self.prompts.queries(question),))
+            if not self.backend.lists:
+                return _Plan(pairs=tuple(self.prompts.per_earlier_line(query)))
+        return _Plan(pairs=(self.prompts.both(query),))
 
 
-def _verdicts(questions: Sequence[Query], plans: Sequence[_Plan], answers: Mapping[int, Answer]) -> dict[int, Verdict]:
-    """Returns the verdict of each question whose queries are all answered, by place."""
-    verdicts, end = dict[int, Verdict](), 0
-    for place, (question, plan) in enumerate(zip(questions, plans, strict=True)):
-        start, end = end, end + 2 * len(plan.pairs)
-        found = [answers[i] for i in range(start, end) if i in answers]
-        if len(found) == end - start:
-            verdicts[place] = plan.verdict or _verdict(question, plan, found)
-    return verdicts
-
-
-def _verdict(question: Query, plan: _Plan, answers: Sequence[Answer]) -> Verdict:
-    """Combines the answers to the pairs of queries of one question."""
-    raw = json.dumps([answer.raw[:_SHOWN] for answer in answers])
+def _verdict(query: Query, plan: _Plan, answers: Sequence[JudgeAnswer]) -> Verdict:
+    """Combines the answers to the prompts of one query."""
+    raw = json.dumps([answer.raw[:_MAX_RAW] for answer in answers])
     problem = next((answer.problem for answer in answers if answer.problem), "")
     if problem:
-        lost = any(answer.lost for answer in answers)
-        return Verdict("invalid", reason=f"the reply {problem}", raw=raw, lost=lost)
-    if isinstance(question, LineVsHistory) and plan.pairs[0][0].items:
-        return _listed(answers[0], answers[1], len(question.earlier), raw)
-    found = [_agreed(against, favour) for against, favour in zip(answers[::2], answers[1::2], strict=True)]
-    chances = [_chance(against, favour) for against, favour in zip(answers[::2], answers[1::2], strict=True)]
+        return Verdict("invalid", reason=f"the reply {problem}", raw=raw)
+    if isinstance(query, LineVsHistory) and plan.pairs[0][0].items:
+        return _from_lists(answers[0], answers[1], len(query.earlier), raw)
+    pairs = list(zip(answers[::2], answers[1::2], strict=True))
+    labels = [_label(negative, positive) for negative, positive in pairs]
+    chances = [_chance(negative, positive) for negative, positive in pairs]
     known = [chance for chance in chances if chance is not None]
-    probability = round(min(known), _PROBABILITY) if len(known) == len(chances) else None
-    if "invalid" in found:
+    probability = round(min(known), _DIGITS) if len(known) == len(chances) else None
+    if "invalid" in labels:
         return Verdict("invalid", (), "the two answers contradict each other", probability, raw)
-    conflicts = tuple(i for i, label in enumerate(found) if label == "inconsistent")
+    conflicts = tuple(i for i, label in enumerate(labels) if label == "inconsistent")
     if not conflicts:
         return Verdict("consistent", (), "", probability, raw)
-    return Verdict("inconsistent", conflicts if isinstance(question, LineVsHistory) else (), "", probability, raw)
+    return Verdict("inconsistent", conflicts if isinstance(query, LineVsHistory) else (), "", probability, raw)
 
 
-def _agreed(against: Answer, favour: Answer) -> Label:
-    bad, good = against.label == "A", favour.label == "A"
+def _label(negative: JudgeAnswer, positive: JudgeAnswer) -> Label:
+    bad, good = negative.label == "A", positive.label == "A"
     return "invalid" if bad == good else "inconsistent" if bad else "consistent"
 
 
-def _chance(against: Answer, favour: Answer) -> float | None:
-    """Returns the mean probability of `consistent` over the two queries."""
-    if against.probability is None or favour.probability is None:
+def _chance(negative: JudgeAnswer, positive: JudgeAnswer) -> float | None:
+    """Returns the mean probability of `consistent` over the two answers."""
+    if negative.probability is None or positive.probability is None:
         return None
-    first = against.probability if against.label == "B" else 1 - against.probability
-    second = favour.probability if favour.label == "A" else 1 - favour.probability
+    first = negative.probability if negative.label == "B" else 1 - negative.probability
+    second = positive.probability if positive.label == "A" else 1 - positive.probability
     return (first + second) / 2
 
 
-def _listed(against: Answer, favour: Answer, earlier: int, raw: str) -> Verdict:
+def _from_lists(negative: JudgeAnswer, positive: JudgeAnswer, earlier: int, raw: str) -> Verdict:
     """Combines a list of the lines in conflict with one of the compatible lines."""
-    conflicts, compatible = against.numbers, favour.numbers
+    conflicts, compatible = negative.numbers, positive.numbers
     if conflicts is None or compatible is None:
         return Verdict("invalid", reason="the reply lists no numbers", raw=raw)
     if conflicts & compatible or len(conflicts) + len(compatible) != earlier:
         return Verdict("invalid", reason="the two lists do not complement each other", raw=raw)
-    places = tuple(sorted(number - 1 for number in conflicts))
-    return Verdict("inconsistent" if places else "consistent", places, raw=raw)
+    indices = tuple(sorted(number - 1 for number in conflicts))
+    return Verdict("inconsistent" if indices else "consistent", indices, raw=raw)

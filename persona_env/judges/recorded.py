@@ -1,9 +1,8 @@
-"""A judge that answers from a log: what the log has no record of is invalid."""
+"""A judge that answers from a log; what the log has no record of is invalid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeAlias
@@ -11,21 +10,21 @@ from typing import TypeAlias
 from persona_env.conversation import Conversation
 from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
 from persona_env.io.released import qa_item
-from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.judges.reply_parsing import parse_verdict
 
-__all__ = ["RecordedJudge", "logged_replies", "recorded_question", "recorded_verdict"]
+__all__ = ["RecordedJudge", "logged_replies", "recorded_query", "recorded_verdict"]
 
 _Key: TypeAlias = tuple[object, ...]
 
-_UNKNOWN = Verdict("invalid", reason="the log has no record of this question")
+_UNKNOWN = Verdict("invalid", reason="the log has no record of this query")
 
 
-class RecordedJudge:
-    """Answers the questions of a log from its raw replies, read fail-closed (`recorded:<log>`).
+class RecordedJudge(Judge):
+    """Answers the queries of a log from its raw replies, read fail-closed (`recorded:<log>`).
 
-    A question that the log has several times is answered where all its replies say the same, and
-    invalid where they do not. Judges relevance only from logs of ours: the released ones have none.
+    A query that the log has several times is answered if all its replies say the same, and is invalid
+    otherwise. Judges relevance only from logs of ours: the released ones have none.
 
     Args:
         dialogues: The log.
@@ -34,10 +33,12 @@ class RecordedJudge:
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).with_reply("Who are you?").with_line("Ann.")
     >>> log = LoggedDialogue.of(talk, [LoggedReply("prompt_to_line", 1, "That is her name. NO")])
-    >>> question = LineVsPersona(ann, "Ann.", "Who are you?")
-    >>> [verdict.label for verdict in RecordedJudge([log]).judge([question])]
+    >>> query = LineVsPersona(ann, "Ann.", "Who are you?")
+    >>> [verdict.label for verdict in RecordedJudge([log]).judge([query])]
     ['consistent']
     """
+
+    is_exact = True
 
     def __init__(self, dialogues: Iterable[LoggedDialogue]):
         self._verdicts: dict[_Key, Verdict] = {}
@@ -57,29 +58,29 @@ class RecordedJudge:
         return cls(iter_logs(path))
 
     def __len__(self) -> int:
-        """The number of different questions that it knows."""
+        """The number of different queries that it knows."""
         return len(self._verdicts)
 
-    @cached_property
+    @property
     def identity(self) -> Mapping[str, str]:
-        """What can change a verdict: the log's contents."""
-        known = sorted(repr((key, verdict)) for key, verdict in self._verdicts.items())
-        return {"judge": "recorded", "log": sha256("\n".join(known).encode("utf-8", "backslashreplace")).hexdigest()}
+        """The log's contents."""
+        known = "\n".join(sorted(repr((key, verdict)) for key, verdict in self._verdicts.items()))
+        return {"judge": "recorded", "log": sha256(known.encode("utf-8", "backslashreplace")).hexdigest()}
 
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
         """Returns the recorded verdicts, in order."""
-        return [self._verdicts.get(_key(question), _UNKNOWN) for question in questions]
+        return [self._verdicts.get(_key(query), _UNKNOWN) for query in queries]
 
 
-def _key(question: Query) -> _Key:
-    """Returns what makes two questions the same: the texts that a judge sees."""
-    match question:
+def _key(query: Query) -> _Key:
+    """Returns what makes two queries the same: the texts that a judge sees."""
+    match query:
         case LineVsPersona(persona, line, heard):
             return "prompt_to_line", persona.prompt, line, heard
         case LineVsHistory(_, line, earlier):
             return "line_to_line", line, earlier
-        case AnswerVsGold(_, asked, gold, answer):
-            return "question_answer", asked, gold, answer
+        case AnswerVsGold(_, question, gold, answer):
+            return "question_answer", question, gold, answer
         case LineVsPrevious(_, heard, line):
             return "relevance", heard, line
 
@@ -93,14 +94,14 @@ def _records(dialogue: LoggedDialogue) -> Iterator[tuple[_Key, Verdict]]:
         own = {place: number for number, place in enumerate(places)}
         for reply in dialogue.replies:
             if reply.line in own:
-                question = recorded_question(conversation, own[reply.line], reply)
-                if question:
-                    yield _key(question), recorded_verdict(reply, places[: own[reply.line]])
+                query = recorded_query(conversation, own[reply.line], reply)
+                if query:
+                    yield _key(query), recorded_verdict(reply, places[: own[reply.line]])
         yield from _answers(dialogue, speaker)
 
 
-def recorded_question(conversation: Conversation, index: int, reply: LoggedReply) -> Query | None:
-    """Returns what a logged reply about line `index` answers; None where it answers nothing that is judged."""
+def recorded_query(conversation: Conversation, index: int, reply: LoggedReply) -> Query | None:
+    """Returns the query that a logged reply about line `index` answers; None if it belongs to no metric of ours."""
     persona, line = conversation.persona, conversation.lines[index]
     match reply.metric:
         case "prompt_to_line":
@@ -134,15 +135,15 @@ def _answers(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[tuple[_K
     for entry in dialogue.survey_of(speaker):
         for item, answer, raw in zip(items, entry.answers, entry.verdicts, strict=True):
             if item:
-                question = AnswerVsGold(dialogue.role, item.wording(0), item.gold, answer, item.choices)
-                yield _key(question), parse_verdict(raw, "question_answer")
+                query = AnswerVsGold(dialogue.role, item.wording(0), item.gold, answer, item.choices)
+                yield _key(query), parse_verdict(raw, "question_answer")
 
 
 def logged_replies(conversation: Conversation, verdicts: Mapping[str, Sequence[Verdict | None]]) -> list[LoggedReply]:
-    """Returns verdicts on the simulator's lines as a log of ours keeps them.
+    """Returns verdicts on the simulator's lines in the form of a log of ours.
 
     Args:
-        conversation: What was judged.
+        conversation: The dialogue that was judged.
         verdicts: For each metric (`prompt_to_line`, `line_to_line`, `relevance`) a verdict for each
             of the simulator's lines, None where nothing was asked.
     """

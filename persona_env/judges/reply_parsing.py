@@ -1,4 +1,4 @@
-"""Reading a judge's reply, strictly: without a verdict at a defined place it is invalid."""
+"""Strict parsing of judge replies in free text: a reply without a verdict at a defined place is invalid."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from persona_env.conversation import Conversation
 from persona_env.errors import InputError
-from persona_env.judges.base import Judge, Query, Verdict
+from persona_env.judges.base import JudgeLike, Query, Verdict
 
 __all__ = ["Group", "LineMetric", "Metric", "QueryOrVerdict", "Score", "evaluate", "pooled", "verdicts_on"]
 
@@ -96,7 +96,7 @@ class Metric(ABC):
         """Returns the score of a conversation from the verdicts on its queries: their mean."""
         return Score.of([verdict.value for verdict in verdicts])
 
-    def __call__(self, conversations: Sequence[Conversation], judge: Judge | None = None) -> list[Score]:
+    def __call__(self, conversations: Sequence[Conversation], judge: JudgeLike | None = None) -> list[Score]:
         """Returns a score for each conversation; asks the judge once, for all of them."""
         return evaluate(conversations, [self], judge)[self.name]
 
@@ -116,7 +116,7 @@ class LineMetric(Metric):
         return [tuple(self.query(talk, index) for index in range(len(talk.lines))) for talk in conversations]
 
 
-def verdicts_on(queries: Sequence[QueryOrVerdict], judge: Judge | None) -> list[Verdict]:
+def verdicts_on(queries: Sequence[QueryOrVerdict], judge: JudgeLike | None) -> list[Verdict]:
     """Returns a verdict for each query: one judge call, in which each distinct query stands once.
 
     Raises:
@@ -137,7 +137,7 @@ def verdicts_on(queries: Sequence[QueryOrVerdict], judge: Judge | None) -> list[
 
 
 def evaluate(
-    conversations: Sequence[Conversation], metrics: Sequence[Metric], judge: Judge | None = None
+    conversations: Sequence[Conversation], metrics: Sequence[Metric], judge: JudgeLike | None = None
 ) -> dict[str, list[Score]]:
     """Returns the scores of many conversations by metric name: one judge call for everything.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from persona_env.conversation import Conversation, Probe
 from persona_env.errors import InputError
-from persona_env.judges.base import AnswerVsGold, Judge, Verdict
+from persona_env.judges.base import AnswerVsGold, JudgeLike, Verdict
 from persona_env.metrics.metric import Metric, QueryOrVerdict, Score, verdicts_on
 from persona_env.metrics.probe_schedule import Answer, ProbeSchedule, branches
 from persona_env.speakers import Speaker
@@ -82,7 +82,7 @@ class QuestionAnswer(Metric):
         texts = iter(replies)
         return [tuple(Answer(b.line_index, b.probe, next(texts)) for b in due) for due in table]
 
-    def scores(self, answers: Sequence[Sequence[Answer]], judge: Judge) -> list[QuestionAnswerScore]:
+    def scores(self, answers: Sequence[Sequence[Answer]], judge: JudgeLike) -> list[QuestionAnswerScore]:
         """Returns a score for each dialogue from the answers given in it; one judge call."""
         verdicts = iter(verdicts_on([_asked(a) for given in answers for a in given], judge))
         return [_scored([a.line_index for a in given], [next(verdicts) for _ in given]) for given in answers]

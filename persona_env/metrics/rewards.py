@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from persona_env.conversation import Conversation, Event, LineCompleted, Probe, ProbeAnswered
 from persona_env.errors import InputError
 from persona_env.judges import load_judge
-from persona_env.judges.base import Judge, Verdict
+from persona_env.judges.base import JudgeLike, Verdict
 from persona_env.metrics import METRICS, load_metric
 from persona_env.metrics.metric import LineMetric, Metric, QueryOrVerdict, verdicts_on
 from persona_env.metrics.question_answer import QuestionAnswer, answer_query
@@ -195,7 +195,7 @@ class RewardFunction:
     -0.5
     """
 
-    def __init__(self, terms: Sequence[RewardTerm], judge: str | Judge | None = None):
+    def __init__(self, terms: Sequence[RewardTerm], judge: str | JudgeLike | None = None):
         self.terms = tuple(terms)
         is_judged = any(term.is_judged for term in self.terms)
         self.judge = load_judge(judge) if judge is not None and is_judged else None

@@ -1,4 +1,4 @@
-"""What the judge of a run was asked, and how it did: counts that add up over the processes of a resumed run."""
+"""What the judge of a run has cost: counts that add up over the processes of a resumed run."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class JudgeCosts:
     Attributes:
         calls: Requests or passes of the model, canaries included.
         tokens: Tokens of prompts and replies.
-        cache_hits: Verdicts that cost nothing.
-        canaries: Questions with known answers that were mixed in.
-        canaries_failed: Those to which the verdict was another one than the right one.
-        pairs: For a ensemble: questions times pairs of members.
+        cache_hits: Replies that were read from a cache.
+        canaries: Queries with known answers that were mixed in.
+        canaries_failed: Those that got a wrong verdict.
+        pairs: For an ensemble: queries times pairs of members.
         agreed: Those in which both members gave the same verdict.
-        damaged: Kept verdicts that were not as they had been written, and were asked again.
+        damaged: Damaged replies in a cache, which were asked for again.
 
     >>> JudgeCosts(calls=70, tokens=9000, canaries=4, canaries_failed=1).sentence("calls=100", invalid=2)
-    'Judge: 70 of 100 calls, 9,000 tokens; 0 verdicts from the cache, 2 unreadable; 1 of 4 canaries failed.'
+    'Judge: 70 of 100 calls, 9,000 tokens; 0 replies from the cache, 2 invalid verdicts; 1 of 4 canaries failed.'
     """
 
     calls: int = 0
@@ -50,7 +50,7 @@ class JudgeCosts:
 
     @property
     def agreement(self) -> float | None:
-        """The share of pairs of a ensemble's members that agreed, in [0, 1]; None where there is no ensemble."""
+        """The share of pairs of an ensemble's members that agreed, in [0, 1]; None without an ensemble."""
         return self.agreed / self.pairs if self.pairs else None
 
     def as_json(self, budget: str = "") -> dict[str, Any]:
@@ -59,17 +59,17 @@ class JudgeCosts:
         return {**counts, "agreement": self.agreement, "budget": parse_budget(budget)}
 
     def sentence(self, budget: str = "", invalid: int = 0) -> str:
-        """Returns it in words: what was allowed beside what was used, and how many verdicts could not be read."""
+        """Returns it in words: what was used and allowed, and how many verdicts were invalid."""
         limits = parse_budget(budget)
         used = [_of(getattr(self, name), limits.get(name), name) for name in ("calls", "tokens")]
         parts = [f"Judge: {', '.join(used)}"]
-        parts.append(f"{self.cache_hits:,} verdicts from the cache, {invalid:,} unreadable")
+        parts.append(f"{self.cache_hits:,} replies from the cache, {invalid:,} invalid verdicts")
         if self.canaries:
             parts.append(f"{self.canaries_failed:,} of {self.canaries:,} canaries failed")
         if self.agreement is not None:
             parts.append(f"its members agreed in {self.agreement:.0%} of {self.pairs:,} pairs")
         if self.damaged:
-            parts.append(f"{self.damaged:,} damaged verdicts asked again")
+            parts.append(f"{self.damaged:,} damaged replies asked for again")
         return "; ".join(parts) + "."
 
 

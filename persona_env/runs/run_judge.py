@@ -1,166 +1,180 @@
-"""The judge of a run: one for its rewards and its measurements, with its verdicts in a journal of the run."""
+"""The judge of a run: cached replies, a budget, and canaries around the judge that a spec names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from persona_env.envs.persona_source import resolve_personas
-from persona_env.errors import InputError
 from persona_env.judges import load_judge
-from persona_env.judges.around import Around
-from persona_env.judges.base import Judge, Query, Verdict
+from persona_env.judges.base import Judge, JudgeLike, Query, Verdict
+from persona_env.judges.canaries import Canaries
+from persona_env.judges.canary_items import known_answers
+from persona_env.judges.ensemble import Ensemble
+from persona_env.models.limits import ModelResources, Usage, UsageLimit
+from persona_env.models.reply_cache import ReplyCache
+from persona_env.persona import Persona
 from persona_env.runs.config import RunConfig, parse_budget
 
 __all__ = ["JOURNAL", "RunJudge"]
 
-JOURNAL = "verdicts.sqlite"
-"""The run's own verdicts: what stands there is never asked again, also by a run that is resumed.
+JOURNAL = "replies.sqlite"
+"""The run's own cache: a resumed run finds here what was replied before. A request without a reply is sent again."""
 
-Verdicts that are `lost` (no reply came) do not stand there, so that a run goes on with them once its judge does."""
-
-_EXACT = ("oracle", "recorded")
-_CHUNK = 32
-"""Questions from one entry in the journal to the next: two requests each, so a kill costs what is in flight."""
+_BOOK_EVERY = 64  # calls
 
 
-class RunJudge:
-    """A judge that a run can be cut off from and go on with.
+class RunJudge(Judge):
+    """The judge of a training run, a benchmark, a calibration or a talk.
 
-    An exact judge (`oracle`, `recorded`) is asked as it is. Around any other stand, from the inside out:
-    lines with known answers, which end the run if it fails them; the budget; the cache that runs
-    share; and, once `open` was called, the run's journal.
+    Queries with known answers (canaries) are mixed in, which end the run if the judge fails them. They are left out
+    for exact judges and where none can be made from the personas.
 
     Args:
-        settings: The run: its judge, role and personas, and what begins with `judge_`.
+        judge: A spec or a judge.
+        prompts: A folder with judge prompts; ours if None.
+        personas: Whose facts the canaries are made from; none for no canaries.
+        cache: A file of replies that runs share; None for none.
+        budget: The most `calls` and `tokens`; what is missing is not limited.
+        outage_timeout: Seconds that a server may be away before the run ends in order; None for the client's.
 
     Attributes:
-        exact: Whether it is one of the exact judges.
+        on_wait: Called about once a second with the seconds waited for a server so far; to be set before `open`.
 
     Raises:
-        ValueError: If the judge cannot be had.
+        InputError: If the judge cannot be had.
     """
 
-    def __init__(self, settings: RunConfig):
-        self._settings = settings
-        self.exact = settings.judge.partition(":")[0] in _EXACT
-        self._base: Judge = load_judge(
-            settings.judge, prompts=settings.judge_prompts or None, patience=settings.judge_outage_timeout
+    def __init__(
+        self,
+        judge: str | JudgeLike,
+        *,
+        prompts: str | Path | None = None,
+        personas: Sequence[Persona] = (),
+        cache: str | Path | None = None,
+        budget: Mapping[str, int] | None = None,
+        outage_timeout: float | None = None,
+    ):
+        self._judge = load_judge(judge, prompts=prompts)
+        self._cache, self._budget, self._outage_timeout = cache, dict(budget or {}), outage_timeout
+        self.is_exact, self.is_remote = self._judge.is_exact, self._judge.is_remote
+        self.on_wait: Callable[[float], None] | None = None
+        known = [] if self.is_exact else known_answers(personas)
+        if personas and not known and not self.is_exact:
+            warnings.warn("The personas state no facts with a known wrong answer: the judge is not checked by canaries.",
+                          stacklevel=2)  # fmt: skip
+        self._canaries = Canaries(self._judge, known) if known else None
+        self._caches: tuple[ReplyCache, ...] = ()
+        self._on_asked: Callable[[], object] | None = None
+        self._lock = threading.Lock()
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> RunJudge:
+        """Returns the judge of a training run.
+
+        Raises:
+            InputError: If the judge or the personas cannot be had.
+        """
+        judge = load_judge(config.judge, prompts=config.judge_prompts or None)
+        return cls(
+            judge,
+            personas=() if judge.is_exact else resolve_personas(config.role, config.personas, "train"),
+            cache=config.judge_cache or None,
+            budget=parse_budget(config.judge_budget),
+            outage_timeout=config.judge_outage_timeout,
         )
-        self._asked: Judge = self._base
-        self._canaries: Any = None
-        self._kept: list[Any] = []
+
+    def open(
+        self, folder: Path | None = None, spent: Usage | None = None, on_asked: Callable[[], object] | None = None
+    ) -> None:
+        """Opens the caches and sets the limits.
+
+        Args:
+            folder: The run's, for its own cache; None for none.
+            spent: What earlier processes of the run have taken from its budget.
+            on_asked: Called after each batch of queries and about every 64 calls of a model, also from other threads:
+                whoever stores `counts` there loses no more than that when the process is killed.
+
+        Raises:
+            InputError: If the budget is spent, or a cache cannot be used.
+        """
+        self._on_asked = on_asked
+        limit = _BookedLimit(self._book, **self._budget, spent=spent)
+        if not self.is_exact:
+            files = [ReplyCache(folder / JOURNAL, keep_rejected=True)] if folder else []
+            self._caches = (*files, *([ReplyCache(self._cache)] if self._cache else []))
+        self._judge.use(ModelResources(self._caches, limit, self._outage_timeout, self.on_wait))
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """All that can change a verdict."""
-        return getattr(self._base, "identity", {"spec": self._settings.judge})
+        """The judge's own."""
+        return self._judge.identity
 
     @property
-    def wrapped(self) -> Judge:
-        """The judge with all that stands around it."""
-        return self._asked
+    def usage(self) -> Usage:
+        """What the judge's models have used in this process."""
+        return self._judge.usage
 
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
-        """Returns the verdicts, in order.
-
-        Raises:
-            RunEnded: If the judge is away for too long, its budget is spent, or it is not to be trusted.
-        """
-        return self._asked.judge(questions)
-
-    def open(
-        self, folder: Path, spent: Mapping[str, int] | None = None, on_asked: Callable[[], object] | None = None
-    ) -> None:
-        """Opens the journal in a run's folder.
-
-        Args:
-            folder: The run's.
-            spent: What earlier processes of the run have taken from its budget.
-            on_asked: Called whenever the judge was asked, before its verdicts are kept: a caller that books `usage`
-                there forgets, after a kill, no more than the requests that were in flight (two for each of 32
-                questions, and their canaries).
-
-        Raises:
-            ValueError: If the budget is spent, or a store of verdicts is damaged.
-        """
-        if self.exact:
-            return
-        from persona_env.judges.canaries import Canaries
-        from persona_env.judges.kept import KeptJudge
-        from persona_env.judges.store import VerdictStore
-
-        s = self._settings
-        self._canaries = Canaries(self._base, resolve_personas(s.role, s.personas, "train"))
-        asked = self._within_budget(self._canaries, spent or {})
-        asked = _Noted(asked, on_asked) if on_asked else asked
-        if s.judge_cache:
-            asked = KeptJudge(asked, VerdictStore(s.judge_cache))
-            self._kept.append(asked)
-        self._asked = KeptJudge(asked, VerdictStore(folder / JOURNAL), keep_invalid=True, chunk=_CHUNK)
-        self._kept.append(self._asked)
-
-    def _within_budget(self, judge: Judge, spent: Mapping[str, int]) -> Judge:
-        from persona_env.judges.budget import BudgetedJudge
-
-        budget = parse_budget(self._settings.judge_budget)
-        left = {name: limit - spent.get(name, 0) for name, limit in budget.items()}
-        for name, number in left.items():
-            if number < 1:
-                raise InputError(
-                    f"Expected a budget above the {spent.get(name, 0)} {name} that the run has used, got "
-                    f"{name}={budget[name]}: give a larger --judge-budget."
-                )
-        return BudgetedJudge(judge, **left) if left else judge
-
-    def close(self) -> None:
-        """Closes the stores; their files are whole at any time, whether this is called or not."""
-        for kept in self._kept:
-            kept.store.close()
-
-    def usage(self) -> dict[str, int]:
-        """Returns the counts of `JudgeCosts` for this process so far; nothing for an exact judge."""
-        found = getattr(self._base, "usage", None)
-        if self.exact or found is None:
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts of `JudgeCosts` in this process; nothing for an exact judge."""
+        if self.is_exact:
             return {}
+        usage = self.usage
         canaries = [*self._canaries.counts.values()] if self._canaries else []
-        agreement = [*getattr(self._base, "agreement", {}).values()]
+        agreement = [*self._judge.agreement.values()] if isinstance(self._judge, Ensemble) else []
         return {
-            "calls": found.calls,
-            "tokens": found.prompt_tokens + found.completion_tokens,
-            "cache_hits": sum(kept.hits for kept in self._kept),
+            "calls": usage.calls,
+            "tokens": usage.tokens,
+            "cache_hits": usage.cached,
             "canaries": sum(count.asked for count in canaries),
             "canaries_failed": sum(count.failed for count in canaries),
             "pairs": sum(kind.pairs for kind in agreement),
             "agreed": sum(kind.agreed for kind in agreement),
-            "damaged": sum(kept.store.damaged for kept in self._kept),
+            "damaged": sum(cache.damaged for cache in self._caches),
         }
 
-    def watch(self, on_wait: Callable[[float], None]) -> None:
-        """Has a judge behind a server call this with the seconds of each wait for it."""
-        for asker in _askers(self._base):
-            asker.client.on_wait = on_wait
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
+        """Returns the verdicts, in order.
 
-
-class _Noted(Around):
-    """Says when a judge was asked, also where it gave up."""
-
-    def __init__(self, judge: Judge, on_asked: Callable[[], object]):
-        super().__init__(judge)
-        self._on_asked = on_asked
-
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
-        """Returns the verdicts, in order."""
+        Raises:
+            RunEnded: If the server is away for too long, the budget is spent, or the judge fails its canaries.
+        """
         try:
-            return self.wrapped.judge(questions)
+            return (self._canaries or self._judge).judge(queries)
         finally:
-            self._on_asked()
+            self._book()
+
+    def cancel(self) -> None:
+        """Makes calls of `judge` in other threads raise soon."""
+        self._judge.cancel()
+
+    def close(self) -> None:
+        """Closes the judge and the caches; the files are whole at any time."""
+        self._judge.close()
+        for cache in self._caches:
+            cache.close()
+
+    def _book(self) -> None:
+        if self._on_asked is not None:
+            with self._lock:
+                self._on_asked()
 
 
-def _askers(judge: Any) -> Iterator[Any]:
-    """Yields what asks a server for a judge, or for each judge of a ensemble."""
-    for one in getattr(judge, "members", (judge,)):
-        asker = getattr(one, "asker", None)
-        if hasattr(asker, "client"):
-            yield asker
+class _BookedLimit(UsageLimit):
+    """A limit that tells of every 64 calls."""
+
+    def __init__(self, book: Callable[[], object], **limits: Any):
+        super().__init__(**limits)
+        self._book, self._unbooked = book, 0
+
+    def start(self, calls: int = 1) -> None:
+        """Counts requests that are about to be sent."""
+        super().start(calls)
+        self._unbooked += calls
+        if self._unbooked >= _BOOK_EVERY:
+            self._unbooked = 0
+            self._book()

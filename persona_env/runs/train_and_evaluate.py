@@ -16,6 +16,7 @@ from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
 from persona_env.runs.config import RunConfig, check_understanding
 from persona_env.runs.cost_log import CostLog
 from persona_env.runs.invalid_rate import InvalidRate
+from persona_env.models.limits import Usage
 from persona_env.runs.judge_costs import JudgeCosts
 from persona_env.runs.result import TrainResult, summary
 from persona_env.runs.run_folder import RunFolder
@@ -50,7 +51,7 @@ class TrainAndEvaluate:
 
         check_understanding(config.judge, config.personas)
         self.config = config
-        self.judge = RunJudge(config)
+        self.judge = RunJudge.from_config(config)
         self.simulator = LanguageModel.load(
             config.simulator, max_tokens=config.max_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
         )
@@ -99,8 +100,8 @@ class TrainAndEvaluate:
             found = load_eval_log(folder.path)
             result.log = EvalLog(replace(result.log.header, created=found.header.created), found.arms)
         self._folder, self._checkpoints = folder, Checkpoints(folder)
-        self._cost_log = CostLog(folder, self.judge.usage)
-        spent = {name: self._cost_log.total(name) for name in ("calls", "tokens")}
+        self._cost_log = CostLog(folder, lambda: self.judge.counts)
+        spent = Usage(calls=self._cost_log.total("calls"), prompt_tokens=self._cost_log.total("tokens"))
         self.judge.open(folder.path, spent, self._cost_log.book)
 
     def _run_stages(self, progress: Progress) -> None:
@@ -202,7 +203,7 @@ def _extended(suite: EvalSuite, dialogues: int) -> EvalSuite:
 
 def _is_calibrated(judge: RunJudge, config: RunConfig) -> bool:
     """Returns whether the judge is exact, or was found usable for all rewards that it decides."""
-    if judge.exact:
+    if judge.is_exact:
         return True
     judged = [name for name in config.rewards if load_metric(name).is_judged]
     found = config.judge_calibration

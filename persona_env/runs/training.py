@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from persona_env.algorithms import Learner, Run
 from persona_env.errors import RunEnded
-from persona_env.judges.base import Judge
+from persona_env.judges.base import JudgeLike
 from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.cost_log import CostLog
@@ -32,7 +32,7 @@ _METRICS = "metrics.jsonl"
 _REWARDS = "persona_wrappers.vector:ConsistencyRewards"
 
 
-def training_envs(config: RunConfig, judge: Judge | None = None) -> VectorEnv[Any, Any, Any]:
+def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEnv[Any, Any, Any]:
     """Returns the training dialogues of a run, one action a token, with all rewards in one judge batch a step.
 
     Args:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, Query, Verdict
+from persona_env.errors import InputError
+from persona_env.judges.base import AnswerVsGold, Judge, JudgeLike, LineVsHistory, Query, Verdict, as_judge
 from persona_env.testing.clauses import require
 from persona_env.testing.samples import sample_queries
 
 __all__ = ["check_judge"]
 
+_LABELS = ("consistent", "inconsistent", "invalid")
 
-def check_judge(judge: Judge, *, questions: Sequence[Query] | None = None, exact: bool = True) -> None:
-    """Checks that a judge keeps to the protocol and fails closed.
+
+def check_judge(judge: JudgeLike, *, queries: Sequence[Query] | None = None, exact: bool = True) -> None:
+    """Checks that a judge fails closed and answers each query for itself.
 
     Args:
         judge: What to check.
-        questions: What it is asked; those of `sample_queries` if not given.
-        exact: Whether a verdict is a function of its question alone.
+        queries: What it is asked; those of `sample_queries` if not given.
+        exact: Whether a verdict is a function of its query alone.
 
     Raises:
         AssertionError: Naming the clause that does not hold.
@@ -25,31 +30,47 @@ def check_judge(judge: Judge, *, questions: Sequence[Query] | None = None, exact
     >>> from persona_env.judges import load_judge
     >>> check_judge(load_judge("oracle"))
     """
-    questions = list(sample_queries() if questions is None else questions)
-    require(isinstance(judge, Judge), "judge.protocol", f"{judge!r} has no method judge(questions)")
-    require(judge.judge([]) == [], "judge.no_questions", "judge([]) is to be []")
-    verdicts = judge.judge(questions)
+    queries = list(sample_queries() if queries is None else queries)
+    judge = _checked_form(judge)
+    require(judge.judge([]) == [], "judge.no_queries", "judge([]) must be []")
+    verdicts = judge.judge(queries)
     require(
-        isinstance(verdicts, list) and len(verdicts) == len(questions),
-        "judge.one_verdict_per_question",
-        f"Expected a list of {len(questions)} verdicts, got {verdicts!r:.80}",
+        isinstance(verdicts, list) and len(verdicts) == len(queries),
+        "judge.one_verdict_per_query",
+        f"Expected a list of {len(queries)} verdicts, got {verdicts!r:.80}",
     )
-    for question, verdict in zip(questions, verdicts, strict=True):
-        _check_verdict(question, verdict)
+    for query, verdict in zip(queries, verdicts, strict=True):
+        _check_verdict(query, verdict)
     if exact:
-        require(judge.judge(questions) == verdicts, "judge.same_again", "the same questions got other verdicts")
-        backwards = judge.judge(questions[::-1])[::-1]
-        require(backwards == verdicts, "judge.batching", "the order of the questions changes verdicts")
-        alone = [judge.judge([question])[0] for question in questions[:4]]
-        require(alone == verdicts[:4], "judge.batching", "the other questions of a batch change a verdict")
+        require(judge.submit(queries).result() == verdicts, "judge.same_again", "the same queries got other verdicts")
+        reverse = judge.judge(queries[::-1])[::-1]
+        require(reverse == verdicts, "judge.batching", "the order of the queries changes verdicts")
+        alone = [judge.judge([query])[0] for query in queries[:4]]
+        require(alone == verdicts[:4], "judge.batching", "the other queries of a batch change a verdict")
 
 
-def _check_verdict(question: Query, verdict: Verdict) -> None:
+def _checked_form(judge: Any) -> Judge:
+    try:
+        judge = as_judge(judge)
+    except InputError as error:
+        raise AssertionError(f"judge.protocol: {error}") from None
+    identity = judge.identity
+    require(_is_plain(identity), "judge.identity", f"Expected a mapping of plain data, got {identity!r:.80}")
+    return judge
+
+
+def _is_plain(identity: Any) -> bool:
+    try:
+        return isinstance(identity, Mapping) and json.loads(json.dumps(dict(identity))) == dict(identity)
+    except (TypeError, ValueError):
+        return False
+
+
+def _check_verdict(query: Query, verdict: Verdict) -> None:
     require(isinstance(verdict, Verdict), "judge.verdict", f"Expected a Verdict, got {verdict!r:.80}")
-    labels = ("consistent", "inconsistent", "invalid")
-    require(verdict.label in labels, "judge.label", f"Expected one of {labels}, got {verdict.label!r}")
+    require(verdict.label in _LABELS, "judge.label", f"Expected one of {_LABELS}, got {verdict.label!r}")
     found = verdict.conflicts
-    earlier = len(question.earlier) if isinstance(question, LineVsHistory) else 0
+    earlier = len(query.earlier) if isinstance(query, LineVsHistory) else 0
     require(
         list(found) == sorted(set(found)) and all(0 <= index < earlier for index in found),
         "judge.conflicts",
@@ -60,11 +81,11 @@ def _check_verdict(question: Query, verdict: Verdict) -> None:
         "judge.conflicts",
         f"Expected conflicts of an inconsistent line only, got {found} of a {verdict.label} one",
     )
-    sure = verdict.probability
-    require(sure is None or 0.0 <= sure <= 1.0, "judge.probability", f"Expected one in [0, 1], got {sure}")
-    said = question.answer if isinstance(question, AnswerVsGold) else question.line
+    chance = verdict.probability
+    require(chance is None or 0.0 <= chance <= 1.0, "judge.probability", f"Expected one in [0, 1], got {chance}")
+    line = query.answer if isinstance(query, AnswerVsGold) else query.line
     require(
-        any(c.isalnum() for c in said) or verdict.label != "consistent",
+        any(c.isalnum() for c in line) or verdict.label != "consistent",
         "judge.says_nothing",
-        f"a line without a word, {said!r}, is never consistent",
+        f"a line without a word, {line!r}, is never consistent",
     )

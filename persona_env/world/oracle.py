@@ -1,4 +1,4 @@
-"""The exact judge of the embedded world: it reads lines with the grammar that made them."""
+"""The exact judge of the embedded world: it parses lines with the grammar that generated them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 
-from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.persona import Persona
 from persona_env.world.lexicon import ATTRIBUTES, DENIED, DRIFT_LINES, HEDGES, MARKER_WORDS
 from persona_env.world.reading import Reading, read_asked, read_facts, read_line
@@ -50,12 +50,12 @@ def _facts_of(persona: Persona) -> Mapping[str, str] | None:
 _UNKNOWN_PERSONA = "the persona states no fact of the embedded world"
 
 
-def _line_vs_persona(question: LineVsPersona) -> Verdict:
-    facts = _facts_of(question.persona)
+def _line_vs_persona(query: LineVsPersona) -> Verdict:
+    facts = _facts_of(query.persona)
     if facts is None:
         return _invalid(_UNKNOWN_PERSONA)
-    role = question.persona.role
-    reading = read_line(question.line, role)
+    role = query.persona.role
+    reading = read_line(query.line, role)
     if reading.wordless:
         return _inconsistent("says nothing")
     if reading.left_role:
@@ -77,14 +77,14 @@ def _other_values(one: Reading, two: Reading) -> bool:
     return any(key == other and value != said for key, value in one.facts for other, said in two.facts)
 
 
-def _line_vs_history(question: LineVsHistory) -> Verdict:
-    role = question.role
+def _line_vs_history(query: LineVsHistory) -> Verdict:
+    role = query.role
     if role not in ATTRIBUTES:
         return _invalid(f"the embedded world has no role {role!r}")
-    now = read_line(question.line, role)
+    now = read_line(query.line, role)
     conflicts = tuple(
         i
-        for i, before in enumerate(read_line(line, role) for line in question.earlier)
+        for i, before in enumerate(read_line(line, role) for line in query.earlier)
         if _other_values(now, before) or _denies(now, before, role) or _denies(before, now, role)
     )
     if conflicts:
@@ -92,13 +92,13 @@ def _line_vs_history(question: LineVsHistory) -> Verdict:
     return _inconsistent("says nothing") if now.wordless else _CONSISTENT
 
 
-def _answer_vs_gold(question: AnswerVsGold) -> Verdict:
-    if question.role not in ATTRIBUTES:
-        return _invalid(f"the embedded world has no role {question.role!r}")
-    gold = dict(read_facts(question.gold))
+def _answer_vs_gold(query: AnswerVsGold) -> Verdict:
+    if query.role not in ATTRIBUTES:
+        return _invalid(f"the embedded world has no role {query.role!r}")
+    gold = dict(read_facts(query.gold))
     if len(gold) != 1:
-        return _invalid(f"the gold answer {question.gold!r} states no fact of the embedded world")
-    reading = read_line(question.answer, question.role)
+        return _invalid(f"the gold answer {query.gold!r} states no fact of the embedded world")
+    reading = read_line(query.answer, query.role)
     if reading.left_role:
         return _inconsistent("left the role")
     key, value = next(iter(gold.items()))
@@ -107,12 +107,12 @@ def _answer_vs_gold(question: AnswerVsGold) -> Verdict:
     return _CONSISTENT
 
 
-def _line_vs_previous(question: LineVsPrevious) -> Verdict:
-    facts = _facts_of(question.persona)
+def _line_vs_previous(query: LineVsPrevious) -> Verdict:
+    facts = _facts_of(query.persona)
     if facts is None:
         return _invalid(_UNKNOWN_PERSONA)
-    role = question.persona.role
-    reading, asked = read_line(question.line, role), read_asked(question.heard)
+    role = query.persona.role
+    reading, asked = read_line(query.line, role), read_asked(query.heard)
     if not reading.well_formed:
         return _inconsistent("is no sentence of the grammar")
     if asked is None or asked.key not in ATTRIBUTES[role]:
@@ -122,19 +122,19 @@ def _line_vs_previous(question: LineVsPrevious) -> Verdict:
     return _inconsistent(f"does not answer what was asked: {asked.key}")
 
 
-def _verdict(question: Query) -> Verdict:
-    match question:
+def _verdict(query: Query) -> Verdict:
+    match query:
         case LineVsPersona():
-            return _line_vs_persona(question)
+            return _line_vs_persona(query)
         case LineVsHistory():
-            return _line_vs_history(question)
+            return _line_vs_history(query)
         case AnswerVsGold():
-            return _answer_vs_gold(question)
+            return _answer_vs_gold(query)
         case LineVsPrevious():
-            return _line_vs_previous(question)
+            return _line_vs_previous(query)
 
 
-class OracleJudge:
+class OracleJudge(Judge):
     """Exact verdicts about dialogues of the embedded world; `invalid` about anything else.
 
     - Line against persona: the line stays in its role, and states no other value of a listed fact and
@@ -143,7 +143,7 @@ class OracleJudge:
       attribute; a line out of the role conflicts with each line in it that states what it denies, and
       the other way round.
     - Answer against gold: it states the right value and no other, in the role.
-    - Line against what was heard: a sentence of the grammar that states what was asked for, or openly
+    - Line against the question before it: a sentence of the grammar that states what was asked for, or openly
       declines where the persona does not list it.
 
     A line without words is inconsistent everywhere.
@@ -152,11 +152,13 @@ class OracleJudge:
     (0,)
     """
 
+    is_exact = True
+
     @property
     def identity(self) -> Mapping[str, str]:
-        """What can change a verdict: the grammar."""
+        """The grammar."""
         return {"judge": "oracle", "world": _world_digest()}
 
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
-        """Returns the verdicts, in order. About 10 us a question once its lines have been read."""
-        return [_verdict(question) for question in questions]
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
+        """Returns the verdicts, in order. About 10 us a query once its lines have been read."""
+        return [_verdict(query) for query in queries]

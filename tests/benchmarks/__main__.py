@@ -11,7 +11,6 @@ from tests.benchmarks import (
     remote_throughput,
     uniform_rollout,
     update,
-    warm_cache,
 )
 from tests.benchmarks.models import SIZES
 
@@ -20,6 +19,5 @@ update.main()
 ragged_rollout.main()
 uniform_rollout.main(list(SIZES))
 memory.main()
-warm_cache.main()
 remote_throughput.main()
 overlapped_judging.main()

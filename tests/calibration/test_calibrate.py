@@ -197,7 +197,7 @@ def saved(folder: Path, found: Calibration) -> Path:
 
 def test_a_calibration_vouches_for_this_judge_this_role_and_these_kinds_only(drifted: Labels, tmp_path: Path):
     judge: Judge = load_judge("oracle")
-    path, identity = saved(tmp_path, calibrate(judge, drifted, spec="oracle")), judge_identity(judge, "oracle")
+    path, identity = saved(tmp_path, calibrate(judge, drifted, spec="oracle")), judge_identity(judge)
     assert is_calibrated(path, identity, "patient")
     assert is_calibrated(tmp_path, identity, "patient", ("prompt_to_line", "line_to_line"))
     assert not is_calibrated(path, identity, "student")
@@ -208,7 +208,7 @@ def test_a_calibration_vouches_for_this_judge_this_role_and_these_kinds_only(dri
 def test_a_judge_found_wanting_is_not_calibrated(drifted: Labels, tmp_path: Path):
     judge = Saying(lambda question: Verdict("consistent"))
     path = saved(tmp_path, calibrate(judge, drifted, spec="yes"))
-    assert not is_calibrated(path, judge_identity(judge, "yes"), "patient")
+    assert not is_calibrated(path, judge_identity(judge), "patient")
 
 
 @pytest.mark.parametrize(
@@ -220,11 +220,8 @@ def test_a_file_that_cannot_be_read_vouches_for_nobody(tmp_path: Path, text: str
     assert not is_calibrated(tmp_path / "missing.json", {}, "patient")
 
 
-def test_a_judges_own_identity_stands_before_its_spec():
-    judge: Any = Saying(reading)
-    assert judge_identity(judge, "gut") == {"spec": "gut"}
-    judge.identity = {"model": "m", "prompts": "d"}
-    assert judge_identity(judge, "gut") == {"model": "m", "prompts": "d"}
+def test_the_identity_of_a_plain_object_names_its_class():
+    assert judge_identity(Saying(reading)) == {"judge": f"{__name__}.Saying"}
 
 
 def test_the_file_holds_what_was_asked_and_of_whom(drifted: Labels):

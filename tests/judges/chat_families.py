@@ -78,9 +78,9 @@ FAMILIES: Mapping[str, Family] = {
 def _texts() -> Iterator[str]:
     prompts = JudgePrompts.load()
     for role in BUNDLED:
-        yield prompts.system[role]
-        for wording in prompts.wordings[role].values():
-            yield from (wording.shown, wording.against, wording.favour)
+        yield prompts.roles[role].system
+        for wording in prompts.roles[role].wordings.values():
+            yield from (wording.shown, wording.negative, wording.positive)
 
 
 @cache

@@ -6,7 +6,7 @@ import pytest
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import JudgeUnreliable, RunEnded
 from persona_env.judges import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
-from persona_env.judges.canaries import Canaries, least_error_rate
+from persona_env.judges.canaries import Canaries, min_error_rate
 from persona_env.judges.canary_items import known_answers
 from persona_env.judges.llm import LLMJudge
 from persona_env.persona import Persona
@@ -14,10 +14,10 @@ from persona_env.testing import check_judge
 from persona_env.testing.samples import sample_queries
 from persona_env.world import personas
 from persona_env.world.oracle import OracleJudge
-from tests.judges.backends import TextAsker
+from tests.judges.backends import TextBackend
 
-CAST = personas("patient", "train")
-QUESTIONS = sample_queries()
+KNOWN = known_answers(personas("patient", "train"))
+QUERIES = sample_queries()
 
 
 class Says:
@@ -27,39 +27,39 @@ class Says:
         self.label: Label = label
         self.inside, self.asked = inside, []
 
-    def judge(self, questions):
-        self.asked.append(list(questions))
-        return self.inside.judge(questions) if self.inside else [Verdict(self.label) for _ in questions]
+    def judge(self, queries):
+        self.asked.append(list(queries))
+        return self.inside.judge(queries) if self.inside else [Verdict(self.label) for _ in queries]
 
 
 def often(judge, times):
     for _ in range(times):
-        judge.judge(QUESTIONS)
+        judge.judge(QUERIES)
 
 
 @pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
 def test_the_oracle_knows_every_known_answer(role):
     known = known_answers(personas(role, "train"))
-    verdicts = OracleJudge().judge([canary.question for canary in known])
+    verdicts = OracleJudge().judge([canary.query for canary in known])
     assert [(v.label, v.conflicts) for v in verdicts] == [(canary.label, canary.conflicts) for canary in known]
-    count = Counter((type(canary.question).__name__, canary.label) for canary in known)
+    count = Counter((type(canary.query).__name__, canary.label) for canary in known)
     assert len(count) == 8
     assert all(count[kind, "consistent"] == count[kind, "inconsistent"] >= 100 for kind, _ in count)
 
 
 @pytest.mark.parametrize("split", ["train", "dev", "heldout"])
-@pytest.mark.parametrize("cast_name", ["natural", "bundled"])
+@pytest.mark.parametrize("source", ["natural", "bundled"])
 @pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
-def test_a_wrong_value_is_one_that_the_question_could_have(role, cast_name, split):
-    cast = resolve_personas(role, cast_name, split)
+def test_a_wrong_value_is_one_that_the_question_could_have(role, source, split):
+    found = resolve_personas(role, source, split)
     golds, options = defaultdict(set), defaultdict(set)
-    asked = {(item.key, item.wordings[0]) for persona in cast for item in persona.questions}
-    for item in (item for persona in cast for item in persona.questions):
+    asked = {(item.key, item.wordings[0]) for persona in found for item in persona.questions}
+    for item in (item for persona in found for item in persona.questions):
         golds[item.wordings[0]].add(item.gold)
         options[item.wordings[0]].update(item.choices)
     keys = Counter(key for key, _ in asked)
     one_type = {question for key, question in asked if keys[key] == 1}
-    bad = [known.question for known in known_answers(cast) if known.label == "inconsistent"]
+    bad = [known.query for known in known_answers(found) if known.label == "inconsistent"]
     about = [(q.heard, q.line) for q in bad if isinstance(q, LineVsPersona)]
     about += [_asked_and_told(q.earlier[1]) for q in bad if isinstance(q, LineVsHistory)]
     for question, line in about:
@@ -73,10 +73,10 @@ def _asked_and_told(line):
 
 
 @pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
-def test_the_natural_cast_has_enough_of_each_kind(role):
+def test_the_natural_personas_have_enough_of_each_kind(role):
     """Twenty: one of them that a good judge may doubt is 5 %, far below the limit."""
     known = known_answers(resolve_personas(role, "natural", "train"))
-    count = Counter((type(canary.question).__name__, canary.label) for canary in known)
+    count = Counter((type(canary.query).__name__, canary.label) for canary in known)
     assert len(count) == 8
     assert all(number >= 20 for number in count.values())
     assert not any("gearbox" in repr(canary) for canary in known if "your son" in repr(canary))
@@ -86,50 +86,50 @@ def test_what_answers_another_question_names_that_question():
     """A bare "Nine." would answer "How old are you?" as well as the question that it is the answer of."""
     for role in ("patient", "student", "chat_partner"):
         for canary in known_answers(resolve_personas(role, "natural", "train")):
-            if isinstance(canary.question, LineVsPrevious) and canary.label == "inconsistent":
-                about, _ = _asked_and_told(canary.question.line)
-                assert about != canary.question.heard
+            if isinstance(canary.query, LineVsPrevious) and canary.label == "inconsistent":
+                about, _ = _asked_and_told(canary.query.line)
+                assert about != canary.query.heard
 
 
 def test_the_caller_never_sees_them_and_they_change_nothing():
-    check_judge(Canaries(OracleJudge(), CAST, every=2))
+    check_judge(Canaries(OracleJudge(), KNOWN, every=2))
     inside = Says(inside=OracleJudge())
-    judge = Canaries(inside, CAST, every=4)
-    assert judge.judge(QUESTIONS) == OracleJudge().judge(QUESTIONS)
+    judge = Canaries(inside, KNOWN, every=4)
+    assert judge.judge(QUERIES) == OracleJudge().judge(QUERIES)
     (asked,) = inside.asked
-    more = len(asked) - len(QUESTIONS)
-    assert len(QUESTIONS) / 8 < more < len(QUESTIONS) / 2
+    more = len(asked) - len(QUERIES)
+    assert len(QUERIES) / 8 < more < len(QUERIES) / 2
     assert sum(count.asked for count in judge.counts.values()) == more
     assert sum(count.failed for count in judge.counts.values()) == 0
 
 
-def test_a_canary_is_of_the_kind_of_the_question_before_it():
+def test_a_canary_is_of_the_kind_of_the_query_before_it():
     inside = Says(inside=OracleJudge())
-    Canaries(inside, CAST, every=1).judge(QUESTIONS)
+    Canaries(inside, KNOWN, every=1).judge(QUERIES)
     (asked,) = inside.asked
     assert [type(q) for q in asked[::2]] == [type(q) for q in asked[1::2]]
-    assert asked[::2] == QUESTIONS
+    assert asked[::2] == QUERIES
 
 
-def test_the_same_questions_get_the_same_canaries_however_they_are_cut():
+def test_the_same_queries_get_the_same_canaries_however_they_are_cut():
     whole, parts = Says(inside=OracleJudge()), Says(inside=OracleJudge())
-    Canaries(whole, CAST, every=3).judge(QUESTIONS)
-    judge = Canaries(parts, CAST, every=3)
-    for start in range(0, len(QUESTIONS), 7):
-        judge.judge(QUESTIONS[start : start + 7])
+    Canaries(whole, KNOWN, every=3).judge(QUERIES)
+    judge = Canaries(parts, KNOWN, every=3)
+    for start in range(0, len(QUERIES), 7):
+        judge.judge(QUERIES[start : start + 7])
     assert sum(parts.asked, []) == whole.asked[0]  # noqa: RUF017
 
 
 def test_a_good_model_goes_on():
-    judge = Canaries(LLMJudge(TextAsker()), CAST, every=1)
+    judge = Canaries(LLMJudge(TextBackend()), KNOWN, every=1)
     for _ in range(3):
-        judge.judge(QUESTIONS)
+        judge.judge(QUERIES)
     assert sum(count.failed for count in judge.counts.values()) == 0
 
 
 @pytest.mark.parametrize("label", ["consistent", "inconsistent", "invalid"])
 def test_a_judge_that_always_says_the_same_is_stopped(label):
-    judge = Canaries(Says(label), CAST, every=2)
+    judge = Canaries(Says(label), KNOWN, every=2)
     with pytest.raises(JudgeUnreliable, match="errs on at most 20%") as caught:
         often(judge, 5)
     assert isinstance(caught.value, RunEnded)
@@ -141,46 +141,33 @@ def test_a_judge_that_always_says_the_same_is_stopped(label):
 
 def test_a_judge_that_fails_one_kind_only_is_stopped():
     class Blind(Says):
-        def judge(self, questions):
-            good = OracleJudge().judge(questions)
+        def judge(self, queries):
+            good = OracleJudge().judge(queries)
             return [Verdict("consistent") if type(q).__name__ == "LineVsPersona" else v
-                    for q, v in zip(questions, good, strict=True)]  # fmt: skip
+                    for q, v in zip(queries, good, strict=True)]  # fmt: skip
 
-    judge = Canaries(Blind(), CAST, every=1)
+    judge = Canaries(Blind(), KNOWN, every=1)
     with pytest.raises(JudgeUnreliable, match="LineVsPersona"):
         often(judge, 9)
 
 
 def test_a_judge_that_gets_worse_late_is_stopped_by_the_last_ones():
     inside = Says(inside=OracleJudge())
-    judge = Canaries(inside, CAST, every=1)
+    judge = Canaries(inside, KNOWN, every=1)
     for _ in range(20):
-        judge.judge(QUESTIONS)
+        judge.judge(QUERIES)
     inside.inside = None
     with pytest.raises(JudgeUnreliable):
         often(judge, 3)
 
 
-def test_what_an_outage_brings_along_stands_at_the_callers_places():
-    class Down(Says):
-        def judge(self, questions):
-            error = RunEnded("The server is down.")
-            error.answered = dict(enumerate(OracleJudge().judge(questions[:9])))  # pyright: ignore
-            raise error
-
-    with pytest.raises(RunEnded) as caught:
-        Canaries(Down(), CAST, every=1).judge(QUESTIONS)
-    answered = caught.value.answered  # pyright: ignore
-    assert answered == dict(enumerate(OracleJudge().judge(QUESTIONS[:5])))
-
-
 @pytest.mark.parametrize(
-    ("failed", "asked", "doubt", "rate"),
+    ("failed", "asked", "significance", "rate"),
     [(0, 10, 0.05, 0.0), (1, 1, 0.05, 0.05), (3, 3, 0.125, 0.5), (1, 2, 0.19, 0.1), (10, 20, 0.025, 0.2720)],
 )
-def test_the_bound_is_the_exact_one(failed, asked, doubt, rate):
+def test_the_bound_is_the_exact_one(failed, asked, significance, rate):
     """By hand: p = .05; p^3 = .125; 1 - (1 - p)^2 = .19. The last from tables of Clopper and Pearson."""
-    assert least_error_rate(failed, asked, doubt) == pytest.approx(rate, abs=5e-5)
+    assert min_error_rate(failed, asked, significance) == pytest.approx(rate, abs=5e-5)
 
 
 @pytest.mark.parametrize(("settings", "what"), [
@@ -188,13 +175,14 @@ def test_the_bound_is_the_exact_one(failed, asked, doubt, rate):
 ])  # fmt: skip
 def test_settings_that_cannot_be_used_are_refused(settings, what):
     with pytest.raises(ValueError, match=what):
-        Canaries(OracleJudge(), CAST, **settings)
+        Canaries(OracleJudge(), KNOWN, **settings)
 
 
-def test_a_cast_without_facts_is_refused():
-    with pytest.raises(ValueError, match="canaries need them"):
-        Canaries(OracleJudge(), [Persona("a", "patient", "Ann", "You are Ann.")])
+def test_personas_without_facts_have_no_known_answers():
+    assert known_answers([Persona("a", "patient", "Ann", "You are Ann.")]) == []
+    with pytest.raises(ValueError, match="known answers, got none"):
+        Canaries(OracleJudge(), [])
 
 
 def test_the_identity_is_that_of_the_judge():
-    assert Canaries(OracleJudge(), CAST).identity == OracleJudge().identity
+    assert Canaries(OracleJudge(), KNOWN).identity == OracleJudge().identity

@@ -1,15 +1,16 @@
 import json
 import math
+import threading
 
 import pytest
 
-from persona_env.judges import LineVsHistory, LineVsPersona, Verdict, load_judge
-from persona_env.judges.ensemble import Agreement, Ensemble
+from persona_env.judges import Judge, LineVsHistory, LineVsPersona, Verdict, load_judge
+from persona_env.judges.ensemble import Ensemble, MemberAgreement
 from persona_env.judges.llm import LLMJudge
 from persona_env.persona import Persona
 from persona_env.testing import check_judge
 from persona_env.world.oracle import OracleJudge
-from tests.judges.backends import TextAsker
+from tests.judges.backends import TextBackend
 
 ANN = Persona("a", "patient", "Ann", "You are Ann.")
 LINE = LineVsPersona(ANN, "I am tired.")
@@ -21,8 +22,8 @@ class Says:
     def __init__(self, *verdicts):
         self.verdicts = verdicts
 
-    def judge(self, questions):
-        return [self.verdicts[i % len(self.verdicts)] for i in range(len(questions))]
+    def judge(self, queries):
+        return [self.verdicts[i % len(self.verdicts)] for i in range(len(queries))]
 
 
 def of(*verdicts):
@@ -34,7 +35,7 @@ def bad(*conflicts):
 
 
 def test_it_passes_the_kit():
-    check_judge(Ensemble([OracleJudge(), OracleJudge(), LLMJudge(TextAsker())]))
+    check_judge(Ensemble([OracleJudge(), OracleJudge(), LLMJudge(TextBackend())]))
 
 
 @pytest.mark.parametrize(("votes", "label"), [
@@ -76,22 +77,13 @@ def test_nothing_asked_is_no_agreement():
     ensemble = of(YES, NO, NO)
     assert ensemble.judge([]) == []
     assert ensemble.agreement == {}
-    assert math.isnan(Agreement().share)
+    assert math.isnan(MemberAgreement().share)
 
 
 def test_the_probability_is_the_mean_where_all_give_one():
     votes = [Verdict("consistent", probability=p) for p in (0.9, 0.8, 0.7)]
     assert of(*votes).judge([LINE])[0].probability == pytest.approx(0.8)
     assert of(*votes[:2], YES).judge([LINE])[0].probability is None
-
-
-def test_what_a_member_lost_is_lost_where_it_might_have_made_the_majority():
-    lost = Verdict("invalid", lost=True)
-    assert of(YES, NO, lost).judge([LINE])[0].lost
-    assert of(bad(0), bad(1), lost).judge([HISTORY])[0].lost
-    assert not of(YES, NO, WHAT).judge([LINE])[0].lost
-    decided = of(YES, YES, lost).judge([LINE])[0]
-    assert (decided.label, decided.lost) == ("consistent", False)
 
 
 def test_a_spec_names_the_members_and_the_identity_all_of_theirs():
@@ -102,36 +94,59 @@ def test_a_spec_names_the_members_and_the_identity_all_of_theirs():
 
 
 @pytest.mark.parametrize(("spec", "what"), [
-    ("ensemble:oracle", "two or more"), ("ensemble:oracle,", "Expected a judge oracle"),
+    ("ensemble:oracle", "two or more"), ("ensemble:oracle,", "Expected the judge to be one of oracle"),
     ("ensemble:oracle,ensemble:oracle,oracle", "single judges"),
 ])  # fmt: skip
-def test_a_spec_that_is_no_committee_is_refused(spec, what):
+def test_a_spec_that_is_no_ensemble_is_refused(spec, what):
     with pytest.raises(ValueError, match=what):
         load_judge(spec)
 
 
 def test_the_usage_is_that_of_all_members():
-    ensemble = Ensemble([LLMJudge(TextAsker()), LLMJudge(TextAsker()), OracleJudge()])
+    ensemble = Ensemble([LLMJudge(TextBackend()), LLMJudge(TextBackend()), OracleJudge()])
     ensemble.judge([LINE])
     assert ensemble.usage.calls == 4
 
 
-def test_a_member_that_miscounts_or_fails_is_not_passed_over():
-    class Failing(Says):
-        def judge(self, questions):
-            raise RuntimeError("down")
-
-    with pytest.raises(RuntimeError, match="down"):
-        Ensemble([Says(YES), Says(YES), Failing()]).judge([LINE])
-
+def test_a_member_that_miscounts_is_not_passed_over():
     class Short(Says):
-        def judge(self, questions):
-            return super().judge(questions)[1:]
+        def judge(self, queries):
+            return super().judge(queries)[1:]
 
     with pytest.raises(ValueError, match="Expected 1 verdicts"):
         Ensemble([Says(YES), Short(YES)]).judge([LINE])
 
 
-def test_a_member_without_an_identity_is_named():
-    with pytest.raises(ValueError, match="identity"):
-        _ = of(YES, NO).identity
+def test_a_member_that_fails_cancels_the_others():
+    class Waiting(Judge):
+        def __init__(self):
+            self.cancelled = threading.Event()
+
+        def judge(self, queries):
+            assert self.cancelled.wait(20.0)
+            raise ConnectionAbortedError
+
+        def cancel(self):
+            self.cancelled.set()
+
+    class Failing(Says):
+        def judge(self, queries):
+            raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError, match="out of memory"):
+        Ensemble([Waiting(), Waiting(), Failing()]).judge([LINE])
+
+
+def test_remote_members_are_asked_at_the_same_time():
+    class Meeting(Judge):
+        is_remote = True
+        meeting = threading.Barrier(3)
+
+        def judge(self, queries):
+            self.meeting.wait(20.0)
+            return [YES]
+
+    ensemble = Ensemble([Meeting(), Meeting(), Meeting()])
+    assert ensemble.is_remote
+    assert ensemble.submit([LINE]).result()[0].label == "consistent"
+    assert not Ensemble([Meeting(), OracleJudge()]).is_remote

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.json_answers import MAX_REPLY, answer_schema, form_problem, read_answer
 
-LABEL = JudgePrompt("for", "", "")
-LIST = JudgePrompt("against", "", "", items=3)
+LABEL = JudgePrompt("positive", "", "")
+LIST = JudgePrompt("negative", "", "", items=3)
 
 UNREADABLE = [
     "", " ", "A", "YES", "null", "[]", "{}", '"A"', "{'answer': 'A'}", '{"answer": "a"}', '{"answer": "C"}',
@@ -62,8 +62,8 @@ def test_numbers_are_read(reply, numbers):
 @given(st.text(max_size=200))
 @settings(deadline=None)
 def test_no_text_raises_or_is_read_by_accident(text):
-    for query in (LABEL, LIST):
-        assert read_answer(text, query).problem
+    for prompt in (LABEL, LIST):
+        assert read_answer(text, prompt).problem
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),

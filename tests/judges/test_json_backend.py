@@ -20,6 +20,9 @@ from persona_env.judges.json_backend import JSONBackend
 from persona_env.judges.llm import LLMJudge
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import Unavailable
+from persona_env.models.limits import ModelResources
+from persona_env.models.reply_cache import ReplyCache
 from persona_env.persona import Persona
 from persona_env.testing import check_judge
 from persona_env.testing.samples import sample_queries
@@ -35,17 +38,17 @@ HISTORY = LineVsHistory("patient", "About four hours.", ("My mood is sad.", "My 
 FORM = "\n\nReply with one JSON object"
 
 
-def query_of(body):
-    """The query that a request came from, read from the request alone."""
+def prompt_of(body):
+    """The prompt that a request came from, read from the request alone."""
     (system, user), schema = body["messages"], body["response_format"]["json_schema"]["schema"]
     ((key, value),) = schema["properties"].items()
     text = user["content"].partition(FORM)[0]
-    yes = "against" if key == "conflicts" else "for"
+    yes = "negative" if key == "conflicts" else "positive"
     if key == "answer":
         yes = (
-            "for"
+            "positive"
             if text.startswith(("Is everything", "Is the patient's answer right", "Does the patient's reply resp"))
-            else "against"
+            else "negative"
         )
     return JudgePrompt(yes, system["content"], text, value.get("maxItems", 0))
 
@@ -65,7 +68,7 @@ class Server:
                 with lock:
                     outer.requests.append(body)
                     times = sum(known["messages"] == body["messages"] for known in outer.requests)
-                text = outer.spoil(times, grammatical(query_of(body)))
+                text = outer.spoil(times, grammatical(prompt_of(body)))
                 message = {"role": "assistant", "content": text}
                 choice = {"index": 0, "message": message, "finish_reason": "stop"}
                 usage = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
@@ -92,9 +95,9 @@ class Server:
         self.http.server_close()
 
 
-def judge_of(server, unread=256, **settings):
+def judge_of(server, max_unreadable=256, **settings):
     client = ChatClient(Endpoint("grammar", server.url), max_retries=2, max_in_flight=8, **settings)
-    return client, LLMJudge(JSONBackend(client, unread=unread))
+    return client, LLMJudge(JSONBackend(client, max_unreadable=max_unreadable))
 
 
 @pytest.fixture
@@ -106,23 +109,24 @@ def judge():
 
 
 def test_it_passes_the_kit_over_http(judge):
-    check_judge(judge[1], questions=sample_queries()[:32])
+    check_judge(judge[1], queries=sample_queries()[:32])
 
 
-def test_it_says_what_the_oracle_says_and_asks_each_question_twice(judge):
+def test_it_says_what_the_oracle_says_and_asks_each_query_twice(judge):
     server, made = judge
-    questions = [RIGHT, WRONG, HISTORY]
-    verdicts, exact = made.judge(questions), OracleJudge().judge(questions)
+    queries = [RIGHT, WRONG, HISTORY]
+    verdicts, exact = made.judge(queries), OracleJudge().judge(queries)
     assert [(v.label, v.conflicts) for v in verdicts] == [(v.label, v.conflicts) for v in exact]
     assert len(server.requests) == made.usage.calls == 6
     assert all(verdict.probability is None for verdict in verdicts)  # a server may make them up
 
 
-def test_both_polarities_of_all_questions_go_out_in_one_call(judge, monkeypatch):
+def test_both_polarities_of_all_queries_go_out_in_one_call(judge, monkeypatch):
     _, made = judge
-    calls, complete = [], made.asker.client.complete
+    client, calls = made.backend.client, []
+    complete = client.complete
     monkeypatch.setattr(
-        made.asker.client, "complete", lambda asked, accept=None: calls.append(len(asked)) or complete(asked, accept)
+        client, "complete", lambda asked, accept=None: calls.append(len(asked)) or complete(asked, accept)
     )
     made.judge([RIGHT, WRONG, HISTORY])
     assert calls == [6]
@@ -158,7 +162,7 @@ def test_a_server_that_ignores_the_schema_is_never_believed(text):
 
 def test_a_server_that_never_answers_in_the_form_ends_the_run_in_order():
     with Server(lambda times, reply: "I think that is fine.") as server:
-        client, made = judge_of(server, unread=6)
+        client, made = judge_of(server, max_unreadable=6)
         made.judge([RIGHT])
         with pytest.raises(JudgeUnreliable, match="honours response_format") as caught:
             made.judge([RIGHT, WRONG])
@@ -169,10 +173,24 @@ def test_a_server_that_never_answers_in_the_form_ends_the_run_in_order():
 
 def test_one_readable_answer_starts_the_count_anew():
     with Server(lambda times, reply: reply if '"A"' in reply else "Fine.") as server:
-        client, made = judge_of(server, unread=3)
+        client, made = judge_of(server, max_unreadable=3)
         verdicts = made.judge([RIGHT, WRONG] * 6)
         client.close()
     assert {verdict.label for verdict in verdicts} == {"invalid"}
+
+
+def test_replies_that_came_before_an_outage_are_not_asked_for_again(tmp_path):
+    with Server() as server, ReplyCache(tmp_path / "replies.sqlite") as cache:
+        client, made = judge_of(server)
+        made.use(ModelResources((cache,), outage_timeout=0.2))
+        before = made.judge([RIGHT, WRONG])
+        server.http.shutdown()
+        server.http.server_close()
+        assert made.judge([WRONG, RIGHT]) == before[::-1]
+        with pytest.raises(Unavailable):
+            made.judge([RIGHT, HISTORY])
+        client.close()
+    assert client.usage.cached >= 4
 
 
 def test_a_fixed_reply_contradicts_itself():
@@ -186,8 +204,8 @@ def test_a_fixed_reply_contradicts_itself():
 def test_the_identity_names_model_and_server_and_no_key(judge, monkeypatch):
     server, made = judge
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    asker = made.identity["asker"]
-    assert (asker["model"], asker["base_url"]) == ("grammar", server.url)
+    backend = made.identity["backend"]
+    assert (backend["model"], backend["base_url"]) == ("grammar", server.url)
     assert "sk-secret" not in json.dumps(made.identity)
 
 
@@ -196,13 +214,13 @@ def test_a_spec_names_the_model_and_the_server():
         made = load_judge(f"openai:grammar@{server.url}")
         assert isinstance(made, LLMJudge)
         assert [v.label for v in made.judge([RIGHT, WRONG])] == ["consistent", "inconsistent"]
-        made.asker.client.close()  # pyright: ignore[reportAttributeAccessIssue]
+        made.close()
 
 
-@pytest.mark.parametrize("settings", [{"max_tokens": 0}, {"unread": 0}])
+@pytest.mark.parametrize("settings", [{"max_tokens": 0}, {"max_unreadable": 0}])
 def test_settings_that_cannot_be_used_are_refused(judge, settings):
-    with pytest.raises(ValueError, match="max_tokens and unread"):
-        JSONBackend(judge[1].asker.client, **settings)
+    with pytest.raises(ValueError, match="max_tokens and max_unreadable"):
+        JSONBackend(judge[1].backend.client, **settings)
 
 
 @pytest.mark.slow

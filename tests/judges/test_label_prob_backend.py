@@ -5,10 +5,13 @@ import pytest
 import torch
 from tokenizers import normalizers
 
+from persona_env.errors import BudgetSpent
 from persona_env.judges import LineVsHistory, load_judge
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.label_prob_backend import LabelProbBackend
 from persona_env.judges.llm import LLMJudge
+from persona_env.models.limits import ModelResources, UsageLimit
+from persona_env.models.reply_cache import ReplyCache
 from persona_env.testing import check_judge
 from persona_env.testing.samples import sample_queries
 from tests.judges.chat_families import FAMILIES, control_ids, tokenizer
@@ -17,10 +20,10 @@ from tests.speakers.small import model
 from tests.speakers.small import tokenizer as small_tokenizer
 
 TEXTS = ("How do you sleep?", "x", "A longer text about nothing at all. " * 9, "What the patient said: 4 hours.")
-QUERIES = [JudgePrompt(polarity, "Judge it.", text) for text in TEXTS for polarity in ("against", "for")]
+PROMPTS = [JudgePrompt(polarity, "Judge it.", text) for text in TEXTS for polarity in ("negative", "positive")]
 
 
-def asker(name="chatml", **settings):
+def backend(name="chatml", **settings):
     return LabelProbBackend(model(vocabulary=len(tokenizer(name)), length=2048), tokenizer(name), name, **settings)
 
 
@@ -30,11 +33,11 @@ def head(judge) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def sure():
-    return asker(least=0.0)
+    return backend(min_mass=0.0)
 
 
 def test_it_passes_the_kit(sure):
-    check_judge(LLMJudge(sure), questions=[q for q in sample_queries() if not isinstance(q, LineVsHistory)][::3])
+    check_judge(LLMJudge(sure), queries=[q for q in sample_queries() if not isinstance(q, LineVsHistory)][::3])
 
 
 def test_earlier_lines_are_asked_about_one_by_one(sure):
@@ -43,8 +46,8 @@ def test_earlier_lines_are_asked_about_one_by_one(sure):
     assert sure.usage.calls - before == 6
 
 
-def test_a_batch_gives_what_each_query_gives_alone(sure):
-    contexts = [sure._context(query) for query in QUERIES]
+def test_a_batch_gives_what_each_prompt_gives_alone(sure):
+    contexts = [sure._context(prompt) for prompt in PROMPTS]
     lengths = [len(ids) for ids in contexts]
     assert max(lengths) > 2 * min(lengths)
     for ids, together in zip(contexts, probabilities(sure, contexts), strict=True):
@@ -57,26 +60,19 @@ def test_a_batch_gives_what_each_query_gives_alone(sure):
 
 def probabilities(judge, contexts):
     """The probabilities of A, before they are rounded."""
-    found = []
-    answer = judge._answer
-    judge._answer = lambda chance, mass: found.append(chance) or answer(chance, mass)
-    try:
-        judge._read(contexts)
-    finally:
-        del judge._answer
-    return found
+    return [chance for chance, _ in judge._probabilities(contexts)]
 
 
 @pytest.mark.parametrize("tokens", [1, 500, 10**6])
 def test_the_size_of_a_batch_changes_no_answer(sure, tokens):
-    other = asker(least=0.0, tokens=tokens)
-    assert other.ask(QUERIES) == sure.ask(QUERIES)
-    assert other.ask(QUERIES[::-1])[::-1] == sure.ask(QUERIES)
+    other = backend(min_mass=0.0, batch_tokens=tokens)
+    assert other.answer(PROMPTS) == sure.answer(PROMPTS)
+    assert other.answer(PROMPTS[::-1])[::-1] == sure.answer(PROMPTS)
 
 
 def test_a_batch_keeps_to_its_budget(sure):
     contexts = [[0] * length for length in (5, 90, 7, 40, 30, 3)]
-    limited = asker(tokens=100)
+    limited = backend(batch_tokens=100)
     batches = list(limited._batches(range(6), contexts))
     assert sorted(i for batch in batches for i in batch) == list(range(6))
     assert all(len(batch) == 1 or len(batch) * max(len(contexts[i]) for i in batch) <= 100 for batch in batches)
@@ -84,60 +80,72 @@ def test_a_batch_keeps_to_its_budget(sure):
 
 
 def test_a_trained_letter_comes_out():
-    judge = asker(least=0.5)
+    judge = backend(min_mass=0.5)
     with torch.no_grad():
-        hidden = judge.model.model(torch.tensor([judge._context(QUERIES[0])])).last_hidden_state[0, -1]
+        hidden = judge.model.model(torch.tensor([judge._context(PROMPTS[0])])).last_hidden_state[0, -1]
         head(judge)[judge._labels[1]] = 9 * hidden / hidden.norm() ** 2 * 9
-    answer = judge.ask(QUERIES[:1])[0]
+    answer = judge.answer(PROMPTS[:1])[0]
     assert (answer.label, answer.problem) == ("B", "")
     assert answer.probability is not None
     assert answer.probability > 0.9
 
 
 def test_a_model_that_wants_to_say_something_else_is_unreadable():
-    answers = asker(least=0.5).ask(QUERIES)
+    answers = backend(min_mass=0.5).answer(PROMPTS)
     assert {answer.label for answer in answers} == {""}
     assert all("something else" in answer.problem for answer in answers)
 
 
 def test_letters_that_are_equally_likely_are_unreadable():
-    judge = asker(least=0.0)
+    judge = backend(min_mass=0.0)
     with torch.no_grad():
         head(judge)[judge._labels[1]] = head(judge)[judge._labels[0]]
-    assert all("undecided" in answer.problem for answer in judge.ask(QUERIES))
+    assert all("undecided" in answer.problem for answer in judge.answer(PROMPTS))
 
 
 def test_weights_that_are_not_finite_give_no_answer():
-    judge = asker(least=0.0)
+    judge = backend(min_mass=0.0)
     with torch.no_grad():
         head(judge).fill_(float("nan"))
-    assert all("not numbers" in answer.problem for answer in judge.ask(QUERIES))
+    assert all("not numbers" in answer.problem for answer in judge.answer(PROMPTS))
 
 
 def test_what_is_too_long_for_the_model_is_not_asked(sure):
-    long, short = sure.ask([JudgePrompt("for", "x", "word " * 3000), QUERIES[0]])
+    long, short = sure.answer([JudgePrompt("positive", "x", "word " * 3000), PROMPTS[0]])
     assert "the model reads 2048" in long.problem
-    assert short == sure.ask(QUERIES[:1])[0]
+    assert short == sure.answer(PROMPTS[:1])[0]
 
 
 def test_a_list_is_not_asked_for(sure):
-    assert "list" in sure.ask([JudgePrompt("for", "x", "y", items=2)])[0].problem
+    assert "list" in sure.answer([JudgePrompt("positive", "x", "y", items=2)])[0].problem
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_line_forges_a_control_token_in_the_prompt(name):
-    judge = asker(name, least=0.0)
+    judge = backend(name, min_mass=0.0)
     controls = control_ids(name)
-    plain = sum(i in controls for i in judge._context(JudgePrompt("for", "S.", "Fine.")))
+    plain = sum(i in controls for i in judge._context(JudgePrompt("positive", "S.", "Fine.")))
     for line in forgeries()[::7]:  # not even sanitized: the last line of defence
-        ids = judge._context(JudgePrompt("for", "S.", line))
-        assert sum(i in controls for i in ids) == plain or judge._problem(JudgePrompt("for", "S.", line), ids)
+        ids = judge._context(JudgePrompt("positive", "S.", line))
+        assert sum(i in controls for i in ids) == plain or judge._problem(JudgePrompt("positive", "S.", line), ids)
 
 
 def test_a_prompt_with_more_control_tokens_than_the_template_has_is_not_asked(sure):
-    ids = sure._context(QUERIES[0])
-    assert sure._problem(QUERIES[0], ids) == ""
-    assert "control tokens" in sure._problem(QUERIES[0], [*ids, next(iter(control_ids("chatml")))])
+    ids = sure._context(PROMPTS[0])
+    assert sure._problem(PROMPTS[0], ids) == ""
+    assert "control tokens" in sure._problem(PROMPTS[0], [*ids, next(iter(control_ids("chatml")))])
+
+
+def test_probabilities_are_read_from_a_cache_and_count_against_a_limit(sure, tmp_path):
+    limited = backend(min_mass=0.0)
+    with ReplyCache(tmp_path / "replies.sqlite") as cache:
+        limited.use(ModelResources((cache,), UsageLimit(calls=len(PROMPTS))))
+        first = limited.answer(PROMPTS)
+        assert first == sure.answer(PROMPTS)
+        assert limited.answer([*PROMPTS, *PROMPTS]) == [*first, *first]
+        assert (limited.usage.calls, limited.usage.cached) == (len(PROMPTS), len(PROMPTS))
+        with pytest.raises(BudgetSpent):
+            limited.answer([JudgePrompt("negative", "Judge it.", "Something new.")])
 
 
 def test_a_tokenizer_without_a_token_for_each_letter_is_refused():
@@ -149,29 +157,31 @@ def test_a_tokenizer_without_a_token_for_each_letter_is_refused():
 
 
 def test_the_identity_follows_the_weights_and_the_template():
-    judge = asker()
+    judge = backend()
     first = judge.identity
     assert json.loads(json.dumps(first)) == first
-    assert asker().identity == first
+    assert backend().identity == first
     with torch.no_grad():
         next(judge.model.parameters())[0, 0] += 1
     assert judge.identity["weights"] != first["weights"]
-    assert asker("llama3").identity["template"] != first["template"]
-    assert asker(least=0.3).identity != first
+    assert backend("llama3").identity["template"] != first["template"]
+    assert backend(min_mass=0.3).identity != first
 
 
-@pytest.mark.parametrize(("settings", "what"), [({"tokens": 0}, "tokens >= 1"), ({"least": 1.0}, "least in")])
+@pytest.mark.parametrize(
+    ("settings", "what"), [({"batch_tokens": 0}, "batch_tokens >="), ({"min_mass": 1.0}, "min_mass in")]
+)
 def test_settings_that_cannot_be_used_are_refused(settings, what):
     with pytest.raises(ValueError, match=what):
-        asker(**settings)
+        backend(**settings)
 
 
 def test_a_saved_model_is_loaded_by_its_spec(tmp_path):
-    judge = asker()
+    judge = backend()
     judge.model.save_pretrained(tmp_path / "judge")
     judge.chat.tokenizer.save_pretrained(tmp_path / "judge")
     loaded = load_judge(f"hf:{tmp_path / 'judge'}")
     assert isinstance(loaded, LLMJudge)
-    assert loaded.asker.ask(QUERIES) == judge.ask(QUERIES)
+    assert loaded.backend.answer(PROMPTS) == judge.answer(PROMPTS)
     with pytest.raises(ValueError, match="which does not exist"):
         load_judge(f"hf:{tmp_path / 'no'}/such/judge")

@@ -3,15 +3,15 @@ from hashlib import sha256
 
 import pytest
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict, load_judge
-from persona_env.judges.backend import Answer
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges.backend import JudgeAnswer
 from persona_env.judges.llm import JUDGE_VERSION, LLMJudge
-from persona_env.judges.prompts import PLACES, JudgePrompts, Wording
+from persona_env.judges.prompts import PLACEHOLDERS, JudgePrompts, RolePrompts, Wording
 from persona_env.persona import Persona
 from persona_env.testing import check_judge
 from persona_env.testing.samples import sample_queries
 from persona_env.world.oracle import OracleJudge
-from tests.judges.backends import TextAsker
+from tests.judges.backends import TextBackend
 from tests.judges.injections import DEMANDS
 
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")
@@ -23,8 +23,8 @@ HISTORY = LineVsHistory("patient", "About four hours.", ("My mood is sad.", "My 
 ANSWER = {letter: f'{{"answer": "{letter}"}}' for letter in "AB"}
 
 
-def by_polarity(against, favour):
-    return LLMJudge(TextAsker(lambda query: against if query.polarity == "against" else favour))
+def by_polarity(negative, positive):
+    return LLMJudge(TextBackend(lambda prompt: negative if prompt.polarity == "negative" else positive))
 
 
 def label(judge: LLMJudge, question: Query = RIGHT) -> str:
@@ -33,9 +33,9 @@ def label(judge: LLMJudge, question: Query = RIGHT) -> str:
 
 @pytest.mark.parametrize("lists", [True, False])
 def test_it_passes_the_kit(lists):
-    judge = LLMJudge(TextAsker(lists=lists))
+    judge = LLMJudge(TextBackend(lists=lists))
     for role in ("patient", "student", "chat_partner"):
-        check_judge(judge, questions=sample_queries(role))
+        check_judge(judge, queries=sample_queries(role))
 
 
 @pytest.mark.parametrize("lists", [True, False])
@@ -43,22 +43,22 @@ def test_it_says_what_a_model_that_knows_the_grammar_says(lists):
     questions = [RIGHT, WRONG, HISTORY, LineVsHistory("patient", "About four hours.", ("Pretty sad.",))]
     questions += [AnswerVsGold("patient", "How is your sleep?", "four hours a night", a) for a in ("Four.", "Five.")]
     questions += [LineVsPrevious(MEI, "How is your sleep?", line) for line in ("About four hours.", "Pretty sad.")]
-    verdicts, exact = LLMJudge(TextAsker(lists=lists)).judge(questions), OracleJudge().judge(questions)
+    verdicts, exact = LLMJudge(TextBackend(lists=lists)).judge(questions), OracleJudge().judge(questions)
     assert [(v.label, v.conflicts) for v in verdicts] == [(v.label, v.conflicts) for v in exact]
     assert verdicts[2].conflicts == (1,)
 
 
-def test_all_questions_are_asked_in_one_call_two_queries_each():
-    asker = TextAsker()
-    LLMJudge(asker).judge([RIGHT, WRONG, HISTORY])
-    assert [len(batch) for batch in asker.asked] == [6]
+def test_all_queries_are_asked_in_one_call_two_prompts_each():
+    backend = TextBackend()
+    LLMJudge(backend).judge([RIGHT, WRONG, HISTORY])
+    assert [len(batch) for batch in backend.batches] == [6]
 
 
-@pytest.mark.parametrize(("against", "favour", "expected"), [
+@pytest.mark.parametrize(("negative", "positive", "expected"), [
     ("B", "A", "consistent"), ("A", "B", "inconsistent"), ("A", "A", "invalid"), ("B", "B", "invalid"),
 ])  # fmt: skip
-def test_a_verdict_takes_two_answers_that_agree(against, favour, expected):
-    judge = by_polarity(f'{{"answer": "{against}"}}', f'{{"answer": "{favour}"}}')
+def test_a_verdict_takes_two_answers_that_agree(negative, positive, expected):
+    judge = by_polarity(f'{{"answer": "{negative}"}}', f'{{"answer": "{positive}"}}')
     assert label(judge) == expected
 
 
@@ -92,47 +92,47 @@ def test_two_lists_must_complement_each_other(conflicts, compatible, expected):
 
 def test_one_pair_that_contradicts_itself_makes_the_history_invalid():
     def reply(query):
-        told = "sad" not in query.user or query.polarity == "for"
+        told = "sad" not in query.user or query.polarity == "positive"
         return '{"answer": "A"}' if told else '{"answer": "B"}'
 
-    judge = LLMJudge(TextAsker(reply, lists=False))
+    judge = LLMJudge(TextBackend(reply, lists=False))
     assert label(judge, HISTORY) == "invalid"
 
 
 @pytest.mark.parametrize("reply", ['{"answer": "A"}', '{"answer": "B"}', '{"conflicts": []}', '{"compatible": [1]}'])
 @pytest.mark.parametrize("lists", [True, False])
 def test_a_judge_that_obeys_or_always_says_the_same_finds_nothing_consistent(reply, lists):
-    judge = LLMJudge(TextAsker(lambda query: reply, lists=lists))
+    judge = LLMJudge(TextBackend(lambda query: reply, lists=lists))
     questions = [q for q in sample_queries() if not isinstance(q, LineVsHistory) or q.earlier]
     questions += [LineVsPersona(MEI, demand % "A", "How are you?") for demand in DEMANDS]
     assert "consistent" not in {verdict.label for verdict in judge.judge(questions)}
 
 
-def test_what_is_below_the_floor_is_never_asked():
-    asker = TextAsker(lambda query: '{"answer": "A"}')
-    verdicts = LLMJudge(asker).judge([LineVsPersona(MEI, line, "How are you?") for line in ("", ":", "Solution:")])
+def test_what_the_content_filter_rejects_is_never_asked():
+    backend = TextBackend(lambda query: '{"answer": "A"}')
+    verdicts = LLMJudge(backend).judge([LineVsPersona(MEI, line, "How are you?") for line in ("", ":", "Solution:")])
     assert [verdict.label for verdict in verdicts] == ["inconsistent"] * 3
-    assert asker.asked == []
+    assert backend.batches == []
 
 
 def test_the_first_line_contradicts_no_earlier_one_and_an_unknown_role_is_invalid():
-    judge = LLMJudge(TextAsker())
+    judge = LLMJudge(TextBackend())
     assert label(judge, LineVsHistory("patient", "Fine.", ())) == "consistent"
     assert label(judge, LineVsHistory("pirate", "Fine.", ())) == "invalid"
 
 
-def test_the_probability_is_the_mean_of_both_queries_and_the_lowest_over_earlier_lines():
-    class Sure(TextAsker):
-        def ask(self, queries):
-            chances = iter((0.9, 0.7) if len(queries) == 2 else (0.9, 0.7, 0.8, 0.6, 0.9, 0.9))
-            return [Answer("B" if query.polarity == "against" else "A", next(chances)) for query in queries]
+def test_the_probability_is_the_mean_of_both_answers_and_the_lowest_over_earlier_lines():
+    class Sure(TextBackend):
+        def answer(self, prompts):
+            chances = iter((0.9, 0.7) if len(prompts) == 2 else (0.9, 0.7, 0.8, 0.6, 0.9, 0.9))
+            return [JudgeAnswer("B" if p.polarity == "negative" else "A", next(chances)) for p in prompts]
 
     judge = LLMJudge(Sure(lists=False))
     assert judge.judge([RIGHT])[0].probability == pytest.approx(0.8)
     assert judge.judge([HISTORY])[0].probability == pytest.approx(0.7)
-    doubtful = LLMJudge(TextAsker(lambda query: '{"answer": "A"}', chance=0.9)).judge([RIGHT])[0]
+    doubtful = LLMJudge(TextBackend(lambda query: '{"answer": "A"}', chance=0.9)).judge([RIGHT])[0]
     assert (doubtful.label, doubtful.probability) == ("invalid", pytest.approx(0.5))
-    assert LLMJudge(TextAsker()).judge([RIGHT])[0].probability is None
+    assert LLMJudge(TextBackend()).judge([RIGHT])[0].probability is None
 
 
 def test_a_raw_reply_can_always_be_written():
@@ -141,52 +141,29 @@ def test_a_raw_reply_can_always_be_written():
     assert len(json.loads(verdict.raw)[0]) == 2000
 
 
-def test_an_asker_that_miscounts_is_refused():
-    class Short(TextAsker):
-        def ask(self, queries):
-            return super().ask(queries)[1:]
+def test_a_backend_that_miscounts_is_refused():
+    class Short(TextBackend):
+        def answer(self, prompts):
+            return super().answer(prompts)[1:]
 
     with pytest.raises(ValueError, match="Expected 2 answers, got 1"):
         LLMJudge(Short()).judge([RIGHT])
 
 
-def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_number():
-    """If this fails because it was changed on purpose, count `JUDGE_VERSION` up and write the new digest here."""
-    plain = {kind: Wording(" ".join(f"{{{n}}}" for n in sorted(a | b)), "-", "+") for kind, (a, b) in PLACES.items()}
-    prompts = JudgePrompts({"patient": "system"}, {"patient": plain})  # the texts have a digest of their own
-    asker = TextAsker(lambda query: ANSWER["AB"[len(query.user) % 2]], lists=False)
-    verdicts = LLMJudge(asker, prompts).judge(sample_queries())
-    queries = [(q.polarity, q.system, q.user, q.items) for batch in asker.asked for q in batch]
-    found = sha256(repr((queries, verdicts)).encode()).hexdigest()[:16]
-    assert (JUDGE_VERSION, found) == (1, "4ca8529a971aea1c")
+def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_version():
+    """If this fails because it was changed on purpose, raise `JUDGE_VERSION` and write the new digest here."""
+    plain = {
+        kind: Wording(" ".join(f"{{{n}}}" for n in sorted(a | b)), "-", "+") for kind, (a, b) in PLACEHOLDERS.items()
+    }
+    prompts = JudgePrompts({"patient": RolePrompts("system", plain)})  # the texts have a digest of their own
+    backend = TextBackend(lambda prompt: ANSWER["AB"[len(prompt.user) % 2]], lists=False)
+    verdicts = LLMJudge(backend, prompts).judge(sample_queries())
+    asked = [(p.polarity, p.system, p.user, p.items) for batch in backend.batches for p in batch]
+    found = sha256(repr((asked, verdicts)).encode()).hexdigest()[:16]
+    assert (JUDGE_VERSION, found) == (1, "2962043d2f698f3e")
 
 
-def test_the_identity_holds_prompts_asker_and_ladder():
-    identity = LLMJudge(TextAsker()).identity
+def test_the_identity_holds_version_prompts_and_backend():
+    identity = LLMJudge(TextBackend()).identity
     assert json.loads(json.dumps(identity)) == identity
-    assert set(identity) == {"judge", "ladder", "prompts", "asker"}
-
-
-@pytest.mark.parametrize("spec", ["llm", "hf", "hf:", "openai:", "ensemble:", "oracle:x", "ensemble", "jury:a,b"])
-def test_a_spec_that_names_no_judge_is_refused_in_one_line(spec):
-    with pytest.raises(ValueError, match=r"Expected a judge oracle, recorded:<log>, hf:<model>"):
-        load_judge(spec)
-
-
-@pytest.mark.parametrize("kind", ["opnai", "ensemble:oracle,x", "ensemble:ensemble", "openai", "hf"])
-@pytest.mark.parametrize("password", ["GEHEIM", "a/GEHEIM", "a GEHEIM", "a@GEHEIM", "GEHEIM,b"])
-def test_a_password_in_a_spec_is_not_told(kind: str, password: str):
-    with pytest.raises(ValueError, match=r"^Expected ") as refused:
-        load_judge(f"{kind}:m@http://ann:{password}@127.0.0.1:9/v1")
-    assert "GEHEIM" not in repr(refused.value)
-
-
-def test_prompts_for_a_judge_that_reads_none_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="leave them out"):
-        load_judge("oracle", prompts=tmp_path)
-
-
-def test_a_judge_is_returned_as_it_is():
-    judge = LLMJudge(TextAsker())
-    assert load_judge(judge) is judge
-    assert isinstance(judge.judge([RIGHT])[0], Verdict)
+    assert set(identity) == {"judge", "version", "prompts", "backend"}

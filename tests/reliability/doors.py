@@ -231,7 +231,7 @@ _REPLIES = (
     "[]",
 )
 _ANSWERS = ('{"answer": "A"}', '{"conflicts": [1, 2]}', '{"compatible": []}', ' {"answer":"B"}\n')
-_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("against", "for")]
+_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("negative", "positive")]
 
 
 def _read_reply(reply: str) -> None:
@@ -348,7 +348,7 @@ DOORS: dict[str, Door] = {
     "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
     "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),
     "whom to simulate": Door(lambda: ("bundled",), lambda text: resolve_personas("patient", text), is_text=True),
-    "names of stores": Door(lambda: ("verdicts.sqlite",), _read_store, is_text=True),
+    "names of stores": Door(lambda: ("replies.sqlite",), _read_store, is_text=True),
     "reward specs": Door(lambda: ("prompt_to_line=1,relevance=0.5",), parse_rewards, is_text=True),
     "budget specs": Door(lambda: ("calls=5000,tokens=2e6", "300"), parse_budget, is_text=True),
     "chat templates": Door(lambda: _TEMPLATES, lambda text: ChatFormat.derive(_tokenizer(), text), is_text=True),

@@ -31,7 +31,7 @@ def _pattern(shown: str) -> re.Pattern[str]:
     return re.compile("".join(f"(?P<{part}>.*?)" if i % 2 else re.escape(part) for i, part in enumerate(parts)), re.S)
 
 
-def _question(kind: str, texts: dict[str, str]) -> Query:
+def _query(kind: str, texts: dict[str, str]) -> Query:
     def text(name: str) -> str:
         return json.loads(texts[name])
 
@@ -51,8 +51,8 @@ def _question(kind: str, texts: dict[str, str]) -> Query:
 def _read(user: str) -> Iterator[tuple[str, str, dict[str, str]]]:
     """Yields kind, polarity and texts of a prompt of ours."""
     for kind in _KINDS:
-        wording = _PROMPTS.wordings["patient"][kind]
-        for polarity, asked in (("against", wording.against), ("for", wording.favour)):
+        wording = _PROMPTS.roles["patient"].wordings[kind]
+        for polarity, asked in (("negative", wording.negative), ("positive", wording.positive)):
             if user.startswith(f"{asked}\n\n"):
                 shown = user[len(asked) + 2 :].rpartition("\n\n")[0]  # the form of the answer comes last
                 found = _pattern(wording.shown).fullmatch(shown)
@@ -63,13 +63,13 @@ def _read(user: str) -> Iterator[tuple[str, str, dict[str, str]]]:
 def answer(user: str, key: str) -> str:
     """Returns what an exact judge replies to one of our prompts: a JSON object with this key."""
     kind, polarity, texts = next(_read(user))
-    question = _question(kind, texts)
-    verdict = _ORACLE.judge([question])[0]
-    if isinstance(question, LineVsHistory):
-        numbers = set(range(1, len(question.earlier) + 1))
+    query = _query(kind, texts)
+    verdict = _ORACLE.judge([query])[0]
+    if isinstance(query, LineVsHistory):
+        numbers = set(range(1, len(query.earlier) + 1))
         bad = {place + 1 for place in verdict.conflicts}
-        return json.dumps({key: sorted(bad if polarity == "against" else numbers - bad)})
-    yes = (verdict.label == "consistent") == (polarity == "for")
+        return json.dumps({key: sorted(bad if polarity == "negative" else numbers - bad)})
+    yes = (verdict.label == "consistent") == (polarity == "positive")
     return json.dumps({key: "A" if yes else "B"})
 
 
@@ -85,7 +85,7 @@ class Handler(BaseHTTPRequestHandler):
         body: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         user = body["messages"][-1]["content"]
         key = re.findall(r'\{"(\w+)": ', user)[-1]
-        message = {"role": "assistant", "content": answer(user, key)}
+        message = {"role": "assistant", "content": self.reply_to(user, key)}
         self._send(
             {
                 "id": "x", "object": "chat.completion", "created": 0, "model": body["model"],
@@ -93,6 +93,10 @@ class Handler(BaseHTTPRequestHandler):
                 "usage": {"prompt_tokens": len(user) // 4, "completion_tokens": 8, "total_tokens": 8 + len(user) // 4},
             }
         )  # fmt: skip
+
+    def reply_to(self, user: str, key: str) -> str:
+        """Returns the text of the reply."""
+        return answer(user, key)
 
     def do_GET(self) -> None:
         """Says how many completions were asked for."""

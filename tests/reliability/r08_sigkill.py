@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from persona_env.judges import LineVsPersona, Query
-from persona_env.runs.config import RunConfig
 from persona_env.runs.run_judge import RunJudge
 from persona_env.world import personas
 from tests.reliability.processes import Server, ended, fork
@@ -79,7 +78,7 @@ def _questions() -> list[Query]:
 def _judged(folder: Path, spec: str) -> str:
     """Judges all questions with a run's judge and returns the verdicts as text."""
     folder.mkdir(exist_ok=True)
-    judge = RunJudge(RunConfig(judge=spec))
+    judge = RunJudge(spec, personas=personas("patient", "train"))
     judge.open(folder)
     verdicts = judge.judge(_questions())
     judge.close()

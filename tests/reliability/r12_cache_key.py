@@ -16,10 +16,8 @@ import persona_env
 import persona_wrappers
 from persona_env import roles
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, load_judge
-from persona_env.judges.backend import Answer, JudgePrompt
-from persona_env.judges.kept import verdict_key
-from persona_env.judges.llm import LLMJudge
 from persona_env.judges.prompts import JudgePrompts
+from persona_env.models.reply_cache import reply_key
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.roles import BUNDLED
 from tests.reliability.rows import Row
@@ -92,16 +90,6 @@ def other_identities(identity: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]
             yield from ({**identity, name: other} for other in other_identities(value))
 
 
-class Model:
-    """A language model by name, for the identity of a real judge; it is not asked."""
-
-    identity, lists, usage = IDENTITY, True, None
-
-    def ask(self, queries: Sequence[JudgePrompt]) -> list[Answer]:
-        """Raises: no question is asked here."""
-        raise NotImplementedError
-
-
 def other_prompts(prompts: Path, folder: Path) -> Iterator[JudgePrompts]:
     """Yields judge prompts that differ from ours in one line of one text of one role."""
     folder.mkdir()
@@ -119,30 +107,25 @@ def other_prompts(prompts: Path, folder: Path) -> Iterator[JudgePrompts]:
         file.write_text(text, encoding="utf-8")
 
 
-def judge_mutations() -> Iterator[tuple[str, str]]:
-    """Yields the key before and after each mutation of a real judge: of its prompts, and of its ladder's version."""
-    before = verdict_key(LLMJudge(Model()).identity, QUESTIONS[0])
-    with tempfile.TemporaryDirectory() as folder:
-        for prompts in other_prompts(Path(roles.__file__).parent, Path(folder) / "prompts"):
-            yield before, verdict_key(LLMJudge(Model(), prompts).identity, QUESTIONS[0])
-    with mock.patch("persona_env.judges.llm.JUDGE_VERSION", "another"):
-        yield before, verdict_key(LLMJudge(Model()).identity, QUESTIONS[0])
+def key(identity: Mapping[str, Any], query: Query, prompts: JudgePrompts | None = None) -> bytes:
+    """Returns the key of the reply to the first prompt of a query."""
+    prompt = (prompts or JudgePrompts.load()).both(query)[0]
+    return reply_key(identity, {"system": prompt.system, "user": prompt.user})
 
 
-def mutations() -> Iterator[tuple[str, str]]:
-    """Yields the key before and after each mutation."""
-    for question in QUESTIONS:
-        before = verdict_key(IDENTITY, question)
-        for other in others(question):
-            yield before, verdict_key(IDENTITY, other)
-    before = verdict_key(IDENTITY, QUESTIONS[0])
-    for identity in (IDENTITY, getattr(load_judge("oracle"), "identity"), LLMJudge(Model()).identity):  # noqa: B009
+def mutations() -> Iterator[tuple[bytes, bytes]]:
+    """Yields the key before and after each mutation of an identity or of a judge prompt."""
+    for identity in (IDENTITY, load_judge("oracle").identity):
         for other in other_identities(identity):
-            yield verdict_key(identity, QUESTIONS[0]), verdict_key(other, QUESTIONS[0])
-    yield from judge_mutations()
-    with mock.patch("persona_env.judges.kept.KEY_FORMAT", "persona-env/verdict-2"):
-        yield before, verdict_key(IDENTITY, QUESTIONS[0])
-    yield from itertools.combinations([verdict_key(IDENTITY, question) for question in QUESTIONS], 2)
+            yield key(identity, QUESTIONS[0]), key(other, QUESTIONS[0])
+    with tempfile.TemporaryDirectory() as folder:
+        digest = JudgePrompts.load().digest.encode()
+        for prompts in other_prompts(Path(roles.__file__).parent, Path(folder) / "prompts"):
+            yield digest, prompts.digest.encode()
+    with mock.patch("persona_env.models.reply_cache.KEY_FORMAT", "persona-env/reply-2"):
+        after = key(IDENTITY, QUESTIONS[0])
+    yield key(IDENTITY, QUESTIONS[0]), after
+    yield from itertools.combinations([key(IDENTITY, question) for question in QUESTIONS], 2)
 
 
 def untouched() -> list[str]:
@@ -222,7 +205,7 @@ def measure() -> list[Row]:
     return [
         Row(
             "R12",
-            f"{len(pairs)} mutations: each field of question and persona, entry of an identity, line of a judge prompt",
+            f"{len(pairs)} mutations: each entry of an identity, line of a judge prompt",
             "100 % noticed",
             f"{noticed} noticed" + (f", untouched: {', '.join(missing)}" if missing else ", no field left out"),
             met=noticed == len(pairs) and not missing,

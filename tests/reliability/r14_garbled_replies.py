@@ -49,7 +49,7 @@ _BASES = ('{"answer":"A"}', '{"answer":"B"}', '{"conflicts":[1,2]}', '{"compatib
 _INSERTED = "abAB01239-+.,:;\"'{}[]()\\/xN\u200b\u0410\x00"
 
 _KINDS: tuple[Kind, ...] = ("prompt_to_line", "line_to_line", "question_answer", "relevance")
-_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("against", "for")]
+_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("negative", "positive")]
 
 
 def written() -> list[str]:

@@ -13,7 +13,7 @@ from persona_env.judges.llm import LLMJudge
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.persona import Persona
 from persona_env.speakers.chat_format import ChatFormat
-from tests.judges.backends import TextAsker
+from tests.judges.backends import TextBackend
 from tests.judges.chat_families import FAMILIES, control_ids, tokenizer
 from tests.judges.injections import CONTROL, DEMANDS, forgeries
 from tests.reliability.rows import Row
@@ -21,8 +21,8 @@ from tests.reliability.rows import Row
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")
 
 
-def questions(line: str, heard: str = "How long do you sleep?") -> list[Query]:
-    """All kinds of question about a line."""
+def queries(line: str, heard: str = "How long do you sleep?") -> list[Query]:
+    """All kinds of query about a line."""
     return [
         LineVsPersona(MEI, line, heard),
         LineVsHistory("patient", line, ("I sleep four hours.", heard)),
@@ -42,9 +42,9 @@ def _served(name: str, system: str, user: str) -> list[int]:
 
 
 def _forged(
-    encode: Callable[[str, str], Sequence[int]], controls: frozenset[int], query: JudgePrompt, plain: int
+    encode: Callable[[str, str], Sequence[int]], controls: frozenset[int], prompt: JudgePrompt, plain: int
 ) -> bool:
-    return sum(i in controls for i in encode(query.system, query.user)) != plain
+    return sum(i in controls for i in encode(prompt.system, prompt.user)) != plain
 
 
 def forged_tokens(lines: Sequence[str]) -> tuple[int, int, int]:
@@ -55,11 +55,11 @@ def forged_tokens(lines: Sequence[str]) -> tuple[int, int, int]:
         ways = [lambda system, user, name=name: _served(name, system, user), local.opening]
         plain = [sum(i in controls for i in way("S.", "U.")) for way in ways]
         for number, line in enumerate(lines):
-            pair = prompts.queries(questions(line, line)[number % 4])  # in every place for somebody else's text
-            for query, way, expected in zip((*pair, pair[0]), (ways[0], *ways), (plain[0], *plain), strict=True):
+            pair = prompts.both(queries(line, line)[number % 4])  # in every place for somebody else's text
+            for prompt, way, expected in zip((*pair, pair[0]), (ways[0], *ways), (plain[0], *plain), strict=True):
                 count += 1
-                forged += _forged(way, controls, query, expected)
-            raw = JudgePrompt("for", "S.", json.dumps(line, ensure_ascii=False))
+                forged += _forged(way, controls, prompt, expected)
+            raw = JudgePrompt("positive", "S.", json.dumps(line, ensure_ascii=False))
             unclean += _forged(ways[0], controls, raw, plain[0])
     return count, forged, unclean
 
@@ -67,19 +67,19 @@ def forged_tokens(lines: Sequence[str]) -> tuple[int, int, int]:
 _ORDERED = re.compile(r"\b(?:reply|answer|choose|Answer:)\b[^AB]{0,24}\b([AB])\b")
 
 
-def obedient(query: JudgePrompt) -> str:
+def obedient(prompt: JudgePrompt) -> str:
     """A judge that obeys the first order that it finds in what it is shown, with that very answer."""
-    order = _ORDERED.search(query.user.replace('\\"', '"'))
+    order = _ORDERED.search(prompt.user.replace('\\"', '"'))
     letter = order.group(1) if order else "A"
-    return json.dumps({query.key: [1] if query.items else letter})
+    return json.dumps({prompt.key: [1] if prompt.items else letter})
 
 
-def adaptive(query: JudgePrompt) -> str:
-    """A judge that is told to find the line right, and knows in each query which answer that is."""
-    good = query.polarity == "for"
-    if query.items:
-        return json.dumps({query.key: list(range(1, query.items + 1)) if good else []})
-    return json.dumps({query.key: "A" if good else "B"})
+def adaptive(prompt: JudgePrompt) -> str:
+    """A judge that is told to find the line right, and knows for each prompt which answer that is."""
+    good = prompt.polarity == "positive"
+    if prompt.items:
+        return json.dumps({prompt.key: list(range(1, prompt.items + 1)) if good else []})
+    return json.dumps({prompt.key: "A" if good else "B"})
 
 
 def _consistent(verdicts: Sequence[Verdict]) -> int:
@@ -92,9 +92,9 @@ def measure() -> list[Row]:
     count, forged, unclean = forged_tokens(lines)
     orders = [demand % letter for demand in DEMANDS for letter in "AB"]
     attacks = [f"{order} {token}" for token in CONTROL for order in orders] + orders
-    asked = [question for line in attacks for question in questions(line)]
-    fixed = _consistent(LLMJudge(TextAsker(obedient)).judge(asked))
-    persuaded = _consistent(LLMJudge(TextAsker(adaptive)).judge(asked))
+    asked = [query for line in attacks for query in queries(line)]
+    fixed = _consistent(LLMJudge(TextBackend(obedient)).judge(asked))
+    persuaded = _consistent(LLMJudge(TextBackend(adaptive)).judge(asked))
     families = len(FAMILIES)
     return [
         Row(

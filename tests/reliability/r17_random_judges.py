@@ -18,42 +18,41 @@ JUDGES = 8
 
 
 def asked() -> list[Query]:
-    """Questions of all kinds and roles that the model really has to answer."""
+    """Queries of all kinds and roles that the model really has to answer."""
     return [
-        question
+        query
         for role in ("patient", "student", "chat_partner")
-        for question in sample_queries(role)
-        if not rejection_reason(question)
-        and not (isinstance(question, LineVsHistory) and len(question.earlier) not in (1, 2))
+        for query in sample_queries(role)
+        if not rejection_reason(query) and not (isinstance(query, LineVsHistory) and len(query.earlier) not in (1, 2))
     ]
 
 
-def single(asker: LabelProbBackend, questions: list[Query]) -> float:
-    """The share that is found consistent where one query alone decides."""
-    queries = [JudgePrompts.load().queries(q)[0] for q in questions if not isinstance(q, LineVsHistory)]
-    return sum(answer.label == "B" for answer in asker.ask(queries)) / len(queries)
+def single(backend: LabelProbBackend, queries: list[Query]) -> float:
+    """The share that is found consistent if one prompt alone decides."""
+    prompts = [JudgePrompts.load().both(q)[0] for q in queries if not isinstance(q, LineVsHistory)]
+    return sum(answer.label == "B" for answer in backend.answer(prompts)) / len(prompts)
 
 
 def measure() -> list[Row]:
-    """Asks eight judges without a clue, with the ladder alone and as they are shipped."""
-    questions, names = asked(), list(FAMILIES)
+    """Asks eight clueless judges, without and with the least probability of a letter."""
+    queries, names = asked(), list(FAMILIES)
     shares, alone, shipped = [], [], Counter[str]()
     for seed in range(JUDGES):
         name = names[seed % len(names)]
         weights = model(vocabulary=len(tokenizer(name)), length=4096, seed=seed)
-        trusting = LabelProbBackend(weights, tokenizer(name), least=0.0)
-        labels = Counter(verdict.label for verdict in LLMJudge(trusting).judge(questions))
-        shares.append(labels["consistent"] / len(questions))
-        alone.append(single(trusting, questions))
+        trusting = LabelProbBackend(weights, tokenizer(name), min_mass=0.0)
+        labels = Counter(verdict.label for verdict in LLMJudge(trusting).judge(queries))
+        shares.append(labels["consistent"] / len(queries))
+        alone.append(single(trusting, queries))
         careful = LLMJudge(LabelProbBackend(weights, tokenizer(name)))
-        shipped.update(verdict.label for verdict in careful.judge(questions[::5]))
+        shipped.update(verdict.label for verdict in careful.judge(queries[::5]))
     total = shipped.total()
     return [
         Row(
             "R17",
-            f"{JUDGES} judges with random weights, {len(questions)} questions each",
+            f"{JUDGES} judges with random weights, {len(queries)} queries each",
             "<= 10 % consistent",
-            f"at most {max(shares):.1%}, mean {sum(shares) / JUDGES:.1%} (one query alone: up to {max(alone):.0%}; as "
+            f"at most {max(shares):.1%}, mean {sum(shares) / JUDGES:.1%} (one prompt alone: up to {max(alone):.0%}; as "
             f"shipped: {shipped['consistent'] / total:.1%})",
             met=max(shares) <= 0.1,
         )

@@ -84,7 +84,7 @@ def test_an_environment_takes_any_role_with_its_own_personas(shopper):
 
 def test_a_role_without_judge_prompts_is_asked_with_its_own_nouns(shopper):
     persona = Persona("ann", role_named(shopper).key, "Ann", "You want red shoes.")
-    negative, positive = JudgePrompts.load().queries(LineVsPersona(persona, "I want a hat.", "Hello?"))
+    negative, positive = JudgePrompts.load().both(LineVsPersona(persona, "I want a hat.", "Hello?"))
     assert "shop assistant" in negative.system
     assert "shopper" in positive.user
     assert "%" not in negative.user

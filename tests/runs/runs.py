@@ -68,7 +68,7 @@ def contents(path: Path) -> dict[str, str]:
     """Returns the SHA-256 of each file of a run folder, without what depends on the clock or on SQLite's pages."""
     found = {}
     for file in sorted(path.rglob("*")):
-        if file.is_file() and file.name != "timing.jsonl" and not file.name.startswith("verdicts.sqlite"):
+        if file.is_file() and file.name != "timing.jsonl" and not file.name.startswith("replies.sqlite"):
             data = file.read_bytes()
             if file.name == "eval.jsonl":
                 data = data.partition(b"\n")[2]  # the header holds the time

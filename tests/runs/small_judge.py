@@ -42,24 +42,24 @@ _PROMPTS = """
 system = "You judge."
 [line_vs_persona]
 shown = "persona {persona} heard {heard} line {line}"
-against = "wrong?"
-for = "right?"
+negative = "wrong?"
+positive = "right?"
 [line_vs_history]
 shown = "earlier {earlier} line {line}"
-against = "conflicts?"
-for = "compatible?"
+negative = "conflicts?"
+positive = "compatible?"
 [line_vs_earlier]
 shown = "earlier {before} line {line}"
-against = "wrong?"
-for = "right?"
+negative = "wrong?"
+positive = "right?"
 [answer_vs_gold]
 shown = "asked {question} gold {gold} answer {answer}"
-against = "wrong?"
-for = "right?"
+negative = "wrong?"
+positive = "right?"
 [line_vs_previous]
 shown = "heard {heard} line {line}"
-against = "wrong?"
-for = "right?"
+negative = "wrong?"
+positive = "right?"
 """
 """Short ones: a small model reads them in no time."""
 
@@ -116,19 +116,19 @@ def _question(people: Sequence[Persona], rng: random.Random) -> Query:
     return rng.choice(kinds)
 
 
-def _judged(prompts: JudgePrompts, question: Query) -> Iterator[Exchange]:
+def _judged(prompts: JudgePrompts, query: Query) -> Iterator[Exchange]:
     """Yields what a judge behind a server is asked, and what it ought to reply."""
-    for query in prompts.queries(question):
-        form = _LIST % (query.key, query.key) if query.items else _LABEL
-        yield _view(query.system, f"{query.user}\n\n{form}"), _right(query, question)
+    for prompt in prompts.both(query):
+        form = _LIST % (prompt.key, prompt.key) if prompt.items else _LABEL
+        yield _view(prompt.system, f"{prompt.user}\n\n{form}"), _right(prompt, query)
 
 
-def _right(query: JudgePrompt, question: Query) -> str:
-    if isinstance(question, LineVsHistory):  # nothing conflicts
-        return json.dumps({query.key: [] if query.polarity == "against" else list(range(1, query.items + 1))})
-    said = question.answer if isinstance(question, AnswerVsGold) else question.line
-    is_wrong = "never" in said.casefold()
-    return json.dumps({query.key: "A" if is_wrong == (query.polarity == "against") else "B"})
+def _right(prompt: JudgePrompt, query: Query) -> str:
+    if isinstance(query, LineVsHistory):  # nothing conflicts
+        return json.dumps({prompt.key: [] if prompt.polarity == "negative" else list(range(1, prompt.items + 1))})
+    line = query.answer if isinstance(query, AnswerVsGold) else query.line
+    is_wrong = "never" in line.casefold()
+    return json.dumps({prompt.key: "A" if is_wrong == (prompt.polarity == "negative") else "B"})
 
 
 def _view(system: str, heard: str) -> View:

@@ -1,8 +1,8 @@
 """A run's judge asks nothing twice, within its budget, and says what it has used."""
 
+from __future__ import annotations
+
 import contextlib
-import os
-import signal
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -11,56 +11,71 @@ from pathlib import Path
 
 import pytest
 
+from persona_env.errors import BudgetSpent
 from persona_env.judges import AnswerVsGold, LineVsPersona, Query, load_judge
-from persona_env.judges.budget import BudgetSpent
 from persona_env.models.faults import Unavailable
+from persona_env.models.limits import Usage
+from persona_env.persona import Persona
 from persona_env.runs.config import RunConfig, parse_budget
-from persona_env.runs.cost_log import CostLog
 from persona_env.runs.judge_costs import JudgeCosts
-from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.run_judge import JOURNAL, RunJudge
 from persona_env.world import personas
 from tests.reliability.oracle_server import Handler
-from tests.reliability.processes import ended, fork
 
-ANN = personas("patient", "train")[0]
-QUESTIONS: list[Query] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(9)]
-QUESTIONS += [AnswerVsGold("patient", ANN.questions[0].wordings[0], ANN.questions[0].gold, "I don't know, sorry.")]
+PERSONAS = personas("patient", "train")
+ANN = PERSONAS[0]
 
 
-@pytest.fixture(scope="module")
-def spec() -> Iterator[str]:
-    """A judge behind a server, which is exact."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+def lines(number: int) -> list[Query]:
+    return [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(number)]
+
+
+QUERIES = lines(9)
+QUERIES += [AnswerVsGold("patient", ANN.questions[0].wordings[0], ANN.questions[0].gold, "I don't know, sorry.")]
+MANY = lines(99)
+
+
+@contextlib.contextmanager
+def served(handler: type[Handler]) -> Iterator[str]:
+    """The spec of a judge behind a server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"openai:oracle@http://127.0.0.1:{server.server_port}/v1"
         server.shutdown()
 
 
-def opened(folder: Path, spec: str, spent: dict[str, int] | None = None, **more) -> RunJudge:
-    judge = RunJudge(RunConfig(judge=spec, **more))
+@pytest.fixture(scope="module")
+def spec() -> Iterator[str]:
+    """A judge behind a server, which is exact."""
+    with served(Handler) as found:
+        yield found
+
+
+def opened(folder: Path | None, spec: str, spent: Usage | None = None, **options) -> RunJudge:
+    judge = RunJudge(spec, **{"personas": PERSONAS, **options})
     judge.open(folder, spent)
     return judge
 
 
-def test_verdicts_are_the_servers_and_none_is_asked_for_twice(spec: str, tmp_path: Path):
+def test_verdicts_are_the_servers_and_no_reply_is_asked_for_twice(spec: str, tmp_path: Path):
     judge = opened(tmp_path, spec)
-    verdicts = judge.judge(QUESTIONS)
-    exact = load_judge("oracle").judge(QUESTIONS)
+    verdicts = judge.judge(QUERIES)
+    exact = load_judge("oracle").judge(QUERIES)
     assert [verdict.label for verdict in verdicts] == [verdict.label for verdict in exact]
-    calls = judge.usage()["calls"]
-    assert calls >= 2 * len(QUESTIONS)
+    calls = judge.counts["calls"]
+    assert calls >= 2 * len(QUERIES)
     judge.close()
     again = opened(tmp_path, spec)
-    assert again.judge(QUESTIONS) == verdicts
-    assert again.usage() == dict.fromkeys(JudgeCosts.names(), 0) | {"cache_hits": len(QUESTIONS)}
+    assert again.judge(QUERIES) == verdicts
+    assert (again.counts["calls"], again.counts["cache_hits"]) == (0, calls)
     assert (tmp_path / JOURNAL).is_file()
+    again.close()
 
 
 class Keyed(Handler):
     """An exact judge for those who bring the key."""
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         if self.headers.get("Authorization") == "Bearer sk-right-key":
             super().do_POST()
         else:
@@ -73,33 +88,34 @@ class Keyed(Handler):
 def test_a_run_without_its_key_gets_its_verdicts_when_it_is_resumed_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    labels: list[list[str]] = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Keyed) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        for key in ("sk-wrong-key", "sk-right-key"):
-            monkeypatch.setenv("OPENAI_API_KEY", key)
-            judge = opened(tmp_path, f"openai:oracle@http://127.0.0.1:{server.server_port}/v1")
-            labels.append([verdict.label for verdict in judge.judge(QUESTIONS)])
-            judge.close()
-        server.shutdown()
-    exact = [verdict.label for verdict in load_judge("oracle").judge(QUESTIONS)]
-    assert labels == [["invalid"] * len(QUESTIONS), exact]
+    with served(Keyed) as spec:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key")
+        judge = opened(tmp_path, spec)
+        with pytest.raises(Unavailable):
+            judge.judge(QUERIES)
+        judge.close()
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-right-key")
+        judge = opened(tmp_path, spec)
+        labels = [verdict.label for verdict in judge.judge(QUERIES)]
+        judge.close()
+    assert labels == [verdict.label for verdict in load_judge("oracle").judge(QUERIES)]
 
 
 def test_canaries_damage_and_agreement_are_counted(spec: str, tmp_path: Path):
-    many: list[Query] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(99)]
     judge = opened(tmp_path, f"ensemble:{spec},{spec}")
-    judge.judge(many)
-    costs = JudgeCosts(**judge.usage())
+    judge.judge(MANY)
+    costs = JudgeCosts(**judge.counts)
     judge.close()
     assert (0 < costs.canaries < 20, costs.canaries_failed, costs.damaged) == (True, 0, 0)
     assert (costs.pairs, costs.agreement) == (99 + costs.canaries, 1.0)
     with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as journal, journal:
-        journal.execute("UPDATE verdicts SET verdict = '[]' WHERE id <= 3")
-    with pytest.warns(UserWarning, match="3 verdicts .* are damaged and will be asked again"):
-        again = opened(tmp_path, f"ensemble:{spec},{spec}")
-    again.judge(many)
-    assert (again.usage()["damaged"], again.usage()["cache_hits"], again.usage()["calls"] >= 3) == (3, 96, True)
+        keys = journal.execute("SELECT key FROM replies LIMIT 3").fetchall()
+        journal.executemany("UPDATE replies SET reply = '[]' WHERE key = ?", keys)
+    with pytest.warns(UserWarning, match="damaged"):
+        again = opened(tmp_path, spec)
+        again.judge(MANY)
+    assert (again.counts["damaged"], again.counts["calls"]) == (3, 3)
+    again.close()
 
 
 def test_costs_add_up_over_processes_and_are_said_in_one_line():
@@ -107,79 +123,72 @@ def test_costs_add_up_over_processes_and_are_said_in_one_line():
     assert JudgeCosts.of(costs.as_json("calls=9")) == costs
     assert (costs.as_json("calls=9")["budget"], costs.agreement, JudgeCosts().agreement) == ({"calls": 9}, 8 / 9, None)
     assert "\n" not in costs.sentence("calls=9,tokens=1000", invalid=3)
-    for part in ("7 of 9 calls", "900 of 1,000 tokens", "3 unreadable", "2 of 5 canaries failed", "89% of 9 pairs"):
+    for part in ("7 of 9 calls", "900 of 1,000 tokens", "3 invalid", "2 of 5 canaries failed", "89% of 9 pairs"):
         assert part in costs.sentence("calls=9,tokens=1000", invalid=3)
     assert "damaged" not in costs.sentence()
-    assert "1 damaged verdicts asked again" in JudgeCosts(damaged=1).sentence()
+    assert "1 damaged replies asked for again" in JudgeCosts(damaged=1).sentence()
 
 
 def test_runs_share_what_is_in_the_cache(spec: str, tmp_path: Path):
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-    cache = str(tmp_path / "shared.sqlite")
-    first = opened(tmp_path / "one", spec, judge_cache=cache).judge(QUESTIONS)
-    second = opened(tmp_path / "two", spec, judge_cache=cache)
-    assert second.judge(QUESTIONS) == first
-    assert second.usage()["calls"] == 0
+    first = opened(None, spec, cache=tmp_path / "shared.sqlite")
+    verdicts = first.judge(QUERIES)
+    second = opened(None, spec, cache=tmp_path / "shared.sqlite")
+    assert second.judge(QUERIES) == verdicts
+    assert second.counts["calls"] == 0
+    first.close()
+    second.close()
 
 
 def test_a_spent_budget_ends_in_order_and_a_larger_one_goes_on(spec: str, tmp_path: Path):
-    small = opened(tmp_path, spec, judge_budget="calls=10")
+    small = opened(tmp_path, spec, budget={"calls": 10})
     with pytest.raises(BudgetSpent) as ended:
-        small.judge(QUESTIONS)
+        small.judge(QUERIES)
     assert ended.value.exit_code == 76
-    spent = small.usage()
+    spent = small.usage
+    assert 0 < spent.calls <= 10
     small.close()
-    with pytest.raises(ValueError, match=r"Expected a budget above the \d+ calls that the run has used, got calls=10"):
-        opened(tmp_path, spec, spent, judge_budget="calls=10")
-    large = opened(tmp_path, spec, spent, judge_budget="calls=1000")
-    large.judge(QUESTIONS)
-    assert large.usage()["cache_hits"] > 0
-    assert spent["calls"] + large.usage()["calls"] <= 2 * len(QUESTIONS) + 4  # canaries
+    with pytest.raises(ValueError, match=r"Expected a limit above the \d+ calls that were used"):
+        opened(tmp_path, spec, spent, budget={"calls": spent.calls})
+    large = opened(tmp_path, spec, spent, budget={"calls": 1000})
+    large.judge(QUERIES)
+    assert large.counts["cache_hits"] > 0
+    assert spent.calls + large.counts["calls"] <= 2 * len(QUERIES) + 4  # canaries
+    large.close()
 
 
-def test_a_kill_forgets_nothing_that_was_asked_before_it(spec: str, tmp_path: Path):
-    many: list[Query] = [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(99)]
-
-    def judge_and_die() -> None:
-        judge, asked = RunJudge(RunConfig(judge=spec)), []
-        cost_log = CostLog(RunFolder(tmp_path), judge.usage)
-
-        def book() -> None:
-            cost_log.book()
-            asked.append(judge.usage()["calls"])
-            if len(asked) == 3:
-                (tmp_path / "asked").write_text(str(asked[-1]))
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        judge.open(tmp_path, None, book)
-        judge.judge(many)
-
-    assert ended(fork(judge_and_die)) == -signal.SIGKILL
-    (tmp_path / "config.json").write_text("{}")
-    cost_log = CostLog(RunFolder(tmp_path, resume=True))
-    calls = cost_log.total("calls")
-    assert (calls, cost_log.seconds) == (int((tmp_path / "asked").read_text()), {})
-    assert cost_log.total("canaries") > 0
-    with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as journal:
-        assert journal.execute("SELECT count(*) FROM verdicts").fetchone() == (64,)  # the third chunk was in flight
-    with pytest.raises(ValueError, match=rf"Expected a budget above the {calls} calls that the run has used"):
-        opened(tmp_path, spec, {"calls": calls}, judge_budget=f"calls={calls}")
+def test_what_was_used_is_told_in_the_midst_of_a_call(spec: str, tmp_path: Path):
+    told: list[int] = []
+    judge = RunJudge(spec, personas=PERSONAS)
+    judge.open(tmp_path, None, lambda: told.append(judge.counts["calls"]))
+    judge.judge(MANY)
+    judge.close()
+    assert told == sorted(told)
+    assert len(told) >= 3
+    assert max(later - before for before, later in zip([0, *told], told, strict=False)) <= 2 * 64
+    assert told[-1] == judge.counts["calls"]
 
 
 def test_a_judge_that_is_away_for_too_long_ends_the_run(tmp_path: Path):
-    waits: list[float] = []
-    judge = opened(tmp_path, "openai:nobody@http://127.0.0.1:9/v1", judge_outage_timeout=0.2)
-    judge.watch(waits.append)
+    judge = opened(tmp_path, "openai:nobody@http://127.0.0.1:9/v1", outage_timeout=0.2)
     with pytest.raises(Unavailable) as ended:
-        judge.judge(QUESTIONS)
+        judge.judge(QUERIES)
     assert ended.value.exit_code == 75
+    judge.close()
 
 
-def test_an_exact_judge_is_asked_as_it_is(tmp_path: Path):
+def test_an_exact_judge_has_no_canaries_and_no_cache(tmp_path: Path):
     judge = opened(tmp_path, "oracle")
-    assert judge.judge(QUESTIONS) == load_judge("oracle").judge(QUESTIONS)
-    assert (judge.usage(), list(tmp_path.iterdir()), judge.exact) == ({}, [], True)
+    assert judge.judge(MANY) == load_judge("oracle").judge(MANY)
+    assert (judge.counts, list(tmp_path.iterdir()), judge.is_exact) == ({}, [], True)
+
+
+def test_personas_without_facts_leave_the_canaries_out_with_a_notice(spec: str):
+    nobody = Persona("p", "patient", "Ann", "You are Ann.")
+    with pytest.warns(UserWarning, match="not checked by canaries"):
+        judge = opened(None, spec, personas=[nobody])
+    assert [verdict.label for verdict in judge.judge(QUERIES[:1])] != ["invalid"]
+    assert judge.counts["canaries"] == 0
+    judge.close()
 
 
 def test_budgets_are_read_and_wrong_ones_refused():

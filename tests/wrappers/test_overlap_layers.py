@@ -1,4 +1,4 @@
-"""Judging beside the generation in a stack of layers: what they rewrite, copies, and the bridge to a learner."""
+"""Judging during generation in a stack of layers: what they rewrite, copies, and the bridge to a learner."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from gymnasium.vector import SyncVectorEnv, VectorWrapper
 
 import persona_wrappers as pw
 from persona_env.judges.ensemble import Ensemble
-from persona_env.judges.kept import KeptJudge
-from persona_env.judges.store import VerdictStore
 from persona_env.sb3 import as_sb3
 from tests.envs.parts import TOKENS, policies
 from tests.wrappers.playing import WEIGHTS, gym_env
@@ -25,14 +23,11 @@ from tests.wrappers.waiting import (
 )
 
 
-def test_a_judge_that_is_asked_after_the_replies_further_inside_is_not_asked_beside_them():
-    slow, quick = Exact(), Exact(waits=False)
-    mixed = Ensemble([slow, quick])  # has to compute, so it is asked after the replies
-    envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), mixed), slow)
-    assert not envs.overlaps
-    plain: Any = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), quick), slow)
-    assert plain.overlaps
-    assert not plain.env.overlaps
+def test_a_stack_of_remote_and_local_judges_pays_the_same():
+    slow, quick = Exact(), Exact(is_remote=False)
+    envs = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), Ensemble([quick, quick])), slow)
+    plain: Any = pw.vector.RelevanceReward(pw.vector.PromptToLineReward(dialogues(), "oracle"), "oracle")
+    assert (envs.overlaps, envs.env.overlaps, plain.overlaps) == (True, False, False)  # pyright: ignore
     assert [repr(found) for found in played(envs, 9)] == [repr(found) for found in played(plain, 9)]
 
 
@@ -46,8 +41,8 @@ class Repeating(VectorWrapper):
 
 def test_a_layer_that_steps_twice_is_judged_by_what_it_returns():
     found = []
-    for waits in (True, False):
-        judge = Exact(waits)
+    for is_remote in (True, False):
+        judge = Exact(is_remote)
         envs = pw.vector.PromptToLineReward(Repeating(dialogues()), judge)
         found.append(played(pw.vector.LineToLineReward(envs, judge), 7))
     assert found[0] == found[1]
@@ -67,8 +62,8 @@ class Rewriting(VectorWrapper):
 
 def test_a_layer_that_rewrites_what_was_said_is_judged_by_what_it_returns():
     found = []
-    for waits in (True, False):
-        judge = Exact(waits)
+    for is_remote in (True, False):
+        judge = Exact(is_remote)
         envs = pw.vector.PromptToLineReward(Rewriting(dialogues()), judge)
         found.append(played(pw.vector.RelevanceReward(envs, judge), 7))
     assert found[0] == found[1]
@@ -92,23 +87,22 @@ def test_gymnasiums_own_vector_of_environments_is_judged_after_the_step():
     assert judge.threads == [threading.current_thread()]
 
 
-def test_copies_play_the_same_and_need_no_copy_of_the_judge(tmp_path):
-    with VerdictStore(tmp_path / "v.db") as store:  # holds a lock, which neither copies nor pickles
-        judge = KeptJudge(Exact(), store)
-        envs = pw.vector.PromptToLineReward(dialogues(), judge)
-        assert envs.overlaps
+def test_copies_play_the_same_and_need_no_copy_of_the_judge():
+    judge = Exact()  # holds a lock, which neither copies nor pickles
+    envs = pw.vector.PromptToLineReward(dialogues(), judge)
+    assert envs.overlaps
+    envs.reset(seed=0)
+    inside: Any = envs.unwrapped
+    for bare in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside))):
+        again = pw.vector.PromptToLineReward(bare, judge)
+        lines = ["I sleep four hours.", "I sleep six hours.", "I am a language model."]
+        state = inside.snapshot()
+        expected = repr(envs.step(lines))
+        inside.restore(state)
+        assert repr(again.step(lines)) == expected
+        assert again.overlaps
+        assert played(again, 9) == played(envs, 9)
         envs.reset(seed=0)
-        inside: Any = envs.unwrapped
-        for bare in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside))):
-            again = pw.vector.PromptToLineReward(bare, judge)
-            lines = ["I sleep four hours.", "I sleep six hours.", "I am a language model."]
-            state = inside.snapshot()
-            expected = repr(envs.step(lines))
-            inside.restore(state)
-            assert repr(again.step(lines)) == expected
-            assert again.overlaps
-            assert played(again, 9) == played(envs, 9)
-            envs.reset(seed=0)
 
 
 def test_a_stack_is_copied_between_two_steps():

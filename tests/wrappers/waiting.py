@@ -1,4 +1,4 @@
-"""Judges that wait, or are said to, and dialogues to be judged by them."""
+"""Remote judges, and dialogues to be judged by them."""
 
 from __future__ import annotations
 
@@ -9,67 +9,65 @@ import gymnasium as gym
 import numpy as np
 
 import persona_wrappers as pw
-from persona_env.judges import load_judge
+from persona_env.judges import Judge, load_judge
 from tests.envs.parts import LINES, TOKENS, ByteChat, Therapist, policies
 from tests.wrappers.playing import CLASSES, NAMES, WEIGHTS, line_of
 
 LONG = 20.0  # seconds after which a handshake has failed
 
 
-class Exact:
-    """The exact judge, said to wait or not; keeps its batches, and refuses to be in two calls at once."""
+class Exact(Judge):
+    """The exact judge, as a remote one or not; keeps its batches, and refuses to be in two calls at once."""
 
-    identity = {"judge": "exact"}  # noqa: RUF012
-
-    def __init__(self, waits=True):
-        self.inside, self.waits, self.batches, self.threads = load_judge("oracle"), waits, [], []
+    def __init__(self, is_remote=True):
+        self.inside, self.is_remote, self.batches, self.threads = load_judge("oracle"), is_remote, [], []
         self._turn = threading.Lock()
 
-    def judge(self, questions):
+    def judge(self, queries):
         assert self._turn.acquire(blocking=False), "the judge is in two calls at once"
         try:
-            self.batches.append(list(questions))
+            self.batches.append(list(queries))
             self.threads.append(threading.current_thread())
-            return self.verdicts(questions)
+            return self.verdicts(queries)
         finally:
             self._turn.release()
 
-    def verdicts(self, questions):
-        return self.inside.judge(questions)
+    def verdicts(self, queries):
+        return self.inside.judge(queries)
 
 
 class Hanging(Exact):
-    """Waits in its first call until it is interrupted, and tells when it began."""
+    """Waits in its first call until it is cancelled, and tells when it began."""
 
     def __init__(self):
         super().__init__()
-        self.began, self.ended, self.interrupted = (threading.Event() for _ in range(3))
+        self.began, self.ended, self.cancelled = (threading.Event() for _ in range(3))
 
-    def verdicts(self, questions):
+    def verdicts(self, queries):
         self.began.set()
         if self.ended.is_set():
-            return super().verdicts(questions)
+            return super().verdicts(queries)
         try:
-            assert self.interrupted.wait(LONG)
-            raise ConnectionAbortedError("interrupted")
+            assert self.cancelled.wait(LONG)
+            raise ConnectionAbortedError("cancelled")
         finally:
             self.ended.set()
 
-    def interrupt(self):
-        self.interrupted.set()
+    def cancel(self):
+        self.cancelled.set()
 
 
 class Failing(Exact):
     """Cannot judge at its third call."""
 
-    def __init__(self, error, waits=True):
-        super().__init__(waits)
+    def __init__(self, error, is_remote=True):
+        super().__init__(is_remote)
         self.error = error
 
-    def verdicts(self, questions):
+    def verdicts(self, queries):
         if len(self.batches) == 3:
             raise self.error
-        return super().verdicts(questions)
+        return super().verdicts(queries)
 
 
 class Moody(Therapist):

@@ -8,7 +8,7 @@ from pettingzoo import AECEnv
 from pettingzoo.utils import BaseWrapper
 
 from persona_env.errors import InputError
-from persona_env.judges.base import Judge
+from persona_env.judges.base import JudgeLike
 from persona_env.metrics.rewards import event_in
 from persona_wrappers.reward_wrapper import MetricReward
 
@@ -47,7 +47,7 @@ class AECReward(MetricReward, BaseWrapper[Any, Any, Any]):
     """
 
     def __init__(
-        self, env: AECEnv[Any, Any, Any], judge: str | Judge = "oracle", *, weight: float = 1.0, **options: Any
+        self, env: AECEnv[Any, Any, Any], judge: str | JudgeLike = "oracle", *, weight: float = 1.0, **options: Any
     ):
         super().__init__(env)
         if _SIMULATOR not in env.possible_agents:

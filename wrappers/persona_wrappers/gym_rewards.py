@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from persona_env.judges.base import Judge, Query, Verdict
+from persona_env.judges.base import JudgeLike, as_judge
 from persona_env.metrics.rewards import event_in
 from persona_wrappers.reward_wrapper import MetricReward, check_dialogue
 
@@ -23,22 +22,6 @@ __all__ = [
 ]
 
 
-class SharedJudge:
-    """A judge that a copied spec shares instead of copying: it may hold a model or a connection."""
-
-    def __init__(self, judge: Judge):
-        self.wrapped = judge
-
-    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
-        return self.wrapped.judge(queries)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> SharedJudge:
-        return self
-
-    def __repr__(self) -> str:
-        return repr(self.wrapped)
-
-
 class GymReward(MetricReward, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Adds what a metric is worth for a completed line or answer to the reward.
 
@@ -49,9 +32,11 @@ class GymReward(MetricReward, gym.Wrapper[Any, Any, Any, Any], RecordConstructor
         **options: Those of the metric.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], judge: str | Judge = "oracle", *, weight: float = 1.0, **options: Any):
+    def __init__(
+        self, env: gym.Env[Any, Any], judge: str | JudgeLike = "oracle", *, weight: float = 1.0, **options: Any
+    ):
         self.reward_function = self._function(env, judge, weight, options)
-        recorded = judge if isinstance(judge, str | SharedJudge) else SharedJudge(judge)
+        recorded = judge if isinstance(judge, str) else as_judge(judge)  # copies of the spec share the judge
         if self.reward_function.judge is not None:
             options["judge"] = recorded
         RecordConstructorArgs.__init__(self, weight=weight, **options)

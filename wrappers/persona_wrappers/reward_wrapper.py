@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from persona_env.errors import InputError
-from persona_env.judges.base import Judge
+from persona_env.judges.base import JudgeLike
 from persona_env.metrics import load_metric
 from persona_env.metrics.rewards import RewardFunction, RewardStats, RewardTerm, reward_term
 
@@ -22,7 +22,7 @@ class MetricReward(RewardStats):
 
     metric: ClassVar[str]
 
-    def _function(self, env: Any, judge: str | Judge, weight: float, options: Mapping[str, Any]) -> RewardFunction:
+    def _function(self, env: Any, judge: str | JudgeLike, weight: float, options: Mapping[str, Any]) -> RewardFunction:
         """Returns the reward function of this wrapper around an environment."""
         own = metric_options(self.metric, env, options)
         term: RewardTerm = reward_term(load_metric(self.metric, **own), weight)

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from persona_env.conversation import Event
 from persona_env.envs.vector_env import BaseDialogueVectorEnv, StepEvents
 from persona_env.errors import InputError
-from persona_env.judges.base import Judge
-from persona_env.judges.waiting import shared, waits
+from persona_env.judges.base import JudgeLike
 from persona_env.metrics import Metric, verdicts_on
 from persona_env.metrics.rewards import DueQuery, RewardFunction, RewardItem, RewardStats, event_in, weighted_terms
 from persona_wrappers.reward_wrapper import MetricReward, check_dialogue, metric_options
@@ -82,28 +81,14 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
 
     @property
     def overlaps(self) -> bool:
-        """Whether the judge is asked while the task agent replies."""
+        """Whether the judge works while the task agent replies."""
         judge = self.reward_function.judge
-        if judge is None or self.dialogues is None or not waits(judge):
-            return False
-        # A judge that is asked after the replies by a wrapper inside must not be asked here at the same time.
-        inside = [(one, one.reward_function.judge) for one in self._inside()]
-        return not any(other is not None and not one.overlaps and shared(judge, other) for one, other in inside)
-
-    def _inside(self) -> Iterator[VectorReward]:
-        """Yields the rewards further inside, the nearest first."""
-        layer = self.env
-        while isinstance(layer, VectorReward):
-            yield layer
-            layer = layer.env
+        return judge is not None and judge.is_remote and self.dialogues is not None
 
     def _begin(self, events: StepEvents) -> None:
-        """Begins to ask about what a step has completed: the environment calls this before the task agent replies."""
-        judge = self.reward_function.judge
+        """Begins to judge what a step has completed: the environment calls this before the task agent replies."""
         self._due = self.reward_function.due([events[index] for index in sorted(events)])
-        if judge is not None:
-            after = next((one._overlap for one in self._inside() if one._overlap.has_begun), None)
-            self._overlap.begin([due.query for due in self._due], judge, after)
+        self._overlap.begin([due.query for due in self._due], self.reward_function.judge)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Steps the environments and adds to their rewards and infos."""
@@ -124,7 +109,7 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
     def close(self, **kwargs: Any) -> None:
         """Closes the environments; no judge call goes on after it."""
         super().close(**kwargs)
-        self._overlap.end()
+        self._overlap.cancel()
 
     def _rewarded(
         self, rewards: Any, info: dict[str, Any], events: Mapping[int, Event], ended: set[int]
@@ -134,7 +119,7 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
         due = self._due if self._due is not None else self.reward_function.due([events[i] for i in indices])
         queries = [one.query for one in due]
         judge = self.reward_function.judge
-        verdicts = verdicts_on(queries, judge) if self._due is None else self._overlap.verdicts_on(queries, judge)
+        verdicts = verdicts_on(queries, judge) if self._due is None else self._overlap.collect(queries, judge)
         rewards, now = np.array(rewards, np.float64), dict(info)
         if "final_info" in now:
             now["final_info"] = dict(now["final_info"])
@@ -181,7 +166,7 @@ class ConsistencyRewards(VectorReward):
         self,
         env: VectorEnv[Any, Any, Any],
         weights: Mapping[Any, float] | None = None,
-        judge: str | Judge = "oracle",
+        judge: str | JudgeLike = "oracle",
         *,
         every: int | None = None,
         within: int | None = None,
@@ -205,7 +190,7 @@ class _OneMetric(MetricReward, VectorReward):
     """The reward of one metric; arguments and options are those of the class of the same name in `persona_wrappers`."""
 
     def __init__(
-        self, env: VectorEnv[Any, Any, Any], judge: str | Judge = "oracle", *, weight: float = 1.0, **options: Any
+        self, env: VectorEnv[Any, Any, Any], judge: str | JudgeLike = "oracle", *, weight: float = 1.0, **options: Any
     ):
         VectorReward.__init__(self, env, self._function(env, judge, weight, options))
 
