@@ -12,11 +12,11 @@ from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, lo
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.scoring import run_arm, scores
 from persona_env.metrics import METRICS, load_metric
+from persona_env.models.limits import Usage
 from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
 from persona_env.runs.config import RunConfig, check_understanding
 from persona_env.runs.cost_log import CostLog
 from persona_env.runs.invalid_rate import InvalidRate
-from persona_env.models.limits import Usage
 from persona_env.runs.judge_costs import JudgeCosts
 from persona_env.runs.result import TrainResult, summary
 from persona_env.runs.run_folder import RunFolder
