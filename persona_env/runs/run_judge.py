@@ -64,8 +64,7 @@ class RunJudge(Judge):
         self.on_wait: Callable[[float], None] | None = None
         known = [] if self.is_exact else known_answers(personas)
         if personas and not known and not self.is_exact:
-            warnings.warn("The personas state no facts with a known wrong answer: the judge is not checked by canaries.",
-                          stacklevel=2)  # fmt: skip
+            warnings.warn("The personas state no facts with wrong answers: no canaries check the judge.", stacklevel=2)
         self._canaries = Canaries(self._judge, known) if known else None
         self._caches: tuple[ReplyCache, ...] = ()
         self._on_asked: Callable[[], object] | None = None

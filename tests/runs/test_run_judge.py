@@ -75,7 +75,7 @@ def test_verdicts_are_the_servers_and_no_reply_is_asked_for_twice(spec: str, tmp
 class Keyed(Handler):
     """An exact judge for those who bring the key."""
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         if self.headers.get("Authorization") == "Bearer sk-right-key":
             super().do_POST()
         else:
@@ -111,8 +111,8 @@ def test_canaries_damage_and_agreement_are_counted(spec: str, tmp_path: Path):
     with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as journal, journal:
         keys = journal.execute("SELECT key FROM replies LIMIT 3").fetchall()
         journal.executemany("UPDATE replies SET reply = '[]' WHERE key = ?", keys)
+    again = opened(tmp_path, spec)
     with pytest.warns(UserWarning, match="damaged"):
-        again = opened(tmp_path, spec)
         again.judge(MANY)
     assert (again.counts["damaged"], again.counts["calls"]) == (3, 3)
     again.close()
@@ -184,7 +184,7 @@ def test_an_exact_judge_has_no_canaries_and_no_cache(tmp_path: Path):
 
 def test_personas_without_facts_leave_the_canaries_out_with_a_notice(spec: str):
     nobody = Persona("p", "patient", "Ann", "You are Ann.")
-    with pytest.warns(UserWarning, match="not checked by canaries"):
+    with pytest.warns(UserWarning, match="no canaries"):
         judge = opened(None, spec, personas=[nobody])
     assert [verdict.label for verdict in judge.judge(QUERIES[:1])] != ["invalid"]
     assert judge.counts["canaries"] == 0
