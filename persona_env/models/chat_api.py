@@ -11,7 +11,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -277,7 +276,7 @@ class ChatClient:
         return chance * min(0.1 * 2.0 ** (failures - 1), 5.0) if failures else 0.0
 
     def _store(self, key: bytes, reply: ChatReply, is_rejected: bool = False) -> None:
-        text = json.dumps(astuple(reply), separators=(",", ":"))
+        text = json.dumps([reply.text, reply.finish_reason, reply.prompt_tokens, reply.completion_tokens])
         for cache in self._resources.caches:
             if cache.keep_rejected or not is_rejected:
                 cache.put({key: text})

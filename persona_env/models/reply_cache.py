@@ -169,8 +169,10 @@ class ReplyCache:
         """Turns SQLite's errors into ours; using a closed cache stays a bug."""
         try:
             yield
-        except sqlite3.ProgrammingError:
+        except (sqlite3.ProgrammingError, InputError):
             raise
+        except ValueError as error:
+            raise self._unusable("a name that no file can have") from error
         except sqlite3.Error as error:
             why = _UNWRITABLE.get(error.sqlite_errorcode & 0xFF)
             raise CannotWriteCache(self.path, why) if why else self._unusable("a damaged or foreign file") from error

@@ -179,6 +179,10 @@ def test_one_readable_answer_starts_the_count_anew():
     assert {verdict.label for verdict in verdicts} == {"invalid"}
 
 
+def hang_up(times, text):
+    raise ConnectionAbortedError
+
+
 def test_replies_that_came_before_an_outage_are_not_asked_for_again(tmp_path):
     with Server() as server, ReplyCache(tmp_path / "replies.sqlite") as cache:
         client, made = judge_of(server)
@@ -186,6 +190,7 @@ def test_replies_that_came_before_an_outage_are_not_asked_for_again(tmp_path):
         before = made.judge([RIGHT, WRONG])
         server.http.shutdown()
         server.http.server_close()
+        server.spoil = hang_up  # on the connections that are still open
         assert made.judge([WRONG, RIGHT]) == before[::-1]
         with pytest.raises(Unavailable):
             made.judge([RIGHT, HISTORY])

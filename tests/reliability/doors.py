@@ -20,15 +20,13 @@ from persona_env.calibration.labels import load_labels
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.io import load_logs, load_personas, save_logs, save_personas
 from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues
-from persona_env.judges import LineVsHistory, LineVsPersona, Verdict, load_judge
+from persona_env.judges import LineVsHistory, LineVsPersona, load_judge
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.json_answers import form_problem, read_answer
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.recorded import RecordedJudge
 from persona_env.judges.reply_parsing import parse_verdict
-from persona_env.judges.row import read_rows, row_of
 from persona_env.judges.sanitize import as_json, sanitized
-from persona_env.judges.store import VerdictStore
 from persona_env.models.completion import read_completion, read_reply
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
@@ -206,23 +204,6 @@ def _run() -> RunFolder:
     return RunFolder(_folder() / "run", resume=True)
 
 
-def _verdicts() -> list[bytes]:
-    key = bytes(32)
-    return [
-        row_of(key, Verdict("inconsistent", (1, 2), "because", 0.25, "raw é"))[2],
-        row_of(key, Verdict("invalid"))[2],
-    ]
-
-
-def _read_verdict(payload: bytes) -> None:
-    """A row that somebody else wrote, with the right checksum."""
-    from persona_env.judges.row import _check_of
-
-    key = bytes(32)
-    found, damaged = read_rows([(key, _check_of(key, payload), payload)])
-    assert len(found) + len(damaged) == 1
-
-
 _REPLIES = (
     "It fits the background. NO",
     "**YES**, it does.",
@@ -321,10 +302,6 @@ def _in_space(text: str) -> None:
         text.encode()
 
 
-def _read_store(name: str) -> None:
-    VerdictStore(name, read_only=True).close()
-
-
 _PERSONA_READERS = (load_personas, lambda path: load_personas(path, "train"))
 
 DOORS: dict[str, Door] = {
@@ -339,7 +316,6 @@ DOORS: dict[str, Door] = {
     "a run's timings": Door(_timings, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
     "checkpoint states": Door(_states, _read_state),
     "checkpoint sums": Door(_sums, _read_checkpoint, errors=()),
-    "kept verdicts": Door(_verdicts, _read_verdict, errors=()),
     "judge replies": Door(lambda: _REPLIES, _read_reply, errors=(), is_text=True),
     "closed answers": Door(lambda: _ANSWERS, _read_answer, errors=(), is_text=True),
     "chat completions": Door(_bodies, _read_body, (RemoteFault,), worded=False),
@@ -348,7 +324,6 @@ DOORS: dict[str, Door] = {
     "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
     "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),
     "whom to simulate": Door(lambda: ("bundled",), lambda text: resolve_personas("patient", text), is_text=True),
-    "names of stores": Door(lambda: ("replies.sqlite",), _read_store, is_text=True),
     "reward specs": Door(lambda: ("prompt_to_line=1,relevance=0.5",), parse_rewards, is_text=True),
     "budget specs": Door(lambda: ("calls=5000,tokens=2e6", "300"), parse_budget, is_text=True),
     "chat templates": Door(lambda: _TEMPLATES, lambda text: ChatFormat.derive(_tokenizer(), text), is_text=True),

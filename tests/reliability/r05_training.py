@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from persona_env.judges.store import VerdictStore
+from persona_env.models.reply_cache import ReplyCache
 from persona_env.runs.run_judge import JOURNAL
 from tests.reliability.processes import Server, ended, fork, wait_until
 from tests.reliability.rows import Row
@@ -41,10 +41,10 @@ def probes(file: Path, begin: float, end: float) -> tuple[int, float]:
     return sum(first < one < end for one in tried), end - first
 
 
-def verdicts(run: Path) -> int:
-    """Returns how many verdicts a run's journal has."""
-    with VerdictStore(run / JOURNAL, read_only=True, check=False) as store:
-        return len(store)
+def replies(run: Path) -> int:
+    """Returns how many replies a run's cache has."""
+    with ReplyCache(run / JOURNAL) as cache:
+        return len(cache)
 
 
 def trains(run: Path) -> bool:
@@ -65,9 +65,9 @@ def _killed_and_restarted(server: Server, run: Path) -> tuple[float, float]:
     server.kill()
     killed = time.monotonic()
     wait_until(lambda: probes(tried, killed, time.monotonic())[1] > _DOWN)
-    before, end = verdicts(run), time.monotonic()
+    before, end = replies(run), time.monotonic()
     server.start()
-    waited = wait_until(lambda: verdicts(run) > before)
+    waited = wait_until(lambda: replies(run) > before)
     assert ended(child) == 0
     count, seconds = probes(tried, killed, end)
     return waited, count / seconds

@@ -18,8 +18,8 @@ import persona_wrappers
 from persona_env.calibration.labels import load_labels
 from persona_env.io import load_logs, load_personas
 from persona_env.judges import load_judge
-from persona_env.judges.store import VerdictStore
 from persona_env.models.hf import load_model, load_tokenizer, quiet
+from persona_env.models.reply_cache import ReplyCache
 from persona_env.runs.serialization import Serializer, reading_checkpoint
 from persona_env.speakers.chat_format import ChatFormat
 from tests.reliability.r12_cache_key import unsafe
@@ -188,7 +188,7 @@ def files(root: Path, marker: Path) -> list[str]:
         "personas": lambda: load_personas(path),
         "labels": lambda: load_labels([path]),
         "a recorded judge": lambda: load_judge(f"recorded:{path}"),
-        "a verdict store": lambda: VerdictStore(path),
+        "a reply cache": lambda: ReplyCache(path),
         "a checkpoint": lambda: _read_tensors(path),
     }
     bad = list[str]()
