@@ -229,7 +229,7 @@ def test_a_benchmark_whose_judge_stays_away_ends_in_order_and_can_go_on(tmp_path
     arguments += ["--judge", f"openai:nobody@http://127.0.0.1:{port}/v1", "--out", tmp_path / "bench"]
     assert run(arguments, monkeypatch) == 75
     error = capsys.readouterr().err.strip()
-    assert error.startswith(f"persona-env: Expected http://127.0.0.1:{port}/v1 to be up, got no reply for")
+    assert error.startswith(f"persona-env: Expected http://127.0.0.1:{port}/v1 to answer within 0.2 s, got")
     assert "\n" not in error
     assert (tmp_path / "bench" / "config.json").is_file()
 
