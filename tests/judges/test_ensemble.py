@@ -94,7 +94,7 @@ def test_a_spec_names_the_members_and_the_identity_all_of_theirs():
 
 
 @pytest.mark.parametrize(("spec", "what"), [
-    ("ensemble:oracle", "two or more"), ("ensemble:oracle,", "Expected the judge to be one of oracle"),
+    ("ensemble:oracle", "two or more"), ("ensemble:oracle,", "oracle, match, recorded"),
     ("ensemble:oracle,ensemble:oracle,oracle", "single judges"),
 ])  # fmt: skip
 def test_a_spec_that_is_no_ensemble_is_refused(spec, what):
