@@ -28,7 +28,7 @@ ENVS, STEPS, ROLLOUTS = 8, 32, 3
 ROLLOUT = ENVS * STEPS
 TRAINED = "metrics.jsonl"
 IN_FLIGHT = 2 * 2 * 32
-"""The most requests of one chunk: two for each of 32 questions, and for the canary that may follow it."""
+"""Twice the most requests in flight: those that were sent, and those that were replied to since the last booking."""
 PATIENCE = 900.0
 """Seconds, on a machine that is busy with something else."""
 
@@ -139,13 +139,13 @@ def killed(run: subprocess.Popen[str], when: Callable[[], bool]) -> None:
     assert run.returncode == -signal.SIGKILL
 
 
-def verdicts(folder: Path) -> dict[bytes, str]:
+def replies(folder: Path) -> dict[bytes, str]:
     """What stands in a run's journal."""
     path = folder / JOURNAL
     if not path.is_file():
         return {}
     with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(path)) as journal:
-        return dict(journal.execute("SELECT key, verdict FROM verdicts"))
+        return dict(journal.execute("SELECT key, reply FROM replies"))
     return {}
 
 
@@ -161,29 +161,28 @@ def used(folder: Path) -> dict[str, int]:
 
 
 def equal(folder: Path, unbroken: Path) -> bool:
-    """Whether two runs left the same: every file but for clocks and costs, and every verdict."""
+    """Whether two runs left the same: every file but for clocks and costs, and every reply."""
     assert contents(folder).keys() == contents(unbroken).keys()
     differing = [name for name, digest in contents(unbroken).items() if contents(folder)[name] != digest]
-    return not differing and verdicts(folder) == verdicts(unbroken)
+    return not differing and replies(folder) == replies(unbroken)
 
 
 def test_the_judge_behind_the_server_tells_good_lines_from_bad_ones(unbroken: Path):
     summary = json.loads((unbroken / "summary.json").read_text())
-    labels = [json.loads(verdict)[0] for verdict in verdicts(unbroken).values()]
+    texts = [json.loads(reply)[0] for reply in replies(unbroken).values()]
     assert summary["status"] == "complete"
-    assert min(labels.count("consistent"), labels.count("inconsistent")) > 20
-    assert labels.count("invalid") <= 0.2 * len(labels)
+    assert min(sum('"A"' in text for text in texts), sum('"B"' in text for text in texts)) > 20
     assert 0 < summary["before"]["prompt_to_line"]["value"] < 1
     costs = summary["judge_usage"]
-    assert costs["calls"] > len(labels)  # two queries for each line that is not below the floor
+    assert costs["calls"] >= len(texts)
     assert (costs["canaries"] > 5, costs["canaries_failed"], costs["budget"]) == (True, 0, {"calls": 100_000})
 
 
 def test_a_run_killed_twice_ends_as_the_unbroken_one(command: list[str], unbroken: Path, tmp_path: Path):
     run, resume = tmp_path / "run", ("--resume", tmp_path / "run")
-    killed(train(*command, "--out", run), lambda: len(verdicts(run)) >= 32)
-    judging = len(verdicts(run))
-    assert judging < len(verdicts(unbroken))
+    killed(train(*command, "--out", run), lambda: len(replies(run)) >= 32)
+    judging = len(replies(run))
+    assert judging < len(replies(unbroken))
     assert not (run / "eval.jsonl").exists()  # it was being judged
     killed(train(*resume), lambda: rollouts(run) >= 2)
     assert load_eval_log(run).arm("before")
@@ -191,9 +190,8 @@ def test_a_run_killed_twice_ends_as_the_unbroken_one(command: list[str], unbroke
     said = finished(train(*resume))
     assert " of 100,000 calls, " in " ".join(said.split())
     assert equal(run, unbroken)
-    # what was in flight at a kill is not booked; what was booked and not kept yet was asked again, and booked again
-    for name in ("calls", "canaries"):
-        assert used(unbroken)[name] <= used(run)[name] <= used(unbroken)[name] + 2 * IN_FLIGHT
+    # what was in flight at a kill is asked again, and may not have been booked
+    assert abs(used(run)["calls"] - used(unbroken)["calls"]) <= 2 * IN_FLIGHT
 
 
 def test_a_run_outlives_the_server_and_the_server_the_run(
@@ -201,7 +199,7 @@ def test_a_run_outlives_the_server_and_the_server_the_run(
 ):
     run, resume = tmp_path / "run", ("--resume", tmp_path / "run")
     begun = train(*command, "--out", run)
-    wait_until(lambda: len(verdicts(run)) >= 32, most=PATIENCE)
+    wait_until(lambda: len(replies(run)) >= 32, most=PATIENCE)
     server.kill()
     killed(begun, lambda: True)
     said = finished(train(*resume, "--judge-outage-timeout", "1"), code=75)
