@@ -119,7 +119,7 @@ class LabelProbBackend(JudgeBackend):
         problems = [self._problem(prompt, ids) for prompt, ids in zip(prompts, contexts, strict=True)]
         keys = self._keys([prompt for prompt, problem in zip(prompts, problems, strict=True) if not problem])
         known = self._cached(keys.values())
-        missing = {prompt: i for i, prompt in enumerate(prompts) if prompt in keys and keys[prompt] not in known}
+        missing = {keys[prompt]: i for i, prompt in enumerate(prompts) if prompt in keys and keys[prompt] not in known}
         for batch in self._batches([*missing.values()], contexts):
             self._spend([contexts[i] for i in batch])
             pairs = self._probabilities([contexts[i] for i in batch])

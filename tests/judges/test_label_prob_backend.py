@@ -139,11 +139,11 @@ def test_a_prompt_with_more_control_tokens_than_the_template_has_is_not_asked(su
 def test_probabilities_are_read_from_a_cache_and_count_against_a_limit(sure, tmp_path):
     limited = backend(min_mass=0.0)
     with ReplyCache(tmp_path / "replies.sqlite") as cache:
-        limited.use(ModelResources((cache,), UsageLimit(calls=len(PROMPTS))))
+        limited.use(ModelResources((cache,), UsageLimit(calls=len(TEXTS))))
         first = limited.answer(PROMPTS)
         assert first == sure.answer(PROMPTS)
         assert limited.answer([*PROMPTS, *PROMPTS]) == [*first, *first]
-        assert (limited.usage.calls, limited.usage.cached) == (len(PROMPTS), len(PROMPTS))
+        assert (limited.usage.calls, limited.usage.cached) == (len(TEXTS), len(TEXTS))  # equal requests are sent once
         with pytest.raises(BudgetSpent):
             limited.answer([JudgePrompt("negative", "Judge it.", "Something new.")])
 

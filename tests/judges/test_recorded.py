@@ -58,7 +58,7 @@ def test_what_the_log_has_no_record_of_is_invalid_and_says_so(tmp_path: Path):
         LineVsPrevious(persona, "How do you sleep?", "Like a stone."),
     ]
     for verdict in judge.judge(questions):
-        assert (verdict.label, verdict.reason) == ("invalid", "the log has no record of this question")
+        assert (verdict.label, verdict.reason) == ("invalid", "the log has no record of this query")
     known = LineVsPersona(persona, "Like a stone.", "How do you sleep?")
     assert judge.judge([known])[0].label == "inconsistent"
 

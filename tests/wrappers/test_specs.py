@@ -69,7 +69,7 @@ def test_a_judge_that_cannot_be_copied_is_shared_by_the_specs_copies():
     assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
     recorded = spec_of(env).additional_wrappers[0].kwargs
     assert recorded is not None
-    assert recorded["judge"].wrapped is judge
+    assert recorded["judge"].inner is judge
 
 
 def test_wrappers_can_be_registered_with_an_environment():

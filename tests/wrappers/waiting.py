@@ -115,4 +115,7 @@ def played(envs, steps, seed=3):
 
 
 def nobody_judges():
-    return not any(thread.name == "persona-env judging" for thread in threading.enumerate())
+    judging = [thread for thread in threading.enumerate() if thread.name == "persona-env judging"]
+    for thread in judging:
+        thread.join(1.0)  # a call that was cancelled before it started ends at once
+    return not any(thread.is_alive() for thread in judging)
