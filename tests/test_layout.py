@@ -31,6 +31,7 @@ FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = ("torch", "transformers", "stable_baselines3")
 CORE = Path(persona_env.__file__).parent
 WRAPPERS = Path(persona_wrappers.__file__).parent
+PACKAGES = (CORE, WRAPPERS)
 
 
 def imported(file: Path) -> set[str]:
@@ -67,6 +68,45 @@ def test_a_wrapper_imports_only_the_lower_floors():
 def test_rl_needs_no_rl_library(file: Path):
     found = {name for name in imported(file) if name.startswith(("stable_baselines3", "sb3", "persona_env.sb3"))}
     assert not found
+
+
+def module_name(file: Path) -> str:
+    parts = [PACKAGES[0].name, *file.relative_to(CORE).with_suffix("").parts] if file.is_relative_to(CORE) else []
+    parts = parts or [PACKAGES[1].name, *file.relative_to(WRAPPERS).with_suffix("").parts]
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Returns which module imports which, in functions and for type checkers too."""
+    files = {module_name(file): file for package in PACKAGES for file in package.rglob("*.py")}
+    graph: dict[str, set[str]] = {name: set() for name in files}
+    for name, file in files.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                targets = {f"{node.module}.{alias.name}" for alias in node.names}
+                graph[name] |= {target if target in files else node.module for target in targets}
+    return {name: {other for other in found if other in files and other != name} for name, found in graph.items()}
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = import_graph()
+    while leaves := [name for name, found in graph.items() if not found & graph.keys()]:
+        for name in leaves:
+            del graph[name]
+    on_a_circle = {name for name in graph if any(name in graph[other] for other in graph)}
+    assert not on_a_circle
+
+
+def test_attributes_are_declared_and_not_guessed():
+    guesses = [
+        f"{file.name}:{node.lineno}"
+        for package in PACKAGES
+        for file in package.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr"
+        if len(node.args) > 1 and isinstance(node.args[1], ast.Constant)
+    ]
+    assert len(guesses) <= 15, guesses
 
 
 def test_importing_the_packages_loads_nothing_heavy():
