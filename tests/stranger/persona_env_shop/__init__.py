@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from persona_env.settings import Setting
-from persona_env.speakers.base import Speaker
-
 from persona_env.algorithms import Algorithm, Run
 from persona_env.conversation import Conversation, View
 from persona_env.judges.base import AnswerVsGold, Judge, Query, Verdict
 from persona_env.metrics import LineMetric
+from persona_env.settings import Setting
+from persona_env.speakers.base import Speaker
 
 __all__ = ["SHOPPER", "Keeper", "Keyword", "Politeness", "Shopper", "Sweep"]
 
