@@ -55,6 +55,7 @@ def run(site: Path, *arguments: str, typed: str = "", code: int = 0) -> str:
 def test_a_strangers_parts_are_benchmarked(site, tmp_path):
     out = run(
         site, "bench", "shopper:Ann", "interview", *SMALL, "--dialogues", "3", "--lines", "4",
+        "--metrics", "prompt_to_line,question_answer,politeness",
         "--out", str(tmp_path / "bench"),
     )  # fmt: skip
     assert "rudeness" in out

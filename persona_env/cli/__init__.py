@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import traceback
+import warnings
 from typing import Any
 
 import typer
@@ -63,6 +64,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.formatwarning = lambda message, *place, **more: f"persona-env: {printable(str(message))}\n"
     try:
         _check_arguments()
         app()

@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from persona_env.cli.interrupt import resumable
-from persona_env.cli.options import JudgeSpec, Role, Seed, Split
+from persona_env.cli.options import JudgeSpec, Role, Seed, Split, TaskAgent
 from persona_env.errors import InputError
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
@@ -31,6 +31,7 @@ def bench(
     simulators: Annotated[list[str], typer.Argument(help="Specs: tiny, scripted, hf:<...>, openai:<...>.")],
     role: Role = "patient",
     judge: JudgeSpec = "oracle",
+    task_agent: TaskAgent = "scripted",
     seed: Seed = 0,
     split: Split = "heldout",
     lines: Annotated[int, typer.Option(help="The simulator's lines in a dialogue.")] = 8,
@@ -50,10 +51,18 @@ def bench(
         dialogues=dialogues,
         lines=lines,
         seed=seed,
+        task_agent=task_agent,
         max_tokens=max_tokens,
         metrics=tuple(filter(None, (name.strip() for name in metrics.split(",")))),
     )
-    run_benchmark(simulators, suite, judge, resume or out, resume=resume is not None, patience=judge_outage_timeout)
+    run_benchmark(
+        simulators,
+        suite,
+        judge,
+        resume or out,
+        resume=resume is not None,
+        outage_timeout=judge_outage_timeout,
+    )
 
 
 def run_benchmark(
@@ -63,7 +72,7 @@ def run_benchmark(
     out: Path | None,
     *,
     resume: bool = False,
-    patience: float = 600.0,
+    outage_timeout: float = 600.0,
 ) -> EvalLog:
     """Plays the suite with each simulator, prints one table and, where asked, writes a folder.
 
@@ -73,7 +82,7 @@ def run_benchmark(
         judge: The judge's spec.
         out: A folder for the evaluation log and the figures; None for none.
         resume: Whether to go on with a benchmark that was cut off there.
-        patience: Seconds that a judge behind a server may be away.
+        outage_timeout: Seconds that a judge behind a server may be away.
 
     Raises:
         InputError: If a simulator or judge cannot be had, the folder is not empty, or another benchmark
@@ -85,7 +94,7 @@ def run_benchmark(
     console = Terminal()
     folder = RunFolder(out, resume=resume) if out else None
     run_judge = RunJudge.from_config(
-        RunConfig(role=suite.role, personas=suite.personas, judge=judge, judge_outage_timeout=patience)
+        RunConfig(role=suite.role, personas=suite.personas, judge=judge, judge_outage_timeout=outage_timeout)
     )
     speakers = {spec: load_speaker(spec, suite.max_tokens) for spec in simulators}
     config = {"simulators": [*simulators], "judge": judge, **asdict(suite), "metrics": [*suite.metrics]}

@@ -12,14 +12,15 @@ import typer
 
 from persona_env.settings import kinds, settings_of
 
-__all__ = ["JudgeSpec", "Role", "Seed", "Simulator", "Split", "with_settings"]
+__all__ = ["JudgeSpec", "Role", "Seed", "Simulator", "Split", "TaskAgent", "with_settings"]
 
 Role = Annotated[str, typer.Option(help="Who is simulated: patient, student, chat_partner, or a path of a role.")]
 Simulator = Annotated[str, typer.Option(help="The simulator: tiny, scripted, hf:<folder or id>, openai:<model>@<url>.")]
 JudgeSpec = Annotated[
-    str, typer.Option("--judge", help="The judge: oracle, match, nli:, hf:, openai:, recorded: or ensemble:.")
+    str, typer.Option("--judge", help="The judge: oracle, match, hf:, openai:, recorded: or ensemble:.")
 ]
 Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
+TaskAgent = Annotated[str, typer.Option(help="The frozen other side: scripted, interview, hf: or openai:.")]
 Split = Annotated[str, typer.Option(help="The personas that are measured: heldout, dev or train.")]
 
 

@@ -18,6 +18,7 @@ from persona_env.errors import InputError
 from persona_env.report.drift_table import drift_table
 from persona_env.report.terminal import Terminal
 from persona_env.report.transcript import before_and_after
+from persona_env.roles import role_named
 from persona_env.runs.config import RunConfig, read_config
 from persona_env.runs.result import TrainResult
 from persona_env.runs.run_folder import RunFolder
@@ -128,14 +129,15 @@ def _resume_command(folder: RunFolder) -> str:
 
 
 def _fresh_folder(settings: RunConfig) -> Path:
-    return Path("runs") / f"{settings.role}-{time.strftime('%Y%m%d-%H%M%S')}"
+    return Path("runs") / f"{role_named(settings.role).key}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
 def _plan(settings: RunConfig, folder: RunFolder) -> Text:
     s = settings
     rewards = ", ".join(f"{name} {weight:g}" for name, weight in s.rewards.items())
     return Text(
-        f"{s.role}: {s.simulator} learns by {s.algorithm.name} from {s.tokens:,} tokens in {s.envs} dialogues at once "
+        f"{role_named(s.role).key}: {s.simulator} learns by {s.algorithm.name} from {s.tokens:,} tokens in "
+        f"{s.envs} dialogues at once "
         f"(rewards: {rewards}).\nMeasured before and after on {s.dialogues} {s.split} personas over {s.lines} lines"
         + (f", and on {s.extended_dialogues} over {EXTENDED_LENGTH * s.lines}" if s.extended_dialogues else "")
         + f", judged by {s.judge}. Run folder: {folder.path}/"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from persona_env.errors import InputError
 from persona_env.metrics import METRICS
+from persona_env.roles import role_named
 
 __all__ = ["EvalSuite"]
 
@@ -15,7 +16,7 @@ class EvalSuite:
     """A set of dialogues: the same personas, task agent, probes and randomness for every simulator.
 
     Attributes:
-        role: Who is simulated.
+        role: Key of the role, or its path, of which the key is kept.
         personas: `bundled` (the embedded world's), `natural` (real English) or a file of personas.
         split: Which of them.
         dialogues: How many, one for each persona; personas are used again where there are fewer.
@@ -39,6 +40,7 @@ class EvalSuite:
     metrics: tuple[str, ...] = METRICS.builtins
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "role", role_named(self.role).key)
         counts = {"dialogues": self.dialogues, "lines": self.lines, "questions_every": self.questions_every}
         if self.max_tokens is not None:
             counts["max_tokens"] = self.max_tokens

@@ -9,6 +9,7 @@ from typing import Any
 from persona_env.errors import RunEnded
 from persona_env.evaluation.eval_log import EvalLog
 from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
+from persona_env.roles import role_named
 from persona_env.runs.config import RunConfig
 from persona_env.runs.judge_costs import JudgeCosts
 
@@ -66,7 +67,7 @@ def summary(result: TrainResult) -> dict[str, Any]:
     if result.ended:
         fields["reason"] = str(result.ended)
     return fields | {
-        "role": config.role,
+        "role": role_named(config.role).key,
         "simulator": config.simulator,
         "judge": config.judge,
         "judge_calibrated": result.log.header.judge.is_calibrated,

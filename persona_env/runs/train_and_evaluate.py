@@ -13,6 +13,7 @@ from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.scoring import run_arm, scores
 from persona_env.metrics import METRICS, load_metric
 from persona_env.models.limits import Usage
+from persona_env.roles import BUNDLED, role_named
 from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
 from persona_env.runs.config import RunConfig, check_understanding
 from persona_env.runs.cost_log import CostLog
@@ -115,7 +116,7 @@ class TrainAndEvaluate:
         if extended:
             self._evaluate("after_extended", "model", trained, extended, progress)
         self._evaluate("train_personas", "model", trained, replace(suite, split="train"), progress)
-        if config.personas == "bundled":
+        if config.personas == "bundled" and suite.role in BUNDLED:  # the embedded world has a drift-free speaker
             self._evaluate("drift_free", "scripted", load_speaker("scripted"), suite, progress)
 
     def _evaluate(self, stage: str, spec: str, speaker: Speaker, suite: EvalSuite, progress: Progress) -> None:
@@ -207,4 +208,4 @@ def _is_calibrated(judge: RunJudge, config: RunConfig) -> bool:
         return True
     judged = [name for name in config.rewards if load_metric(name).is_judged]
     found = config.judge_calibration
-    return bool(found) and is_calibrated(found, judge.identity, config.role, judged)
+    return bool(found) and is_calibrated(found, judge.identity, role_named(config.role).key, judged)
