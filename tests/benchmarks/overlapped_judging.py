@@ -22,7 +22,7 @@ from typing import Any
 import gymnasium as gym
 
 import persona_env  # noqa: F401 - registers the environments
-from persona_env.judges import Query, Verdict, load_judge
+from persona_env.judges import Judge, Query, Verdict, load_judge
 from persona_env.speakers import load_speaker
 from persona_wrappers.vector import ConsistencyRewards
 from tests.models.fault_server import FaultServer
@@ -54,16 +54,22 @@ def served(latency: float) -> Iterator[str]:
         server.join()
 
 
-class Noted:
-    """Passes the questions on to a judge and keeps them, batch by batch."""
+class Noted(Judge):
+    """A remote judge that remembers what it was asked."""
 
-    def __init__(self, judge: Any) -> None:
+    is_remote = True
+
+    def __init__(self, judge: Judge) -> None:
         self.wrapped, self.batches = judge, list[Sequence[Query]]()
 
-    def judge(self, questions: Sequence[Query]) -> list[Verdict]:
+    def judge(self, queries: Sequence[Query]) -> list[Verdict]:
         """Returns the judge's verdicts."""
-        self.batches.append(questions)
-        return self.wrapped.judge(questions)
+        self.batches.append(queries)
+        return self.wrapped.judge(queries)
+
+    def cancel(self) -> None:
+        """Cancels the judge's calls."""
+        self.wrapped.cancel()
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -92,8 +98,8 @@ def measure(judge_spec: str, agent_spec: str) -> tuple[float, float, float]:
     for _ in range(TIMES):
         alone = [_seconds(lambda batch=batch: judge.wrapped.judge(batch)) for batch in batches]
         found.append((statistics.median(_steps(paid)), statistics.median(alone), statistics.median(_steps(plain))))
-    for client in (judge.wrapped.asker.client, getattr(agent, "client")):  # noqa: B009 - not every speaker has one
-        client.close()
+    judge.wrapped.close()
+    agent.close()
     both, judging, generating = zip(*found, strict=True)
     return min(both), min(judging), min(generating)
 
