@@ -73,7 +73,12 @@ def _json(value: object, indent: int | None = None) -> str:
         raise FileError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
     except ValueError as error:
         raise FileError(f"Expected values that JSON can hold, got an error ({error}): leave them out.") from None
-    return text
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    """Returns a character as JSON text that acts on no terminal: control, bidi and format characters are escaped."""
+    return character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
 
 
 def record_fields(record: object) -> object:

@@ -1,8 +1,8 @@
-import multiprocessing
 import os
 import sqlite3
 import stat
-from multiprocessing.connection import Connection
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -110,23 +110,21 @@ def test_a_file_that_may_not_be_written_is_refused(path: Path):
         cache.put(REPLIES)
 
 
-def write(path: Path, name: str, ready: Connection) -> None:
-    with ReplyCache(path) as cache:
-        for i in range(100):
-            cache.put({reply_key({"writer": name}, {"i": i}): f"{name} {i}", reply_key({}, {"i": i}): name})
-    ready.send("done")
+WRITER = """
+import sys
+from persona_env.models.reply_cache import ReplyCache, reply_key
+
+path, name = sys.argv[1:]
+with ReplyCache(path) as cache:
+    for i in range(100):
+        cache.put({reply_key({"writer": name}, {"i": i}): f"{name} {i}", reply_key({}, {"i": i}): name})
+"""
 
 
 @pytest.mark.slow
 def test_two_processes_share_a_file(path: Path):
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    writers = [context.Process(target=write, args=(path, name, theirs)) for name in "ab"]
-    for writer in writers:
-        writer.start()
-    assert [ours.recv(), ours.recv()] == ["done", "done"]
-    for writer in writers:
-        writer.join()
+    writers = [subprocess.Popen([sys.executable, "-c", WRITER, str(path), name]) for name in "ab"]
+    assert [writer.wait() for writer in writers] == [0, 0]
     with ReplyCache(path) as cache:
         for name in "ab":
             keys = {reply_key({"writer": name}, {"i": i}): f"{name} {i}" for i in range(100)}
