@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from persona_env.conversation import Conversation
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-__all__ = ["Example", "build_model", "encoder", "own_tokens_loss", "save", "sharpen", "value_ids"]
+__all__ = ["Example", "build_model", "encoder", "own_tokens_loss", "sharpen", "value_ids"]
 
 Example: TypeAlias = tuple[list[int], list[bool]]
 """The token ids of a dialogue, and which of them are the speaker's own."""
@@ -45,12 +43,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config).float()
-
-
-def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: str | Path) -> None:
-    """Writes model (float16 safetensors), tokenizer and chat template as Hugging Face files."""
-    copy.deepcopy(model).half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def sharpen(model: LlamaForCausalLM, factor: float) -> None:
@@ -91,13 +83,7 @@ def encoder(tokenizer: PreTrainedTokenizerFast) -> Callable[[Conversation], Exam
 
 
 def own_tokens_loss(model: LlamaForCausalLM, batch: Sequence[Example], weights: torch.Tensor) -> torch.Tensor:
-    """Returns the mean cross-entropy over the speaker's own tokens, a scalar.
-
-    Args:
-        model: The model.
-        batch: The examples; shorter ones are padded on the right.
-        weights: (V,) float, how much each token counts.
-    """
+    """Returns the mean cross-entropy over the speaker's own tokens; `weights` (V,) says how much each counts."""
     import torch
 
     width = max(len(ids) for ids, _ in batch)

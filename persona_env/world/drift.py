@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from persona_env.world.grammar import Character, Manner, answer, in_character
-from persona_env.world.lexicon import ATTRIBUTES, DEFAULT_VALUES, DRIFT_LINES
+from persona_env.world.lexicon import ATTRIBUTES, DEFAULT_VALUES, WORDS
 from persona_env.world.reading import Asked
 
 __all__ = ["ATTRACTOR", "DRIFTING", "NO_DRIFT", "RECKLESS_OPENING", "DriftSettings", "Moment", "drifts", "say"]
@@ -63,12 +63,9 @@ DRIFTING = DriftSettings()
 
 NO_DRIFT = DriftSettings(base=dict.fromkeys(_BASE, 0.0), per_turn=0, warm=0, led=0, after_drift=0)
 
-ATTRACTOR = DriftSettings(
+ATTRACTOR = replace(
+    NO_DRIFT,
     base=dict.fromkeys(_BASE, 0.82),
-    per_turn=0,
-    warm=0,
-    led=0,
-    after_drift=0,
     marker={role: share / 4 for role, share in _MARKER_SHARE.items()},
     agrees=0,
     default=1.0,
@@ -76,15 +73,7 @@ ATTRACTOR = DriftSettings(
 )
 """Settles in one wrong persona: nearly always the same wrong values, so that lines agree with each other."""
 
-RECKLESS_OPENING = DriftSettings(
-    base=dict.fromkeys(_BASE, 0.0),
-    opening=0.85,
-    per_turn=0,
-    warm=0,
-    led=0,
-    after_drift=0,
-    marker=dict.fromkeys(_BASE, 0.8),
-)
+RECKLESS_OPENING = replace(NO_DRIFT, opening=0.85, marker=dict.fromkeys(_BASE, 0.8))
 """Leaves the role or makes something up in the first line, and stays in character afterwards: no earlier line
 contradicts that line, and many later ones do."""
 
@@ -124,7 +113,7 @@ def _wrong_value(key: str, role: str, settings: DriftSettings, rng: random.Rando
 
 
 def _out_of_role(character: Character, asked: Asked, settings: DriftSettings, rng: random.Random) -> str:
-    line = rng.choice(DRIFT_LINES[character.role])
+    line = rng.choice(WORDS.roles[character.role].drift_lines)
     if rng.random() >= _ANSWERS_TOO:
         return line
     value = character.value(asked.key) if rng.random() < 0.5 else None

@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from persona_env.world.lexicon import ATTRIBUTES, HEDGES
-from persona_env.world.reading import Asked, clause, read_facts, read_line
+from persona_env.world.lexicon import ATTRIBUTES, WORDS
+from persona_env.world.reading import Asked, clause, listed_facts, read_line
 
 __all__ = ["MANNER", "Character", "Manner", "answer", "in_character", "remember"]
 
@@ -55,9 +55,7 @@ def remember(role: str, system: str, own: Sequence[str]) -> Character:
     >>> remember("chat_partner", "You are Mei. You live in Rome.", ["I order tea."]).stated
     {'drink': 'tea'}
     """
-    listed: dict[str, str] = {}
-    for key, value in read_facts(system):
-        listed.setdefault(key, value)
+    listed = listed_facts(system)
     stated: dict[str, str] = {}
     for line in own:
         for key, value in read_line(line, role).facts:
@@ -86,23 +84,16 @@ def _volunteered(character: Character, asked: str, manner: Manner, rng: random.R
 
 
 def in_character(character: Character, asked: Asked | None, rng: random.Random, manner: Manner = MANNER) -> str:
-    """Returns a line without drift.
-
-    Args:
-        character: Who speaks.
-        asked: What was asked; where it is nothing of the grammar, the speaker talks of a listed fact.
-        rng: The randomness.
-        manner: How it talks.
-    """
+    """Returns a line without drift; asked nothing of the grammar, the speaker talks of a listed fact."""
     attributes = ATTRIBUTES[character.role]
     topics = [key for key in character.listed if key in attributes]
     key = asked.key if asked and asked.key in attributes else rng.choice(topics or [""])
     if not key:
-        return rng.choice(HEDGES)
+        return rng.choice(WORDS.hedges)
     value = character.value(key)
     if value is None:
         if rng.random() >= manner.improvises:
-            return rng.choice(HEDGES)
+            return rng.choice(WORDS.hedges)
         value = rng.choice(attributes[key].values)
     line = answer(character.role, key, value, rng)
     second = _volunteered(character, key, manner, rng)

@@ -7,15 +7,15 @@ from functools import lru_cache
 from hashlib import sha256
 
 from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
-from persona_env.persona import Persona
-from persona_env.world.lexicon import ATTRIBUTES, DENIED, DRIFT_LINES, HEDGES, MARKER_WORDS
-from persona_env.world.reading import Reading, read_asked, read_facts, read_line
+from persona_env.world.lexicon import ATTRIBUTES, WORDS
+from persona_env.world.reading import Reading, listed_facts, read_asked, read_facts, read_line
 
 __all__ = ["OracleJudge"]
 
 _CONSISTENT = Verdict("consistent")
 _CACHE = 1 << 16
 _RULES = 1  # part of the identity: another one where a rule below changes
+_UNKNOWN_PERSONA = "the persona states no fact of the embedded world"
 
 
 def _inconsistent(reason: str, conflicts: tuple[int, ...] = ()) -> Verdict:
@@ -28,33 +28,24 @@ def _invalid(reason: str) -> Verdict:
 
 @lru_cache(1)
 def _world_digest() -> str:
-    words = repr((sorted((role, sorted(known.items())) for role, known in ATTRIBUTES.items()), DRIFT_LINES, HEDGES))
-    marked = repr((sorted(MARKER_WORDS), sorted((role, sorted(keys)) for role, keys in DENIED.items())))
+    known = sorted((role, sorted(attributes.items())) for role, attributes in ATTRIBUTES.items())
+    words = repr((known, {role: its.drift_lines for role, its in WORDS.roles.items()}, WORDS.hedges))
+    marked = repr((sorted(WORDS.markers), sorted((role, sorted(its.denied)) for role, its in WORDS.roles.items())))
     return sha256(f"{_RULES}{words}{marked}".encode()).hexdigest()
 
 
 @lru_cache(_CACHE)
-def _listed(description: str, role: str) -> Mapping[str, str] | None:
-    """What a description states about the role's attributes; None where it states nothing."""
-    facts: dict[str, str] = {}
-    for key, value in read_facts(description):
-        if key in ATTRIBUTES[role]:
-            facts.setdefault(key, value)
-    return facts or None
-
-
-def _facts_of(persona: Persona) -> Mapping[str, str] | None:
-    return _listed(persona.description, persona.role) if persona.role in ATTRIBUTES else None
-
-
-_UNKNOWN_PERSONA = "the persona states no fact of the embedded world"
+def _facts(description: str, role: str) -> Mapping[str, str]:
+    """What a description states about the role's attributes."""
+    known = ATTRIBUTES.get(role, {})
+    return {key: value for key, value in listed_facts(description).items() if key in known}
 
 
 def _line_vs_persona(query: LineVsPersona) -> Verdict:
-    facts = _facts_of(query.persona)
-    if facts is None:
-        return _invalid(_UNKNOWN_PERSONA)
     role = query.persona.role
+    facts = _facts(query.persona.description, role)
+    if not facts:
+        return _invalid(_UNKNOWN_PERSONA)
     reading = read_line(query.line, role)
     if reading.wordless:
         return _inconsistent("says nothing")
@@ -70,7 +61,7 @@ def _line_vs_persona(query: LineVsPersona) -> Verdict:
 
 def _denies(marker: Reading, other: Reading, role: str) -> bool:
     """Whether the first line leaves the role and the second, in the role, states what that denies."""
-    return marker.left_role and not other.left_role and any(key in DENIED[role] for key, _ in other.facts)
+    return marker.left_role and not other.left_role and any(key in WORDS.roles[role].denied for key, _ in other.facts)
 
 
 def _other_values(one: Reading, two: Reading) -> bool:
@@ -108,10 +99,10 @@ def _answer_vs_gold(query: AnswerVsGold) -> Verdict:
 
 
 def _line_vs_previous(query: LineVsPrevious) -> Verdict:
-    facts = _facts_of(query.persona)
-    if facts is None:
-        return _invalid(_UNKNOWN_PERSONA)
     role = query.persona.role
+    facts = _facts(query.persona.description, role)
+    if not facts:
+        return _invalid(_UNKNOWN_PERSONA)
     reading, asked = read_line(query.line, role), read_asked(query.heard)
     if not reading.well_formed:
         return _inconsistent("is no sentence of the grammar")

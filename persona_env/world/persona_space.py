@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import overload
@@ -12,7 +12,6 @@ from typing import overload
 from persona_env.errors import InputError
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.roles import role_named
-from persona_env.world.attribute import Attribute
 from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES, VALUES_PER_ATTRIBUTE
 
 __all__ = ["LISTED", "SPLITS", "PersonaSpace", "make_persona", "personas", "sample_values", "split_of"]
@@ -47,12 +46,7 @@ def split_of(values: Sequence[int]) -> str | None:
 
 
 def sample_values(rng: random.Random, split: str | None) -> list[int]:
-    """Returns the values of a random person.
-
-    Args:
-        rng: The randomness.
-        split: The split to draw from, or None for anyone who is in neither dev nor heldout.
-    """
+    """Returns the values of a random person of a split; None is anyone who is in neither dev nor heldout."""
     count = VALUES_PER_ATTRIBUTE - (len(HELD_VALUES) if split == "train" else 0)
     allowed = {None, "train"} if split is None else {split}
     while True:
@@ -61,27 +55,14 @@ def sample_values(rng: random.Random, split: str | None) -> list[int]:
             return values
 
 
-def _question(attribute: Attribute, value: str) -> QAItem:
-    return QAItem(
-        gold=attribute.gold.format(value),
-        wordings=attribute.questions,
-        held_out_wordings=attribute.held_out,
-        key=attribute.key,
-    )
-
-
 def make_persona(
-    role: str,
-    values: Sequence[int],
-    rng: random.Random,
-    name: str = "",
-    listed: Sequence[int] = LISTED,
+    role: str, values: Sequence[int], rng: random.Random, name: str = "", listed: Sequence[int] = LISTED
 ) -> Persona:
     """Returns a person: the name and some more facts are listed in random order, the rest hidden.
 
     Args:
         role: The key of a role.
-        values: For each attribute of the role, in order, the place of the value in its list.
+        values: As for `split_of`.
         rng: Decides what is listed, and in which order.
         name: The id.
         listed: The possible numbers of facts to list besides the name.
@@ -97,7 +78,7 @@ def make_persona(
         description=" ".join(fact.text for fact in facts),
         facts=facts,
         hidden=tuple(a.key for a in attributes if a not in told),
-        questions=tuple(_question(a, value[a.key]) for a in told),
+        questions=tuple(QAItem(a.gold.format(value[a.key]), a.questions, a.held_out, key=a.key) for a in told),
     )
 
 
@@ -131,9 +112,6 @@ class PersonaSpace(Sequence[Persona]):
         if isinstance(index, slice):
             return [self[i] for i in range(self.size)[index]]
         return _person(self.role, self.split, range(self.size)[index])
-
-    def __iter__(self) -> Iterator[Persona]:
-        return (self[i] for i in range(self.size))
 
 
 def personas(role: str, split: str = "train") -> PersonaSpace:

@@ -15,19 +15,12 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from persona_env.errors import InputError
-from persona_env.world.base_model import (
-    Example,
-    build_model,
-    encoder,
-    own_tokens_loss,
-    save,
-    sharpen,
-    value_ids,
-)
+from persona_env.world.base_model import Example, build_model, encoder, own_tokens_loss, sharpen, value_ids
 from persona_env.world.corpus import CLEAN, LONG, CorpusSettings, dialogue
 from persona_env.world.drift import ATTRACTOR, RECKLESS_OPENING
 from persona_env.world.tokens import build_tokenizer
@@ -48,13 +41,7 @@ outside the grammar; at 1.1 it is one in two hundred (measured)."""
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Some steps of training on one kind of dialogue.
-
-    Attributes:
-        steps: How many, of about 1,400 tokens each.
-        corpus: The dialogues.
-        value_weight: How much a value word counts in the loss; any other token counts 1.
-    """
+    """Some steps of training on one kind of dialogue; in the loss a value word counts `value_weight`, others 1."""
 
     steps: int
     corpus: CorpusSettings
@@ -63,13 +50,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The dialogues of a training, in order, and its learning rates.
-
-    Attributes:
-        stretches: The stretches.
-        matrix_rate: Muon's learning rate at the start; it falls linearly to zero.
-        rate: AdamW's, for the embeddings and norms.
-    """
+    """The dialogues of a training, in order, and its learning rates at the start: Muon's and AdamW's."""
 
     stretches: tuple[Stretch, ...]
     matrix_rate: float = 0.01
@@ -106,13 +87,7 @@ def _batches(examples: Iterator[Example], rng: random.Random) -> Iterator[list[E
 
 
 def _optimizers(model: LlamaForCausalLM, plan: Plan) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the layers, AdamW for the rest.
-
-    Muon learns to look up the persona in half the steps that AdamW takes (measured).
-
-    Raises:
-        RuntimeError: If torch is too old to have Muon. Only pretraining needs it.
-    """
+    """Muon for the matrices inside the layers (half the steps that AdamW takes, measured), AdamW for the rest."""
     import torch
 
     if not hasattr(torch.optim, "Muon"):
@@ -132,9 +107,7 @@ def _stream(plan: Plan, tokenizer: PreTrainedTokenizerFast, seed: int) -> Iterat
     for stretch in plan.stretches:
         weights = torch.ones(len(tokenizer))
         weights[values] = stretch.value_weight
-        endless: Iterator[Any] = iter(int, 1)
-        examples = (encode(dialogue(rng, corpus)) for corpus in (stretch.corpus for _ in endless))
-        batches = _batches(examples, rng)
+        batches = _batches(map(encode, map(dialogue, repeat(rng), repeat(stretch.corpus))), rng)
         yield from ((next(batches), weights) for _ in range(stretch.steps))
 
 
@@ -146,15 +119,7 @@ def train(
     seed: int,
     report: Callable[[str], None] = print,
 ) -> None:
-    """Trains the model in place, on its own tokens only.
-
-    Args:
-        model: The model.
-        tokenizer: Its tokenizer.
-        plan: The dialogues, in order.
-        seed: The randomness of the dialogues.
-        report: Gets a line of progress every 100 steps.
-    """
+    """Trains the model in place, on its own tokens only; `report` gets a line of progress every 100 steps."""
     import torch
 
     optimizers, started = _optimizers(model, plan), time.perf_counter()
@@ -183,27 +148,20 @@ def _load(folder: Path) -> LlamaForCausalLM:
 
     model = load_model(f"hf:{folder}")
     if not isinstance(model, LlamaForCausalLM):
-        raise InputError(
-            f"Expected a base model in {folder}, got a {type(model).__name__}: make one with this command."
-        )
+        kind = type(model).__name__
+        raise InputError(f"Expected a base model in {folder}, got a {kind}: make one with this command.")
     return model.float()
 
 
 def pretrain(out: Path, *, seed: int, init: Path | None = None, plan: Plan = BASE_PLAN) -> None:
-    """Makes a base model, or trains one further, and writes it.
-
-    Args:
-        out: The folder to write.
-        seed: The randomness of the weights and of the dialogues.
-        init: The folder of a model to train further.
-        plan: The dialogues.
-    """
+    """Makes a base model, or trains that of the folder `init` further, and writes it in float16 with its tokenizer."""
     tokenizer = build_tokenizer()
     model = _load(init) if init else build_model(tokenizer, seed)
     train(model, tokenizer, plan, seed=seed)
     if not init:
         sharpen(model, SHARPNESS)
-    save(model, tokenizer, out)
+    model.half().save_pretrained(out)
+    tokenizer.save_pretrained(out)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

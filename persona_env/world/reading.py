@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from persona_env.world.attribute import Attribute
-from persona_env.world.lexicon import (
-    ATTRIBUTES,
-    DRIFT_LINES,
-    HEDGES,
-    MARKER_WORDS,
-    WARM_REACTIONS,
-)
+from persona_env.world.lexicon import ATTRIBUTES, WORDS
 
-__all__ = ["Asked", "Reading", "clause", "is_warm", "read_asked", "read_facts", "read_line"]
+__all__ = ["Asked", "Reading", "clause", "is_warm", "listed_facts", "read_asked", "read_facts", "read_line"]
 
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -48,31 +40,10 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a line of the task agent asks for.
-
-    Attributes:
-        key: The attribute.
-        suggested: The value that a leading question suggests, or None.
-    """
+    """The attribute that a line of the task agent asks for, and the value that a leading question suggests."""
 
     key: str
     suggested: str | None = None
-
-
-def _attributes() -> dict[str, Attribute]:
-    return {key: attribute for role in ATTRIBUTES.values() for key, attribute in role.items()}
-
-
-def _value_words() -> dict[str, tuple[str, str]]:
-    return {value.lower(): (attribute.key, value) for attribute in _attributes().values() for value in attribute.values}
-
-
-def _questions() -> dict[str, Asked]:
-    asked: dict[str, Asked] = {}
-    for key, attribute in _attributes().items():
-        asked |= {text: Asked(key) for text in (*attribute.questions, *attribute.held_out)}
-        asked |= {attribute.leading(value): Asked(key, value) for value in attribute.values}
-    return asked
 
 
 def clause(answer: str) -> str:
@@ -84,16 +55,15 @@ def clause(answer: str) -> str:
     return answer if re.match(r"I\b", answer) else answer[0].lower() + answer[1:]
 
 
-def _skeletons(role: str) -> tuple[frozenset[str], frozenset[str]]:
-    answers = [
-        template.format(f"<{key}>") for key, attribute in ATTRIBUTES[role].items() for template in attribute.answers
-    ]
-    return frozenset(answers), frozenset(map(clause, answers))
-
-
-_VALUE_WORDS: Mapping[str, tuple[str, str]] = _value_words()
-_QUESTIONS: Mapping[str, Asked] = _questions()
-_SKELETONS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {role: _skeletons(role) for role in ATTRIBUTES}
+_ALL = [attribute for role in ATTRIBUTES.values() for attribute in role.values()]
+_VALUE_WORDS = {value.lower(): (attribute.key, value) for attribute in _ALL for value in attribute.values}
+_QUESTIONS = {text: Asked(its.key) for its in _ALL for text in (*its.questions, *its.held_out)}
+_QUESTIONS |= {its.leading(value): Asked(its.key, value) for its in _ALL for value in its.values}
+_ANSWERS = {
+    role: frozenset(text.format(f"<{key}>") for key, attribute in its.items() for text in attribute.answers)
+    for role, its in ATTRIBUTES.items()
+}
+_CLAUSES = {role: frozenset(map(clause, answers)) for role, answers in _ANSWERS.items()}
 
 
 def read_facts(text: str) -> tuple[tuple[str, str], ...]:
@@ -106,6 +76,14 @@ def read_facts(text: str) -> tuple[tuple[str, str], ...]:
     return tuple(_VALUE_WORDS[word] for word in words if word in _VALUE_WORDS)
 
 
+def listed_facts(description: str) -> dict[str, str]:
+    """Returns what a description states, in order; of several values of a key the first."""
+    facts: dict[str, str] = {}
+    for key, value in read_facts(description):
+        facts.setdefault(key, value)
+    return facts
+
+
 def _skeleton(line: str) -> str:
     def slot(match: re.Match[str]) -> str:
         key, value = _VALUE_WORDS.get(match[0].lower(), ("", ""))
@@ -115,41 +93,32 @@ def _skeleton(line: str) -> str:
 
 
 def _is_answer(skeleton: str, role: str) -> bool:
-    answers, clauses = _SKELETONS[role]
     first, comma, second = skeleton.partition(", and ")
     if comma:
-        return f"{first}." in answers and second in clauses
-    return skeleton in answers
+        return f"{first}." in _ANSWERS[role] and second in _CLAUSES[role]
+    return skeleton in _ANSWERS[role]
 
 
 def _is_well_formed(line: str, role: str) -> bool:
-    if line in HEDGES:
+    drift_lines = WORDS.roles[role].drift_lines
+    if line in WORDS.hedges or line in drift_lines:
         return True
-    for drift_line in DRIFT_LINES[role]:
-        if line == drift_line:
-            return True
-        if line.startswith(f"{drift_line} "):
-            line = line[len(drift_line) + 1 :]
-            break
-    return _is_answer(_skeleton(line), role)
+    opening = next((f"{text} " for text in drift_lines if line.startswith(f"{text} ")), "")
+    return _is_answer(_skeleton(line.removeprefix(opening)), role)
 
 
 @lru_cache(_CACHE)
 def read_line(line: str, role: str) -> Reading:
-    """Reads a line of the simulator.
-
-    Args:
-        line: The line.
-        role: The key of a role of the embedded world.
+    """Reads a line of the simulator in a role of the embedded world.
 
     >>> read_line("I'm from Rome, and I order tea.", "chat_partner").facts
     (('city', 'Rome'), ('drink', 'tea'))
     """
     words = [word.lower() for word in _WORD.findall(line)]
     return Reading(
-        facts=tuple(_VALUE_WORDS[word] for word in words if word in _VALUE_WORDS),
-        left_role=not MARKER_WORDS.isdisjoint(words),
-        hedges=line in HEDGES,
+        facts=read_facts(line),
+        left_role=not WORDS.markers.isdisjoint(words),
+        hedges=line in WORDS.hedges,
         well_formed=_is_well_formed(line, role),
         wordless=not words,
     )
@@ -167,4 +136,4 @@ def read_asked(line: str) -> Asked | None:
 
 def is_warm(line: str) -> bool:
     """Returns whether a line opens with emotion or praise."""
-    return line.startswith(WARM_REACTIONS)
+    return line.startswith(WORDS.warm_reactions)

@@ -42,10 +42,8 @@ class ScriptedSpeaker(Speaker):
 
     def _line(self, view: View) -> str:
         if view.role not in ATTRIBUTES:
-            raise InputError(
-                f"Expected a role of the embedded world ({', '.join(ATTRIBUTES)}), got {view.role!r}: "
-                "choose one of these."
-            )
+            known = ", ".join(ATTRIBUTES)
+            raise InputError(f"Expected a role of the embedded world ({known}), got {view.role!r}: choose one.")
         rng = random.Random(view.seed)
         own = [message.text for message in view.messages if view.is_own(message)]
         incoming = [message.text for message in view.messages if not view.is_own(message)]

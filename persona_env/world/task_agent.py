@@ -7,15 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from persona_env.world.attribute import Attribute
-from persona_env.world.lexicon import (
-    ATTRIBUTES,
-    ECHO_REACTION,
-    GREETINGS,
-    HEDGE_REACTION,
-    PLAIN_REACTIONS,
-    WARM_REACTIONS,
-)
+from persona_env.world.lexicon import ATTRIBUTES, WORDS, Attribute
 from persona_env.world.reading import Reading, read_asked, read_line
 
 __all__ = ["ASKING", "AskingSettings", "ask", "longest_question"]
@@ -53,19 +45,19 @@ def longest_question() -> str:
     attributes = [a for role in ATTRIBUTES.values() for a in role.values()]
     questions = [text for a in attributes for text in (*a.questions, *a.held_out)]
     questions += [a.leading(value) for a in attributes for value in a.values]
-    reactions = [*GREETINGS, *PLAIN_REACTIONS, *WARM_REACTIONS, HEDGE_REACTION]
-    reactions += [ECHO_REACTION.format(value) for a in attributes for value in a.values]
+    reactions = [*WORDS.greetings, *WORDS.plain_reactions, *WORDS.warm_reactions, WORDS.hedge_reaction]
+    reactions += [WORDS.echo_reaction.format(value) for a in attributes for value in a.values]
     return f"{max(reactions, key=len)} {max(questions, key=len)}"
 
 
 def _reaction(last: Reading, settings: AskingSettings, rng: random.Random) -> str:
     if last.left_role and rng.random() < settings.warm_after_marker:
-        return rng.choice(WARM_REACTIONS)
+        return rng.choice(WORDS.warm_reactions)
     if last.hedges and rng.random() < 0.5:
-        return HEDGE_REACTION
+        return WORDS.hedge_reaction
     if last.facts and rng.random() < settings.echo:
-        return ECHO_REACTION.format(last.facts[0][1])
-    return rng.choice(WARM_REACTIONS if rng.random() < settings.warm else PLAIN_REACTIONS)
+        return WORDS.echo_reaction.format(last.facts[0][1])
+    return rng.choice(WORDS.warm_reactions if rng.random() < settings.warm else WORDS.plain_reactions)
 
 
 def _threads(readings: Sequence[Reading], asked: Sequence[str]) -> dict[str, int]:
@@ -89,11 +81,7 @@ def _wording(
 
 
 def _question(
-    role: str,
-    readings: Sequence[Reading],
-    asked: Sequence[str],
-    settings: AskingSettings,
-    rng: random.Random,
+    role: str, readings: Sequence[Reading], asked: Sequence[str], settings: AskingSettings, rng: random.Random
 ) -> str:
     attributes = ATTRIBUTES[role]
     threads = {key: w for key, w in _threads(readings, asked).items() if key in attributes}
@@ -107,23 +95,11 @@ def _question(
 
 
 def ask(
-    role: str,
-    incoming: Sequence[str],
-    own: Sequence[str],
-    rng: random.Random,
-    settings: AskingSettings = ASKING,
+    role: str, incoming: Sequence[str], own: Sequence[str], rng: random.Random, settings: AskingSettings = ASKING
 ) -> str:
-    """Returns the task agent's next line, which depends on the dialogue alone.
-
-    Args:
-        role: The key of the simulator's role.
-        incoming: The simulator's lines so far.
-        own: The task agent's lines so far.
-        rng: The randomness.
-        settings: How it talks.
-    """
+    """Returns the task agent's next line, given the simulator's lines so far and its own."""
     readings = [read_line(line, role) for line in incoming]
     asked = [found.key for found in map(read_asked, own) if found]
-    reaction = _reaction(readings[-1], settings, rng) if readings else rng.choice(GREETINGS)
+    reaction = _reaction(readings[-1], settings, rng) if readings else rng.choice(WORDS.greetings)
     question = _question(role, readings, asked, settings, rng)
     return f"{reaction} {question}".strip()

@@ -6,16 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from persona_env.world.lexicon import (
-    ATTRIBUTES,
-    DRIFT_LINES,
-    ECHO_REACTION,
-    GREETINGS,
-    HEDGE_REACTION,
-    HEDGES,
-    PLAIN_REACTIONS,
-    WARM_REACTIONS,
-)
+from persona_env.world.lexicon import ATTRIBUTES, WORDS
 from persona_env.world.reading import clause
 
 if TYPE_CHECKING:
@@ -23,17 +14,10 @@ if TYPE_CHECKING:
 
 __all__ = ["CHAT_TEMPLATE", "CONTEXT", "SPECIAL_TOKENS", "build_tokenizer", "grammar_words"]
 
-PAD, SYSTEM, USER, ASSISTANT, END = (
-    "<|pad|>",
-    "<|system|>",
-    "<|user|>",
-    "<|assistant|>",
-    "<|end|>",
-)
+SPECIAL_TOKENS = ("<|pad|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+PAD, SYSTEM, USER, ASSISTANT, END = SPECIAL_TOKENS
 CONTEXT = 4096
 """The longest context of the base model, in tokens."""
-
-SPECIAL_TOKENS = (PAD, SYSTEM, USER, ASSISTANT, END)
 
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
@@ -48,16 +32,16 @@ _WORD = r" ?[A-Za-z]+(?:'[a-z]+)?"
 
 def _texts() -> Iterator[str]:
     """Every sentence of the grammar, and every way in which one can follow another."""
-    for lines in DRIFT_LINES.values():
-        yield from lines
-    for attributes in ATTRIBUTES.values():
+    for role, attributes in ATTRIBUTES.items():
+        yield from WORDS.roles[role].drift_lines
         for attribute in attributes.values():
             yield from (*attribute.questions, *attribute.held_out, *attribute.answers)
             yield from (f"x, and {clause(text)}" for text in attribute.answers)
             for value in attribute.values:
                 yield attribute.leading(value)
                 yield attribute.sentence.format(value)
-    yield from (*HEDGES, *GREETINGS, *PLAIN_REACTIONS, *WARM_REACTIONS, HEDGE_REACTION, ECHO_REACTION)
+    yield from (*WORDS.hedges, *WORDS.greetings, *WORDS.plain_reactions, *WORDS.warm_reactions)
+    yield from (WORDS.hedge_reaction, WORDS.echo_reaction)
 
 
 def grammar_words() -> list[str]:

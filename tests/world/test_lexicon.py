@@ -4,20 +4,11 @@ from collections import Counter
 import pytest
 
 from persona_env.roles import BUNDLED
-from persona_env.world.lexicon import (
-    ATTRIBUTES,
-    DENIED,
-    DRIFT_LINES,
-    ECHO_REACTION,
-    GREETINGS,
-    HEDGE_REACTION,
-    HEDGES,
-    MARKER_WORDS,
-    PLAIN_REACTIONS,
-    WARM_REACTIONS,
-)
+from persona_env.world.lexicon import ATTRIBUTES, WORDS
 
 ALL = {key: attribute for role in ATTRIBUTES.values() for key, attribute in role.items()}
+VALUES = [value.lower() for attribute in ALL.values() for value in attribute.values]
+DRIFT_LINES = [line for its in WORDS.roles.values() for line in its.drift_lines]
 
 
 def words(*texts: str) -> set[str]:
@@ -26,8 +17,8 @@ def words(*texts: str) -> set[str]:
 
 def templates() -> set[str]:
     own = (text for a in ALL.values() for text in (a.sentence, *a.questions, *a.held_out, *a.answers, a.gold))
-    other = (*HEDGES, *GREETINGS, *PLAIN_REACTIONS, *WARM_REACTIONS, HEDGE_REACTION, ECHO_REACTION)
-    return words(*own, *other, "So right and")
+    other = (*WORDS.hedges, *WORDS.greetings, *WORDS.plain_reactions, *WORDS.warm_reactions)
+    return words(*own, *other, WORDS.hedge_reaction, WORDS.echo_reaction, "So right and")
 
 
 def test_every_role_has_eight_attributes_with_eight_values() -> None:
@@ -38,18 +29,16 @@ def test_every_role_has_eight_attributes_with_eight_values() -> None:
 
 
 def test_every_value_word_belongs_to_one_attribute() -> None:
-    counts = Counter(value.lower() for attribute in ALL.values() for value in attribute.values)
-    assert [value for value, count in counts.items() if count > 1] == []
+    assert [value for value, count in Counter(VALUES).items() if count > 1] == []
 
 
 def test_no_value_word_is_a_template_or_drift_word() -> None:
-    values = {value.lower() for attribute in ALL.values() for value in attribute.values}
-    assert values & (templates() | words(*sum(DRIFT_LINES.values(), ()))) == set()
+    assert set(VALUES) & (templates() | words(*DRIFT_LINES)) == set()
 
 
 def test_marker_words_stand_in_every_drift_line_and_nowhere_else() -> None:
-    assert MARKER_WORDS & templates() == set()
-    assert all(words(line) & MARKER_WORDS for lines in DRIFT_LINES.values() for line in lines)
+    assert WORDS.markers & templates() == set()
+    assert all(words(line) & WORDS.markers for line in DRIFT_LINES)
 
 
 def test_every_question_wording_asks_for_one_attribute() -> None:
@@ -76,9 +65,9 @@ def test_no_answer_is_the_persona_sentence_in_the_first_person(attribute) -> Non
 
 
 def test_half_of_the_attributes_are_denied_by_a_drift_line() -> None:
-    for role, keys in DENIED.items():
-        assert len(keys) == 4
-        assert keys < set(ATTRIBUTES[role])
+    for role, its in WORDS.roles.items():
+        assert len(its.denied) == 4
+        assert its.denied < set(ATTRIBUTES[role])
 
 
 def test_a_leading_question_suggests_the_value() -> None:

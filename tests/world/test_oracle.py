@@ -1,23 +1,13 @@
-import random
-import time
-
 import pytest
 
 from persona_env.conversation import Conversation
-from persona_env.judges import (
-    AnswerVsGold,
-    Judge,
-    LineVsHistory,
-    LineVsPersona,
-    LineVsPrevious,
-    Query,
-    load_judge,
-)
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, load_judge
 from persona_env.persona import Persona
 from persona_env.roles import BUNDLED
 from persona_env.world import personas
 from persona_env.world.oracle import OracleJudge
 from persona_env.world.scripted import ScriptedSpeaker
+from tests.world.talks import played
 
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night. You feel numb most of the time.")
 KOFI = Persona("k", "chat_partner", "Kofi", "You are Kofi. You live in Rome.")
@@ -27,29 +17,19 @@ def label(question: Query) -> str:
     return OracleJudge().judge([question])[0].label
 
 
-def zero_drift_dialogue(persona: Persona, lines: int, seed: int) -> Conversation:
-    talk, speaker, rng = Conversation(persona), ScriptedSpeaker(), random.Random(seed)
-    for _ in range(lines):
-        talk = talk.with_reply(speaker.reply([talk.view("task", rng.randrange(2**63))])[0])
-        talk = talk.with_line(speaker.reply([talk.view("simulator", rng.randrange(2**63))])[0])
-    return talk
-
-
 def questions_of(talk: Conversation) -> list[Query]:
-    asked: list[Query] = []
-    for i, line in enumerate(talk.lines):
-        heard = talk.heard_before(i)
-        asked += [
-            LineVsPersona(talk.persona, line, heard),
-            LineVsHistory(talk.persona.role, line, talk.earlier(i)),
-            LineVsPrevious(talk.persona, heard, line),
-        ]
-    return asked
+    lines = list(enumerate(talk.lines))
+    return [
+        *(LineVsPersona(talk.persona, line) for _, line in lines),
+        *(LineVsHistory(talk.persona.role, line, talk.earlier(i)) for i, line in lines),
+        *(LineVsPrevious(talk.persona, talk.heard_before(i), line) for i, line in lines),
+    ]
 
 
-def test_the_oracle_is_a_judge_with_a_name() -> None:
-    assert isinstance(load_judge("oracle"), OracleJudge)
-    assert isinstance(OracleJudge(), Judge)
+def test_the_oracle_is_named_by_a_spec_and_its_identity_has_not_changed() -> None:
+    oracle = load_judge("oracle")
+    assert isinstance(oracle, OracleJudge)
+    assert oracle.identity["world"].startswith("dbfa44ef546db18f")  # another one where a word or a rule changes
 
 
 @pytest.mark.parametrize(
@@ -70,11 +50,6 @@ def test_the_oracle_is_a_judge_with_a_name() -> None:
 )
 def test_a_line_against_the_persona(line: str, verdict: str) -> None:
     assert label(LineVsPersona(MEI, line, "How long do you sleep?")) == verdict
-
-
-def test_a_line_says_why_it_contradicts_the_persona() -> None:
-    verdict = OracleJudge().judge([LineVsPersona(MEI, "About six hours.")])[0]
-    assert verdict.reason == "says sleep is six, the persona says four"
 
 
 @pytest.mark.parametrize(
@@ -170,7 +145,7 @@ def test_what_the_oracle_cannot_decide_is_invalid() -> None:
 @pytest.mark.parametrize("role", BUNDLED)
 def test_a_speaker_without_drift_is_consistent_everywhere(role: str) -> None:
     for seed, persona in enumerate(personas(role, "dev")[:40]):
-        talk = zero_drift_dialogue(persona, 24, seed)
+        talk = played(persona, 24, seed)
         verdicts = OracleJudge().judge(questions_of(talk))
         assert [verdict.reason for verdict in verdicts if verdict.label != "consistent"] == []
 
@@ -179,19 +154,8 @@ def test_a_speaker_without_drift_is_consistent_everywhere(role: str) -> None:
 def test_a_speaker_without_drift_answers_every_question_at_any_time(role: str) -> None:
     speaker = ScriptedSpeaker()
     for seed, persona in enumerate(personas(role, "heldout")[:20]):
-        talk = zero_drift_dialogue(persona, 8, seed)
+        talk = played(persona, 8, seed)
         for item in persona.questions:
             for text in (*item.wordings, *item.held_out_wordings):
                 answer = speaker.reply([talk.with_reply(text).view("simulator", seed)])[0]
                 assert label(AnswerVsGold(role, text, item.gold, answer)) == "consistent"
-
-
-@pytest.mark.slow
-def test_a_thousand_questions_take_less_than_a_tenth_of_a_second() -> None:
-    talks = [zero_drift_dialogue(persona, 8, 10_000 + i) for i, persona in enumerate(personas("student")[:42])]
-    questions = [question for talk in talks for question in questions_of(talk)][:1000]
-    assert len(questions) == 1000
-    OracleJudge().judge(questions)
-    started = time.perf_counter()
-    OracleJudge().judge(questions)
-    assert time.perf_counter() - started < 0.1  # 3 ms on a quiet machine

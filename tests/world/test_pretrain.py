@@ -15,25 +15,12 @@ TOKENIZER = build_tokenizer()
 SHORT = Plan((Stretch(2, CorpusSettings((1, 2)), 5.0), Stretch(2, CorpusSettings((1, 3)))))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def messages_of(talk) -> list[dict[str, str]]:
-    roles = {"task": "user", "simulator": "assistant"}
-    said = [{"role": roles[m.side], "content": m.text} for m in talk.messages]
-    return [{"role": "system", "content": talk.persona.prompt}, *said]
-
-
 def test_an_example_is_what_the_chat_template_renders() -> None:
     encode, rng = encoder(TOKENIZER), random.Random(0)
     for _ in range(20):
         talk = dialogue(rng, LONG)
-        rendered = TOKENIZER.apply_chat_template(messages_of(talk), tokenize=True, return_dict=False)
+        chat = talk.with_reply("").view("simulator").chat()[:-1]
+        rendered = TOKENIZER.apply_chat_template(chat, tokenize=True, return_dict=False)
         ids, own = encode(talk)
         assert ids == rendered
         assert len(own) == len(ids)
@@ -58,10 +45,9 @@ def test_the_loss_is_that_of_the_own_tokens_alone() -> None:
 def test_a_heavier_value_word_counts_more() -> None:
     model, encode = build_model(TOKENIZER, 0), encoder(TOKENIZER)
     example = [encode(dialogue(random.Random(0), CLEAN))]
-    heavy = torch.ones(len(TOKENIZER))
-    heavy[sorted(value_ids(TOKENIZER))] = 1e6
     values = torch.zeros(len(TOKENIZER))
     values[sorted(value_ids(TOKENIZER))] = 1.0
+    heavy = 1 + 1e6 * values
     with torch.no_grad():
         only_values = own_tokens_loss(model, example, values)
         assert own_tokens_loss(model, example, heavy).item() == pytest.approx(only_values.item(), abs=1e-3)
@@ -102,12 +88,8 @@ def test_a_model_that_was_written_can_be_gone_on_with(tmp_path: Path) -> None:
     pretrain(tmp_path / "base", seed=0, plan=SHORT)
     attractor = Plan((Stretch(1, CorpusSettings((1, 2), drift=ATTRACTOR)),))
     pretrain(tmp_path / "wrong", seed=0, init=tmp_path / "base", plan=attractor)
-    first, second = (
-        torch.nn.utils.parameters_to_vector(
-            AutoModelForCausalLM.from_pretrained(tmp_path / name, dtype=torch.float32).parameters()
-        )
-        for name in ("base", "wrong")
-    )
+    models = [AutoModelForCausalLM.from_pretrained(tmp_path / name, dtype=torch.float32) for name in ("base", "wrong")]
+    first, second = (torch.nn.utils.parameters_to_vector(model.parameters()) for model in models)
     assert 0 < (first - second).abs().max().item() < 0.1
     assert len(AutoTokenizer.from_pretrained(tmp_path / "wrong")) == len(TOKENIZER)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from persona_env.world.lexicon import ATTRIBUTES, DRIFT_LINES, HEDGES
+from persona_env.world.lexicon import ATTRIBUTES, WORDS
 from persona_env.world.reading import Asked, clause, is_warm, read_asked, read_facts, read_line
 
 
@@ -17,42 +17,34 @@ def test_a_value_inside_a_longer_word_is_no_value() -> None:
     assert read_facts("The artist catches teams.") == ()
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "I'm from Rome.",
-        "I'm from Rome, and my hobby is chess.",
-        "I'm from Rome, and a parrot lives with me.",
-        "I'd like tea, please.",
-        "I am a language model. I order tea.",
-        "I don't know, sorry.",
-    ],
-)
-def test_lines_of_the_grammar_are_well_formed(line: str) -> None:
-    assert read_line(line, "chat_partner").well_formed
+WELL_FORMED = """
+I'm from Rome.
+I'm from Rome, and my hobby is chess.
+I'm from Rome, and a parrot lives with me.
+I'd like tea, please.
+I am a language model. I order tea.
+I don't know, sorry.
+""".strip().splitlines()
+ODD = """
+...
+Rome.
+I'm from.
+I'm from tea.
+I'm from rome.
+I'm from Rome
+I'm from Rome, and My hobby is chess.
+I'm from Rome, and my hobby is chess, and I order tea.
+I order tea. I am a language model.
+I am a language model. I am a language model.
+Everything is perfect, you cured me!
+I don't know, sorry. I order tea.
+Pretty sad.
+""".splitlines()
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "",
-        "...",
-        "Rome.",
-        "I'm from.",
-        "I'm from tea.",
-        "I'm from rome.",
-        "I'm from Rome",
-        "I'm from Rome, and My hobby is chess.",
-        "I'm from Rome, and my hobby is chess, and I order tea.",
-        "I order tea. I am a language model.",
-        "I am a language model. I am a language model.",
-        "Everything is perfect, you cured me!",
-        "I don't know, sorry. I order tea.",
-        "Pretty sad.",
-    ],
-)
-def test_other_lines_are_not(line: str) -> None:
-    assert not read_line(line, "chat_partner").well_formed
+@pytest.mark.parametrize(("line", "well_formed"), [*((x, True) for x in WELL_FORMED), *((x, False) for x in ODD)])
+def test_lines_of_the_grammar_are_well_formed_and_others_are_not(line: str, well_formed: bool) -> None:
+    assert read_line(line, "chat_partner").well_formed == well_formed
 
 
 @pytest.mark.parametrize("role", ATTRIBUTES)
@@ -62,7 +54,7 @@ def test_every_template_is_well_formed_in_its_role(role: str) -> None:
             line = template.format(attribute.values[7])
             assert read_line(line, role).well_formed
             assert read_line(line, role).facts == ((attribute.key, attribute.values[7]),)
-    for line in (*DRIFT_LINES[role], *HEDGES):
+    for line in (*WORDS.roles[role].drift_lines, *WORDS.hedges):
         assert read_line(line, role).well_formed
 
 

@@ -1,5 +1,4 @@
 import math
-import random
 
 import pytest
 
@@ -7,8 +6,8 @@ from persona_env.conversation import Conversation
 from persona_env.persona import Persona
 from persona_env.world import personas
 from persona_env.world.grammar import MANNER
-from persona_env.world.scripted import ScriptedSpeaker
-from persona_env.world.style_stats import hedging, line_words, style_stats, volunteering
+from persona_env.world.style_stats import hedging, line_words, volunteering
+from tests.world.talks import played
 
 KOFI = Persona("k", "chat_partner", "Kofi", "You are Kofi. You live in Rome. You work as a tailor.")
 TALK = (
@@ -38,18 +37,11 @@ def test_the_length_of_a_line_is_its_words() -> None:
 
 
 def test_nothing_said_is_not_a_number() -> None:
-    assert math.isnan(style_stats([]).line_words)
+    assert math.isnan(line_words([]))
 
 
 def test_the_speaker_without_drift_sets_the_reference() -> None:
-    speaker, talks = ScriptedSpeaker(), []
-    for seed, persona in enumerate(personas("patient", "dev")[:150]):
-        talk, rng = Conversation(persona), random.Random(seed)
-        for _ in range(8):
-            talk = talk.with_reply(speaker.reply([talk.view("task", rng.randrange(2**63))])[0])
-            talk = talk.with_line(speaker.reply([talk.view("simulator", rng.randrange(2**63))])[0])
-        talks.append(talk)
-    guards = style_stats(talks)
-    assert 0.1 < guards.hedging < 1 - MANNER.improvises  # what was volunteered before is stood by
-    assert guards.volunteering == pytest.approx(MANNER.volunteers * 0.93, abs=0.03)
-    assert 5 < guards.line_words < 8
+    talks = [played(persona, seed=seed) for seed, persona in enumerate(personas("patient", "dev")[:150])]
+    assert 0.1 < hedging(talks) < 1 - MANNER.improvises  # what was volunteered before is stood by
+    assert volunteering(talks) == pytest.approx(MANNER.volunteers * 0.93, abs=0.03)
+    assert 5 < line_words(talks) < 8

@@ -44,11 +44,6 @@ def test_a_leading_question_suggests_something_common_that_was_not_said_last() -
     assert suggested == set(ATTRIBUTES["chat_partner"]["city"].common) - {"Rome"}
 
 
-def test_the_same_thing_is_never_asked_twice_in_a_row() -> None:
-    lines = asked_lines(["I'm from Rome.", "I order tea."], ["Where do you live?", "What do you drink?"])
-    assert all(asked and asked.key != "drink" for asked in map(read_asked, lines))
-
-
 def test_held_out_wordings_are_never_asked_unless_told_to() -> None:
     held_out = {text for a in ATTRIBUTES["chat_partner"].values() for text in a.held_out}
     assert not any(line.endswith(tuple(held_out)) for line in asked_lines(["I go by Mei."], ["Who are you?"]))
