@@ -92,7 +92,7 @@ def context_length(chat: TokenFormat, engine: DialogueEngine, context: int | Non
 
 def _guessed(task_agent: Speaker | None) -> int:
     """Returns room for a reply and the tokens around it; another model's tokens may be longer."""
-    limit = None if task_agent is None else task_agent.max_reply_tokens
+    limit = None if task_agent is None else task_agent.max_tokens
     return _REPLY_TOKENS if limit is None else 2 * limit
 
 

@@ -15,16 +15,17 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from persona_env.rl.shared_prefix_attention import shared_prefixes
 from persona_env.rl.trajectories import Slice
+from persona_env.speakers.decoding.decoder import before_output
 
 __all__ = [
     "ChoicePositions",
     "MemoryLimits",
     "Scores",
+    "checkpointing_layers",
     "choice_logits",
     "choice_scores",
     "choice_states",
     "forbid",
-    "has_layers",
     "log_probabilities",
     "sample_tokens",
 ]
@@ -53,9 +54,8 @@ class ChoicePositions(NamedTuple):
         input_ids: (S, L) int64, padded on the right.
         row: (A,) int64, the row of each choice, ascending.
         position: (A,) int64, the column of the last token read before the choice.
-        slices: Rows of similar length that are run one slice after the other: little padding, and on a
-            CPU a working set that stays in its cache. None: all rows at once.
-        branches: (3, S, L) int64, see `persona_env.rl.shared_prefix_attention`; None: each row is one text.
+        slices: Rows of similar length, run one slice after the other (see `Packed`); None: all rows at once.
+        branches: (3, S, L) int64, see `shared_prefixes`; None: each row is one text.
     """
 
     input_ids: Tensor
@@ -79,26 +79,16 @@ _ALL = MemoryLimits()
 def choice_logits(model: Any, positions: ChoicePositions, *, limits: MemoryLimits = _ALL) -> tuple[Tensor, Tensor]:
     """Returns the next-token logits (A, V), in float32, and the last hidden states (A, d) at the positions.
 
-    Only these positions go through the output layer; whatever the model does to its logits after it (a scale, a
-    soft cap) is done too. The model must be in evaluation mode. All logits are returned together: `choice_scores`
-    scores more choices than fit.
-
-    Args:
-        model: A causal language model of transformers.
-        positions: Where the choices were made.
-        limits: What may be kept of the activations.
+    Only these positions go through the output layer; whatever the model, which must be in evaluation mode, does to its
+    logits after it (a scale, a soft cap) is done too. `choice_scores` scores more choices than fit in memory.
     """
-    run = partial(_run, model, limits.layers, True)
-    parts = [_run_part(run, limits, *part) for part in _parts(positions, limits)]
-    logits, hidden = parts[0] if len(parts) == 1 else (torch.cat(part) for part in zip(*parts, strict=True))
-    return logits.float(), hidden
+    logits, hidden = zip(*_passes(model, positions, limits, True), strict=True)
+    return _joined(logits).float(), _joined(hidden)
 
 
 def choice_states(model: Any, positions: ChoicePositions, *, limits: MemoryLimits = _ALL) -> Tensor:
     """Returns the last hidden states (A, d) at the positions, as they enter the output layer."""
-    run = partial(_run, model, limits.layers, False)
-    parts = [_run_part(run, limits, *part)[1] for part in _parts(positions, limits)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    return _joined([hidden for _, hidden in _passes(model, positions, limits, False)])
 
 
 def choice_scores(
@@ -110,15 +100,9 @@ def choice_scores(
     limits: MemoryLimits = _ALL,
     entropy: bool = False,
 ) -> Scores:
-    """Scores chosen tokens; where their logits do not fit in memory together, they are computed part by part.
+    """Scores chosen tokens (A,); where their logits do not fit in memory together, they are computed part by part.
 
-    Args:
-        model: A causal language model of transformers.
-        positions: Where the choices were made.
-        actions: (A,) int64, the chosen tokens.
-        allowed: Turns logits (A, V) into those that are sampled from, in float32.
-        limits: What may be kept in memory.
-        entropy: Whether entropies are wanted.
+    `allowed` turns logits (A, V) into those that are sampled from, in float32.
     """
     most = max(1, limits.logits // model.get_output_embeddings().weight.shape[0])
     if len(actions) <= most:
@@ -164,9 +148,15 @@ def _parts(positions: ChoicePositions, limits: MemoryLimits) -> Iterator[tuple[T
                 yield rows[cut], inside[of] - begin, at[of], None if columns is None else columns[:, cut]
 
 
-def _run_part(run: Callable[..., Any], limits: MemoryLimits, *part: Tensor | None) -> Any:
-    """Runs a part; its activations are kept, or computed again in the backward pass."""
-    return run(*part) if limits.tokens is None else _recomputed(run, *part)
+def _passes(model: Any, positions: ChoicePositions, limits: MemoryLimits, with_logits: bool) -> list[Any]:
+    """Runs the parts; their activations are kept, or computed again in the backward pass."""
+    run: Any = partial(_run, model, limits.layers, with_logits)
+    run = run if limits.tokens is None else partial(_recomputed, run)
+    return [run(*part) for part in _parts(positions, limits)]
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _recomputed(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -176,13 +166,7 @@ def _recomputed(run: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
 
 def _run(
-    model: Any,
-    by_layer: bool,
-    with_logits: bool,
-    input_ids: Tensor,
-    row: Tensor,
-    position: Tensor,
-    branches: Tensor | None,
+    model: Any, by_layer: bool, with_logits: bool, input_ids: Tensor, row: Tensor, position: Tensor, branches: Any
 ) -> tuple[Tensor | None, Tensor]:
     """Logits (A, V) and last hidden states (A, d) at the choices; without logits the output layer gets one position."""
     seen: list[Tensor] = []
@@ -191,11 +175,8 @@ def _run(
         seen.append(args[0][row, position])
         return (seen[0][None] if with_logits else args[0][:1, :1].detach(),)
 
-    with (
-        _before_output(model, keep_choices),
-        _layers_recomputed(model, by_layer),
-        shared_prefixes(model, branches) as inputs,
-    ):
+    layers = _layers_recomputed(model, by_layer)
+    with before_output(model, keep_choices), layers, shared_prefixes(model, branches) as inputs:
         logits = model(input_ids=input_ids, use_cache=False, **inputs).logits
     return logits[0] if with_logits else None, seen[0]
 
@@ -203,22 +184,13 @@ def _run(
 def _logits_of(model: Any, states: Tensor) -> Tensor:
     """The logits (A, V) that the model makes of hidden states (A, d); its layers run on one dummy token."""
     token = torch.zeros(1, 1, dtype=torch.long, device=states.device)
-    with _before_output(model, lambda module, args: (states[None],)):
+    with before_output(model, lambda module, args: (states[None],)):
         return model(input_ids=token, use_cache=False).logits[0].float()
 
 
-@contextlib.contextmanager
-def _before_output(model: Any, hook: Callable[..., tuple[Tensor]]) -> Iterator[None]:
-    handle = model.get_output_embeddings().register_forward_pre_hook(hook)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def has_layers(model: Any) -> bool:
-    """Returns whether transformers can checkpoint the gradients of the model's layers."""
-    return any(isinstance(module, GradientCheckpointingLayer) for module in model.modules())
+def checkpointing_layers(model: Any) -> list[Any]:
+    """Returns the model's layers whose gradients transformers can checkpoint."""
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
 @contextlib.contextmanager
@@ -227,10 +199,8 @@ def _layers_recomputed(model: Any, wanted: bool) -> Iterator[None]:
 
     transformers' own switch works in training mode only, where dropout would be on.
     """
-    layers: list[Any] = []
-    if wanted and torch.is_grad_enabled():
-        layers = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
-    own = [layer.__dict__.get("forward") for layer in layers]
+    layers: list[Any] = checkpointing_layers(model) if wanted and torch.is_grad_enabled() else []
+    own = [vars(layer).get("forward") for layer in layers]
     for layer in layers:
         layer.forward = partial(_recomputed, layer.forward)
     try:

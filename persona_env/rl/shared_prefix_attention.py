@@ -1,9 +1,7 @@
 """Shared-prefix attention: several continuations of one prefix packed into one row.
 
-A dialogue with probes is such a row: the dialogue itself, then the tokens of each probe and its answer. The prefix
-is run once, and no continuation attends to another. The model's own rule (causal, sliding window, chunked) is
-evaluated at the positions that tokens have in their own texts. Two public extension points of transformers make
-that exact for any decoder that uses them, as in `persona_env.speakers.decoding.ragged_attention`.
+A dialogue with probes is such a row: the prefix is run once, and no continuation attends to another. The model's own
+rule is evaluated at the positions that tokens have in their own texts, as in `ragged_attention`.
 """
 
 from __future__ import annotations
@@ -20,16 +18,13 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from persona_env.speakers.decoding.decoder import distance, tolerance
-from persona_env.speakers.decoding.kv_cache import sharpens_from
-from persona_env.speakers.decoding.ragged_attention import attend
+from persona_env.speakers.decoding.kv_cache import NOT_FOLLOWED, sharpens_from
+from persona_env.speakers.decoding.ragged_attention import attend, switched
 
 __all__ = ["NAME", "branch_attention", "branch_mask", "shared_prefixes", "shares_prefixes"]
 
 NAME = "persona_env_branches"
 """The attention implementation under which both functions are registered."""
-
-_NOT_FOLLOWED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
-"""Raised by models that do not follow the attention interface."""
 
 _branches: ContextVar[Tensor] = ContextVar("persona_env_branches")
 """The branches of the forward in progress."""
@@ -37,11 +32,7 @@ _branches: ContextVar[Tensor] = ContextVar("persona_env_branches")
 
 @torch.no_grad()
 def shares_prefixes(model: PreTrainedModel) -> bool:
-    """Returns whether texts can share rows of the model: two in one row are compared with the same two alone.
-
-    Args:
-        model: The model, in evaluation mode.
-    """
+    """Returns whether texts can share rows of the model: two in one row are compared with the same two alone."""
     if sharpens_from(model) < math.inf:  # two short texts would not show it
         return False
     text = model.config.get_text_config()
@@ -55,7 +46,7 @@ def shares_prefixes(model: PreTrainedModel) -> bool:
             row = torch.cat([first, second[fork:]])[None]
             got = model(input_ids=row, use_cache=False, **inputs).logits[0]
         alone = [model(input_ids=ids[None], use_cache=False).logits[0] for ids in (first, second)]
-    except _NOT_FOLLOWED:
+    except NOT_FOLLOWED:
         return False
     want = torch.cat([alone[0], alone[1][fork:]])
     return distance(got, want) <= tolerance(want.dtype)
@@ -63,26 +54,18 @@ def shares_prefixes(model: PreTrainedModel) -> bool:
 
 @contextlib.contextmanager
 def shared_prefixes(model: PreTrainedModel, branches: Tensor | None) -> Iterator[dict[str, Tensor]]:
-    """Switches the model to shared-prefix attention; yields the further inputs of its forward.
+    """Switches a model that `shares_prefixes` to shared-prefix attention; yields further inputs of its forward.
 
-    Args:
-        model: A model that `shares_prefixes`.
-        branches: (3, S, L) int64, for each token: its position in its own text; the number of its branch (0
-            for the text that the row begins with, -1 for padding); and the number of tokens that its own text
-            shares with the first (in branch 0: any). None: each row is one text.
+    The branches are (3, S, L) int64, for each token: its position in its own text; the number of its branch (0 for the
+    text that the row begins with, -1 for padding); and the number of tokens that its own text shares with the first
+    (in branch 0: any). None: each row is one text.
     """
     if branches is None:
         yield {}
         return
-    config: Any = model.config
-    found, token = config._attn_implementation, _branches.set(branches)
-    config._attn_implementation = NAME
-    try:
+    with switched(model, NAME, _branches, branches):
         # Without a mask transformers would take positions that jump for texts packed end to end.
         yield {"position_ids": branches[0], "attention_mask": torch.ones_like(branches[0])}
-    finally:
-        config._attn_implementation = found
-        _branches.reset(token)
 
 
 def branch_mask(*, mask_function: Callable[..., Tensor], dtype: torch.dtype, **kwargs: Any) -> Tensor:
@@ -97,24 +80,17 @@ def branch_mask(*, mask_function: Callable[..., Tensor], dtype: torch.dtype, **k
 
 
 def branch_attention(
-    module: torch.nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor,
-    scaling: float | None = None,
-    softcap: float | None = None,
-    s_aux: Tensor | None = None,
-    **kwargs: Any,
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **options: Any
 ) -> tuple[Tensor, None]:
     """Returns ((S, L, heads, dim), None): each token attends to its own text.
 
-    The query is (S, heads, L, dim), key and value are (S, key heads, L, dim), and the mask is `branch_mask`'s; the
-    rest is as in `ragged_attention`.
+    The query is (S, heads, L, dim), key and value are (S, key heads, L, dim), and the mask is `branch_mask`'s; see
+    `attend` for the options.
     """
-    if softcap is None and s_aux is None:
+    if options.get("softcap") is None and options.get("s_aux") is None:
+        scaling = options.get("scaling")
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, is_causal=False)
-    return attend(query.transpose(1, 2), key, value, attention_mask, (scaling, softcap, s_aux)), None
+    return attend(query.transpose(1, 2), key, value, attention_mask, **options), None
 
 
 AttentionInterface.register(NAME, branch_attention)

@@ -31,11 +31,11 @@ from persona_env.rl.lora import LoraOptions
 from persona_env.rl.packed_forward import (
     ChoicePositions,
     MemoryLimits,
+    checkpointing_layers,
     choice_logits,
     choice_scores,
     choice_states,
     forbid,
-    has_layers,
     log_probabilities,
     sample_tokens,
 )
@@ -44,7 +44,8 @@ from persona_env.rl.shared_prefix_attention import shares_prefixes
 from persona_env.rl.value_head import ValueHead
 from persona_env.sb3.link import take_link
 from persona_env.spaces import TokenContext
-from persona_env.speakers.decoding.kv_cache import Decoder, make_decoder
+from persona_env.speakers.decoding.decoder import Decoder
+from persona_env.speakers.decoding.kv_cache import make_decoder
 
 __all__ = ["TokenPolicy"]
 
@@ -361,7 +362,7 @@ class TokenPolicy(ActorCriticPolicy):
 def _checked_limits(model: Any, micro_batch: int | None, by_layer: bool) -> MemoryLimits:
     if micro_batch is not None and micro_batch < 1:
         raise InputError(f"Expected micro_batch >= 1 tokens, got {micro_batch}: 4096 suits most GPUs.")
-    if by_layer and not has_layers(model):
+    if by_layer and not checkpointing_layers(model):
         raise InputError(
             f"Expected a model whose layers support gradient checkpointing, got {type(model).__name__}: "
             "leave gradient_checkpointing out; micro_batch limits the memory too."

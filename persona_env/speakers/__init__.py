@@ -1,30 +1,15 @@
-"""Anything that talks: simulators and task agents.
-
-In here: the base class `Speaker`; `load_speaker`, which turns a spec string into a speaker; and `register_speaker`,
-which adds a kind of spec.
-"""
+"""Anything that talks: the base class `Speaker`, `load_speaker` for spec strings, and `register_speaker`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from persona_env.conversation import Message, Side, View
-from persona_env.models.options import as_float, as_int
+from persona_env.models.options import as_int
 from persona_env.registry import Registry
 from persona_env.speakers.base import Replies, Speaker, as_speaker
 
-__all__ = [
-    "SPEAKERS",
-    "Message",
-    "Replies",
-    "Side",
-    "Speaker",
-    "View",
-    "as_speaker",
-    "load_speaker",
-    "register_speaker",
-]
+__all__ = ["SPEAKERS", "Replies", "Speaker", "as_speaker", "load_speaker", "register_speaker"]
 
 
 def load_scripted(*, max_tokens: object = None) -> Speaker:
@@ -41,23 +26,21 @@ def load_interview(*, max_tokens: object = None) -> Speaker:
     return InterviewSpeaker()
 
 
-def load_tiny(*, max_tokens: object = 24, temperature: object = 1.0) -> Speaker:
+def load_tiny(*, max_tokens: Any = 24, temperature: Any = 1.0) -> Speaker:
     """Loads the embedded language model."""
-    return _local("tiny", max_tokens, temperature)
+    from persona_env.speakers.local import LanguageModel
+
+    return LanguageModel.load("tiny", max_tokens=max_tokens, temperature=temperature)
 
 
 def load_hugging_face(
-    rest: str, *, max_tokens: object = 24, temperature: object = 1.0, dtype: str = "auto", device: str = "auto"
+    rest: str, *, max_tokens: Any = 24, temperature: Any = 1.0, dtype: str = "auto", device: str = "auto"
 ) -> Speaker:
     """Loads a Hugging Face model from a folder or the hub."""
-    return _local(f"hf:{rest}", max_tokens, temperature, dtype=dtype, device=device)
-
-
-def _local(spec: str, max_tokens: object, temperature: object, **more: str) -> Speaker:
     from persona_env.speakers.local import LanguageModel
 
-    bounds = {"max_tokens": as_int("max_tokens", max_tokens), "temperature": as_float("temperature", temperature)}
-    return LanguageModel.load(spec, **bounds, **more)  # pyright: ignore[reportArgumentType]
+    options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "dtype": dtype, "device": device}
+    return LanguageModel.load(f"hf:{rest}", **options)
 
 
 SPEAKERS: Registry[Callable[..., Speaker | Replies]] = Registry(
@@ -76,10 +59,8 @@ SPEAKERS: Registry[Callable[..., Speaker | Replies]] = Registry(
 def register_speaker(kind: str, factory: Callable[..., Speaker | Replies]) -> None:
     """Adds a kind of speaker: `load_speaker("kind:rest?option=value")` then calls the factory.
 
-    Args:
-        kind: A word that is not one of the kinds there are.
-        factory: Called with the rest of the spec (if it takes one) and its options as keywords. Options of a spec
-            are texts; `max_tokens` may be passed along as a number.
+    It is called with the rest of the spec, if it takes one, and with the spec's options (texts) as keywords;
+    `max_tokens` may be passed along as a number.
 
     Raises:
         InputError: If the kind is taken, or no word.
@@ -99,13 +80,11 @@ def load_speaker(spec: str | Speaker | Replies, max_tokens: int | None = None) -
 
     Args:
         spec: `tiny` (the embedded language model), `scripted` (the embedded world's grammar), `interview` (asks
-            a role's questions in plain English),
-            `hf:<folder or hub id>` (any Hugging Face causal language model with a chat template),
-            `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants one,
-            stands in OPENAI_API_KEY), or a registered kind. Options follow a question mark: `tiny?temperature=0.7`.
-            An object with a method `reply` is taken as well.
+            a role's questions in plain English), `hf:<folder or hub id>` (a causal language model with a chat
+            template), `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants
+            one, stands in OPENAI_API_KEY), or a registered kind. Options follow a question mark:
+            `tiny?temperature=0.7`. An object with a method `reply` is taken as well.
         max_tokens: The most tokens of a line, at least 1; None for the speaker's own (24, of a server 128).
-            `scripted` and `interview` do without.
 
     Raises:
         InputError: If there is no such kind of speaker, what the spec names cannot be loaded, or an option is wrong.

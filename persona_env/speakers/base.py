@@ -26,6 +26,7 @@ class Speaker(ABC):
 
     Attributes:
         longest_reply: A text at least as long as any reply, where one is known: contexts are sized by it.
+        max_tokens: The most tokens of a line; None where there is no bound.
 
     >>> class Echo(Speaker):
     ...     def reply(self, views):
@@ -35,6 +36,7 @@ class Speaker(ABC):
     """
 
     longest_reply: str | None = None
+    max_tokens: Any = None
 
     @abstractmethod
     def reply(self, views: Sequence[View]) -> list[str]:
@@ -42,11 +44,6 @@ class Speaker(ABC):
 
         What is sampled depends on a view's `seed` and nothing else.
         """
-
-    @property
-    def max_reply_tokens(self) -> int | None:
-        """The most tokens of a line, where there is a bound."""
-        return None
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -83,9 +80,6 @@ class _Wrapped(Speaker):
     @property
     def identity(self) -> Mapping[str, Any]:
         return {"kind": type(self.inner).__name__}
-
-    def __repr__(self) -> str:
-        return repr(self.inner)
 
 
 def as_speaker(found: Speaker | Replies) -> Speaker:

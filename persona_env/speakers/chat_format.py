@@ -1,27 +1,23 @@
 """Turns a dialogue into token ids, with any tokenizer that has a chat template.
 
 The learner's own lines are the template's `assistant`, incoming lines its `user`, the persona its `system`.
-`chat_segments` finds the segments around them; composed from these, difficult texts must be what the template renders.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from persona_env.conversation import View
 from persona_env.errors import InputError
-from persona_env.speakers.chat_segments import (
-    RENDER_ERRORS,
-    Misfit,
-    Rendering,
-    Segments,
-    find_segments,
-)
+from persona_env.speakers.chat_segments import RENDER_ERRORS, Misfit, Rendering, Segments, find_segments
 
 __all__ = ["CannotCompose", "ChatFormat"]
 
@@ -38,7 +34,6 @@ _DIFFICULT = {
 _LOOKS_LIKE_CONTROL = re.compile(r"\s*(<.*>|\[.*\])\s*", re.DOTALL)
 _HALF = re.compile("[\ud800-\udfff]")
 _IMPOSSIBLE_BYTES = ("ÿ", "<0xFF>")  # how vocabularies spell the byte that no UTF-8 text has
-_CACHE_SIZE = 1 << 20  # characters and ids: lines recur, the prompts of a judge do not
 _EXHAUSTED = (ArithmeticError, RecursionError, MemoryError)  # raised by hostile templates
 
 
@@ -53,15 +48,12 @@ class ChatFormat:
     learner speaks, where `own` are the ids that it sampled, the end token included.
 
     Attributes:
-        tokenizer: The tokenizer.
-        template: The chat template.
         end_id: The token that ends the learner's line in the template.
         end_ids: All tokens that end a line: `end_id`, the end of sequence, the one that closes a dialogue.
         pad_id: A token that no context contains; the tokenizer's padding where it is one.
         forbidden_ids: Tokens that the learner may never sample: control tokens and padding.
         vocabulary: The number of token ids; a model may have more logits.
-        needs_stub: Whether the template does not let the learner open the dialogue.
-        stub: The incoming line that opens such a dialogue.
+        stub: The incoming line that opens a dialogue where the template does not let the learner open it.
         token_exact: Whether composed ids are those of the whole rendering. They are not with tokenizers that put a
             space before every piece of text.
 
@@ -75,8 +67,6 @@ class ChatFormat:
         self.tokenizer, self.template = rendering.tokenizer, rendering.template
         self._tokenizer: Any = self.tokenizer  # typed more widely than it is
         self._segments = segments
-        self._cache: dict[str, tuple[int, ...]] = {}
-        self._room = _CACHE_SIZE
         controls = _control_tokens(rendering)
         self._control_ids = frozenset(i for i in controls.values() if i is not None)
         longest_first = sorted(controls, key=len, reverse=True)
@@ -91,7 +81,6 @@ class ChatFormat:
         holes = set(range(self.vocabulary)) - ids
         unsayable = self._control_ids | holes | {self.pad_id}
         self.forbidden_ids = tuple(sorted(unsayable - self.end_ids))
-        self.needs_stub = segments.open_say is None
         self.token_exact = self._check(rendering)
 
     @classmethod
@@ -101,10 +90,7 @@ class ChatFormat:
         chat_template: str | None = None,
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> ChatFormat:
-        """Finds the format of a template.
-
-        Tried in order: as it is; content as a list of parts; the persona folded into the first
-        incoming line.
+        """Finds the format of a template: as it is, or with content in parts, or with the persona in the first line.
 
         Args:
             tokenizer: Any transformers tokenizer.
@@ -131,12 +117,7 @@ class ChatFormat:
         ) from what
 
     def opening(self, system: str, first: str | None) -> list[int]:
-        """Returns the ids before the learner's first line.
-
-        Args:
-            system: The system prompt.
-            first: The first incoming line; None if the learner opens (`stub` where `needs_stub`).
-        """
+        """Returns the ids before the learner's first line; without a first incoming line the learner opens."""
         s, system = self._segments, self._clean(system)
         if first is None and s.open_say is not None:
             return self._encode(s.head + system + s.open_say)
@@ -179,17 +160,7 @@ class ChatFormat:
         return str(text).strip()
 
     def _encode(self, text: str) -> list[int]:
-        found = self._cache.get(text)
-        if found is None:
-            found = tuple(_encoded(self.tokenizer, text))
-            cost = len(text) + len(found)
-            if cost > self._room:
-                self._cache.clear()
-                self._room = _CACHE_SIZE
-            if cost <= self._room:
-                self._cache[text] = found
-                self._room -= cost
-        return list(found)
+        return _encoded(self, text).tolist()
 
     def _clean(self, text: str) -> str:
         """The text without control tokens, which nobody may forge: `<|end|>` becomes `< |end|>`."""
@@ -241,13 +212,15 @@ def _whole(text: str) -> str:
     return text
 
 
-def _encoded(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+@lru_cache(maxsize=2048)
+def _encoded(chat: ChatFormat, text: str) -> NDArray[np.int32]:
     """Encodes without transformers' wrapper where it can: that takes longer than the encoding itself."""
+    tokenizer = chat.tokenizer
     if isinstance(tokenizer, PreTrainedTokenizerFast):
         backend = tokenizer.backend_tokenizer
         if backend.truncation is None and backend.padding is None:
-            return backend.encode(text, add_special_tokens=False).ids
-    return list(tokenizer.encode(text, add_special_tokens=False))
+            return np.array(backend.encode(text, add_special_tokens=False).ids, np.int32)
+    return np.array(tokenizer.encode(text, add_special_tokens=False), np.int32)
 
 
 def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None) -> str:
@@ -257,11 +230,11 @@ def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None
             found = path.read_text(encoding="utf-8") if path.is_file() else None
         except (OSError, ValueError):
             found = None
-        if found is None:
-            raise CannotCompose(
-                f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."
-            )
-        return found
+        if found is not None:
+            return found
+        raise CannotCompose(
+            f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."
+        )
     template: Any = chat_template or tokenizer.chat_template
     if isinstance(template, Mapping):
         template = template.get("default")

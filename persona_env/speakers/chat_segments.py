@@ -1,8 +1,4 @@
-"""The segments that a chat template puts around lines.
-
-One long conversation of sentinels is rendered; the texts between them are the segments. Every context in which the
-learner speaks must then be a prefix of the next.
-"""
+"""The segments that a chat template puts around lines: the texts between the sentinels of a rendered conversation."""
 
 from __future__ import annotations
 
@@ -36,8 +32,6 @@ class Rendering:
     """One way of rendering a template.
 
     Attributes:
-        tokenizer: The tokenizer that renders.
-        template: The template, in Jinja.
         kwargs: Further variables of the template.
         fold: The system text is folded into the first incoming line.
         parts: A message's content is a list of parts.
@@ -55,8 +49,8 @@ class Rendering:
         texts = list(lines)
         if self.fold:
             texts[0] = f"{system}\n\n{lines[0]}"
-        pairs = [(roles[i % 2], text) for i, text in enumerate(texts)]
-        pairs = pairs if self.fold else [("system", system), *pairs]
+        pairs = [] if self.fold else [("system", system)]
+        pairs += [(roles[i % 2], text) for i, text in enumerate(texts)]
         messages = [{"role": role, "content": [{"type": "text", "text": x}] if self.parts else x} for role, x in pairs]
         return str(
             self.tokenizer.apply_chat_template(
@@ -105,11 +99,7 @@ class Segments:
 
 
 def find_segments(rendering: Rendering) -> Segments:
-    """Finds the segments of a template.
-
-    Raises:
-        Misfit: If it has no fixed ones; says what the template does instead.
-    """
+    """Finds the segments of a template; raises Misfit, which says what the template does, if it has no fixed ones."""
     whole, marks = rendering.text(_SYSTEM, _LINES), (_SYSTEM, *_LINES)
     at = [whole.find(mark) for mark in marks]
     if -1 in at:
@@ -132,10 +122,8 @@ def find_segments(rendering: Rendering) -> Segments:
 def _find_prompt(asked: str, shown: str) -> tuple[str, str]:
     """Splits the text before an own line into the prompt and the white space that begins the line."""
     if not shown.startswith(asked):
-        raise Misfit(
-            5,
-            f"rewrites history: it asks for a line with {asked[-24:]!r} and later shows {shown[-24:]!r} before it",
-        )
+        what = f"rewrites history: it asks for a line with {asked[-24:]!r} and later shows {shown[-24:]!r} before it"
+        raise Misfit(5, what)
     lead = shown.removeprefix(asked)
     if lead.strip():  # history shows more than the prompt (a channel): make it part of the prompt
         return shown, ""
@@ -153,10 +141,7 @@ def _find_open_say(rendering: Rendering, segments: Segments) -> str | None:
         return None
     head = segments.head + _SYSTEM
     before, own, rest = whole.partition(_LINES[1])
-    if not (own and asked.startswith(head) and before.startswith(asked)):
-        return None
-    if not (segments.after + _LINES[2] + segments.say).startswith(rest):
-        return None
-    if not before.endswith(segments.lead):
+    fits = own and asked.startswith(head) and before.startswith(asked) and before.endswith(segments.lead)
+    if not fits or not (segments.after + _LINES[2] + segments.say).startswith(rest):
         return None
     return before.removeprefix(head).removesuffix(segments.lead)

@@ -22,8 +22,7 @@ _LISTS = ("openings", "reactions", "questions")
 class InterviewSpeaker(Speaker):
     """Asks the questions of a role's `interview.toml`, each once before any comes again.
 
-    It does not understand what it hears, and knows nothing of the persona: a fixed interviewer, the same for all
-    simulators. A reply depends on its view's seed, the role and what was asked before.
+    It does not understand what it hears: a reply depends on its view's seed, the role and what was asked before.
 
     >>> from persona_env.conversation import Conversation
     >>> from persona_env.persona import Persona

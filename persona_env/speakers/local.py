@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from persona_env.conversation import Message, Side, View
 from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.merging import base_model, save_merged
+from persona_env.models.options import as_float, as_int
 from persona_env.speakers.base import Speaker
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
@@ -26,7 +27,7 @@ __all__ = ["LanguageModel", "load_model", "load_tokenizer"]
 
 _MOST_SAMPLED = 4096  # contexts whose sampled tokens are stored
 
-_Spoken: TypeAlias = tuple[Side, str, tuple[Message, ...]]
+_Spoken = tuple[Side, str, tuple[Message, ...]]
 
 
 class LanguageModel(Speaker):
@@ -42,9 +43,6 @@ class LanguageModel(Speaker):
         max_tokens: The most tokens of a line, its end token included.
         temperature: 0 always takes the most probable token.
 
-    Raises:
-        InputError: If the arguments do not fit together.
-
     Example:
         `LanguageModel.load("tiny").reply([conversation.view("simulator", seed=1)])`
     """
@@ -58,10 +56,7 @@ class LanguageModel(Speaker):
         max_tokens: int = 24,
         temperature: float = 1.0,
     ):
-        if max_tokens < 1:
-            raise InputError(f"Expected max_tokens >= 1, got {max_tokens}: allow at least one.")
-        if not 0 <= temperature < float("inf"):
-            raise InputError(f"Expected temperature >= 0, got {temperature}: 1.0 changes nothing.")
+        self.max_tokens, self.temperature = as_int("max_tokens", max_tokens), as_float("temperature", temperature)
         self.chat = chat or ChatFormat.derive(tokenizer)
         logits = model.config.get_text_config().vocab_size
         if logits < self.chat.vocabulary:
@@ -70,13 +65,9 @@ class LanguageModel(Speaker):
                 "load the tokenizer that belongs to it."
             )
         self.model, self.tokenizer = base_model(model).eval(), tokenizer
-        self.max_tokens, self.temperature = max_tokens, temperature
         self._forbidden = torch.tensor(self.chat.forbidden_ids, dtype=torch.long)
         self._ends = np.array(sorted(self.chat.end_ids))
-        self._sampled: dict[_Spoken, Ints] = {}
-        self._decoder: Decoder | None = None
-        self._last_used = np.zeros(0, np.int64)
-        self._weights = -1
+        self.reset_cache()
 
     @classmethod
     def load(
@@ -91,17 +82,9 @@ class LanguageModel(Speaker):
         device: str = "auto",
         load_in_4bit: bool = False,
     ) -> LanguageModel:
-        """Loads the model and the tokenizer that a spec names.
+        """Loads the model and the tokenizer of `tiny` or `hf:<folder or hub id>`; see also `load_model`.
 
-        Args:
-            spec: `tiny` or `hf:<folder or hub id>`.
-            chat_template: Used instead of the tokenizer's own, and saved with it.
-            template_kwargs: Passed on to the template.
-            max_tokens: See the class.
-            temperature: See the class.
-            dtype: See `load_model`.
-            device: See `load_model`.
-            load_in_4bit: See `load_model`.
+        A `chat_template` is used instead of the tokenizer's own, and saved with it.
 
         Raises:
             InputError: If they cannot be loaded, or the chat template does not compose.
@@ -111,11 +94,6 @@ class LanguageModel(Speaker):
         tokenizer.chat_template = chat.template
         model = load_model(spec, dtype=dtype, device=device, load_in_4bit=load_in_4bit)
         return cls(model, tokenizer, chat, max_tokens=max_tokens, temperature=temperature)
-
-    @property
-    def max_reply_tokens(self) -> int:
-        """The most tokens of a line."""
-        return self.max_tokens
 
     def reply(self, views: Sequence[View]) -> list[str]:
         """Returns the next line for each view; what is sampled depends on the view's seed alone.
@@ -138,22 +116,15 @@ class LanguageModel(Speaker):
             self._remember(views[i], texts[i], contexts[i], line)
         return texts
 
-    def clear_cache(self) -> None:
-        """Empties the KV cache; call it when weights were replaced (in-place changes are noticed)."""
-        if self._decoder is not None:
-            self._decoder.clear_cache()
-
     def reset_cache(self) -> None:
         """Drops all caches; later lines are bit-identical to those of a newly loaded speaker."""
-        self._decoder, self._weights = None, -1
+        self._sampled: dict[_Spoken, Ints] = {}
+        self._decoder: Decoder | None = None
         self._last_used = np.zeros(0, np.int64)
-        self._sampled.clear()
+        self._weights = -1
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Saves weights (safetensors), tokenizer and chat template, as `hf:<folder>` loads them.
-
-        Adapters are merged into the saved weights; the model itself stays as it is.
-        """
+        """Saves weights (safetensors, adapters merged), tokenizer and chat template, as `hf:<folder>` loads them."""
         with quiet():
             save_merged(self.model, folder)
             self.tokenizer.save_pretrained(folder)
@@ -215,11 +186,7 @@ class LanguageModel(Speaker):
         return rows
 
     def _generate(
-        self,
-        decoder: Decoder,
-        rows: Ints,
-        contexts: Sequence[list[int]],
-        draws: NDArray[np.float64],
+        self, decoder: Decoder, rows: Ints, contexts: Sequence[list[int]], draws: NDArray[np.float64]
     ) -> list[list[int]]:
         """Samples a line for each row."""
         n = np.array([len(context) for context in contexts])

@@ -7,7 +7,7 @@ from typing import Any
 
 from persona_env.conversation import View
 from persona_env.errors import RunEnded
-from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.chat import ChatRequest
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
@@ -33,11 +33,6 @@ class RemoteSpeaker(Speaker):
     line is the whole reply, stripped. Many chat templates let no `assistant` begin, so a side that opens the dialogue
     gets a greeting first. The view's seed is sent along, but replies are equal in distribution only.
 
-    Args:
-        client: The client.
-        temperature: 0 asks for the likeliest token.
-        max_tokens: The most tokens of a line.
-
     Example:
         `RemoteSpeaker(ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")))`
     """
@@ -59,21 +54,16 @@ class RemoteSpeaker(Speaker):
 
     @property
     def usage(self) -> Usage:
-        """What the client has used so far."""
+        """See `Speaker.usage`."""
         return self.client.usage
 
     def use(self, resources: ModelResources) -> None:
-        """Hands a run's caches and limits to the client."""
+        """See `Speaker.use`."""
         self.client.use(resources)
 
     def close(self) -> None:
         """Closes the client's connections."""
         self.client.close()
-
-    @property
-    def max_reply_tokens(self) -> int:
-        """The most tokens of a line."""
-        return self.max_tokens
 
     def reply(self, views: Sequence[View]) -> list[str]:
         """Returns the next line for each view, in order.
@@ -84,10 +74,15 @@ class RemoteSpeaker(Speaker):
             ValueError: If a view ends with the side's own line.
         """
         replies = self.client.complete([self._request(view) for view in views])
-        return [self._line(reply, len(views)) for reply in replies]
-
-    def __repr__(self) -> str:
-        return f"RemoteSpeaker({self.client.endpoint.model!r})"
+        lines: list[str] = []
+        for reply in replies:
+            if isinstance(reply, RemoteFault):
+                raise NoLine(
+                    f"Expected {len(views)} lines from {self.client.endpoint.model}, got none for one of them "
+                    f"({reply}): look at the server, then resume."
+                )
+            lines.append(reply.text.strip())
+        return lines
 
     def _request(self, view: View) -> ChatRequest:
         chat = [(message["role"], message["content"]) for message in view.chat()]
@@ -95,20 +90,11 @@ class RemoteSpeaker(Speaker):
             chat.insert(1, ("user", _GREETING))
         return ChatRequest(tuple(chat), self.max_tokens, self.temperature, view.seed)
 
-    def _line(self, reply: ChatReply | RemoteFault, views: int) -> str:
-        if isinstance(reply, RemoteFault):
-            raise NoLine(
-                f"Expected {views} lines from {self.client.endpoint.model}, got none for one of them ({reply}): "
-                "look at the server, then resume."
-            )
-        return reply.text.strip()
 
-
-def load_remote(rest: str, *, temperature: object = 1.0, max_tokens: object = 128) -> RemoteSpeaker:
+def load_remote(rest: str, *, temperature: Any = 1.0, max_tokens: Any = 128) -> RemoteSpeaker:
     """Makes the speaker of a spec, from what stands behind `openai:`.
 
     Raises:
         InputError: If it names no endpoint, an option is wrong, or the extra `openai` is missing.
     """
-    bounds = as_float("temperature", temperature), as_int("max_tokens", max_tokens)
-    return RemoteSpeaker(ChatClient(Endpoint.parse(rest)), *bounds)
+    return RemoteSpeaker(ChatClient(Endpoint.parse(rest)), temperature, max_tokens)

@@ -58,9 +58,7 @@ def test_the_computed_context_holds_the_longest_dialogue():
 class Wide(Silent):
     """Says how many tokens its replies have at most, not which is the longest."""
 
-    @property
-    def max_reply_tokens(self):
-        return 96
+    max_tokens = 96
 
 
 @pytest.mark.parametrize("max_lines", [1, 2])

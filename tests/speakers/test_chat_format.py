@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_env.conversation import Message, View
-from persona_env.speakers import chat_format
 from persona_env.speakers.chat_format import CannotCompose, ChatFormat
 from tests.speakers import small
 
@@ -95,18 +94,15 @@ def test_the_date_is_frozen() -> None:
 def test_the_persona_is_folded_where_there_is_no_system_role() -> None:
     form = chat(small.NO_SYSTEM)
     assert "<|user|>You are Ann.\n\nHi<|end|>" in form.tokenizer.decode(form.opening("You are Ann.", "Hi"))
-    assert form.needs_stub
 
 
 def test_a_learner_that_may_open_opens_without_a_stub() -> None:
     form = chat()
-    assert not form.needs_stub
     assert form.tokenizer.decode(form.opening("Ann", None)) == "<|system|>Ann<|end|>\n<|assistant|>"
 
 
 def test_a_learner_that_may_not_open_gets_a_stub_first() -> None:
     form = chat(small.NO_OPENING)
-    assert form.needs_stub
     assert form.opening("Ann", None) == form.opening("Ann", form.stub)
 
 
@@ -190,13 +186,6 @@ def test_thousands_of_long_prompts_take_no_more_memory_than_a_few() -> None:
         tracemalloc.stop()
     assert held < 16 * 2**20  # all of them: 40 MB
     assert form.own(line) == chat().own(line)
-
-
-def test_a_text_that_comes_again_is_not_encoded_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    form, encoded = chat(), list[str]()
-    monkeypatch.setattr(chat_format, "_encoded", lambda tokenizer, text: encoded.append(text) or [5, 6])
-    assert form.incoming("Tired.") == form.incoming("Tired.")
-    assert len(encoded) == 1
 
 
 @pytest.mark.parametrize("text", ["\ud800", "I am \udfff tired.", "é \udc80"])

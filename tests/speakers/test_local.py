@@ -130,7 +130,7 @@ def test_changed_weights_are_noticed() -> None:
     with torch.no_grad():
         embeddings(lm).weight.mul_(-1)
     context = lm.reply([talk.view("simulator")])
-    lm.clear_cache()
+    lm.reset_cache()
     assert context == lm.reply([talk.view("simulator")])
 
 

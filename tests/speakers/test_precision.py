@@ -48,7 +48,7 @@ def test_attention_by_hand(dtype: torch.dtype, worst: float, steps: int, softcap
     q, k, v = (torch.randn(2, *shape, generator=draw).to(dtype) for shape in ((steps, 4, 8), (2, 7, 8), (2, 7, 8)))
     mask = torch.zeros(2, 1, steps, 7)
     mask[1, ..., 5:] = -torch.inf
-    found = attend(q, k, v, mask, (None, softcap, None))
+    found = attend(q, k, v, mask, softcap=softcap)
     for row in range(2):
         for head in range(4):
             queries, keys, values = (x.double() for x in (q[row, :, head], k[row, head // 2], v[row, head // 2]))

@@ -1,14 +1,11 @@
-"""Incremental decoding of rows of token ids: the interface, and the implementation without a cache.
-
-In here: `Decoder`, `FullForwardDecoder` (runs whole contexts at each step), and the facts of a model that both
-implementations need.
-"""
+"""Incremental decoding of rows of token ids: the interface, and the implementation without a cache."""
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,15 +18,15 @@ from persona_env.errors import InputError
 __all__ = [
     "Decoder",
     "FullForwardDecoder",
+    "before_output",
     "distance",
     "rope_follows_length",
     "setting",
     "tolerance",
-    "trained_length",
     "usable_length",
 ]
 
-Ints: TypeAlias = NDArray[np.int64]
+Ints = NDArray[np.int64]
 
 
 class Decoder(ABC):
@@ -44,13 +41,10 @@ class Decoder(ABC):
     """
 
     def __init__(self, model: PreTrainedModel, rows: int, max_len: int):
-        if rows < 1 or max_len < 1:
-            raise InputError(f"Expected rows >= 1, max_len >= 1, got {rows}, {max_len}: give each conversation a row.")
         self.model, self.rows, self.max_len = model, rows, max_len
         self.ids = np.zeros((rows, max_len), np.int64)
         self.n = np.zeros(rows, np.int64)
-        self._head: Any = model.get_output_embeddings()
-        if self._head is None:
+        if model.get_output_embeddings() is None:
             raise InputError("Expected a causal language model, got one without logits: load another.")
 
     def clear_cache(self) -> None:
@@ -64,7 +58,6 @@ class Decoder(ABC):
             self.ids = np.pad(self.ids, ((0, more), (0, 0)))
             self.n = np.pad(self.n, (0, more))
             self.rows = rows
-            self._add_slots(more)
 
     def common_prefix(self, context: Sequence[int] | Ints, rows: Ints) -> Ints:
         """Returns the length of a context's common prefix with each of some rows, (R,)."""
@@ -77,9 +70,7 @@ class Decoder(ABC):
 
     @abstractmethod
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
-        """Runs new tokens in some slots, replacing what follows `start` there.
-
-        The lowest level: it does not update `ids` and `n`.
+        """Runs new tokens in some slots, replacing what follows `start` there: the lowest level, which checks nothing.
 
         Args:
             slots: (R,) different row numbers.
@@ -89,14 +80,7 @@ class Decoder(ABC):
 
         Returns:
             Logits (R, V) and last hidden states (R, d) after each slot's last token.
-
-        Raises:
-            InputError: If the model is in training mode or a context is longer than `max_len`.
         """
-
-    @abstractmethod
-    def _add_slots(self, more: int) -> None:
-        """Adds slots at the end."""
 
     def extend(self, ids: NDArray[Any], n: NDArray[Any], rows: Ints | None = None) -> tuple[Tensor, Tensor]:
         """Reads whole contexts; only the tokens after each row's longest cached prefix are run.
@@ -115,8 +99,11 @@ class Decoder(ABC):
         where: Any = slice(None) if rows is None else rows
         rows = np.arange(self.rows) if rows is None else rows
         n = np.asarray(n, np.int64)
-        self._check_contexts(ids, n, rows)
         width = int(n.max())
+        if int(n.min()) < 1 or width > min(self.max_len, ids.shape[1]):
+            raise InputError(
+                f"Expected contexts of 1 to {self.max_len} tokens, got {n.min()} to {width}: shorten the dialogue."
+            )
         ids, column = ids[:, :width], np.arange(width)
         differs = self.ids[where, :width] != ids
         differs |= column >= self.n[where, None]
@@ -127,30 +114,18 @@ class Decoder(ABC):
             tokens = ids[np.arange(len(rows)), start]
         else:
             tokens = ids[(column >= start[:, None]) & (column < n[:, None])]
-        self.n[where] = start  # if the step is interrupted, only this much is valid
+        self.ids[where, :width], self.n[where] = ids, start  # if the step is interrupted, only this much is valid
         out = self.step(rows, start, count, tokens.astype(np.int64))
-        self.ids[where, :width], self.n[where] = ids, n
+        self.n[where] = n
         return out
 
     def append(self, rows: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
         """Reads one more token (R,) in each of some rows; returns the same as `extend`."""
         start = self.n[rows]
-        out = self.step(rows, start, np.ones_like(start), tokens)
         self.ids[rows, start] = tokens
+        out = self.step(rows, start, np.ones_like(start), tokens)
         self.n[rows] += 1
         return out
-
-    def _check_contexts(self, ids: NDArray[Any], n: Ints, rows: Ints) -> None:
-        if not len(ids) == len(n) == len(rows) > 0:
-            raise InputError(f"Expected {len(rows)} contexts, got {len(ids)} with {len(n)} lengths: give one a row.")
-        if int(n.min()) < 1:
-            raise InputError("Expected a token in every row, got an empty context: give one.")
-        self._check_length(int(n.max()), ids.shape[1])
-
-    def _check_length(self, length: int, width: int | None = None) -> None:
-        most = self.max_len if width is None else min(self.max_len, width)
-        if length > most:
-            raise InputError(f"Expected a context of at most {most} tokens, got {length}: shorten the dialogue.")
 
     def _forward(self, last: Any, **inputs: Any) -> tuple[Tensor, Tensor]:
         """Runs the model; `last` selects the final hidden states that go through the output layer (None: all)."""
@@ -165,12 +140,8 @@ class Decoder(ABC):
             seen.append(args[0] if last is None else args[0][last])
             return (seen[0],)
 
-        hook = self._head.register_forward_pre_hook(keep_last)
-        try:
-            with torch.inference_mode():
-                logits = self.model(**inputs).logits
-        finally:
-            hook.remove()
+        with before_output(self.model, keep_last), torch.inference_mode():
+            logits = self.model(**inputs).logits
         # Clones made outside inference mode are ordinary tensors.
         return logits.flatten(0, -2).clone(), seen[0].flatten(0, -2).clone()
 
@@ -178,19 +149,12 @@ class Decoder(ABC):
 class FullForwardDecoder(Decoder):
     """A decoder without a cache: each step runs whole contexts. Slow, and right for every model."""
 
-    def __init__(self, model: PreTrainedModel, rows: int, max_len: int):
-        super().__init__(model, rows, max_len)
-        self._read = np.zeros((rows, max_len), np.int64)
-        self._one_length_at_a_time = rope_follows_length(model)
-
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
         """See `Decoder.step`."""
         total = start + count
-        self._check_length(int(total.max()))
-        pieces = np.split(tokens, np.cumsum(count)[:-1])
-        for slot, begin, end, piece in zip(slots, start, total, pieces, strict=True):
-            self._read[slot, begin:end] = piece
-        if not self._one_length_at_a_time:
+        for slot, end, piece in zip(slots, total, np.split(tokens, np.cumsum(count)[:-1]), strict=True):
+            self.ids[slot, end - len(piece) : end] = piece
+        if not rope_follows_length(self.model):
             return self._run(slots, total)
         groups = [np.flatnonzero(total == length) for length in np.unique(total)]
         parts = [self._run(slots[group], total[group]) for group in groups]
@@ -201,7 +165,7 @@ class FullForwardDecoder(Decoder):
     def _run(self, slots: Ints, total: Ints) -> tuple[Tensor, Tensor]:
         width, device = int(total.max()), self.model.device
         real = np.arange(width) < total[:, None]
-        ids = np.where(real, self._read[slots, :width], self._read[slots, :1])
+        ids = np.where(real, self.ids[slots, :width], self.ids[slots, :1])
         row = torch.arange(len(slots), device=device)[:, None]
         return self._forward(
             (row, torch.from_numpy(total - 1).to(device)[:, None]),
@@ -210,8 +174,15 @@ class FullForwardDecoder(Decoder):
             use_cache=False,
         )
 
-    def _add_slots(self, more: int) -> None:
-        self._read = np.pad(self._read, ((0, more), (0, 0)))
+
+@contextlib.contextmanager
+def before_output(model: Any, hook: Callable[..., tuple[Tensor]]) -> Iterator[None]:
+    """Replaces what enters the model's output layer by what the hook returns of it."""
+    handle = model.get_output_embeddings().register_forward_pre_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def tolerance(dtype: torch.dtype) -> float:
@@ -220,13 +191,9 @@ def tolerance(dtype: torch.dtype) -> float:
 
 
 def distance(got: Tensor, want: Tensor) -> float:
-    """Returns the largest difference of log-probabilities, relative to the largest of them.
+    """Returns the largest difference of the log-probabilities of two (..., V) logits, relative to the largest of them.
 
     Relative to the largest magnitude, because rounding error grows with it: a well-trained model has very small ones.
-
-    Args:
-        got: Logits (..., V).
-        want: The logits to compare with.
 
     >>> distance(torch.tensor([0.0, -100.0]), torch.tensor([0.0, -101.0]))
     0.009900989942252636
@@ -235,9 +202,9 @@ def distance(got: Tensor, want: Tensor) -> float:
     return float((got - want).abs().max() / want.abs().max())
 
 
-def setting(model: PreTrainedModel, name: str, default: Any = None) -> Any:
-    """Returns a setting of the text model's configuration, by its standard name; the default if it has none."""
-    return getattr(model.config.get_text_config(), name, default)
+def setting(model: PreTrainedModel, name: str) -> Any:
+    """Returns a setting of the text model's configuration, by its standard name; None if it has none."""
+    return getattr(model.config.get_text_config(), name, None)
 
 
 def usable_length(model: PreTrainedModel) -> int:
@@ -246,17 +213,12 @@ def usable_length(model: PreTrainedModel) -> int:
     Where the RoPE frequencies follow the length, it is the length up to which they stay the same.
     """
     length = int(setting(model, "max_position_embeddings") or 2**15)
-    return min(length, trained_length(model) or length) if rope_follows_length(model) else length
+    if not rope_follows_length(model):
+        return length
+    return min(length, int(setting(model, "rope_parameters").get("original_max_position_embeddings") or length))
 
 
 def rope_follows_length(model: PreTrainedModel) -> bool:
     """Returns whether a long context changes the RoPE frequencies of all rows that are run with it."""
-    rope = str(setting(model, "rope_parameters") or "")
+    rope = str(setting(model, "rope_parameters"))
     return "'dynamic'" in rope or "'longrope'" in rope
-
-
-def trained_length(model: PreTrainedModel) -> int | None:
-    """Returns the length up to which RoPE frequencies that follow the length stay the same."""
-    rope = setting(model, "rope_parameters") or {}
-    known = (rope.get("original_max_position_embeddings"), setting(model, "max_position_embeddings"))
-    return next((int(length) for length in known if length), None)

@@ -89,7 +89,7 @@ class Sweep(Algorithm):
             run.log({"tokens": number + 1, "reward": paid})
         with torch.no_grad():
             weight.copy_(kept)
-        model.clear_cache()
+        model.reset_cache()
         return model
 
     def _paid(self, model: Any, envs: Any, seed: int) -> float:
