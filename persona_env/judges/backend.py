@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from persona_env.models.limits import ModelResources, Usage
+from persona_env.judges.base import ModelUser
 
 __all__ = ["LABELS", "JudgeAnswer", "JudgeBackend", "JudgePrompt", "Polarity"]
 
@@ -46,15 +46,7 @@ class JudgePrompt:
 
 @dataclass(frozen=True, slots=True)
 class JudgeAnswer:
-    """What a model answered: a label, numbers, or nothing that can be read.
-
-    Attributes:
-        label: One of `LABELS`, or "".
-        probability: That of the label, in [0, 1], where it is known.
-        numbers: Different numbers from 1 to `JudgePrompt.items`, or None.
-        problem: Why there is no answer; "" where there is one.
-        raw: The reply as it came, or what stands for it.
-    """
+    """What a model answered: a label with its probability in [0, 1] where known, numbers, or why it cannot be read."""
 
     label: str = ""
     probability: float | None = None
@@ -63,16 +55,14 @@ class JudgeAnswer:
     raw: str = ""
 
 
-class JudgeBackend(ABC):
+class JudgeBackend(ModelUser, ABC):
     """A language model that answers judge prompts.
 
     Attributes:
         lists: Whether it can answer with a list of numbers; if not, it is asked about one pair of lines at a time.
-        is_remote: Whether it waits for a server.
     """
 
     lists: bool = False
-    is_remote: bool = False
 
     @property
     @abstractmethod
@@ -82,17 +72,3 @@ class JudgeBackend(ABC):
     @abstractmethod
     def answer(self, prompts: Sequence[JudgePrompt]) -> list[JudgeAnswer]:
         """Returns an answer for each prompt, in order; one batched call for all of them."""
-
-    @property
-    def usage(self) -> Usage:
-        """What it has used so far."""
-        return Usage()
-
-    def use(self, resources: ModelResources) -> None:  # noqa: B027 - optional
-        """Attaches caches and limits to the model."""
-
-    def cancel(self) -> None:  # noqa: B027 - optional
-        """Makes calls of `answer` in other threads raise soon."""
-
-    def close(self) -> None:  # noqa: B027 - optional
-        """Ends connections."""

@@ -1,7 +1,4 @@
-"""What every judge is: the four kinds of query, the verdict, and the base class `Judge`.
-
-A reply that cannot be read is `invalid`: never consistent, never rewarded, always counted.
-"""
+"""What every judge is: the four kinds of query, the verdict, and the base class `Judge`."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ __all__ = [
     "LineVsHistory",
     "LineVsPersona",
     "LineVsPrevious",
+    "ModelUser",
     "Query",
     "Verdict",
     "as_judge",
@@ -40,6 +38,11 @@ class LineVsPersona:
     persona: Persona
     line: str
     heard: str = ""
+
+    @property
+    def role(self) -> str:
+        """The key of the speaker's role."""
+        return self.persona.role
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,11 @@ class LineVsPrevious:
     persona: Persona
     heard: str
     line: str
+
+    @property
+    def role(self) -> str:
+        """The key of the speaker's role."""
+        return self.persona.role
 
 
 Query: TypeAlias = LineVsPersona | LineVsHistory | AnswerVsGold | LineVsPrevious
@@ -106,13 +114,46 @@ class JudgeLike(Protocol):
         ...
 
 
-class Judge(ABC):
+class ModelUser:
+    """What asks language models, itself or through its `parts`, to which it passes on what it does not do itself.
+
+    Attributes:
+        is_remote: Whether its work is mostly waiting for a server.
+        parts: The judges, backends or clients that it asks.
+    """
+
+    is_remote: bool = False
+    parts: tuple[Any, ...] = ()
+
+    @property
+    def usage(self) -> Usage:
+        """What its models have used so far."""
+        return sum((part.usage for part in self.parts), Usage())
+
+    def use(self, resources: ModelResources) -> None:
+        """Attaches caches and limits to its models."""
+        for part in self.parts:
+            part.use(resources)
+
+    def cancel(self) -> None:
+        """Makes calls that wait for a server in other threads raise soon."""
+        for part in self.parts:
+            part.cancel()
+
+    def close(self) -> None:
+        """Ends connections and closes files."""
+        for part in self.parts:
+            part.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.parts))})"
+
+
+class Judge(ModelUser, ABC):
     """Base class of judges; only `judge` must be written.
 
     Attributes:
         is_exact: Whether its verdicts follow from a rule or a record, so that it needs no calibration and no canaries.
-        is_remote: Whether its work is mostly waiting for a server. `submit` then works in a thread, so that the task
-            agent can generate meanwhile; a local judge would only compete with it for the processor.
 
     >>> class Strict(Judge):
     ...     def judge(self, queries):
@@ -122,7 +163,6 @@ class Judge(ABC):
     """
 
     is_exact: bool = False
-    is_remote: bool = False
 
     @abstractmethod
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
@@ -133,19 +173,11 @@ class Judge(ABC):
         """Everything that can change a verdict, as plain data."""
         return {"judge": f"{type(self).__module__}.{type(self).__qualname__}"}
 
-    @property
-    def usage(self) -> Usage:
-        """What its models have used so far."""
-        return Usage()
-
-    def use(self, resources: ModelResources) -> None:  # noqa: B027 - optional
-        """Attaches caches and limits to the models that it asks, if there are any."""
-
     def submit(self, queries: Sequence[Query]) -> Future[list[Verdict]]:
         """Begins to judge; the future has the verdicts, or what `judge` raised.
 
         A remote judge works in a thread, one call after the other over all remote judges; if the one before fails, this
-        one is cancelled. Any other judge is done when this returns.
+        one is cancelled. A local judge would only compete with the task agent: it is done when this returns.
         """
         if self.is_remote:
             return _in_thread(self, queries)
@@ -155,12 +187,6 @@ class Judge(ABC):
         except Exception as error:
             future.set_exception(error)
         return future
-
-    def cancel(self) -> None:  # noqa: B027 - optional
-        """Makes calls of `judge` that wait for a server in other threads raise soon."""
-
-    def close(self) -> None:  # noqa: B027 - optional
-        """Ends connections and closes files."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Judge:
         return self  # an environment's spec copies its arguments; a model or a connection must not be copied
@@ -199,7 +225,7 @@ class _Adapted(Judge):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """Names the class of the object."""
+        """The class of the object."""
         return {"judge": f"{type(self.inner).__module__}.{type(self.inner).__qualname__}"}
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:

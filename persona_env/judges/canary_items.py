@@ -20,13 +20,7 @@ _STOP_WORDS = frozenset(["a", "an", "at", "by", "for", "from", "in", "my", "of",
 
 @dataclass(frozen=True, slots=True)
 class KnownAnswer:
-    """A query with the only right verdict.
-
-    Attributes:
-        query: The query.
-        label: The right label.
-        conflicts: The right conflicts.
-    """
+    """A query with the label and the conflicts of the only right verdict."""
 
     query: Query
     label: Label
@@ -38,15 +32,16 @@ class _Item:
     """A persona's question with the right answer and a wrong one."""
 
     persona: Persona
-    question: str
-    key: str
-    gold: str
+    item: QAItem
     wrong: str
-    choices: tuple[str, ...]
+
+    @property
+    def question(self) -> str:
+        return self.item.wordings[0]
 
     def line(self, answer: str) -> str:
         """Returns an answer as a line, in a sentence of the embedded world if it is one of its answers."""
-        attribute = ATTRIBUTES[self.persona.role].get(self.key) if self.persona.role in ATTRIBUTES else None
+        attribute = ATTRIBUTES.get(self.persona.role, {}).get(self.item.key)
         for value in attribute.values if attribute else ():
             if attribute and answer == attribute.gold.format(value):
                 return attribute.answers[0].format(value)
@@ -89,38 +84,34 @@ def _items(personas: Sequence[Persona]) -> Iterator[_Item]:
                 turned = others[number % len(others) :] + others[: number % len(others)]
                 is_one_type = len(questions[persona.role, item.key]) == 1  # else "gearbox" answers "How old is he?"
                 if wrong := _wrong(persona, item, turned if is_one_type else ()):
-                    yield _Item(persona, item.wordings[0], item.key, item.gold, wrong, item.choices)
+                    yield _Item(persona, item, wrong)
 
 
-def _about_one(item: _Item) -> Iterator[KnownAnswer]:
+def _about_one(one: _Item) -> Iterator[KnownAnswer]:
     """Yields the queries about one right and one wrong answer."""
-    persona, role = item.persona, item.persona.role
-    answers: tuple[tuple[str, Label], ...] = ((item.gold, "consistent"), (item.wrong, "inconsistent"))
+    gold, choices, role = one.item.gold, one.item.choices, one.persona.role
+    answers: tuple[tuple[str, Label], ...] = ((gold, "consistent"), (one.wrong, "inconsistent"))
     for answer, label in answers:
-        yield KnownAnswer(LineVsPersona(persona, item.line(answer), item.question), label)
-        yield KnownAnswer(AnswerVsGold(role, item.question, item.gold, item.line(answer), item.choices), label)
+        yield KnownAnswer(LineVsPersona(one.persona, one.line(answer), one.question), label)
+        yield KnownAnswer(AnswerVsGold(role, one.question, gold, one.line(answer), choices), label)
 
 
-def _about_two(item: _Item, other: _Item) -> Iterator[KnownAnswer]:
+def _about_two(one: _Item, other: _Item) -> Iterator[KnownAnswer]:
     """Yields the queries that need another fact of the same persona."""
-    persona, role = item.persona, item.persona.role
-    yield KnownAnswer(LineVsPrevious(persona, item.question, item.line(item.gold)), "consistent")
-    yield KnownAnswer(LineVsPrevious(persona, item.question, other.statement(other.gold)), "inconsistent")
-    now, earlier = item.statement(item.gold), other.statement(other.gold)
+    persona, role = one.persona, one.persona.role
+    now, earlier = one.statement(one.item.gold), other.statement(other.item.gold)
+    yield KnownAnswer(LineVsPrevious(persona, one.question, one.line(one.item.gold)), "consistent")
+    yield KnownAnswer(LineVsPrevious(persona, one.question, earlier), "inconsistent")
     yield KnownAnswer(LineVsHistory(role, now, (earlier,)), "consistent")
-    yield KnownAnswer(LineVsHistory(role, now, (earlier, item.statement(item.wrong))), "inconsistent", (1,))
+    yield KnownAnswer(LineVsHistory(role, now, (earlier, one.statement(one.wrong))), "inconsistent", (1,))
 
 
 def known_answers(personas: Sequence[Persona], *, limit: int = 64) -> list[KnownAnswer]:
     """Returns queries with known answers, as many good as bad of each kind; none if the personas state no such facts.
 
-    Only facts that the description states are used. A wrong answer is another choice of the question, or what another
-    persona has there if all personas have the same question under that key: under a key such as `plan`, which asks
-    each for something else, another persona's answer contradicts nothing.
-
-    Args:
-        personas: Whose facts are used.
-        limit: Of how many personas at most.
+    Only facts that the descriptions of at most `limit` personas state are used. A wrong answer is another choice of
+    the question, or what another persona has there if all have the same question under that key: under a key such as
+    `plan`, which asks each for something else, another persona's answer contradicts nothing.
 
     >>> from persona_env.world import personas
     >>> known = known_answers(personas("patient", "train"))
@@ -129,8 +120,8 @@ def known_answers(personas: Sequence[Persona], *, limit: int = 64) -> list[Known
     """
     found: list[KnownAnswer] = []
     items = list(_items(personas[:limit]))
-    for item, other in zip(items, [*items[1:], *items[:1]], strict=True):
-        found += _about_one(item)
-        if other.persona is item.persona and other.key != item.key:
-            found += _about_two(item, other)
+    for one, other in zip(items, [*items[1:], *items[:1]], strict=True):
+        found += _about_one(one)
+        if other.persona is one.persona and other.item.key != one.item.key:
+            found += _about_two(one, other)
     return found

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.sanitize import sanitized
 
-__all__ = ["MASTER_KEYS", "rejection_reason"]
+__all__ = ["MASTER_KEYS", "rejection_reason", "words_of"]
 
 Words: TypeAlias = tuple[str, ...]
 
@@ -57,29 +57,19 @@ _RECITED_WORDS = 8
 
 
 @lru_cache(1 << 13)
-def _words(text: str) -> Words:
+def words_of(text: str) -> Words:
+    """Returns the words of a text, sanitized, in small letters and without punctuation."""
     return tuple(_WORD.findall(sanitized(text).replace("\u2019", "'").casefold()))
 
 
-_KEYS = frozenset(_words(key) for key in MASTER_KEYS)
-_LONGEST_KEY = max(map(len, _KEYS))
+_OPENERS = re.compile(f"(?:(?:{'|'.join(' '.join(words_of(key)) for key in MASTER_KEYS)}) )+")
 
 
 @lru_cache(1 << 12)
 def _sentences(text: str) -> tuple[tuple[Words, bool], ...]:
     """Returns the words of each sentence, and whether it asks something."""
-    parts = [(_words(part), bool(_ASKS.search(part))) for part in _SENTENCE.split(sanitized(text)) if part]
+    parts = [(words_of(part), bool(_ASKS.search(part))) for part in _SENTENCE.split(sanitized(text)) if part]
     return tuple(part for part in parts if part[0])
-
-
-def _is_master_key(words: Words) -> bool:
-    """Whether a line consists of openers, one after the other, and nothing else."""
-    while words:
-        length = next((n for n in range(min(_LONGEST_KEY, len(words)), 0, -1) if words[:n] in _KEYS), 0)
-        if not length:
-            return False
-        words = words[length:]
-    return True
 
 
 def _repeats(words: Words, text: str) -> bool | None:
@@ -97,6 +87,7 @@ def _repeats(words: Words, text: str) -> bool | None:
 
 
 def _is_copied(words: Words, heard: str) -> bool:
+    """Whether a line is a run of whole sentences of what was just said, long or with a question among them."""
     asks = _repeats(words, heard)
     return asks is not None and (asks or len(words) >= _COPIED_WORDS)
 
@@ -105,7 +96,7 @@ def _is_recited(words: Words, description: str) -> bool:
     """Whether a line is the persona text, word for word: all of it, or sentences that say `you` of the speaker."""
     if _repeats(words, description) is None:
         return False
-    is_all = len(_sentences(description)) > 1 and words == _words(description)
+    is_all = len(_sentences(description)) > 1 and words == words_of(description)
     return words[0].partition("'")[0] in ("you", "your") or (is_all and len(words) >= _RECITED_WORDS)
 
 
@@ -122,10 +113,10 @@ def rejection_reason(query: Query) -> str:
     >>> rejection_reason(AnswerVsGold("patient", "How do you sleep?", "badly", "Badly."))
     ''
     """
-    words = _words(query.answer if isinstance(query, AnswerVsGold) else query.line)
+    words = words_of(query.answer if isinstance(query, AnswerVsGold) else query.line)
     if not any(character.isalnum() for word in words for character in word):
         return "says nothing"
-    if _is_master_key(words):
+    if _OPENERS.fullmatch(" ".join(words) + " "):
         return "is an opener without content"
     match query:
         case AnswerVsGold():

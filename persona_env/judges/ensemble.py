@@ -12,9 +12,8 @@ from typing import Any
 
 from persona_env.errors import InputError, shown_spec
 from persona_env.judges.base import Judge, JudgeLike, Label, Query, Verdict, as_judge, ask
-from persona_env.models.limits import ModelResources, Usage
 
-__all__ = ["Ensemble", "MemberAgreement", "member_specs"]
+__all__ = ["Ensemble", "MemberAgreement", "majority", "member_specs"]
 
 _LABELS: tuple[Label, Label] = ("consistent", "inconsistent")
 _RETRY_SECONDS = 0.1  # a member that has not sent its requests yet has nothing to cancel
@@ -22,12 +21,7 @@ _RETRY_SECONDS = 0.1  # a member that has not sent its requests yet has nothing 
 
 @dataclass(frozen=True, slots=True)
 class MemberAgreement:
-    """How often two members gave the same verdict.
-
-    Attributes:
-        pairs: Queries times pairs of members.
-        agreed: Those in which both gave the same verdict, and none was invalid.
-    """
+    """Queries times pairs of members, and in how many of them both gave the same verdict that is not invalid."""
 
     pairs: int = 0
     agreed: int = 0
@@ -36,9 +30,6 @@ class MemberAgreement:
     def share(self) -> float:
         """In [0, 1]; nan where nothing was asked."""
         return self.agreed / self.pairs if self.pairs else float("nan")
-
-    def __add__(self, other: MemberAgreement) -> MemberAgreement:
-        return MemberAgreement(self.pairs + other.pairs, self.agreed + other.agreed)
 
 
 class Ensemble(Judge):
@@ -49,10 +40,8 @@ class Ensemble(Judge):
     conflicts; where they find conflicts but name no line in common, the verdict is invalid. `probability` is the
     mean of the members' where all give one.
 
-    Args:
-        members: Two or more judges, preferably an odd number.
-
     Attributes:
+        members: The judges; preferably an odd number.
         agreement: For each kind of query (`LineVsPersona`, ...) how often pairs of members agreed.
 
     Raises:
@@ -69,7 +58,7 @@ class Ensemble(Judge):
     def __init__(self, members: Sequence[JudgeLike]):
         if len(members) < 2:
             raise InputError(f"Expected an ensemble of two or more judges, got {len(members)}: name more.")
-        self.members = tuple(as_judge(member) for member in members)
+        self.parts = self.members = tuple(as_judge(member) for member in members)
         self.is_remote = all(member.is_remote for member in self.members)
         self.agreement: dict[str, MemberAgreement] = {}
 
@@ -78,28 +67,12 @@ class Ensemble(Judge):
         """The members' identities, as plain data."""
         return {"judge": "ensemble", "members": [dict(member.identity) for member in self.members]}
 
-    @property
-    def usage(self) -> Usage:
-        """What all members together have used so far."""
-        return sum((member.usage for member in self.members), Usage())
-
-    def use(self, resources: ModelResources) -> None:
-        """Attaches caches and limits to all members' models."""
-        for member in self.members:
-            member.use(resources)
-
-    def cancel(self) -> None:
-        """Makes the members' calls in other threads raise soon."""
-        for member in self.members:
-            member.cancel()
-
-    def close(self) -> None:
-        """Closes all members."""
-        for member in self.members:
-            member.close()
-
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
         """Returns the majority's verdicts, in order; raises what a member raises, once the others were cancelled."""
+        return [majority(vote) for vote in self.votes(queries)]
+
+    def votes(self, queries: Sequence[Query]) -> list[tuple[Verdict, ...]]:
+        """Returns for each query the verdicts of all members, in their order; raises as `judge` does."""
         if not queries:
             return []
         with ThreadPoolExecutor(len(self.members)) as pool:
@@ -108,13 +81,11 @@ class Ensemble(Judge):
                 done = wait(futures, return_when=FIRST_EXCEPTION).done
             finally:
                 self._finish(futures)
-        failed = next((future for future in done if future.exception()), None)
-        votes = list(zip(*(future.result() for future in ([failed] if failed else futures)), strict=True))
+        for failed in (future for future in done if future.exception()):
+            failed.result()
+        votes = list(zip(*(future.result() for future in futures), strict=True))
         self._count(queries, votes)
-        return [_majority(vote) for vote in votes]
-
-    def __repr__(self) -> str:
-        return f"Ensemble({list(self.members)!r})"
+        return votes
 
     def _finish(self, futures: Sequence[Future[list[Verdict]]]) -> None:
         """Cancels the members that are still asked, and returns when no call goes on."""
@@ -129,10 +100,11 @@ class Ensemble(Judge):
             agreed = sum(a.label != "invalid" and (a.label, a.conflicts) == (b.label, b.conflicts) for a, b in pairs)
             kind = type(query).__name__
             before = self.agreement.get(kind, MemberAgreement())
-            self.agreement[kind] = before + MemberAgreement(len(pairs), agreed)
+            self.agreement[kind] = MemberAgreement(before.pairs + len(pairs), before.agreed + agreed)
 
 
-def _majority(vote: Sequence[Verdict]) -> Verdict:
+def majority(vote: Sequence[Verdict]) -> Verdict:
+    """Returns the verdict of most members, `invalid` where there is none."""
     count = Counter(verdict.label for verdict in vote)
     label = next((label for label in _LABELS if 2 * count[label] > len(vote)), None)
     reason = ", ".join(f"{count[label]} {label}" for label in (*_LABELS, "invalid") if count[label])

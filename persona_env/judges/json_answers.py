@@ -2,118 +2,49 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any, NoReturn
+import re
+from typing import Any
 
 from persona_env.judges.backend import LABELS, JudgeAnswer, JudgePrompt
 
-__all__ = ["MAX_REPLY", "answer_schema", "form_problem", "read_answer"]
+__all__ = ["MAX_REPLY", "answer_schema", "read_answer"]
 
 MAX_REPLY = 1 << 13
 """The most characters of an answer; a longer one is not read at all."""
 
-_DIGITS = 6
+_BLANK = r"[ \t\r\n]*"
+_NUMBER = "[1-9][0-9]{0,5}"
+_LABEL = rf'"answer"{_BLANK}:{_BLANK}"(?P<label>{"|".join(LABELS)})"'
+_NUMBERS = rf"(?:{_BLANK}{_NUMBER}{_BLANK},)*{_BLANK}{_NUMBER}{_BLANK}|{_BLANK}"
+_LIST = rf'"(?P<key>conflicts|compatible)"{_BLANK}:{_BLANK}\[(?P<numbers>{_NUMBERS})\]'
+_OBJECT = re.compile(rf"{_BLANK}{{{_BLANK}(?:{_LABEL}|{_LIST}){_BLANK}}}{_BLANK}")
 
 
-class _RefusedError(ValueError):
-    """Why a reply is no answer."""
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) != 1:
-        raise _RefusedError(f"has an object with {len(pairs)} keys instead of one")
-    return dict(pairs)
-
-
-def _refuse(what: str) -> NoReturn:
-    raise _RefusedError("holds a number that is not whole and small")
-
-
-def _int(digits: str) -> int:
-    return int(digits) if len(digits) <= _DIGITS else _refuse(digits)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_refuse, parse_float=_refuse, parse_int=_int)
-
-
-def _field(reply: str) -> tuple[str, Any]:
-    """Returns key and value of a reply that is one JSON object with one key."""
-    if len(reply) > MAX_REPLY:
-        raise _RefusedError(f"is longer than {MAX_REPLY} characters")
-    text = reply.strip(" \t\r\n")
-    if not (text.startswith("{") and text.endswith("}")):
-        raise _RefusedError("is not one JSON object and nothing else")
-    try:
-        value, end = _DECODER.raw_decode(text)
-    except _RefusedError:
-        raise
-    except (ValueError, RecursionError):
-        raise _RefusedError("is no JSON") from None
-    if end != len(text):
-        raise _RefusedError("is not one JSON object and nothing else")
-    return next(iter(value.items()))
-
-
-def _label(value: Any) -> str:
-    if type(value) is not str or value not in LABELS:
-        raise _RefusedError(f"has none of {', '.join(LABELS)} as its answer")
-    return value
-
-
-def _numbers(value: Any) -> frozenset[int]:
-    if type(value) is not list or any(type(number) is not int for number in value):
-        raise _RefusedError("has no list of whole numbers")
-    numbers = frozenset[int](value)
-    if len(numbers) != len(value):
-        raise _RefusedError("names a line twice")
-    if any(number < 1 for number in numbers):
-        raise _RefusedError("names a line that does not exist")
-    return numbers
-
-
-def form_problem(reply: str) -> str:
-    r"""Returns why a reply has none of the forms in which any prompt can be answered, "" if it has one.
-
-    >>> form_problem('{"answer": "A"}'), form_problem('{"conflicts": [1, 2]}')
-    ('', '')
-    >>> form_problem("```json\n{}\n```"), form_problem('{"answer": "A", "answer": "B"}')
-    ('is not one JSON object and nothing else', 'has an object with 2 keys instead of one')
-    """
-    try:
-        key, value = _field(reply)
-        if key == "answer":
-            _label(value)
-        elif key in ("conflicts", "compatible"):
-            _numbers(value)
-        else:
-            return f"has the key {key[:20]!r}, which was not asked for"
-    except _RefusedError as error:
-        return str(error)
-    return ""
-
-
-def read_answer(reply: str, prompt: JudgePrompt) -> JudgeAnswer:
-    """Returns the answer to a prompt that a reply states, or why it states none. Never raises on any text.
+def read_answer(reply: str, prompt: JudgePrompt | None = None) -> JudgeAnswer:
+    r"""Returns the answer that a reply states, to a prompt or to any, or why it states none. Never raises on any text.
 
     >>> prompt = JudgePrompt("negative", "", "", items=3)
     >>> sorted(read_answer('{"conflicts": [3, 1]}', prompt).numbers)
     [1, 3]
     >>> read_answer('{"conflicts": [4]}', prompt).problem, read_answer('{"compatible": []}', prompt).problem
     ('names a line that does not exist', "has the key 'compatible' instead of 'conflicts'")
+    >>> read_answer("```json\n{}\n```").problem
+    'is not one JSON object with one key and an allowed value'
     """
-    try:
-        key, value = _field(reply)
-        if key != prompt.key:
-            raise _RefusedError(f"has the key {key[:20]!r} instead of {prompt.key!r}")
-        if not prompt.items:
-            return JudgeAnswer(_label(value), raw=reply)
-        numbers = _numbers(value)
-        if max(numbers, default=0) > prompt.items:
-            raise _RefusedError("names a line that does not exist")
-        return JudgeAnswer(numbers=numbers, raw=reply)
-    except _RefusedError as error:
-        return JudgeAnswer(problem=str(error), raw=reply)
+    found = _OBJECT.fullmatch(reply) if len(reply) <= MAX_REPLY else None
+    if found is None:
+        return JudgeAnswer(problem="is not one JSON object with one key and an allowed value", raw=reply)
+    key = found["key"] or "answer"
+    if prompt is not None and key != prompt.key:
+        return JudgeAnswer(problem=f"has the key {key!r} instead of {prompt.key!r}", raw=reply)
+    if found["label"]:
+        return JudgeAnswer(found["label"], raw=reply)
+    numbers = [int(number) for number in re.findall(_NUMBER, found["numbers"])]
+    if len(set(numbers)) < len(numbers):
+        return JudgeAnswer(problem="names a line twice", raw=reply)
+    if prompt is not None and max(numbers, default=0) > prompt.items:
+        return JudgeAnswer(problem="names a line that does not exist", raw=reply)
+    return JudgeAnswer(numbers=frozenset(numbers), raw=reply)
 
 
 def answer_schema(prompt: JudgePrompt) -> dict[str, Any]:
@@ -126,5 +57,9 @@ def answer_schema(prompt: JudgePrompt) -> dict[str, Any]:
     if prompt.items:
         number = {"type": "integer", "minimum": 1, "maximum": prompt.items}
         value = {"type": "array", "items": number, "maxItems": prompt.items}
-    keys: Sequence[str] = [prompt.key]
-    return {"type": "object", "properties": {prompt.key: value}, "required": keys, "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": {prompt.key: value},
+        "required": [prompt.key],
+        "additionalProperties": False,
+    }

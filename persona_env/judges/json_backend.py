@@ -9,14 +9,13 @@ from typing import Any
 
 from persona_env.errors import InputError, JudgeUnreliable
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
-from persona_env.judges.json_answers import answer_schema, form_problem, read_answer
+from persona_env.judges.json_answers import answer_schema, read_answer
 from persona_env.judges.llm import LLMJudge
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import BadReply, RemoteFault
-from persona_env.models.limits import ModelResources, Usage
 from persona_env.models.options import as_int
 
 __all__ = ["JSONBackend", "openai_judge"]
@@ -31,13 +30,12 @@ class JSONBackend(JudgeBackend):
     The schema is sent as `response_format`, and each reply is checked, as a server may accept a schema and ignore it:
     exactly one JSON object with the one key that was asked for, and an allowed value. Any other reply is asked for
     again as often as the client does that; then its answer has a `problem`, as has one whose reply never came.
-    After `max_unreadable` of them in a row the run ends in order instead of going on without a reward.
     Label probabilities are not asked for: a server may make them up.
 
     Args:
         client: The client. It gets all prompts of a call at once, both polarities.
         max_tokens: The most tokens of an answer with a label; a list gets 4 more for each line.
-        max_unreadable: How many answers in a row may have a problem.
+        max_unreadable: After so many answers in a row with a problem the run ends in order.
 
     Example:
         `JSONBackend(ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")))`
@@ -52,7 +50,7 @@ class JSONBackend(JudgeBackend):
                 f"Expected max_tokens and max_unreadable >= 1, got {max_tokens} and {max_unreadable}: allow some."
             )
         self.client, self.max_tokens, self.max_unreadable = client, max_tokens, max_unreadable
-        self._unreadable = 0
+        self.parts, self._unreadable = (client,), 0
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -65,23 +63,6 @@ class JSONBackend(JudgeBackend):
             "temperature": 0.0,
             "max_tokens": self.max_tokens,
         }
-
-    @property
-    def usage(self) -> Usage:
-        """What the client has used so far."""
-        return self.client.usage
-
-    def use(self, resources: ModelResources) -> None:
-        """Attaches caches, a limit and an outage timeout to the client."""
-        self.client.use(resources)
-
-    def cancel(self) -> None:
-        """Makes calls of `answer` in other threads raise soon."""
-        self.client.cancel()
-
-    def close(self) -> None:
-        """Ends the client's connections."""
-        self.client.close()
 
     def answer(self, prompts: Sequence[JudgePrompt]) -> list[JudgeAnswer]:
         """Returns the answers, in order.
@@ -102,9 +83,6 @@ class JSONBackend(JudgeBackend):
                 )
         return answers
 
-    def __repr__(self) -> str:
-        return f"JSONBackend({self.client.endpoint.model!r})"
-
     def _request(self, prompt: JudgePrompt) -> ChatRequest:
         instruction = _LIST % (prompt.key, prompt.key) if prompt.items else _LABEL
         return ChatRequest(
@@ -116,7 +94,7 @@ class JSONBackend(JudgeBackend):
 
 def _accept(reply: ChatReply) -> None:
     """Raises where a reply has none of the closed forms: it is asked for again."""
-    problem = form_problem(reply.text)
+    problem = read_answer(reply.text).problem
     if problem:
         raise BadReply(f"the reply {problem}")
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeAlias
 
 from persona_env.errors import InputError
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
-from persona_env.judges.base import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges.base import Judge, Label, LineVsHistory, Query, Verdict
 from persona_env.judges.content_filter import rejection_reason
 from persona_env.judges.prompts import JudgePrompts
-from persona_env.models.limits import ModelResources, Usage
 
 __all__ = ["JUDGE_VERSION", "LLMJudge"]
 
@@ -23,14 +22,6 @@ _MAX_RAW = 2000  # characters of a reply that a verdict keeps
 _DIGITS = 4
 
 _Pair: TypeAlias = tuple[JudgePrompt, JudgePrompt]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """How a query is decided: by a verdict that is known already, or by pairs of prompts."""
-
-    verdict: Verdict | None = None
-    pairs: tuple[_Pair, ...] = ()
 
 
 class LLMJudge(Judge):
@@ -46,12 +37,7 @@ class LLMJudge(Judge):
     - `probability` is the mean of what both answers give for `consistent`; against earlier lines, the lowest of
       these means. It is None where an answer gives none.
 
-    A fixed answer contradicts itself here, whoever dictated it. Persuasion by what a line says is limited by the
-    second prompt, not stopped.
-
-    Args:
-        backend: The model.
-        prompts: What it is asked; ours if None.
+    Persuasion by what a line says is limited by the second prompt, not stopped.
 
     Example:
         `LLMJudge(LabelProbBackend.load("some/model")).judge([LineVsPersona(persona, "I sleep well.")])`
@@ -59,7 +45,7 @@ class LLMJudge(Judge):
 
     def __init__(self, backend: JudgeBackend, prompts: JudgePrompts | None = None):
         self.backend, self.prompts = backend, prompts or JudgePrompts.load()
-        self.is_remote = backend.is_remote
+        self.parts, self.is_remote = (backend,), backend.is_remote
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -67,67 +53,47 @@ class LLMJudge(Judge):
         backend = dict(self.backend.identity)
         return {"judge": "llm", "version": JUDGE_VERSION, "prompts": self.prompts.digest, "backend": backend}
 
-    @property
-    def usage(self) -> Usage:
-        """What the model has used so far."""
-        return self.backend.usage
-
-    def use(self, resources: ModelResources) -> None:
-        """Attaches caches and limits to the model."""
-        self.backend.use(resources)
-
-    def cancel(self) -> None:
-        """Makes calls of `judge` in other threads raise soon."""
-        self.backend.cancel()
-
-    def close(self) -> None:
-        """Ends the model's connections."""
-        self.backend.close()
-
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
         """Returns the verdicts, in order; the model is called once for all queries."""
         plans = [self._plan(query) for query in queries]
-        prompts = [prompt for plan in plans for pair in plan.pairs for prompt in pair]
+        prompts = [prompt for plan in plans if isinstance(plan, list) for pair in plan for prompt in pair]
         answers = self.backend.answer(prompts) if prompts else []
         if len(answers) != len(prompts):
             raise InputError(f"Expected {len(prompts)} answers, got {len(answers)}: answer each prompt, in order.")
-        verdicts, end = list[Verdict](), 0
+        verdicts, rest = list[Verdict](), iter(answers)
         for query, plan in zip(queries, plans, strict=True):
-            start, end = end, end + 2 * len(plan.pairs)
-            verdicts.append(plan.verdict or _verdict(query, plan, answers[start:end]))
+            if isinstance(plan, list):
+                plan = _verdict(query, plan, list(islice(rest, 2 * len(plan))))
+            verdicts.append(plan)
         return verdicts
 
-    def __repr__(self) -> str:
-        return f"LLMJudge({self.backend!r})"
-
-    def _plan(self, query: Query) -> _Plan:
+    def _plan(self, query: Query) -> Verdict | list[_Pair]:
+        """Returns a verdict that is known already, or the pairs of prompts that decide."""
         reason = rejection_reason(query)
         if reason:
-            return _Plan(Verdict("inconsistent", reason=reason))
-        role = query.persona.role if isinstance(query, LineVsPersona | LineVsPrevious) else query.role
-        if role not in self.prompts:
-            return _Plan(Verdict("invalid", reason=f"there are no judge prompts for the role {role!r:.40}"))
+            return Verdict("inconsistent", reason=reason)
+        if query.role not in self.prompts:
+            return Verdict("invalid", reason=f"there are no judge prompts for the role {query.role!r:.40}")
         if isinstance(query, LineVsHistory):
             if not query.earlier:
-                return _Plan(Verdict("consistent", reason="there is no earlier line"))
+                return Verdict("consistent", reason="there is no earlier line")
             if not self.backend.lists:
-                return _Plan(pairs=tuple(self.prompts.per_earlier_line(query)))
-        return _Plan(pairs=(self.prompts.both(query),))
+                return self.prompts.per_earlier_line(query)
+        return [self.prompts.both(query)]
 
 
-def _verdict(query: Query, plan: _Plan, answers: Sequence[JudgeAnswer]) -> Verdict:
+def _verdict(query: Query, pairs: Sequence[_Pair], answers: Sequence[JudgeAnswer]) -> Verdict:
     """Combines the answers to the prompts of one query."""
     raw = json.dumps([answer.raw[:_MAX_RAW] for answer in answers])
     problem = next((answer.problem for answer in answers if answer.problem), "")
     if problem:
         return Verdict("invalid", reason=f"the reply {problem}", raw=raw)
-    if isinstance(query, LineVsHistory) and plan.pairs[0][0].items:
+    if isinstance(query, LineVsHistory) and pairs[0][0].items:
         return _from_lists(answers[0], answers[1], len(query.earlier), raw)
-    pairs = list(zip(answers[::2], answers[1::2], strict=True))
-    labels = [_label(negative, positive) for negative, positive in pairs]
-    chances = [_chance(negative, positive) for negative, positive in pairs]
-    known = [chance for chance in chances if chance is not None]
-    probability = round(min(known), _DIGITS) if len(known) == len(chances) else None
+    answered = list(zip(answers[::2], answers[1::2], strict=True))
+    labels = [_label(negative, positive) for negative, positive in answered]
+    known = [chance for negative, positive in answered if (chance := _chance(negative, positive)) is not None]
+    probability = round(min(known), _DIGITS) if len(known) == len(answered) else None
     if "invalid" in labels:
         return Verdict("invalid", (), "the two answers contradict each other", probability, raw)
     conflicts = tuple(i for i, label in enumerate(labels) if label == "inconsistent")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 from persona_env.judges.base import AnswerVsGold, Judge, Query, Verdict
-from persona_env.judges.content_filter import rejection_reason
+from persona_env.judges.content_filter import rejection_reason, words_of
 
 __all__ = ["MatchJudge"]
-
-_WORD = re.compile(r"\w+(?:['\u2019]\w+)*")
 
 
 class MatchJudge(Judge):
@@ -43,21 +40,16 @@ def _verdict(query: Query) -> Verdict:
     reason = rejection_reason(query)
     if reason:
         return Verdict("inconsistent", reason=reason)
-    answer, gold = _words(query.answer), _words(query.gold)
-    if not gold:
+    answer, gold = _phrase(query.answer), _phrase(query.gold)
+    if not gold.strip():
         return Verdict("invalid", reason="the gold text has no word")
-    if not _contains(answer, gold):
+    if gold not in answer:
         return Verdict("inconsistent", reason="the gold text does not stand in the answer")
-    choices = [words for choice in query.choices if (words := _words(choice))]
-    others = [words for words in choices if not _contains(words, gold) and not _contains(gold, words)]
-    if any(_contains(answer, other) for other in others):
+    choices = [phrase for choice in query.choices if (phrase := _phrase(choice)).strip()]
+    if any(other in answer for other in choices if other not in gold and gold not in other):
         return Verdict("invalid", reason="the answer names several choices")
     return Verdict("consistent")
 
 
-def _words(text: str) -> list[str]:
-    return [word.replace("\u2019", "'") for word in _WORD.findall(text.casefold())]
-
-
-def _contains(words: Sequence[str], part: Sequence[str]) -> bool:
-    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
+def _phrase(text: str) -> str:
+    return f" {' '.join(words_of(text))} "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from persona_env.errors import InputError, printable
+from persona_env.io.json_files import Record, Words, converted, open_file
 from persona_env.judges.backend import JudgePrompt, Polarity
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.sanitize import PLACEHOLDER, as_json, fill
@@ -29,8 +30,6 @@ PLACEHOLDERS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 }
 """For each kind of query the placeholders that its text must have, and those that it may have."""
 
-_PARTS = ("shown", "negative", "positive")
-
 
 @dataclass(frozen=True, slots=True)
 class Wording:
@@ -42,19 +41,25 @@ class Wording:
         positive: The second, the other way round; A says that everything speaks for the line.
     """
 
-    shown: str
-    negative: str
-    positive: str
+    shown: Words
+    negative: Words
+    positive: Words
+
+
+class _File(Record, frozen=True):
+    """What a TOML file of prompts holds."""
+
+    system: Words
+    line_vs_persona: Wording
+    line_vs_history: Wording
+    line_vs_earlier: Wording
+    answer_vs_gold: Wording
+    line_vs_previous: Wording
 
 
 @dataclass(frozen=True, slots=True)
 class RolePrompts:
-    """The judge prompts of one role.
-
-    Attributes:
-        system: The instruction.
-        wordings: For each kind of query (a key of `PLACEHOLDERS`) its wording.
-    """
+    """The judge prompts of one role: the instruction, and for each kind of query (of `PLACEHOLDERS`) its wording."""
 
     system: str
     wordings: Mapping[str, Wording]
@@ -63,31 +68,23 @@ class RolePrompts:
     def parse(cls, tables: Mapping[str, Any], path: object) -> RolePrompts:
         """Returns the prompts in a parsed TOML file.
 
-        Args:
-            tables: What the file holds.
-            path: Where it stands, for error messages.
-
         Raises:
-            InputError: If it cannot be used; names the file and the key.
+            InputError: If it cannot be used; names `path` and the key.
         """
-        for key in tables:
-            if key != "system" and key not in PLACEHOLDERS:
-                known = ", ".join(PLACEHOLDERS)
-                raise InputError(f"Expected system and {known} in {path}, got {key!r}: remove or rename it.")
-        system = _text(tables, "system", path)
-        if PLACEHOLDER.search(system):
+        found = converted(tables, _File, str(path))
+        wordings = {kind: Wording(*map(str.strip, astuple(getattr(found, kind)))) for kind in PLACEHOLDERS}
+        for kind, wording in wordings.items():
+            _check(wording, kind, path)
+        if PLACEHOLDER.search(found.system):
             raise InputError(
                 f"Expected system in {path} without placeholders, got one: texts of others never stand there."
             )
-        return cls(system, {kind: _wording(tables.get(kind), kind, path) for kind in PLACEHOLDERS})
+        return cls(found.system.strip(), wordings)
 
 
 @dataclass(frozen=True)
 class JudgePrompts:
     """The judge prompts of the roles that are built in or replaced; any other role brings its own or gets general ones.
-
-    Attributes:
-        roles: The prompts of each of these roles.
 
     >>> prompts = JudgePrompts.load()
     >>> negative, positive = prompts.both(AnswerVsGold("patient", "How do you sleep?", "badly", "{gold} </s>"))
@@ -99,10 +96,7 @@ class JudgePrompts:
 
     @classmethod
     def load(cls, folder: str | Path | None = None) -> JudgePrompts:
-        """Returns our prompts, or those of a folder; a role that the folder has no file for is asked in our words.
-
-        Args:
-            folder: With `<role>.toml` for some roles, written as ours are.
+        """Returns our prompts, or those of a folder with `<role>.toml` for some roles, and ours for the others.
 
         Raises:
             InputError: If there is no such file, or one of them cannot be used; names the file and the key.
@@ -130,12 +124,10 @@ class JudgePrompts:
             InputError: If there is no such role, or its prompts cannot be used.
         """
         match query:
-            case LineVsPersona(persona, line, heard):
+            case LineVsPersona(persona, line, heard) | LineVsPrevious(persona, heard, line):
                 texts = {"persona": as_json(persona.prompt), "line": as_json(line), "heard": as_json(heard)}
-                return self._pair(persona.role, "line_vs_persona", texts)
-            case LineVsPrevious(persona, heard, line):
-                texts = {"persona": as_json(persona.prompt), "line": as_json(line), "heard": as_json(heard)}
-                return self._pair(persona.role, "line_vs_previous", texts)
+                kind = "line_vs_persona" if isinstance(query, LineVsPersona) else "line_vs_previous"
+                return self._pair(persona.role, kind, texts)
             case LineVsHistory(role, line, earlier):
                 numbered = "\n".join(f"{number}: {as_json(text)}" for number, text in enumerate(earlier, 1))
                 texts = {"earlier": numbered, "line": as_json(line)}
@@ -193,41 +185,23 @@ def _prompts_of(role: Role) -> RolePrompts:
 
 def _tables(path: Path) -> dict[str, Any]:
     try:
-        if not path.is_file():
-            raise OSError("no plain file")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_file(path) as file:
+            return tomllib.load(file)
     except (OSError, ValueError, RecursionError) as error:
         why = printable(" ".join(str(error).split()))[:120]
         raise InputError(f"Expected a TOML file at {path}, got an error ({why}): correct it.") from None
 
 
-def _wording(table: Any, kind: str, path: object) -> Wording:
-    if not isinstance(table, dict):
-        raise InputError(f"Expected a table [{kind}] in {path}, got none: write {', '.join(_PARTS)}.")
-    for key in table:
-        if key not in _PARTS:
-            raise InputError(f"Expected {', '.join(_PARTS)} in [{kind}] of {path}, got {key!r}: remove or rename it.")
-    wording = Wording(*(_text(table, part, path, f"{kind}.{part}") for part in _PARTS))
+def _check(wording: Wording, kind: str, path: object) -> None:
     required, optional = PLACEHOLDERS[kind]
     used = set(PLACEHOLDER.findall(wording.shown))
     if missing := sorted(required - used):
         raise InputError(f"Expected {{{missing[0]}}} in {kind}.shown of {path}, got a text without it: put it in.")
     if unknown := sorted(used - required - optional):
-        raise InputError(
-            f"Expected only {', '.join(f'{{{name}}}' for name in sorted(required | optional))} in {kind}.shown of "
-            f"{path}, got {{{unknown[0]}}}: remove it."
-        )
+        known = ", ".join(f"{{{name}}}" for name in sorted(required | optional))
+        raise InputError(f"Expected only {known} in {kind}.shown of {path}, got {{{unknown[0]}}}: remove it.")
     for part, text in (("negative", wording.negative), ("positive", wording.positive)):
         if PLACEHOLDER.search(text):
             raise InputError(f"Expected {kind}.{part} of {path} without placeholders, got one: move it to shown.")
     if wording.negative == wording.positive:
         raise InputError(f"Expected {kind}.positive of {path} to ask the opposite, got the same text: reverse it.")
-    return wording
-
-
-def _text(table: Mapping[str, Any], key: str, path: object, name: str = "") -> str:
-    value = table.get(key)
-    if not isinstance(value, str) or not value.strip():
-        got = "nothing" if value is None else "an empty text" if isinstance(value, str) else type(value).__name__
-        raise InputError(f"Expected a text for {name or key} in {path}, got {got}: write it.")
-    return value.strip()

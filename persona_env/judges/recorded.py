@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from persona_env.conversation import Conversation
 from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
@@ -13,7 +13,7 @@ from persona_env.io.released import qa_item
 from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.judges.reply_parsing import parse_verdict
 
-__all__ = ["RecordedJudge", "logged_replies", "recorded_query", "recorded_verdict"]
+__all__ = ["RecordedJudge", "recorded_queries", "recorded_verdict", "survey_replies"]
 
 _Key: TypeAlias = tuple[object, ...]
 
@@ -25,9 +25,6 @@ class RecordedJudge(Judge):
 
     A query that the log has several times is answered if all its replies say the same, and is invalid
     otherwise. Judges relevance only from logs of ours: the released ones have none.
-
-    Args:
-        dialogues: The log.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
@@ -42,11 +39,12 @@ class RecordedJudge(Judge):
 
     def __init__(self, dialogues: Iterable[LoggedDialogue]):
         self._verdicts: dict[_Key, Verdict] = {}
-        for dialogue in dialogues:
-            for key, verdict in _records(dialogue):
-                known = self._verdicts.setdefault(key, verdict)
-                if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
-                    self._verdicts[key] = Verdict("invalid", reason="the log's replies to this differ")
+        judged = ((dialogue, speaker) for dialogue in dialogues for speaker in dialogue.judged)
+        for query, reply, own_lines in (found for pair in judged for found in recorded_queries(*pair)):
+            verdict = recorded_verdict(reply, own_lines)
+            known = self._verdicts.setdefault(_key(query), verdict)
+            if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
+                self._verdicts[_key(query)] = Verdict("invalid", reason="the log's replies to this differ")
 
     @classmethod
     def load(cls, path: str | Path) -> RecordedJudge:
@@ -56,10 +54,6 @@ class RecordedJudge(Judge):
             FileError: If the file is no log.
         """
         return cls(iter_logs(path))
-
-    def __len__(self) -> int:
-        """The number of different queries that it knows."""
-        return len(self._verdicts)
 
     @property
     def identity(self) -> Mapping[str, str]:
@@ -85,23 +79,36 @@ def _key(query: Query) -> _Key:
             return "relevance", heard, line
 
 
-def _records(dialogue: LoggedDialogue) -> Iterator[tuple[_Key, Verdict]]:
-    for speaker in dialogue.judged:
-        if dialogue.speaker(speaker).persona is None:
-            continue
-        conversation = dialogue.conversation(speaker)
-        places = dialogue.places(speaker)
-        own = {place: number for number, place in enumerate(places)}
-        for reply in dialogue.replies:
-            if reply.line in own:
-                query = recorded_query(conversation, own[reply.line], reply)
-                if query:
-                    yield _key(query), recorded_verdict(reply, places[: own[reply.line]])
-        yield from _answers(dialogue, speaker)
+def recorded_queries(
+    dialogue: LoggedDialogue, speaker: SpeakerKey
+) -> Iterator[tuple[Query, LoggedReply, tuple[int, ...]]]:
+    """Yields what a log's judge was asked about one speaker, its reply, and the places of that speaker's lines before.
+
+    Replies about metrics that are none of ours, and answers to questions with a broken gold answer, are left out;
+    a speaker without a persona has none.
+    """
+    if dialogue.speaker(speaker).persona is None:
+        return
+    conversation, places = dialogue.conversation(speaker), dialogue.places(speaker)
+    own = {place: number for number, place in enumerate(places)}
+    for reply in (*dialogue.replies, *survey_replies(dialogue, speaker)):
+        if reply.line in own:
+            query = _query(conversation, own[reply.line], reply)
+            if query is not None:
+                yield query, reply, places[: own[reply.line]]
 
 
-def recorded_query(conversation: Conversation, index: int, reply: LoggedReply) -> Query | None:
-    """Returns the query that a logged reply about line `index` answers; None if it belongs to no metric of ours."""
+def survey_replies(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[LoggedReply]:
+    """Yields the replies of a released log's Q&A about one speaker; one with a broken gold answer has none."""
+    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
+    for entry in dialogue.survey_of(speaker):
+        for item, answer, raw in zip(items, entry.answers, entry.verdicts, strict=True):
+            asked: Any = dict(question=item.wording(0), gold=item.gold, choices=item.choices) if item else {}
+            yield LoggedReply("question_answer", entry.line, raw, answer=answer, **asked)
+
+
+def _query(conversation: Conversation, index: int, reply: LoggedReply) -> Query | None:
+    """Returns the query that a reply about line `index` answers; None if it belongs to no metric of ours."""
     persona, line = conversation.persona, conversation.lines[index]
     match reply.metric:
         case "prompt_to_line":
@@ -110,7 +117,7 @@ def recorded_query(conversation: Conversation, index: int, reply: LoggedReply) -
             return LineVsHistory(persona.role, line, conversation.earlier(index))
         case "relevance":
             return LineVsPrevious(persona, conversation.heard_before(index), line)
-        case "question_answer":
+        case "question_answer" if reply.gold:
             return AnswerVsGold(persona.role, reply.question, reply.gold, reply.answer, reply.choices)
         case _:
             return None
@@ -125,32 +132,8 @@ def recorded_verdict(reply: LoggedReply, own_lines: Sequence[int] = ()) -> Verdi
     """
     if reply.label is not None:
         return Verdict(reply.label, reply.conflicts, reply.reason, reply.probability, reply.raw)
+    if reply.metric == "question_answer" and not reply.gold:
+        return Verdict("invalid", reason="the gold answer is broken", raw=reply.raw)
     if reply.metric in ("prompt_to_line", "line_to_line", "question_answer", "relevance"):
         return parse_verdict(reply.raw, reply.metric, own_lines)
     return Verdict("invalid", reason=f"{reply.metric} is no metric of ours", raw=reply.raw)
-
-
-def _answers(dialogue: LoggedDialogue, speaker: SpeakerKey) -> Iterator[tuple[_Key, Verdict]]:
-    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
-    for entry in dialogue.survey_of(speaker):
-        for item, answer, raw in zip(items, entry.answers, entry.verdicts, strict=True):
-            if item:
-                query = AnswerVsGold(dialogue.role, item.wording(0), item.gold, answer, item.choices)
-                yield _key(query), parse_verdict(raw, "question_answer")
-
-
-def logged_replies(conversation: Conversation, verdicts: Mapping[str, Sequence[Verdict | None]]) -> list[LoggedReply]:
-    """Returns verdicts on the simulator's lines in the form of a log of ours.
-
-    Args:
-        conversation: The dialogue that was judged.
-        verdicts: For each metric (`prompt_to_line`, `line_to_line`, `relevance`) a verdict for each
-            of the simulator's lines, None where nothing was asked.
-    """
-    places = [i for i, message in enumerate(conversation.messages) if message.side == "simulator"]
-    return [
-        LoggedReply(metric, place, v.raw, v.label, v.conflicts, v.reason, v.probability)
-        for metric, given in verdicts.items()
-        for place, v in zip(places, given, strict=True)
-        if v is not None
-    ]

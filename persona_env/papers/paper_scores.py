@@ -8,15 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from persona_env.conversation import Probe
 from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey
 from persona_env.io.released import qa_item
 from persona_env.judges.base import Verdict
-from persona_env.judges.recorded import recorded_verdict
-from persona_env.judges.reply_parsing import parse_verdict
+from persona_env.judges.recorded import recorded_verdict, survey_replies
 from persona_env.metrics.line_to_line import LineToLineScore, pair_score
 from persona_env.metrics.metric import Score
-from persona_env.metrics.probe_schedule import Answer
 
 __all__ = [
     "FailClosed",
@@ -25,7 +22,6 @@ __all__ = [
     "audit",
     "fail_closed",
     "listed_by_the_paper",
-    "logged_answers",
     "paper_scores",
 ]
 
@@ -205,13 +201,14 @@ def fail_closed(dialogue: LoggedDialogue, speaker: SpeakerKey) -> FailClosed:
     A metric of which the log has no reply about the speaker has a score of n = 0 and invalid = 0.
     """
     items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
+    answers = (*dialogue.replies_about("question_answer", speaker), *survey_replies(dialogue, speaker))
     history = _verdicts(dialogue, speaker, "line_to_line")
     plain = Score.of([verdict.value for verdict in history])
     return FailClosed(
         speaker,
         Score.of([verdict.value for verdict in _verdicts(dialogue, speaker, "prompt_to_line")]),
         LineToLineScore(plain.value, plain.per_line, plain.n, plain.invalid, pair_score(history)),
-        Score.of([verdict.value for verdict in _answer_verdicts(dialogue, speaker)]),
+        Score.of([recorded_verdict(reply).value for reply in answers]),
         sum(item is None for item in items),
         len(items),
     )
@@ -231,34 +228,3 @@ def _verdicts(dialogue: LoggedDialogue, speaker: SpeakerKey, metric: str) -> lis
     if metric == "line_to_line" and places and places[0] not in replies:
         verdicts[0] = Verdict("consistent", reason="nothing was said before")
     return verdicts
-
-
-def _answer_verdicts(dialogue: LoggedDialogue, speaker: SpeakerKey) -> list[Verdict]:
-    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
-    broken = Verdict("invalid", reason="the gold answer is broken")
-    ours = [recorded_verdict(r) for r in dialogue.replies_about("question_answer", speaker)]
-    return ours + [
-        parse_verdict(raw, "question_answer") if item else broken
-        for entry in dialogue.survey_of(speaker)
-        for item, raw in zip(items, entry.verdicts, strict=True)
-    ]
-
-
-def logged_answers(dialogue: LoggedDialogue, speaker: SpeakerKey = "P2") -> list[Answer]:
-    """Returns the log's answers to persona questions, for `QuestionAnswer().scores`.
-
-    Answers to questions with a broken gold answer are left out.
-    """
-    role = dialogue.role
-    own = {place: number for number, place in enumerate(dialogue.places(speaker))}
-    items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
-    answers = [
-        Answer(own[r.line], Probe(r.question, r.gold, r.choices, role=role), r.answer)
-        for r in dialogue.replies_about("question_answer", speaker)
-    ]
-    for entry in dialogue.survey_of(speaker):
-        for item, text in zip(items, entry.answers, strict=True):
-            if item:
-                asked = Probe(item.wording(0), item.gold, item.choices, role=role)
-                answers.append(Answer(own[entry.line], asked, text))
-    return answers

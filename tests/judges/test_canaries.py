@@ -6,7 +6,7 @@ import pytest
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import JudgeUnreliable, RunEnded
 from persona_env.judges import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
-from persona_env.judges.canaries import Canaries, min_error_rate
+from persona_env.judges.canaries import Canaries
 from persona_env.judges.canary_items import known_answers
 from persona_env.judges.llm import LLMJudge
 from persona_env.persona import Persona
@@ -134,9 +134,7 @@ def test_a_judge_that_always_says_the_same_is_stopped(label):
         often(judge, 5)
     assert isinstance(caught.value, RunEnded)
     assert caught.value.exit_code == 77
-    asked = sum(count.asked for count in judge.counts.values())
-    assert asked < 200
-    assert sum(count.invalid for count in judge.counts.values()) == (asked if label == "invalid" else 0)
+    assert sum(count.asked for count in judge.counts.values()) < 200
 
 
 def test_a_judge_that_fails_one_kind_only_is_stopped():
@@ -159,15 +157,6 @@ def test_a_judge_that_gets_worse_late_is_stopped_by_the_last_ones():
     inside.inside = None
     with pytest.raises(JudgeUnreliable):
         often(judge, 3)
-
-
-@pytest.mark.parametrize(
-    ("failed", "asked", "significance", "rate"),
-    [(0, 10, 0.05, 0.0), (1, 1, 0.05, 0.05), (3, 3, 0.125, 0.5), (1, 2, 0.19, 0.1), (10, 20, 0.025, 0.2720)],
-)
-def test_the_bound_is_the_exact_one(failed, asked, significance, rate):
-    """By hand: p = .05; p^3 = .125; 1 - (1 - p)^2 = .19. The last from tables of Clopper and Pearson."""
-    assert min_error_rate(failed, asked, significance) == pytest.approx(rate, abs=5e-5)
 
 
 @pytest.mark.parametrize(("settings", "what"), [

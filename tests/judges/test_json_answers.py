@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_env.judges.backend import JudgePrompt
-from persona_env.judges.json_answers import MAX_REPLY, answer_schema, form_problem, read_answer
+from persona_env.judges.json_answers import MAX_REPLY, answer_schema, read_answer
 
 LABEL = JudgePrompt("positive", "", "")
 LIST = JudgePrompt("negative", "", "", items=3)
@@ -51,7 +51,7 @@ def test_a_list_that_is_not_of_different_existing_lines_has_a_problem(reply):
 def test_what_was_asked_for_is_read(label):
     reply = f'\n{{ "answer" : "{label}" }}\n'
     assert read_answer(reply, LABEL).label == label
-    assert form_problem(reply) == ""
+    assert read_answer(reply).label == label
 
 
 @pytest.mark.parametrize(("reply", "numbers"), [("[]", set()), ("[2]", {2}), ("[3, 1, 2]", {1, 2, 3})])

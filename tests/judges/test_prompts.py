@@ -106,13 +106,13 @@ def test_every_text_is_part_of_the_digest():
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ('system = """', 'sytem = """', "'sytem'"),
-        ("[line_vs_persona]", "[line_vs_person]", "'line_vs_person'"),
+        ('system = """', 'sytem = """', "`sytem`"),
+        ("[line_vs_persona]", "[line_vs_person]", "`line_vs_person`"),
         ("said: {line}", "said: line", r"\{line\} in line_vs_persona.shown"),
         ("{heard}", "{hear}", r"got \{hear\}"),
         ("contradict what is known", "contradict {persona}", "line_vs_persona.negative"),
         ("You check software", "You check {line}", "system"),
-        ("\npositive =", "\nfavour =", "'favour'"),
+        ("\npositive =", "\nfavour =", r"\$\.line_vs_persona, .* missing required field `positive`"),
         ("shown = ", "shown = 3 #", "TOML"),
     ],
 )
@@ -126,16 +126,21 @@ def test_a_bad_file_is_named_with_its_key_in_one_line(folder, old, new, named):
 def test_missing_and_empty_texts_are_named(folder):
     for text, named in (
         ("", "system"),
-        ('system = ""', "empty"),
+        ('system = ""', r"\$\.system"),
         ("system = 3", "int"),
-        ('system = "x"', r"\[line_vs_persona\]"),
-        ('system = "x"\nline_vs_persona = 3', r"\[line_vs_persona\]"),
-        ('system = "x"\n[line_vs_persona]\nshown = "{line} {persona}"\nnegative = "?"', "line_vs_persona.positive"),
-        ('system = "x"\n[line_vs_persona]\nshown = "{line} {persona}"\nnegative = "?"\npositive = "?"', "opposite"),
+        ('system = "x"', "field `line_vs_persona`"),
+        ('system = "x"\nline_vs_persona = 3', r"\$\.line_vs_persona"),
     ):
         (folder / "patient.toml").write_text(text, encoding="utf-8")
         with pytest.raises(ValueError, match=named):
             JudgePrompts.load(folder)
+
+
+def test_a_positive_question_that_is_the_negative_one_is_refused(folder):
+    negative = JudgePrompts.load().roles["patient"].wordings["line_vs_persona"].negative
+    positive = JudgePrompts.load().roles["patient"].wordings["line_vs_persona"].positive
+    with pytest.raises(ValueError, match="opposite"):
+        JudgePrompts.load(edited(folder, positive, negative))
 
 
 def test_a_folder_without_prompts_or_with_a_misspelt_role_is_refused(tmp_path, folder):

@@ -13,12 +13,10 @@ from persona_env.judges import (
     Verdict,
     load_judge,
 )
-from persona_env.judges.recorded import RecordedJudge, logged_replies
+from persona_env.judges.recorded import RecordedJudge, recorded_queries
 from persona_env.metrics.line_to_line import LineToLine
 from persona_env.metrics.prompt_to_line import PromptToLine
-from persona_env.metrics.question_answer import QuestionAnswer
-from persona_env.metrics.relevance import Relevance
-from persona_env.papers.paper_scores import fail_closed, logged_answers
+from persona_env.papers.paper_scores import fail_closed
 from persona_env.persona import Persona
 from tests.io.invented import CHATTING, DATA, THERAPY, changed, needs_data, written
 
@@ -41,8 +39,10 @@ def test_our_metrics_read_a_released_log_through_it(tmp_path: Path):
     (prompt,), (line,) = PromptToLine()(talk, judge), LineToLine()(talk, judge)
     assert (prompt.value, prompt.n, prompt.invalid) == (0.5, 2, 1)
     assert (line.value, line.n, line.invalid) == (1 / 3, 3, 0)
-    (answers,) = QuestionAnswer().scores([logged_answers(dialogue)], judge)
-    assert (answers.value, answers.n, answers.invalid) == (2 / 3, 3, 0)
+    asked = [query for query, _, _ in recorded_queries(dialogue, "P2") if isinstance(query, AnswerVsGold)]
+    assert [(query.answer, verdict.label) for query, verdict in zip(asked, judge.judge(asked), strict=True)] == [
+        ("A) Bake", "consistent"), ("I bake.", "consistent"), ("B) Teach", "inconsistent")
+    ]  # fmt: skip
 
 
 def test_what_the_log_has_no_record_of_is_invalid_and_says_so(tmp_path: Path):
@@ -90,36 +90,29 @@ def test_replies_that_differ_on_the_same_question_are_invalid(tmp_path: Path):
 
 
 def test_verdicts_of_ours_come_back_from_a_log(tmp_path: Path):
-    verdicts = {
-        "prompt_to_line": [Verdict("consistent"), Verdict("inconsistent", reason="other name", probability=0.1)],
-        "line_to_line": [None, Verdict("inconsistent", (0,))],
-        "relevance": [Verdict("invalid", reason="unread"), Verdict("consistent", raw="YES")],
-    }
-    save_logs(tmp_path / "log.jsonl", [LoggedDialogue.of(TALK, logged_replies(TALK, verdicts))])
-    judge = RecordedJudge.load(tmp_path / "log.jsonl")
-    questions = [
+    replies = [
+        LoggedReply("prompt_to_line", 1, label="consistent"),
+        LoggedReply("prompt_to_line", 3, label="inconsistent", reason="other name", probability=0.1),
+        LoggedReply("line_to_line", 3, label="inconsistent", conflicts=(0,)),
+        LoggedReply("relevance", 1, "YES", label="invalid", reason="unread"),
+        LoggedReply("question_answer", 1, label="consistent", question="Name?", gold="Ann", answer="I am Ann."),
+        LoggedReply("mood", 1, "YES"),
+    ]
+    save_logs(tmp_path / "log.jsonl", [LoggedDialogue.of(TALK, replies)])
+    queries = [
         LineVsPersona(ANN, "I am Ann.", "Hello."),
         LineVsPersona(ANN, "I am Bo.", "Who?"),
         LineVsHistory("patient", "I am Bo.", ("I am Ann.",)),
         LineVsPrevious(ANN, "Hello.", "I am Ann."),
-        LineVsPrevious(ANN, "Who?", "I am Bo."),
+        AnswerVsGold("patient", "Name?", "Ann", "I am Ann."),
     ]
-    assert judge.judge(questions) == [v for given in verdicts.values() for v in given if v]
-    assert len(judge) == 5
-    assert [score.value for score in Relevance()([TALK], judge)] == [1.0]
-
-
-def test_an_answer_of_ours_comes_back_from_a_log():
-    reply = LoggedReply("question_answer", 1, label="consistent", question="Name?", gold="Ann", answer="I am Ann.")
-    dialogue = LoggedDialogue.of(TALK, [reply])
-    judge = RecordedJudge([dialogue])
-    answers = logged_answers(dialogue)
-    (score,) = QuestionAnswer().scores([answers], judge)
-    assert (score.value, score.n, answers[0].line_index) == (1.0, 1, 0)
-
-
-def test_a_reply_about_no_metric_of_ours_is_passed_over():
-    assert len(RecordedJudge([LoggedDialogue.of(TALK, [LoggedReply("mood", 1, "YES")])])) == 0
+    assert RecordedJudge.load(tmp_path / "log.jsonl").judge(queries) == [
+        Verdict("consistent"),
+        Verdict("inconsistent", reason="other name", probability=0.1),
+        Verdict("inconsistent", (0,)),
+        Verdict("invalid", reason="unread", raw="YES"),
+        Verdict("consistent"),
+    ]
 
 
 @needs_data

@@ -22,7 +22,7 @@ from persona_env.io import load_logs, load_personas, save_logs, save_personas
 from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues
 from persona_env.judges import LineVsHistory, LineVsPersona, load_judge
 from persona_env.judges.backend import JudgePrompt
-from persona_env.judges.json_answers import form_problem, read_answer
+from persona_env.judges.json_answers import read_answer
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.recorded import RecordedJudge
 from persona_env.judges.reply_parsing import parse_verdict
@@ -221,7 +221,7 @@ def _read_reply(reply: str) -> None:
 
 
 def _read_answer(reply: str) -> None:
-    form_problem(reply)
+    read_answer(reply)
     for query in _QUERIES:
         read_answer(reply, query)
 

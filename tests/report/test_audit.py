@@ -10,9 +10,7 @@ from rich.console import Console
 
 from persona_env.cli.audit import print_audit
 from persona_env.conversation import Conversation
-from persona_env.io import FileError, LoggedDialogue, save_logs
-from persona_env.judges import Verdict
-from persona_env.judges.recorded import logged_replies
+from persona_env.io import FileError, LoggedDialogue, LoggedReply, save_logs
 from persona_env.papers.audit import audit_log
 from persona_env.persona import Persona
 from persona_env.report.audit import audit_table
@@ -111,9 +109,9 @@ def test_a_log_of_ours_is_audited_too(tmp_path: Path):
         .with_line("I am Ann.")
         .with_line("Bo.")
     )
-    verdicts = {"prompt_to_line": [Verdict("consistent"), Verdict("invalid", reason="unread")]}
+    replies = [LoggedReply("prompt_to_line", 1, label="consistent"), LoggedReply("prompt_to_line", 2, label="invalid")]
     path = tmp_path / "ours.jsonl"
-    save_logs(path, [LoggedDialogue.of(talk, logged_replies(talk, verdicts)), talk])
+    save_logs(path, [LoggedDialogue.of(talk, replies), talk])
     rows = {row.metric: row for row in audit_log(path).rows}
     prompt = rows["prompt_to_line"]
     assert (prompt.dialogues, prompt.n, prompt.invalid, prompt.recorded, prompt.fail_closed) == (1, 1, 1, None, 1.0)
