@@ -37,15 +37,10 @@ class LabelProbBackend(JudgeBackend):
     Probabilities are rounded to 0.001, so that an answer depends on its prompt alone and not on its batch.
 
     What cannot be trusted has a `problem` instead of a label: both letters equally likely; together less likely
-    than `min_mass`, so that the model wants to say something else; a context that is too long; control tokens in the
-    prompt that are not the template's.
+    than `min_mass`, in [0, 1), so that the model wants to say something else; a context that is too long; control
+    tokens in the prompt that are not the template's.
 
-    Args:
-        model: The model; it is put into evaluation mode.
-        tokenizer: Its tokenizer, with a chat template.
-        name: What it is called in errors.
-        batch_tokens: The most tokens of a batch, padding included; a single context may have more.
-        min_mass: The least probability of both letters together, in [0, 1).
+    A batch has at most `batch_tokens` tokens, padding included, but for a single context that has more.
 
     Raises:
         InputError: If an argument cannot be used, the chat template does not compose, or the letters are not
@@ -92,13 +87,12 @@ class LabelProbBackend(JudgeBackend):
     @property
     def identity(self) -> Mapping[str, Any]:
         """The weights, the template and the settings, as plain data. Reads all weights when they are new."""
-        template = sha256(self.chat.template.encode("utf-8")).hexdigest()
         vocabulary = sha256(repr(sorted(self.chat.tokenizer.get_vocab().items())).encode("utf-8", "replace"))
         return {
             "backend": "label_probabilities",
             "weights": self._weights_digest(),
             "dtype": str(self.model.dtype),
-            "template": template,
+            "template": sha256(self.chat.template.encode("utf-8")).hexdigest(),
             "vocabulary": vocabulary.hexdigest(),
             "instruction": _INSTRUCTION,
             "min_mass": self.min_mass,
@@ -132,22 +126,19 @@ class LabelProbBackend(JudgeBackend):
             for prompt, problem in zip(prompts, problems, strict=True)
         ]
 
-    def __repr__(self) -> str:
-        return f"LabelProbBackend({self.name!r})"
-
     def _label_ids(self) -> tuple[list[int], list[int]]:
         """Returns the tokens before a label in a line of the model, and the one token of each label."""
         spelled = [self.chat.own(label)[:-1] for label in LABELS]
         lead = spelled[0][:-1]
-        ids = {ids[-1] for ids in spelled if ids and ids[:-1] == lead}
+        labels = [ids[-1] for ids in spelled if ids and ids[:-1] == lead]
         unknown: Any = self.chat.tokenizer.unk_token_id
-        if len(ids) != len(LABELS) or unknown in ids:
+        if len(set(labels)) != len(LABELS) or unknown in labels:
             letters = " and ".join(LABELS)
             raise InputError(
                 f"Expected a tokenizer with a token for each of {letters}, got {spelled} from {self.name or 'it'}: "
                 "use another model."
             )
-        return lead, [spelled_ids[-1] for spelled_ids in spelled]
+        return lead, labels
 
     def _keys(self, prompts: Sequence[JudgePrompt]) -> dict[JudgePrompt, bytes]:
         identity = self.identity if prompts and self._resources.caches else {}

@@ -39,12 +39,15 @@ class RecordedJudge(Judge):
 
     def __init__(self, dialogues: Iterable[LoggedDialogue]):
         self._verdicts: dict[_Key, Verdict] = {}
-        judged = ((dialogue, speaker) for dialogue in dialogues for speaker in dialogue.judged)
-        for query, reply, own_lines in (found for pair in judged for found in recorded_queries(*pair)):
-            verdict = recorded_verdict(reply, own_lines)
-            known = self._verdicts.setdefault(_key(query), verdict)
-            if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
-                self._verdicts[_key(query)] = Verdict("invalid", reason="the log's replies to this differ")
+        for dialogue in dialogues:
+            for speaker in dialogue.judged:
+                for query, reply, own_lines in recorded_queries(dialogue, speaker):
+                    self._add(_key(query), recorded_verdict(reply, own_lines))
+
+    def _add(self, key: _Key, verdict: Verdict) -> None:
+        known = self._verdicts.setdefault(key, verdict)
+        if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
+            self._verdicts[key] = Verdict("invalid", reason="the log's replies to this differ")
 
     @classmethod
     def load(cls, path: str | Path) -> RecordedJudge:
@@ -126,9 +129,7 @@ def _query(conversation: Conversation, index: int, reply: LoggedReply) -> Query 
 def recorded_verdict(reply: LoggedReply, own_lines: Sequence[int] = ()) -> Verdict:
     """Returns the verdict of a logged reply: its label if it has one, else the raw reply, read strictly.
 
-    Args:
-        reply: The reply.
-        own_lines: The places in the dialogue of the speaker's lines before the judged one.
+    `own_lines` are the places in the dialogue of the speaker's lines before the judged one.
     """
     if reply.label is not None:
         return Verdict(reply.label, reply.conflicts, reply.reason, reply.probability, reply.raw)

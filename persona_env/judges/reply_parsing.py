@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 from persona_env.judges.base import Label, Verdict
 
-__all__ = ["Kind", "parse_verdict", "read_indices", "read_yes_no"]
+__all__ = ["Kind", "parse_verdict", "read_yes_no"]
 
 Kind: TypeAlias = Literal["prompt_to_line", "line_to_line", "question_answer", "relevance"]
 
@@ -23,20 +23,18 @@ _TITLE = re.compile(r"\b(?:answer|verdict)(?: is)?\Z", re.IGNORECASE)
 _QUOTED = re.compile(r"[\"\u201c](YES|NO)[.!]?[\"\u201d]\Z")
 _NUMBERED = re.compile(r"\.\s*\d")
 _LISTS = re.compile(r"\[([^\[\]]*)\]")
-_DIGITS = 9
+_NUMBERS = re.compile(r"\s*(?:(?:None)?|[0-9]{1,9}\s*(?:,\s*[0-9]{1,9}\s*)*,?)\s*")
 
 
 def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verdict:
     """Returns the verdict that a judge's reply states; `invalid` where it states none or two.
 
-    Never raises on any text, and evaluates nothing in it.
+    Never raises on any text, and evaluates nothing in it. YES is inconsistent for `prompt_to_line`, consistent for
+    `question_answer` and `relevance`; for `line_to_line` the reply lists numbers of earlier lines.
 
     Args:
         reply: The reply as it came.
-        kind: What was asked: whether the line contradicts the persona (`prompt_to_line`: YES is
-            inconsistent), which earlier lines it conflicts with (`line_to_line`: a list of
-            numbers), whether the answer is right (`question_answer`) or the line responds
-            (`relevance`: YES is consistent).
+        kind: What was asked.
         own_lines: For `line_to_line`: the numbers under which the judge was shown the speaker's
             own earlier lines, oldest first. `conflicts` of the verdict are places in this.
 
@@ -132,9 +130,9 @@ def _without_remark(text: str) -> str:
 
 
 def _conflict_verdict(reply: str, own_lines: Sequence[int]) -> Verdict:
-    listed, reason = read_indices(reply)
-    if listed is None:
-        return Verdict("invalid", reason=reason, raw=reply)
+    listed = _listed(reply)
+    if isinstance(listed, str):
+        return Verdict("invalid", reason=listed, raw=reply)
     if not listed:
         return Verdict("consistent", raw=reply)
     conflicts = tuple(place for place, number in enumerate(own_lines) if number in listed)
@@ -143,46 +141,25 @@ def _conflict_verdict(reply: str, own_lines: Sequence[int]) -> Verdict:
     return Verdict("inconsistent", conflicts, raw=reply)
 
 
-def read_indices(reply: str) -> tuple[frozenset[int] | None, str]:
-    r"""Returns the line numbers that a reply lists, or None and why they cannot be read.
+def _listed(reply: str) -> frozenset[int] | str:
+    """Returns the line numbers that a reply lists, or why they cannot be read.
 
-    The list stands in square brackets at the end of a line of the reply. All brackets in the reply
-    hold lists, and all lists are the same.
-
-    >>> read_indices("No conflict. []"), read_indices("See above. [3, 5]\n\nThat is all.")
-    ((frozenset(), ''), (frozenset({3, 5}), ''))
-    >>> read_indices("It goes with [1, 3] as said.")
-    (None, 'has no list at the end of a line')
+    The list stands in square brackets at the end of a line of the reply; `[None]` is an empty one. All brackets in the
+    reply hold lists, and all lists are the same.
     """
     found = list(_LISTS.finditer(reply))
     if len(found) != reply.count("[") or len(found) != reply.count("]"):
-        return None, "has brackets in brackets or left open"
-    lists = [_numbers(match.group(1)) for match in found]
-    if None in lists:
-        return None, "has brackets that hold no list of numbers"
-    if len(set(lists)) > 1:
-        return None, "has lists that differ"
+        return "has brackets in brackets or left open"
+    if not all(_NUMBERS.fullmatch(match.group(1)) for match in found):
+        return "has brackets that hold no list of numbers"
+    lists = {frozenset(map(int, re.findall("[0-9]+", match.group(1)))) for match in found}
+    if len(lists) > 1:
+        return "has lists that differ"
     if not any(_ends_line(reply, match.end()) for match in found):
-        return None, "has no list at the end of a line"
-    return lists[0], ""
+        return "has no list at the end of a line"
+    return lists.pop()
 
 
 def _ends_line(reply: str, place: int) -> bool:
-    line_end = reply.find("\n", place)
-    rest = reply[place:] if line_end < 0 else reply[place:line_end]
+    rest, _, _ = reply[place:].partition("\n")
     return not rest.strip(_MARKUP + ".;! \t\r")
-
-
-def _numbers(inside: str) -> frozenset[int] | None:
-    """Returns the numbers between two brackets, `[None]` being an empty list; None if it is none."""
-    if inside.strip() in ("", "None"):
-        return frozenset()
-    items = list(_items(inside))
-    return None if None in items else frozenset(item for item in items if item is not None)
-
-
-def _items(inside: str) -> Iterator[int | None]:
-    parts = [part.strip() for part in inside.split(",")]
-    for part in parts[:-1] if len(parts) > 1 and not parts[-1] else parts:
-        plain = part.isascii() and part.isdecimal() and len(part) <= _DIGITS
-        yield int(part) if plain else None
