@@ -1,10 +1,4 @@
-"""Anything that judges: four kinds of query, the verdict, the base class `Judge`, and the registry of kinds.
-
-A spec names a judge: `oracle` (exact, for the embedded world), `match` (the gold text in the answer), `recorded:<log>`
-(verdicts of a log file), `hf:<folder or hub id>` (a local model, by label probabilities), `openai:<model>[@<base_url>]`
-(a model behind a server), `ensemble:<spec>,<spec>,<spec>` (the majority of several judges), or a kind added by
-`register_judge` or an entry point of the group `persona_env.judges`.
-"""
+"""Anything that judges: four kinds of query, the verdict, the base class `Judge`, and the registry of kinds."""
 
 from __future__ import annotations
 
@@ -59,9 +53,10 @@ JUDGES: Registry[Callable[..., Any]] = Registry(
 def load_judge(spec: str | JudgeLike, *, prompts: str | Path | None = None) -> Judge:
     """Returns the judge that a spec names; an object with a method `judge(queries)` is taken as it is.
 
-    Args:
-        spec: A spec such as `hf:some/model?min_mass=0.05`, or an object.
-        prompts: A folder with judge prompts, for judges that are language models; ours if None.
+    Kinds are `oracle` (exact, for the embedded world), `match` (the gold text in the answer), `recorded:<log>`,
+    `hf:<folder or hub id>` (by label probabilities), `openai:<model>[@<base_url>]`, `ensemble:<spec>,<spec>,<spec>`
+    (the majority), and those added by `register_judge` or an entry point of the group `persona_env.judges`.
+    `prompts` is a folder with judge prompts for judges that are language models; ours if None.
 
     Raises:
         InputError: If the spec names no known kind of judge, or what it names cannot be loaded.
@@ -80,12 +75,10 @@ def load_ensemble(members: str, *, prompts: str | Path | None = None) -> Ensembl
 
 
 def register_judge(kind: str, factory: Callable[..., Any]) -> None:
-    """Adds a kind of judge.
+    """Adds a kind of judge, the first word of its specs.
 
-    Args:
-        kind: The first word of its specs.
-        factory: Returns a judge; it is called with the rest of the spec, if it takes one, and its options as keywords.
-            One with a keyword `prompts` is for language models.
+    The factory is called with the rest of the spec, if it takes one, and its options as keywords; one with a keyword
+    `prompts` is for language models.
 
     Raises:
         InputError: If there is such a kind already, or it is no word.

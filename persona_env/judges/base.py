@@ -89,7 +89,6 @@ class Verdict:
     Attributes:
         label: `consistent` (good: no contradiction, right answer, relevant), `inconsistent` or `invalid`.
         conflicts: For `LineVsHistory`: indices into `earlier` of the lines in conflict, ascending.
-        reason: Why, in words; may be empty.
         probability: The judge's probability of `consistent` in [0, 1], where it gives one.
         raw: The judge's reply as it came.
     """
@@ -177,7 +176,7 @@ class Judge(ModelUser, ABC):
         """Begins to judge; the future has the verdicts, or what `judge` raised.
 
         A remote judge works in a thread, one call after the other over all remote judges; if the one before fails, this
-        one is cancelled. A local judge would only compete with the task agent: it is done when this returns.
+        one is cancelled. A local judge is done when this returns.
         """
         if self.is_remote:
             return _in_thread(self, queries)
@@ -196,7 +195,6 @@ _previous: Future[list[Verdict]] | None = None
 
 
 def _in_thread(judge: Judge, queries: Sequence[Query]) -> Future[list[Verdict]]:
-    """Judges in a thread of its own, after the call before it; if that call fails, this one is cancelled."""
     global _previous
     future: Future[list[Verdict]] = Future()
     before, _previous = _previous if _previous and not _previous.done() else None, future
@@ -237,11 +235,7 @@ class _Adapted(Judge):
 
 
 def as_judge(judge: JudgeLike) -> Judge:
-    """Returns a judge as it is, and any other object with a method `judge(queries)` as a `Judge`.
-
-    Raises:
-        InputError: If it has no such method.
-    """
+    """Returns a judge, or any other object with a method `judge(queries)`, as a `Judge`; else raises InputError."""
     if isinstance(judge, Judge):
         return judge
     if not callable(getattr(judge, "judge", None)):
@@ -250,11 +244,7 @@ def as_judge(judge: JudgeLike) -> Judge:
 
 
 def ask(judge: Judge, queries: Sequence[Query]) -> list[Verdict]:
-    """Returns the verdicts of a judge, one for each query.
-
-    Raises:
-        InputError: If it gives another number of verdicts.
-    """
+    """Returns the verdicts of a judge, one for each query; another number of them raises InputError."""
     verdicts = judge.judge(queries)
     if len(verdicts) != len(queries):
         raise InputError(

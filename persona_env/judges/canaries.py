@@ -38,23 +38,18 @@ class Canaries(Judge):
     About one query in `every` is followed by a canary of its own kind and role. Which one, and after which query,
     depends on the query alone, so that a resumed run asks the same again. The caller never sees them. The run is
     stopped when the errors among the last 200 canaries, or the last 200 of one kind, would have a chance of less than
-    1 in 1,000 at an error rate of `limit`.
-
-    Attributes:
-        counts: For each kind of query how the judge has done on all canaries so far.
+    1 in 1,000 at an error rate of `limit`. `counts` tells for each kind of query how the judge has done so far.
 
     Raises:
         InputError: If an argument cannot be used.
 
     >>> from persona_env.judges import load_judge
     >>> from persona_env.judges.canary_items import known_answers
-    >>> from persona_env.testing.samples import sample_queries
     >>> from persona_env.world import personas
-    >>> judge = Canaries(load_judge("oracle"), known_answers(personas("patient", "train")), every=1)
-    >>> len(judge.judge(sample_queries())) == len(sample_queries())
-    True
-    >>> sum(count.asked for count in judge.counts.values()), sum(count.failed for count in judge.counts.values())
-    (92, 0)
+    >>> known = known_answers(personas("patient", "train"))
+    >>> judge = Canaries(load_judge("oracle"), known, every=1)
+    >>> len(judge.judge([item.query for item in known[:3]]))
+    3
     """
 
     def __init__(self, inner: JudgeLike, known: Sequence[KnownAnswer], *, every: int = 20, limit: float = 0.2):
@@ -80,11 +75,7 @@ class Canaries(Judge):
         return self.inner.identity
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
-        """Returns the verdicts, in order.
-
-        Raises:
-            JudgeUnreliable: If the judge has failed too many canaries.
-        """
+        """Returns the verdicts, in order; raises JudgeUnreliable if the judge has failed too many canaries."""
         mixed: list[Query] = []
         canaries: dict[int, KnownAnswer] = {}
         for query in queries:
@@ -111,8 +102,8 @@ class Canaries(Judge):
         failed = (verdict.label, verdict.conflicts) != (canary.label, canary.conflicts)
         before = self.counts.get(kind, CanaryCount())
         self.counts[kind] = CanaryCount(before.asked + 1, before.failed + failed)
-        for name in (kind, "any kind"):
-            self._recent[name].append(failed)
+        self._recent[kind].append(failed)
+        self._recent["any kind"].append(failed)
 
     def _check(self) -> None:
         for name, failures in self._recent.items():

@@ -38,11 +38,7 @@ class Ensemble(Judge):
     A label needs more than half of all members, so a tie is invalid, and so is a majority of invalid verdicts. Of
     the members that find a line inconsistent, more than half must name an earlier line for it to be among the
     conflicts; where they find conflicts but name no line in common, the verdict is invalid. `probability` is the
-    mean of the members' where all give one.
-
-    Attributes:
-        members: The judges; preferably an odd number.
-        agreement: For each kind of query (`LineVsPersona`, ...) how often pairs of members agreed.
+    mean of the members' where all give one. `agreement` counts for each kind of query how often members agreed.
 
     Raises:
         InputError: If there are fewer than two.
@@ -124,9 +120,6 @@ def majority(vote: Sequence[Verdict]) -> Verdict:
 
 def member_specs(text: str, kinds: Collection[str]) -> list[str]:
     """Returns the specs in a list of them; a comma separates two only before a kind of judge, as paths have commas.
-
-    Raises:
-        InputError: If an ensemble is among them.
 
     >>> member_specs("oracle,hf:a,b/model, openai:m?temperature=0", ["oracle", "hf", "openai"])
     ['oracle', 'hf:a,b/model', 'openai:m?temperature=0']

@@ -27,10 +27,9 @@ _LIST = 'Reply with one JSON object and nothing else, such as {"%s": [1, 2]} or 
 class JSONBackend(JudgeBackend):
     """Asks a server for closed JSON answers (`openai:<model>@<base_url>`).
 
-    The schema is sent as `response_format`, and each reply is checked, as a server may accept a schema and ignore it:
-    exactly one JSON object with the one key that was asked for, and an allowed value. Any other reply is asked for
-    again as often as the client does that; then its answer has a `problem`, as has one whose reply never came.
-    Label probabilities are not asked for: a server may make them up.
+    The schema is sent as `response_format`, and each reply is checked, as a server may accept a schema and ignore it.
+    Any other reply is asked for again as often as the client does that; then its answer has a `problem`, as has one
+    whose reply never came. Label probabilities are not asked for: a server may make them up.
 
     Args:
         client: The client. It gets all prompts of a call at once, both polarities.
@@ -94,8 +93,7 @@ class JSONBackend(JudgeBackend):
 
 def _accept(reply: ChatReply) -> None:
     """Raises where a reply has none of the closed forms: it is asked for again."""
-    problem = read_answer(reply.text).problem
-    if problem:
+    if problem := read_answer(reply.text).problem:
         raise BadReply(f"the reply {problem}")
 
 
@@ -106,10 +104,6 @@ def _answer(reply: ChatReply | RemoteFault, prompt: JudgePrompt) -> JudgeAnswer:
 
 
 def openai_judge(spec: str, *, prompts: str | Path | None = None, max_tokens: object = 32) -> LLMJudge:
-    """Returns the judge of a model behind a server (`openai:<model>[@<base_url>]`).
-
-    Raises:
-        InputError: If the model, an option or the prompts cannot be used.
-    """
+    """Returns the judge of a model behind a server (`openai:<model>[@<base_url>]`)."""
     texts = JudgePrompts.load(prompts)
     return LLMJudge(JSONBackend(ChatClient(Endpoint.parse(spec)), max_tokens=as_int("max_tokens", max_tokens)), texts)

@@ -47,7 +47,7 @@ class LabelProbBackend(JudgeBackend):
             different single tokens.
 
     Example:
-        `LabelProbBackend.load("some-org/some-model").answer([prompt])[0].probability`
+        `LabelProbBackend(model, tokenizer).answer([prompt])[0].probability`
     """
 
     def __init__(
@@ -74,16 +74,6 @@ class LabelProbBackend(JudgeBackend):
         self._usage, self._resources = Usage(), ModelResources()
         self._weights = (-1, "")
 
-    @classmethod
-    def load(cls, rest: str, *, batch_tokens: int = 16384, min_mass: float = 0.01) -> LabelProbBackend:
-        """Loads a model by its folder or hub id.
-
-        Raises:
-            InputError: If it cannot be loaded, or cannot judge; one line says why.
-        """
-        tokenizer = load_tokenizer(f"hf:{rest}")
-        return cls(load_model(f"hf:{rest}"), tokenizer, rest, batch_tokens=batch_tokens, min_mass=min_mass)
-
     @property
     def identity(self) -> Mapping[str, Any]:
         """The weights, the template and the settings, as plain data. Reads all weights when they are new."""
@@ -109,21 +99,23 @@ class LabelProbBackend(JudgeBackend):
 
     def answer(self, prompts: Sequence[JudgePrompt]) -> list[JudgeAnswer]:
         """Returns the answers, in order."""
-        contexts = [self._context(prompt) for prompt in prompts]
-        problems = [self._problem(prompt, ids) for prompt, ids in zip(prompts, contexts, strict=True)]
-        keys = self._keys([prompt for prompt, problem in zip(prompts, problems, strict=True) if not problem])
+        contexts = {prompt: self._context(prompt) for prompt in prompts}
+        problems = {prompt: self._problem(prompt, ids) for prompt, ids in contexts.items()}
+        keys = self._keys([prompt for prompt, problem in problems.items() if not problem])
         known = self._cached(keys.values())
-        missing = {keys[prompt]: i for i, prompt in enumerate(prompts) if prompt in keys and keys[prompt] not in known}
-        for batch in self._batches([*missing.values()], contexts):
-            self._spend([contexts[i] for i in batch])
-            pairs = self._probabilities([contexts[i] for i in batch])
-            fresh = {keys[prompts[i]]: json.dumps(pair) for i, pair in zip(batch, pairs, strict=True)}
+        missing = {key: contexts[prompt] for prompt, key in keys.items() if key not in known}
+        for batch in self._batches(missing):
+            rows = [missing[key] for key in batch]
+            self._spend(rows)
+            fresh = dict(zip(batch, map(json.dumps, self._probabilities(rows)), strict=True))
             for cache in self._resources.caches:
                 cache.put(fresh)
             known |= fresh
         return [
-            JudgeAnswer(problem=problem) if problem else self._answer(*json.loads(known[keys[prompt]]))
-            for prompt, problem in zip(prompts, problems, strict=True)
+            JudgeAnswer(problem=problems[prompt])
+            if problems[prompt]
+            else self._answer(*json.loads(known[keys[prompt]]))
+            for prompt in prompts
         ]
 
     def _label_ids(self) -> tuple[list[int], list[int]]:
@@ -173,14 +165,14 @@ class LabelProbBackend(JudgeBackend):
             return "was not asked for: its prompt holds control tokens that are not the template's"
         return ""
 
-    def _batches(self, places: Sequence[int], contexts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-        """Yields indices of contexts of about the same length, at most `batch_tokens` with their padding."""
-        batch: list[int] = []
-        for place in sorted(places, key=lambda i: (len(contexts[i]), i)):
-            if batch and (len(batch) + 1) * len(contexts[place]) > self.batch_tokens:
+    def _batches(self, contexts: Mapping[bytes, Sequence[int]]) -> Iterator[list[bytes]]:
+        """Yields keys of contexts of about the same length, at most `batch_tokens` with their padding."""
+        batch: list[bytes] = []
+        for key in sorted(contexts, key=lambda key: len(contexts[key])):
+            if batch and (len(batch) + 1) * len(contexts[key]) > self.batch_tokens:
                 yield batch
                 batch = []
-            batch.append(place)
+            batch.append(key)
         if batch:
             yield batch
 
@@ -223,11 +215,9 @@ class LabelProbBackend(JudgeBackend):
 def hf_judge(
     model: str, *, prompts: str | Path | None = None, batch_tokens: object = 16384, min_mass: object = 0.01
 ) -> LLMJudge:
-    """Returns the judge of a local model (`hf:<folder or hub id>`).
-
-    Raises:
-        InputError: If the model, an option or the prompts cannot be used.
-    """
+    """Returns the judge of a local model (`hf:<folder or hub id>`)."""
     texts = JudgePrompts.load(prompts)
     tokens, mass = as_int("batch_tokens", batch_tokens), as_float("min_mass", min_mass)
-    return LLMJudge(LabelProbBackend.load(model, batch_tokens=tokens, min_mass=mass), texts)
+    tokenizer = load_tokenizer(f"hf:{model}")
+    loaded = load_model(f"hf:{model}")
+    return LLMJudge(LabelProbBackend(loaded, tokenizer, model, batch_tokens=tokens, min_mass=mass), texts)

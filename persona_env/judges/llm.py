@@ -30,17 +30,16 @@ class LLMJudge(Judge):
     - What the content filter rejects is `inconsistent` and never asked.
     - Everything else is asked twice, with opposite polarity. Only two answers that agree are a verdict; the rest
       is `invalid`, and so is a query with an answer that could not be read or never came.
-    - Against earlier lines, a model that can list numbers lists the lines in conflict, then the compatible ones:
-      `consistent` if there is no conflict and all are compatible, `inconsistent` if the lists complement each
-      other, else `invalid`. A model that cannot is asked about each earlier line; one answer that cannot be
-      trusted makes the whole `invalid`.
+    - Against earlier lines, a model that can list numbers lists the lines in conflict, then the compatible ones; the
+      two lists must complement each other. A model that cannot is asked about each earlier line; one answer that
+      cannot be trusted makes the whole `invalid`.
     - `probability` is the mean of what both answers give for `consistent`; against earlier lines, the lowest of
       these means. It is None where an answer gives none.
 
     Persuasion by what a line says is limited by the second prompt, not stopped.
 
     Example:
-        `LLMJudge(LabelProbBackend.load("some/model")).judge([LineVsPersona(persona, "I sleep well.")])`
+        `load_judge("hf:some/model").judge([LineVsPersona(persona, "I sleep well.")])`
     """
 
     def __init__(self, backend: JudgeBackend, prompts: JudgePrompts | None = None):

@@ -33,12 +33,9 @@ PLACEHOLDERS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """How one kind of query is put to a model.
+    """How one kind of query is put to a model: what it is shown, with placeholders, and two questions about it.
 
-    Attributes:
-        shown: What the judge is shown, with placeholders.
-        negative: The first question; A says that something speaks against the line.
-        positive: The second, the other way round; A says that everything speaks for the line.
+    A says under `negative` that something speaks against the line, under `positive` that everything speaks for it.
     """
 
     shown: Words
@@ -66,11 +63,7 @@ class RolePrompts:
 
     @classmethod
     def parse(cls, tables: Mapping[str, Any], path: object) -> RolePrompts:
-        """Returns the prompts in a parsed TOML file.
-
-        Raises:
-            InputError: If it cannot be used; names `path` and the key.
-        """
+        """Returns the prompts in a parsed TOML file; if it cannot be used, InputError names `path` and the key."""
         found = converted(tables, _File, str(path))
         wordings = {kind: Wording(*map(str.strip, astuple(getattr(found, kind)))) for kind in PLACEHOLDERS}
         for kind, wording in wordings.items():
@@ -99,7 +92,7 @@ class JudgePrompts:
         """Returns our prompts, or those of a folder with `<role>.toml` for some roles, and ours for the others.
 
         Raises:
-            InputError: If there is no such file, or one of them cannot be used; names the file and the key.
+            InputError: If there is no such file, or one of them cannot be used.
         """
         given = {} if folder is None else _files(Path(folder))
         ours = {role: _prompts_of(role_named(role)) for role in BUNDLED if role not in given}
@@ -109,7 +102,7 @@ class JudgePrompts:
     def digest(self) -> str:
         """SHA-256 of all texts."""
         texts = {
-            role: [prompts.system, {kind: [w.shown, w.negative, w.positive] for kind, w in prompts.wordings.items()}]
+            role: [prompts.system, {kind: astuple(wording) for kind, wording in prompts.wordings.items()}]
             for role, prompts in self.roles.items()
         }
         return sha256(json.dumps(texts, sort_keys=True).encode("ascii")).hexdigest()
@@ -118,11 +111,7 @@ class JudgePrompts:
         return role in self.roles or role in ROLES
 
     def both(self, query: Query) -> tuple[JudgePrompt, JudgePrompt]:
-        """Returns the two prompts of a query, of opposite polarity.
-
-        Raises:
-            InputError: If there is no such role, or its prompts cannot be used.
-        """
+        """Returns the two prompts of a query, of opposite polarity."""
         match query:
             case LineVsPersona(persona, line, heard) | LineVsPrevious(persona, heard, line):
                 texts = {"persona": as_json(persona.prompt), "line": as_json(line), "heard": as_json(heard)}

@@ -17,6 +17,7 @@ _DASHES = "\u2013\u2014"
 _MARKUP = "*_`#()[]"  # no quotes and no ">": the word that they mark may be the judged line's
 _FIRST = re.compile(r"(YES|NO)(?![\w'\u2019-])", re.IGNORECASE)
 _LAST = re.compile(rf"(?<![\w{_QUOTES}-])(YES|NO)\Z", re.IGNORECASE)
+_REMARK = re.compile(rf"(?<![\w{_QUOTES}-])(YES|NO)\s*\([^(]*\)[.!* \t\n]*\Z", re.IGNORECASE)
 _LOUD = re.compile(r"(?<![\w'\u2019-])(YES|NO)(?![\w'\u2019-])")
 _LEAD = re.compile(r"\b(?:so|thus|hence|therefore|(?:answer|verdict) is)\Z", re.IGNORECASE)
 _TITLE = re.compile(r"\b(?:answer|verdict)(?: is)?\Z", re.IGNORECASE)
@@ -27,16 +28,11 @@ _NUMBERS = re.compile(r"\s*(?:(?:None)?|[0-9]{1,9}\s*(?:,\s*[0-9]{1,9}\s*)*,?)\s
 
 
 def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verdict:
-    """Returns the verdict that a judge's reply states; `invalid` where it states none or two.
+    """Returns the verdict that a judge's reply states; `invalid` where it states none or two. Never raises on any text.
 
-    Never raises on any text, and evaluates nothing in it. YES is inconsistent for `prompt_to_line`, consistent for
-    `question_answer` and `relevance`; for `line_to_line` the reply lists numbers of earlier lines.
-
-    Args:
-        reply: The reply as it came.
-        kind: What was asked.
-        own_lines: For `line_to_line`: the numbers under which the judge was shown the speaker's
-            own earlier lines, oldest first. `conflicts` of the verdict are places in this.
+    YES is inconsistent for `prompt_to_line`, consistent for `question_answer` and `relevance`. For `line_to_line` the
+    reply lists numbers: `own_lines` are those under which the judge was shown the speaker's own earlier lines, oldest
+    first; `conflicts` of the verdict are places in this.
 
     >>> parse_verdict("It fits the background. NO", "prompt_to_line").label
     'consistent'
@@ -64,11 +60,7 @@ def read_yes_no(reply: str) -> tuple[bool | None, str]:
 
     >>> read_yes_no("**No**"), read_yes_no("YES, it does."), read_yes_no("It fits, so NO (mostly).")
     ((False, ''), (True, ''), (False, ''))
-    >>> read_yes_no("YES or NO")
-    (None, 'says both YES and NO')
     >>> read_yes_no('The patient says: "No."')
-    (None, 'says neither YES nor NO at its start or end')
-    >>> read_yes_no("I cannot say NO")
     (None, 'says neither YES nor NO at its start or end')
     """
     text = reply.strip()
@@ -81,10 +73,7 @@ def read_yes_no(reply: str) -> tuple[bool | None, str]:
 
 
 def _first_word(text: str) -> str:
-    """Returns YES or NO if the text opens with it and punctuation follows; in small letters, alone on its line.
-
-    "No, I cannot judge this." is a refusal; "No. 3" is a number.
-    """
+    """Returns YES or NO if the text opens with it, set off; "No, I cannot." is a refusal, "No. 3" a number."""
     text = text.lstrip(_MARKUP + " \t\n")
     match = _FIRST.match(text)
     if not match:
@@ -99,7 +88,7 @@ def _first_word(text: str) -> str:
 
 def _last_word(text: str) -> str:
     """Returns YES or NO if the text closes with it, as a sentence or clause of its own."""
-    text = _without_remark(text).rstrip(_MARKUP + ".,;:! \t\n")
+    text = _REMARK.sub(r"\1", text).rstrip(_MARKUP + ".,;:! \t\n")
     quoted = _QUOTED.search(text[-8:])
     if quoted:
         return quoted.group(1) if _names_verdict(text[: -len(quoted.group())]) else ""
@@ -118,15 +107,6 @@ def _last_word(text: str) -> str:
 def _names_verdict(before: str) -> bool:
     """Returns whether the text before a word says that the word is the verdict."""
     return bool(_TITLE.search(before.rstrip(_MARKUP + ": \t\r\n")[-20:]))
-
-
-def _without_remark(text: str) -> str:
-    """Returns the text without a closing remark in parentheses, if YES or NO stands before it."""
-    closed = text.rstrip(".!* \t\n")
-    if not closed.endswith(")"):
-        return text
-    before = closed[: closed.rfind("(")].rstrip() if "(" in closed else text
-    return before if _LAST.search(before[-4:]) else text
 
 
 def _conflict_verdict(reply: str, own_lines: Sequence[int]) -> Verdict:

@@ -20,26 +20,22 @@ _LINE_ENDS = re.compile("\r\n?|[\u0085\u2028\u2029\v\f]")
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
 
 
+_SHOWN_AS = {"Cf": "", "Cs": "\ufffd", "Co": "\ufffd"}  # by category: format characters, halves of pairs, private ones
+
+
 def _shown(character: str) -> str:
-    """Returns a character, or nothing for control and format characters."""
-    match unicodedata.category(character):
-        case "Cc":
-            return character if character in "\n\t" else ""
-        case "Cf":
-            return ""
-        case "Cs" | "Co":
-            return "\ufffd"
-        case _:
-            return character
+    category = unicodedata.category(character)
+    if category == "Cc":
+        return character if character in "\n\t" else ""
+    return _SHOWN_AS.get(category, character)
 
 
 @lru_cache(1 << 14)
 def sanitized(text: str) -> str:
     r"""Returns a text that looks the same and holds no control token of any chat template.
 
-    Invisible characters are removed first (bidi and zero-width ones, tags, control characters), and halves of
-    surrogate pairs replaced. Then a space is put after every opening bracket, so that removing characters cannot have
-    put a token together.
+    Invisible and control characters are removed first, and halves of surrogate pairs replaced. Then a space is put
+    after every opening bracket, so that removing characters cannot have put a token together.
 
     >>> sanitized("Fine.</s>[INST] <|im_start|>system"), sanitized("<\u200b|end|>"), sanitized("5 < 6")
     ('Fine.< /s>[ INST] < |im_start|>system', '< |end|>', '5 < 6')
@@ -62,10 +58,6 @@ def as_json(text: str) -> str:
 
 def fill(template: str, texts: Mapping[str, str]) -> str:
     """Returns a template with its placeholders filled in one pass: placeholders inside a text stay as they are.
-
-    Args:
-        template: The template.
-        texts: The text of each placeholder.
 
     >>> fill("{heard} and {line}", {"heard": as_json("{line}"), "line": as_json("x")})
     '"{line}" and "x"'

@@ -71,11 +71,10 @@ def test_the_size_of_a_batch_changes_no_answer(sure, tokens):
 
 
 def test_a_batch_keeps_to_its_budget(sure):
-    contexts = [[0] * length for length in (5, 90, 7, 40, 30, 3)]
-    limited = backend(batch_tokens=100)
-    batches = list(limited._batches(range(6), contexts))
-    assert sorted(i for batch in batches for i in batch) == list(range(6))
-    assert all(len(batch) == 1 or len(batch) * max(len(contexts[i]) for i in batch) <= 100 for batch in batches)
+    contexts = {bytes([length]): [0] * length for length in (5, 90, 7, 40, 30, 3)}
+    batches = list(backend(batch_tokens=100)._batches(contexts))
+    assert {key for batch in batches for key in batch} == contexts.keys()
+    assert all(len(batch) == 1 or len(batch) * max(len(contexts[key]) for key in batch) <= 100 for batch in batches)
     assert len(batches) < 6
 
 
