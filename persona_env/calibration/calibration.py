@@ -1,41 +1,54 @@
-"""The result of a calibration, as a table and as the file `calibration.json`.
-
-The file holds, for those who read it later:
-
-- `format`: "persona-env/calibration-v1"; `judge`: its spec; `identity`: all that can change its verdicts;
-- `labels`: `digest` (SHA-256 of questions, labels and persons), `sources`, `disputed`, `seed`, `limit`;
-- `rows`, one for each `role` and `kind` of question: `n`, `personas`, `consistent` (labels of that class),
-  `invalid` (verdicts), `judged` and `constant` (each with `accuracy`, `balanced_accuracy`, `kappa`, `auroc`
-  as `value`, `low`, `high`; null where unknown), `usable` and, where it is not, `why`;
-- `annotators` and `members`: who, on how many questions, and Krippendorff's `alpha`; null where one alone judged.
-"""
+"""Compares a judge with labels, beside one that always says consistent; `calibration.json` holds what was found."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from persona_env.calibration.labels import Annotators, Labels
+from persona_env.calibration.label_file import KINDS
+from persona_env.calibration.labels import Annotators, Labelled, Labels
 from persona_env.io.json_files import MAX_LINE, open_file
-from persona_env.judges.base import JudgeLike, Verdict, as_judge
+from persona_env.judges.base import JudgeLike, Verdict, as_judge, ask
+from persona_env.judges.ensemble import Ensemble, majority
+from persona_env.metrics.agreement import Agreement, accuracy, alpha, auroc, balanced_accuracy, kappa, over_personas
 
 __all__ = [
     "FILE",
     "FORMAT",
+    "LEAST_LABELS",
+    "LEAST_LOW",
+    "LEAST_PERSONAS",
+    "STATISTICS",
     "Calibration",
     "CalibrationRow",
     "Figure",
+    "calibrate",
     "is_calibrated",
-    "judge_identity",
-    "known",
 ]
 
 FILE = "calibration.json"
 FORMAT = "persona-env/calibration-v1"
+
+LEAST_PERSONAS = 10
+LEAST_LABELS = 20
+LEAST_LOW = 0.6
+"""A judge is usable as a reward if its labels come from at least this many personas, each class has at least this
+many labels, and the lower end of its balanced accuracy is at least this: clearly above the 0.5 of a judge
+that always says the same."""
+
+_BATCH = 256
+
+STATISTICS: Mapping[str, tuple[Agreement, float]] = {
+    "accuracy": (accuracy, 0.0),
+    "balanced_accuracy": (balanced_accuracy, 0.0),
+    "kappa": (kappa, -1.0),
+    "auroc": (auroc, 0.0),
+}
+"""The figures by name, each with its lowest value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationRow:
-    """A judge on one kind of question about one role.
+    """A judge on one kind of question about one role, beside one that always says consistent (`constant`).
 
     An invalid verdict counts as wrong everywhere: as the opposite of the label in accuracy, balanced
     accuracy and kappa, and in AUROC as ranked on the wrong side of all others. AUROC is known only
@@ -62,9 +75,7 @@ class CalibrationRow:
         personas: Different personas in them.
         consistent: Labels that say consistent.
         invalid: Invalid verdicts.
-        judged: The judge's figures.
-        constant: Those of a judge that always says consistent, on the same items.
-        why: Why it is not usable as a reward; "" where it is.
+        why: Why the judge is not usable as a reward for this; "" where it is.
     """
 
     role: str
@@ -85,15 +96,12 @@ class CalibrationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A judge compared with labels.
+    """A judge (its spec, and all that can change its verdicts) compared with labels.
 
     Attributes:
-        judge: Its spec.
-        identity: All that can change its verdicts.
-        labels: What it was compared with.
         rows: One for each role and kind of question.
         verdicts: Its verdicts, one for each item of the labels.
-        members: For a ensemble, the agreement of its members; invalid is an answer of its own.
+        members: For an ensemble, the agreement of its members; invalid is an answer of its own.
     """
 
     judge: str
@@ -104,7 +112,7 @@ class Calibration:
     members: Annotators | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Returns what stands in `calibration.json`."""
+        """Returns what stands in `calibration.json`; an unknown figure is null."""
         labels = self.labels
         return {
             "format": FORMAT,
@@ -124,45 +132,140 @@ class Calibration:
 
 
 def _plain(agreement: Annotators | None) -> dict[str, Any] | None:
-    return None if agreement is None else asdict(agreement) | {"alpha": known(agreement.alpha)}
+    return None if agreement is None else asdict(agreement) | {"alpha": _known(agreement.alpha)}
 
 
-def known(value: float) -> float | None:
-    """Returns a number, or None for nan."""
+def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def judge_identity(judge: JudgeLike) -> dict[str, Any]:
-    """Returns all that can change a judge's verdicts, as plain data."""
-    return dict(as_judge(judge).identity)
+def calibrate(
+    judge: JudgeLike,
+    labels: Labels,
+    *,
+    spec: str = "",
+    tick: Callable[[int], None] = lambda judged: None,
+) -> Calibration:
+    """Asks a judge all labelled questions and compares its verdicts with the labels.
+
+    Args:
+        judge: The judge; of an ensemble the agreement of its members is told too.
+        labels: The questions.
+        spec: How the judge is named.
+        tick: Called with the number of questions judged since the last call.
+
+    Raises:
+        InputError: If no role and kind has labels of both classes, or the judge miscounts.
+    """
+    labels.check_classes()
+    judge = as_judge(judge)
+    verdicts, votes = list[Verdict](), list[tuple[Verdict, ...]]()
+    for start in range(0, len(labels.items), _BATCH):
+        questions = [item.question for item in labels.items[start : start + _BATCH]]
+        if isinstance(judge, Ensemble):
+            votes += judge.votes(questions)
+            verdicts += map(majority, votes[start:])
+        else:
+            verdicts += ask(judge, questions)
+        tick(len(questions))
+    by_question = {item.question: verdict for item, verdict in zip(labels.items, verdicts, strict=True)}
+    rows = [
+        _row(role, kind, items, [by_question[item.question] for item in items])
+        for (role, kind), items in labels.groups().items()
+    ]
+    return Calibration(
+        judge=spec,
+        identity=dict(judge.identity),
+        labels=labels,
+        rows=tuple(sorted(rows, key=lambda row: (row.role, KINDS.index(row.kind)))),
+        verdicts=tuple(verdicts),
+        members=_agreement(judge, votes) if isinstance(judge, Ensemble) else None,
+    )
+
+
+def _agreement(judge: Ensemble, votes: Sequence[Sequence[Verdict]]) -> Annotators:
+    names = tuple(json.dumps(dict(member.identity)) for member in judge.members)
+    return Annotators(names, len(votes), alpha([tuple(verdict.label for verdict in vote) for vote in votes]))
+
+
+def _row(role: str, kind: str, items: Sequence[Labelled], verdicts: Sequence[Verdict]) -> CalibrationRow:
+    truth = [item.label == "consistent" for item in items]
+    personas = [item.persona_id for item in items]
+    said = [_settled(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
+    ranked = [_ranked(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
+    complete = all(verdict.probability is not None or verdict.label == "invalid" for verdict in verdicts)
+    judged = _figures(truth, said, ranked if complete else None, personas)
+    return CalibrationRow(
+        role=role,
+        kind=kind,
+        n=len(items),
+        personas=len(set(personas)),
+        consistent=sum(truth),
+        invalid=sum(verdict.label == "invalid" for verdict in verdicts),
+        judged=judged,
+        constant=_figures(truth, [1.0] * len(truth), [1.0] * len(truth), personas),
+        why=_why_not(truth, personas, judged["balanced_accuracy"]),
+    )
+
+
+def _settled(verdict: Verdict, label: bool) -> float:
+    """Returns a verdict as 1 or 0; an invalid one as the opposite of the label."""
+    return float(not label) if verdict.label == "invalid" else verdict.value
+
+
+def _ranked(verdict: Verdict, label: bool) -> float:
+    """Returns a verdict's probability; an invalid one stands beyond the wrong end of all."""
+    if verdict.label == "invalid":
+        return -1.0 if label else 2.0
+    return verdict.probability if verdict.probability is not None else 0.5
+
+
+def _figures(
+    truth: Sequence[bool], said: Sequence[float], ranked: Sequence[float] | None, personas: Sequence[str]
+) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for name, (statistic, lowest) in STATISTICS.items():
+        given = ranked if name == "auroc" else said
+        found[name] = Figure()
+        if given is not None:
+            interval = over_personas(statistic, truth, given, personas, lowest=lowest)
+            found[name] = Figure(*map(_known, (interval.mean, interval.low, interval.high)))
+    return found
+
+
+def _why_not(truth: Sequence[bool], personas: Sequence[str], balanced: Figure) -> str:
+    """Returns why a judge with these figures is not usable as a reward, or "" where it is."""
+    good, bad, count = sum(truth), len(truth) - sum(truth), len(set(personas))
+    if not (good and bad):
+        return "the labels are all of one class"
+    if count < LEAST_PERSONAS:
+        return f"the labels are of {count} personas, fewer than {LEAST_PERSONAS}"
+    if min(good, bad) < LEAST_LABELS:
+        return f"only {min(good, bad)} labels are {'consistent' if good < bad else 'inconsistent'}"
+    if balanced.low is None:
+        return "its balanced accuracy has no interval"
+    if balanced.low < LEAST_LOW:
+        return f"its balanced accuracy may be as low as {balanced.low:.3f}, below {LEAST_LOW}"
+    return ""
 
 
 def is_calibrated(
     path_or_folder: str | Path, identity: Mapping[str, Any], role: str, kinds: Collection[str] = ()
 ) -> bool:
-    """Returns whether a judge was calibrated for a role and found usable.
+    """Returns whether a `calibration.json`, or one in a folder, says that this judge is usable for a role.
 
-    Args:
-        path_or_folder: A `calibration.json`, or the folder that holds it.
-        identity: The judge's (see `judge_identity`): a judge with another prompt or model is another judge.
-        role: Key of the role.
-        kinds: The kinds of question that are paid for (`prompt_to_line`, ...); each must be usable. Where
-            empty, all that were measured, at least one.
-
-    Returns:
-        False also where there is no such file, or it cannot be read: nothing is trusted by default.
+    A judge with another prompt or model has another identity. All `kinds` of question that are paid for must be
+    usable; where none is given, all that were measured, at least one. False also where the file cannot be read:
+    nothing is trusted by default.
     """
     path = Path(path_or_folder)
     try:
         with open_file(path / FILE if path.is_dir() else path) as file:
             found = json.loads(file.read(MAX_LINE).decode("utf-8"))
-        if found["format"] != FORMAT or _canonical(found["identity"]) != _canonical(identity):
+        known = json.dumps(found["identity"], sort_keys=True)
+        if found["format"] != FORMAT or known != json.dumps(identity, sort_keys=True):
             return False
         usable = {row["kind"]: row["usable"] is True for row in found["rows"] if row["role"] == role}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
     return bool(usable) and all(usable.get(kind, False) for kind in (kinds or usable))
-
-
-def _canonical(identity: Mapping[str, Any]) -> str:
-    return json.dumps(identity, sort_keys=True)

@@ -4,14 +4,9 @@
      "question": {"kind": "prompt_to_line", "persona": {...}, "heard": "...", "line": "..."},
      "label": "inconsistent", "persona": "p1", "annotator": "ann"}
 
-- `question.kind` is `prompt_to_line` or `relevance` (with `persona`, an object as in persona files, `heard`
-  and `line`), `line_to_line` (`role`, `line`, `earlier`) or `question_answer` (`role`, `question`, `gold`,
-  `answer` and perhaps `choices`).
-- `label` is `consistent` or `inconsistent`, in the sense of `Verdict.label`.
-- `persona` (optional) is the id of the persona whose line it is: intervals are taken over it. Where it is left
-  out and the question holds no persona, all such questions count as one persona's, so that no interval is too
-  narrow.
-- `annotator` (optional) is who labelled it. A question may stand there once for each annotator.
+A question has its `kind` and the fields of its query (`_QUERIES`), a persona as in persona files. `persona` (optional)
+is whose line it is: intervals are taken over it. Where it is left out and the question holds none, all such questions
+count as one persona's, so that no interval is too narrow. `annotator` (optional) is who labelled it.
 """
 
 from __future__ import annotations
@@ -66,9 +61,8 @@ class Labelled:
     """A question and its label.
 
     Attributes:
-        question: What a judge is asked.
         label: What the annotator says, or most of several.
-        persona_id: Whose line it is; intervals are taken over it. "" where that is not known.
+        persona_id: Whose line it is; "" where that is not known.
         annotator: Who labelled it; "" for several, and where that is not known.
     """
 
@@ -80,31 +74,25 @@ class Labelled:
     @property
     def kind(self) -> str:
         """The name of the metric that asks such a question."""
-        return next(kind for kind, query in _QUERIES.items() if isinstance(self.question, query))
+        return _kind(self.question)
 
     @property
     def role(self) -> str:
         """The key of the role that the question is about."""
-        question = self.question
-        return question.persona.role if isinstance(question, LineVsPersona | LineVsPrevious) else question.role
+        return self.question.role
+
+
+def _kind(question: Query) -> str:
+    return next(kind for kind, query in _QUERIES.items() if isinstance(question, query))
 
 
 def question_fields(question: Query) -> dict[str, Any]:
     """Returns a question as the object that stands in files, made of records (`json_line` writes it)."""
-    kind = next(kind for kind, query in _QUERIES.items() if isinstance(question, query))
-    return {"kind": kind, **cast("dict[str, Any]", record_fields(question))}
+    return {"kind": _kind(question), **cast("dict[str, Any]", record_fields(question))}
 
 
 def read_question(fields: Mapping[str, Any], place: str) -> Query:
-    """Returns the question of an object that was read from JSON.
-
-    Args:
-        fields: The object.
-        place: Where it stands, for errors.
-
-    Raises:
-        FileError: If it is no question.
-    """
+    """Returns the question of an object that was read from JSON at a place, or raises FileError."""
     kind = fields.get("kind")
     if kind not in KINDS:
         raise FileError(f"Expected a kind of question {', '.join(KINDS)} at {place}, got {kind!r:.40}: choose one.")

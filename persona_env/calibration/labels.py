@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import Path
+from statistics import multimode
 from typing import Any
 
 from persona_env.calibration import label_file
@@ -27,14 +28,7 @@ __all__ = ["Annotators", "Labelled", "Labels", "Source", "load_labels"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where labels come from.
-
-    Attributes:
-        file: The name of the file.
-        what: Who labelled them, and how they were read.
-        labels: How many there are.
-        invalid: Recorded verdicts that are invalid and label nothing.
-    """
+    """A file of labels: who labelled, how it was read, how many there are, and recorded verdicts that are invalid."""
 
     file: str
     what: str
@@ -44,13 +38,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Annotators:
-    """The agreement of those who labelled the same questions.
-
-    Attributes:
-        names: Who.
-        questions: Questions with at least two labels.
-        alpha: Krippendorff's alpha, in [-1, 1].
-    """
+    """Krippendorff's alpha, in [-1, 1], of those who labelled the same questions; how many have two labels or more."""
 
     names: tuple[str, ...]
     questions: int
@@ -62,12 +50,9 @@ class Labels:
     """Labelled questions, each once.
 
     Attributes:
-        items: The questions, in the order of the files.
-        sources: The files.
         disputed: Questions without a label, as half of the votes say the one and half the other.
         annotators: Their agreement, where the same questions were labelled by several.
-        limit: How many of each role, kind and label were drawn at most; None for all.
-        seed: What they were drawn with.
+        limit: How many of each role, kind and label were drawn at most, with `seed`; None for all.
     """
 
     items: tuple[Labelled, ...]
@@ -94,9 +79,6 @@ class Labels:
         """Returns at most `limit` items of each role, kind and label, drawn at random, one of each persona in turn.
 
         A balanced draw leaves the balanced accuracy what it is; accuracy and kappa depend on the share of each label.
-
-        Raises:
-            InputError: If limit is below 1.
         """
         if limit < 1:
             raise InputError(f"Expected limit >= 1, got {limit}: judge at least one question.")
@@ -104,18 +86,13 @@ class Labels:
         for items in self.groups().values():
             chosen = list[int]()
             for label in ("consistent", "inconsistent"):
-                chosen += _drawn(
-                    [(n, item.persona_id) for n, item in enumerate(items) if item.label == label], limit, rng
-                )
+                places = [(n, item.persona_id) for n, item in enumerate(items) if item.label == label]
+                chosen += _drawn(places, limit, rng)
             drawn += [items[place] for place in sorted(chosen)]
         return replace(self, items=tuple(drawn), limit=limit, seed=seed)
 
     def check_classes(self) -> None:
-        """Checks that at least one role and kind has labels of both classes: else no judge can be measured.
-
-        Raises:
-            InputError: If none has.
-        """
+        """Raises InputError unless a role and kind has labels of both classes: else no judge can be measured."""
         if not any(len({item.label for item in items}) == 2 for items in self.groups().values()):
             good = sum(item.label == "consistent" for item in self.items)
             raise InputError(
@@ -134,16 +111,12 @@ def _drawn(places: Sequence[tuple[int, str]], limit: int, rng: random.Random) ->
 
 
 def load_labels(paths: Iterable[str | Path], roles: Sequence[str] = ()) -> Labels:
-    """Returns the labels of several files, told by what is in them.
+    """Returns the labels of several files about some roles, all where none is named.
 
     They may be logs (released ones and ours: the recorded verdicts are the labels), Dialogue NLI, or
     labels of our own (see `label_file`). A question that was labelled several times gets the label of
     the majority of its annotators; one who contradicts themselves has no vote, and with a tie there is
     no label.
-
-    Args:
-        paths: The files.
-        roles: Only questions about these roles; all where empty.
 
     Raises:
         InputError: If a role is unknown, a file cannot be read, or nothing is left.
@@ -189,31 +162,20 @@ def _gathered(votes: Sequence[Labelled], sources: tuple[Source, ...]) -> Labels:
     for vote in votes:
         given_by.setdefault(vote.question, {}).setdefault(vote.annotator, set()).add(vote.label)
         persona_ids.setdefault(vote.question, vote.persona_id)
-    clear = {question: _clear(by_annotator) for question, by_annotator in given_by.items()}
-    items = list[Labelled]()
-    for question, given in clear.items():
-        label = _majority(list(given.values()))
-        if label is not None:
-            items.append(Labelled(question, label, persona_ids[question]))
+    items, shared = list[Labelled](), list[dict[str, GivenLabel]]()
+    for question, by_annotator in given_by.items():
+        clear: dict[str, GivenLabel] = {
+            name: next(iter(labels)) for name, labels in by_annotator.items() if len(labels) == 1
+        }
+        most = multimode(clear.values())
+        if len(most) == 1:
+            items.append(Labelled(question, most[0], persona_ids[question]))
+        if len(clear) > 1:
+            shared.append(clear)
     if not items:
         raise FileError("Expected labels that a majority agrees on, got none: name other files.")
-    return Labels(tuple(items), sources, len(clear) - len(items), _annotators(clear.values()))
-
-
-def _clear(by_annotator: Mapping[str, set[GivenLabel]]) -> dict[str, GivenLabel]:
-    return {name: next(iter(labels)) for name, labels in by_annotator.items() if len(labels) == 1}
-
-
-def _majority(labels: Sequence[GivenLabel]) -> GivenLabel | None:
-    good = labels.count("consistent")
-    if 2 * good == len(labels):
-        return None
-    return "consistent" if 2 * good > len(labels) else "inconsistent"
-
-
-def _annotators(clear: Iterable[Mapping[str, GivenLabel]]) -> Annotators | None:
-    shared = [given for given in clear if len(given) > 1]
-    if not shared:
-        return None
     names = sorted({name or "unnamed" for given in shared for name in given})
-    return Annotators(tuple(names), len(shared), alpha([tuple(given.values()) for given in shared]))
+    annotators = None
+    if shared:
+        annotators = Annotators(tuple(names), len(shared), alpha([tuple(given.values()) for given in shared]))
+    return Labels(tuple(items), sources, len(given_by) - len(items), annotators)

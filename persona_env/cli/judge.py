@@ -10,8 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.progress import Progress
 
-from persona_env.calibration.calibrate import calibrate
-from persona_env.calibration.calibration import FILE, Calibration
+from persona_env.calibration.calibration import FILE, Calibration, calibrate
 from persona_env.calibration.label_file import question_fields
 from persona_env.calibration.labels import load_labels
 from persona_env.io.atomic import check_target, write_json, write_jsonl

@@ -9,8 +9,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from persona_env.calibration.calibrate import LEAST_LABELS, LEAST_LOW, LEAST_PERSONAS, STATISTICS
-from persona_env.calibration.calibration import Calibration, Figure
+from persona_env.calibration.calibration import (
+    LEAST_LABELS,
+    LEAST_LOW,
+    LEAST_PERSONAS,
+    STATISTICS,
+    Calibration,
+    Figure,
+)
 from persona_env.calibration.labels import Annotators
 from persona_env.report.terminal import plain
 

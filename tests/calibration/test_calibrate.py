@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from persona_env.calibration.calibrate import calibrate, is_calibrated, judge_identity
-from persona_env.calibration.calibration import FILE, Calibration
+from persona_env.calibration.calibration import FILE, Calibration, calibrate, is_calibrated
 from persona_env.calibration.label_file import save_labels
 from persona_env.calibration.labels import Labelled, Labels, load_labels
-from persona_env.judges import Judge, LineVsPersona, Query, Verdict, load_judge
+from persona_env.judges import Judge, LineVsPersona, Query, Verdict, as_judge, load_judge
 from persona_env.judges.ensemble import Ensemble
 from persona_env.persona import Persona
 from tests.evaluation.drifted import drifted_votes
@@ -197,7 +196,7 @@ def saved(folder: Path, found: Calibration) -> Path:
 
 def test_a_calibration_vouches_for_this_judge_this_role_and_these_kinds_only(drifted: Labels, tmp_path: Path):
     judge: Judge = load_judge("oracle")
-    path, identity = saved(tmp_path, calibrate(judge, drifted, spec="oracle")), judge_identity(judge)
+    path, identity = saved(tmp_path, calibrate(judge, drifted, spec="oracle")), judge.identity
     assert is_calibrated(path, identity, "patient")
     assert is_calibrated(tmp_path, identity, "patient", ("prompt_to_line", "line_to_line"))
     assert not is_calibrated(path, identity, "student")
@@ -208,7 +207,7 @@ def test_a_calibration_vouches_for_this_judge_this_role_and_these_kinds_only(dri
 def test_a_judge_found_wanting_is_not_calibrated(drifted: Labels, tmp_path: Path):
     judge = Saying(lambda question: Verdict("consistent"))
     path = saved(tmp_path, calibrate(judge, drifted, spec="yes"))
-    assert not is_calibrated(path, judge_identity(judge), "patient")
+    assert not is_calibrated(path, as_judge(judge).identity, "patient")
 
 
 @pytest.mark.parametrize(
@@ -218,10 +217,6 @@ def test_a_file_that_cannot_be_read_vouches_for_nobody(tmp_path: Path, text: str
     (tmp_path / FILE).write_text(text)
     assert not is_calibrated(tmp_path, {}, "patient")
     assert not is_calibrated(tmp_path / "missing.json", {}, "patient")
-
-
-def test_the_identity_of_a_plain_object_names_its_class():
-    assert judge_identity(Saying(reading)) == {"judge": f"{__name__}.Saying"}
 
 
 def test_the_file_holds_what_was_asked_and_of_whom(drifted: Labels):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from persona_env import cli
-from persona_env.calibration.calibrate import is_calibrated, judge_identity
+from persona_env.calibration.calibration import is_calibrated
 from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.cli.judge import run_calibration
 from persona_env.judges import load_judge
@@ -58,7 +58,7 @@ def test_the_command_prints_the_judge_beside_the_constant_one(labels: Path, monk
 def test_what_it_writes_can_be_asked_later(labels: Path, tmp_path: Path, monkeypatch):
     out, figures = tmp_path / "out", tmp_path / "figures.json"
     assert run(monkeypatch, "--judge", "oracle", "--labels", labels, "--out", out, "--json", figures) == 0
-    identity = judge_identity(load_judge("oracle"))
+    identity = load_judge("oracle").identity
     assert is_calibrated(out, identity, "patient")
     assert is_calibrated(figures, identity, "patient")
     assert json.loads(figures.read_text()) == json.loads((out / "calibration.json").read_text())
