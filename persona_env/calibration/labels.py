@@ -164,9 +164,7 @@ def _gathered(votes: Sequence[Labelled], sources: tuple[Source, ...]) -> Labels:
         persona_ids.setdefault(vote.question, vote.persona_id)
     items, shared = list[Labelled](), list[dict[str, GivenLabel]]()
     for question, by_annotator in given_by.items():
-        clear: dict[str, GivenLabel] = {
-            name: next(iter(labels)) for name, labels in by_annotator.items() if len(labels) == 1
-        }
+        clear: dict[str, GivenLabel] = {who: label for who, (label, *others) in by_annotator.items() if not others}
         most = multimode(clear.values())
         if len(most) == 1:
             items.append(Labelled(question, most[0], persona_ids[question]))

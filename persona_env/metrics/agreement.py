@@ -1,7 +1,7 @@
 """How well a judge agrees with labels, with intervals over personas, and labellers with each other.
 
 Truth and verdicts are booleans, True is consistent. An invalid verdict is the caller's to settle before
-it comes here: `persona_env.calibration.calibrate` turns it into the opposite of the label.
+it comes here: `persona_env.calibration.calibration` turns it into the opposite of the label.
 """
 
 from __future__ import annotations
