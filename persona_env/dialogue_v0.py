@@ -14,20 +14,10 @@ raw_env = DialogueAEC
 
 
 def env(*, role: str = "patient", **settings: Any) -> OrderEnforcingWrapper[str, dict[str, str], str | None]:
-    """Returns the environment with the usual check of the order of calls.
-
-    Args:
-        role: Key of a role, or the path of one.
-        settings: The other keyword arguments of `DialogueAEC`.
-    """
+    """Returns the environment with the usual check of the order of calls; settings are those of `DialogueAEC`."""
     return OrderEnforcingWrapper(DialogueAEC(role, **settings))
 
 
 def parallel_env(*, role: str = "patient", **settings: Any) -> ParallelDialogue:
-    """Returns the environment with PettingZoo's parallel interface.
-
-    Args:
-        role: Key of a role, or the path of one.
-        settings: The other keyword arguments of `DialogueAEC`.
-    """
+    """Returns the environment with PettingZoo's parallel interface; settings are those of `DialogueAEC`."""
     return ParallelDialogue(env(role=role, **settings))

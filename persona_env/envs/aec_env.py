@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, Unpack
 
 import numpy as np
 from gymnasium import spaces
@@ -12,12 +10,11 @@ from gymnasium.utils import seeding
 from pettingzoo import AECEnv
 from pettingzoo.utils.conversions import turn_based_aec_to_parallel_wrapper
 
-from persona_env.conversation import Conversation, View
-from persona_env.envs.engine import DialogueEngine, check_count
+from persona_env.conversation import View
+from persona_env.envs.base_env import OneDialogue
+from persona_env.envs.engine import DialogueEngine, DialogueSettings, check_count
 from persona_env.envs.episode import INCOMING_CHARACTERS, Episode, EpisodeState, Info
-from persona_env.envs.observations import checked_line, line_space, reading, reading_space, transcript
-from persona_env.envs.persona_source import PersonaSource
-from persona_env.scenario import ScenarioSource
+from persona_env.envs.observations import checked_line, line_space, reading, reading_space
 from persona_env.spaces import Utterance
 
 __all__ = ["SIMULATOR", "TASK", "AECState", "DialogueAEC", "ParallelDialogue"]
@@ -25,32 +22,16 @@ __all__ = ["SIMULATOR", "TASK", "AECState", "DialogueAEC", "ParallelDialogue"]
 SIMULATOR, TASK = "simulator_0", "task_0"
 
 
-@dataclass(frozen=True, slots=True)
-class AECState:
-    """All that the two-agent environment is at one moment, as plain data that pickles.
+_KEPT = (
+    *("agents", "agent_selection", "_skip_agent_selection", "terminations", "truncations"),
+    *("rewards", "_cumulative_rewards", "infos", "_seed", "_cycles"),
+)
 
-    Attributes:
-        episode: The dialogue.
-        agents: Those that still have a step to take.
-        turn: Whose step it is.
-        next_turn: Whose step it is once the agents that have ended took theirs.
-        seed: The seed of the task agent's reply that is due.
-        cycles: How many times the simulator has acted.
-        infos: What each agent's last step brought.
-        rewards: What each agent has been paid since its last step.
-    """
-
-    episode: EpisodeState
-    agents: tuple[str, ...]
-    turn: str
-    next_turn: str | None
-    seed: int
-    cycles: int
-    infos: Mapping[str, Info]
-    rewards: Mapping[str, float]
+AECState: TypeAlias = tuple[EpisodeState, dict[str, Any]]
+"""The dialogue, and what PettingZoo's interface tells of it and its agents: plain data that pickles."""
 
 
-class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
+class DialogueAEC(OneDialogue, AECEnv[str, dict[str, str], str | None]):
     """A simulated person and a task agent speak in turns; both act from outside.
 
     - Agents: `task_0`, which opens, and `simulator_0`.
@@ -68,13 +49,9 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
 
     Args:
         role: `patient`, `student`, `chat_partner`, or the key or path of another role.
-        personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
-        split: `train`, `dev` or `heldout`.
-        max_lines: The simulator's lines in one dialogue, at least 1.
-        max_tokens: The length of the simulator's lines, at least 1.
-        scenario: The conditions of the dialogues: a `Scenario`, its fields, or the path of a TOML or JSON file.
         max_cycles: An outside limit to the steps of the simulator, answers included; None for none.
         render_mode: None or `ansi`.
+        **settings: Those of `DialogueEnv`, without `task_agent`.
 
     >>> from persona_env.persona import Persona
     >>> env = DialogueAEC(personas=[Persona("p1", "patient", "Ann", "You are Ann.")])
@@ -96,23 +73,19 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         self,
         role: str = "patient",
         *,
-        personas: PersonaSource = "bundled",
-        split: str = "train",
-        max_lines: int = 8,
-        max_tokens: int = 24,
-        scenario: ScenarioSource = None,
         max_cycles: int | None = None,
         render_mode: str | None = None,
+        **settings: Unpack[DialogueSettings],
     ):
         super().__init__()
         if max_cycles is not None:
             check_count("max_cycles", max_cycles)
-        self._engine = DialogueEngine(role, personas, split, None, max_lines, max_tokens, scenario)
-        self._episode = Episode(np.random.default_rng(), max_lines)
+        self._engine = DialogueEngine(role, task_agent=None, **settings)
+        self._episode = Episode(np.random.default_rng(), self._engine.max_lines)
         self._seed, self._cycles, self._max_cycles = 0, 0, max_cycles
         self.render_mode = render_mode
         self.possible_agents = [SIMULATOR, TASK]
-        self._lines = {SIMULATOR: line_space(max_tokens), TASK: Utterance(INCOMING_CHARACTERS)}
+        self._lines = {SIMULATOR: line_space(self._engine.max_tokens), TASK: Utterance(INCOMING_CHARACTERS)}
         self._readings = {name: reading_space(self._engine) for name in self._lines}
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
@@ -124,26 +97,16 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
         return self._lines[agent]
 
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Begins a dialogue; the task agent is to open it.
-
-        Args:
-            seed: Starts the randomness anew.
-            options: `persona`, `scenario`, `probe_fns`; see `DialogueEnv`.
-        """
+        """Begins a dialogue; the task agent is to open it."""
         if seed is not None:
             self._episode.rng, _ = seeding.np_random(seed)
         self._engine.prepare([self._episode], options)
-        self._cycles = 0
-        self._set_up(tuple(self.possible_agents), {})
+        self._cycles, self._skip_agent_selection = 0, None
+        self.agents = list(self.possible_agents)
+        self.rewards, self._cumulative_rewards = dict.fromkeys(self.agents, 0.0), dict.fromkeys(self.agents, 0.0)
         self.infos = {SIMULATOR: {"persona": self._episode.conversation.persona}, TASK: {}}
-        self._pass_to_task()
-
-    def _set_up(self, agents: tuple[str, ...], rewards: Mapping[str, float]) -> None:
-        self.agents = list(agents)
-        self.rewards = dict.fromkeys(agents, 0.0)
-        self._cumulative_rewards = {name: rewards.get(name, 0.0) for name in agents}
         self._note_end()
-        self._skip_agent_selection: str | None = None
+        self._pass_to_task()
 
     def _note_end(self) -> None:
         self.terminations = dict.fromkeys(self.agents, self._episode.terminated)
@@ -192,9 +155,7 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
     def view(self, agent: str, seed: int = 0) -> View:
         """Returns the dialogue as a speaker sees it that is to play an agent's next line.
 
-        Args:
-            agent: Which of the two.
-            seed: The randomness of the simulator's line; the task agent's is the environment's own.
+        `seed` is the randomness of the simulator's line; the task agent's is the environment's own.
         """
         if agent == TASK:
             return self._episode.conversation.view("task", self._seed)
@@ -207,55 +168,26 @@ class DialogueAEC(AECEnv[str, dict[str, str], str | None]):
     def close(self) -> None:
         """Does nothing."""
 
-    def transcript(self) -> str:
-        """Returns the dialogue as the simulator sees it."""
-        return transcript(self._episode.view())
-
-    @property
-    def max_lines(self) -> int:
-        """The simulator's lines in one dialogue, at most."""
-        return self._engine.max_lines
-
-    @property
-    def conversation(self) -> Conversation:
-        """The dialogue so far."""
-        return self._episode.conversation
-
-    @property
-    def probing(self) -> bool:
-        """Whether the simulator owes an answer to a probe."""
-        return self._episode.probe is not None
-
     def snapshot(self) -> AECState:
         """Returns all of the environment's state, as plain data that pickles."""
-        return AECState(
-            self._episode.snapshot(),
-            tuple(self.agents),
-            self.agent_selection,
-            self._skip_agent_selection,
-            self._seed,
-            self._cycles,
-            {name: dict(info) for name, info in self.infos.items()},
-            dict(self._cumulative_rewards),
-        )
+        return self._episode.snapshot(), _copied({name: vars(self)[name] for name in _KEPT})
 
     def restore(self, state: AECState) -> None:
-        """Goes back to a snapshot, generator and pending probe included.
+        """Goes back to a snapshot; the probe functions stay those of the last reset."""
+        episode, kept = state
+        self._episode.restore(episode)
+        vars(self).update(_copied(kept))
 
-        The probe functions stay those of the last reset.
-        """
-        self._episode.restore(state.episode)
-        self._set_up(state.agents, state.rewards)
-        self.infos = {name: dict(info) for name, info in state.infos.items()}
-        self.agent_selection, self._skip_agent_selection = state.turn, state.next_turn
-        self._seed, self._cycles = state.seed, state.cycles
+
+def _copied(value: Any) -> Any:
+    """Returns a copy of lists and dicts; what they hold is never changed in place."""
+    if isinstance(value, dict):
+        return {key: _copied(one) for key, one in value.items()}
+    return list(value) if isinstance(value, list) else value
 
 
 class ParallelDialogue(turn_based_aec_to_parallel_wrapper[str, dict[str, str], str]):
-    """The dialogue with PettingZoo's parallel interface: all give an action, one of them counts.
-
-    Whose it is stands in `info["active_agent"]`. So nobody answers a line that it has not seen.
-    """
+    """The dialogue with PettingZoo's parallel interface: all act, `info["active_agent"]` says whose action counts."""
 
     @property
     def agents(self) -> list[str]:  # type: ignore[override]  # a restore of the environment inside changes them too

@@ -1,8 +1,9 @@
-"""What the two Gymnasium forms of the dialogue share: one episode, its snapshot and its view."""
+"""What the forms of the dialogue share: their episodes, what is observed, and what completes a line."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -13,55 +14,49 @@ from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.episode import Episode, EpisodeState, Info
 from persona_env.envs.observations import transcript
 
-__all__ = ["BaseDialogueEnv"]
+__all__ = ["BaseDialogueEnv", "DialogueForm", "OneDialogue"]
 
 Observation = TypeVar("Observation")
 Action = TypeVar("Action")
 
 
-class BaseDialogueEnv(gym.Env[Observation, Action], ABC):
-    """One dialogue at a time; a form says what is observed and what completes a line."""
+class DialogueForm(ABC):
+    """N episodes, and what one action is in them: a line, or a token.
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
-        "render_modes": ["ansi"],
-        "render_fps": 1,
-    }
+    Attributes:
+        engine: Who may be simulated, and who answers.
+        episodes: The dialogues.
+        observation_space: Of one dialogue.
+        action_space: Of one dialogue.
+    """
+
+    engine: DialogueEngine
+    episodes: Sequence[Episode]
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
 
-    def __init__(self, engine: DialogueEngine, episode: Episode, render_mode: str | None):
-        self._engine, self._episode, self.render_mode = engine, episode, render_mode
+    @abstractmethod
+    def observe(self, index: int) -> Any:
+        """Returns what is seen now in one dialogue; the caller may keep it."""
 
     @abstractmethod
-    def _observe(self) -> Observation:
-        """Returns what the simulator sees now."""
+    def observe_all(self) -> Any:
+        """Returns what is seen now in all dialogues; the caller may keep it."""
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
-        """Begins a dialogue; the task agent opens it.
+    @abstractmethod
+    def say(self, actions: Any) -> tuple[Sequence[int], Sequence[str]]:
+        """Takes an action in each dialogue; returns the indices of those whose line is now complete, and the lines.
 
-        Args:
-            seed: Starts the randomness anew.
-            options: `persona`, `scenario`, `probe_fns`; see the class.
+        Raises:
+            InputError: If the actions are not N lines, or N token ids.
         """
-        super().reset(seed=seed)
-        self._episode.rng = self.np_random
-        self._engine.prepare([self._episode], options)
-        self._engine.reply([self._episode])
-        return self._observe(), {"persona": self._episode.conversation.persona}
 
-    def _complete(self, text: str | None) -> tuple[Observation, float, bool, bool, Info]:
-        """Completes a line or an answer, if there is one, and returns what a step returns."""
-        info: Info = {}
-        episode = self._episode
-        if text is not None:
-            ((_, info),) = self._engine.complete([episode], [text])
-            if episode.probe is None and not episode.over:
-                self._engine.reply([episode])
-        return self._observe(), 0.0, episode.terminated, episode.truncated, info
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """Returns the dialogue as text, if `render_mode` is `ansi`."""
-        return transcript(self.view()) if self.render_mode == "ansi" else None
+class OneDialogue:
+    """What is told of the dialogue of an environment that holds one at a time."""
+
+    _engine: DialogueEngine
+    _episode: Episode
 
     @property
     def max_lines(self) -> int:
@@ -75,8 +70,55 @@ class BaseDialogueEnv(gym.Env[Observation, Action], ABC):
 
     @property
     def probing(self) -> bool:
-        """Whether an answer to a probe is due, not a line."""
+        """Whether the simulator owes an answer to a probe, not a line."""
         return self._episode.probe is not None
+
+    def transcript(self) -> str:
+        """Returns the dialogue as the simulator sees it."""
+        return transcript(self._episode.view())
+
+
+class BaseDialogueEnv(OneDialogue, gym.Env[Observation, Action]):
+    """One dialogue at a time, in the form that is given."""
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
+        "render_modes": ["ansi"],
+        "render_fps": 1,
+    }
+
+    def __init__(self, form: DialogueForm, render_mode: str | None):
+        self._form, self._engine, self.render_mode = form, form.engine, render_mode
+        (self._episode,) = form.episodes
+        self.observation_space, self.action_space = form.observation_space, form.action_space
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
+        """Begins a dialogue; the task agent opens it. The options are those that the class names."""
+        super().reset(seed=seed)
+        self._episode.rng = self.np_random
+        self._engine.prepare([self._episode], options)
+        self._engine.reply([self._episode])
+        return self._form.observe(0), {"persona": self._episode.conversation.persona}
+
+    def step(self, action: Action) -> tuple[Observation, float, bool, bool, Info]:
+        """Says a line or a token; a line that it completes may be the answer to the pending probe.
+
+        Raises:
+            InputError: If the action is no line of text, or no token id.
+            ResetNeeded: If no dialogue goes on.
+        """
+        info: Info = {}
+        episode = self._episode
+        episode.check_goes_on()
+        _, lines = self._form.say([action])
+        if lines:
+            ((_, info),) = self._engine.complete([episode], lines)
+            if episode.probe is None and not episode.over:
+                self._engine.reply([episode])
+        return self._form.observe(0), 0.0, episode.terminated, episode.truncated, info
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Returns the dialogue as text, if `render_mode` is `ansi`."""
+        return self.transcript() if self.render_mode == "ansi" else None
 
     @property
     def skipped_probes(self) -> int:
@@ -92,11 +134,10 @@ class BaseDialogueEnv(gym.Env[Observation, Action], ABC):
         return self._episode.snapshot()
 
     def restore(self, state: EpisodeState) -> Observation:
-        """Goes back to a snapshot, generator and pending probe included.
+        """Goes back to a snapshot, generator and pending probe included; returns the observation there.
 
-        Returns:
-            The observation at that point. The probe functions stay those of the last reset.
+        The probe functions stay those of the last reset.
         """
         self._episode.rng = self.np_random
         self._episode.restore(state)
-        return self._observe()
+        return self._form.observe(0)

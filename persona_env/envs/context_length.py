@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
 from persona_env.conversation import Conversation
 from persona_env.envs.engine import DialogueEngine
-from persona_env.envs.token_episode import TokenFormat
 from persona_env.errors import InputError
 from persona_env.persona import Persona
 from persona_env.speakers.base import Speaker
 
-__all__ = ["Simulator", "context_length", "load_format"]
+if TYPE_CHECKING:
+    from persona_env.speakers.chat_format import ChatFormat
+    from persona_env.speakers.local import LanguageModel
+
+__all__ = ["context_length", "load_format"]
 
 _REPLY_TOKENS = 64
 """Room for a reply of a task agent that does not say how long its replies are."""
@@ -24,41 +27,26 @@ _MEASURED = 8
 """How many of the longest texts are encoded, to find the one with the most tokens."""
 
 
-class Simulator(Protocol):
-    """A speaker that knows how its tokens are written, such as a `LanguageModel`."""
-
-    @property
-    def chat(self) -> TokenFormat:
-        """The format."""
-        ...
-
-
 def load_format(
-    simulator: str | Simulator | TokenFormat,
+    simulator: str | LanguageModel | ChatFormat,
     chat_template: str | None = None,
     template_kwargs: Mapping[str, Any] | None = None,
-) -> TokenFormat:
-    """Returns how a simulator's tokens are written.
-
-    Args:
-        simulator: Spec of a language model (`tiny`, `hf:<folder or hub id>`), or one that
-            is loaded, or a format.
-        chat_template: Used in place of the tokenizer's own.
-        template_kwargs: Passed to the template.
+) -> ChatFormat:
+    """Returns how a simulator's tokens are written; it is a spec, a model that is loaded, or a format.
 
     Raises:
-        InputError: If there is no such model, or its template has no fixed segments
-            (`CannotCompose`).
+        InputError: If there is no such model, or its template has no fixed segments (`CannotCompose`).
     """
     if not isinstance(simulator, str):
-        return cast("TokenFormat", getattr(simulator, "chat", simulator))
+        found: Any = simulator
+        return getattr(found, "chat", found)
     from persona_env.speakers.chat_format import ChatFormat
     from persona_env.speakers.local import load_tokenizer
 
     return ChatFormat.derive(load_tokenizer(simulator), chat_template, template_kwargs)
 
 
-def context_length(chat: TokenFormat, engine: DialogueEngine, context: int | None) -> int:
+def context_length(chat: ChatFormat, engine: DialogueEngine, context: int | None) -> int:
     """Returns the context to use: the one asked for, or one that holds the longest dialogue.
 
     The longest dialogue is the longest persona, `max_lines` lines, what comes in between them, and

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 from persona_env.conversation import Conversation, Event, LineCompleted, Probe
 from persona_env.envs.episode import Episode, Info
@@ -15,54 +15,69 @@ from persona_env.roles import role_named
 from persona_env.scenario import Scenario, ScenarioSource, load_scenario
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["SCENARIO_SOURCE", "DialogueEngine", "ProbeFn", "check_count"]
+__all__ = ["SCENARIO_SOURCE", "AnsweredSettings", "DialogueEngine", "DialogueSettings", "ProbeFn", "check_count"]
 
 ProbeFn: TypeAlias = Callable[[Sequence[Conversation]], Sequence[Probe | None]]
 """Says of each dialogue in which a line was just completed what to ask now, or None."""
-
 
 SCENARIO_SOURCE = -1
 """The `source` of probes that the scenario asks for: no wrapper rewards their answers."""
 
 
 def check_count(name: str, number: int) -> None:
-    """Checks that a number of things is a whole number, at least one.
-
-    Raises:
-        InputError: If it is not.
-    """
+    """Raises InputError unless a number of things is a whole number, at least one."""
     if not isinstance(number, int) or number < 1:
         raise InputError(f"Expected {name} >= 1, got {number!r}: give a whole number from 1 on.")
 
 
-class DialogueEngine:
-    """Who may be simulated, who answers, what is asked, and under which scenario.
+class DialogueSettings(TypedDict, total=False):
+    """Keyword arguments of every form of the environment; the defaults are those of `DialogueEngine`.
 
-    Args:
-        role: Key of a `Role`, or the path of one.
+    Attributes:
         personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
         split: `train`, `dev` or `heldout`.
-        task_agent: Spec of the speaker that answers, or the speaker; None if it acts from outside.
         max_lines: The simulator's lines in one dialogue, at least 1.
-        max_tokens: The length of a line, at least 1.
-        scenario: The conditions of dialogues for which a reset names none.
+        max_tokens: The length of a line without its end token, at least 1.
+        scenario: The conditions of the dialogues: a `Scenario`, its fields, or the path of a TOML or JSON file.
+    """
+
+    personas: PersonaSource
+    split: str
+    max_lines: int
+    max_tokens: int
+    scenario: ScenarioSource
+
+
+class AnsweredSettings(DialogueSettings, total=False):
+    """Keyword arguments of the forms in which a speaker answers.
+
+    Attributes:
+        task_agent: Spec of the speaker that answers, or the speaker.
+    """
+
+    task_agent: str | Speaker
+
+
+class DialogueEngine:
+    """Who may be simulated, who answers (None: somebody outside), what is asked, and under which scenario.
 
     Raises:
-        InputError: If one of them is unknown or too small.
+        InputError: If one of the settings is unknown or too small.
     """
 
     def __init__(
         self,
         role: str,
-        personas: PersonaSource,
-        split: str,
-        task_agent: str | Speaker | None,
-        max_lines: int,
-        max_tokens: int,
+        *,
+        personas: PersonaSource = "bundled",
+        split: str = "train",
+        task_agent: str | Speaker | None = "scripted",
+        max_lines: int = 8,
+        max_tokens: int = 24,
         scenario: ScenarioSource = None,
     ):
-        for name, number in (("max_lines", max_lines), ("max_tokens", max_tokens)):
-            check_count(name, number)
+        check_count("max_lines", max_lines)
+        check_count("max_tokens", max_tokens)
         self.role, self.max_lines, self.max_tokens = role_named(role).key, max_lines, max_tokens
         self.personas = resolve_personas(self.role, personas, split)
         self.task_agent = None if task_agent is None else load_speaker(task_agent)
@@ -96,11 +111,7 @@ class DialogueEngine:
         episode.start(self.draw(episode), episode.conversation.scenario)
 
     def complete(self, episodes: Sequence[Episode], texts: Sequence[str]) -> list[tuple[Event, Info]]:
-        """Completes one line of each episode and puts the probes that follow it.
-
-        Returns:
-            What each episode completed, a line or an answer, and its info.
-        """
+        """Completes one line of each episode and puts the probes that follow; returns the events and their infos."""
         events = [episode.complete(text) for episode, text in zip(episodes, texts, strict=True)]
         self._probe([e for e, event in zip(episodes, events, strict=True) if isinstance(event, LineCompleted)])
         completed = list[tuple[Event, Info]]()

@@ -13,37 +13,24 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from persona_env.conversation import (
-    END_MARKER,
-    Conversation,
-    Event,
-    LineCompleted,
-    Probe,
-    ProbeAnswered,
-    View,
-)
+from persona_env.conversation import END_MARKER, Conversation, Event, LineCompleted, Probe, ProbeAnswered, View
 from persona_env.persona import Persona
 from persona_env.scenario import Scenario
 
-__all__ = ["INCOMING_CHARACTERS", "Episode", "EpisodeState", "Info", "TokenState"]
+__all__ = ["INCOMING_CHARACTERS", "SEEDS", "Episode", "EpisodeState", "Info", "TokenState"]
 
 Info: TypeAlias = dict[str, Any]
 
 INCOMING_CHARACTERS = 4096
 """A line of the task agent, or a probe, is cut here, so that the observation space holds it."""
 
-_SEEDS = 2**63 - 1
+SEEDS = 2**63 - 1
+"""Seeds of replies are below this."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenState:
-    """The token context of an episode at one moment.
-
-    Attributes:
-        ids: The token ids.
-        start: Where the line that is being said begins.
-        trunk: Where the dialogue itself ends, without a probe.
-    """
+    """The token ids of an episode, where the line being said begins, and where the dialogue ends without a probe."""
 
     ids: tuple[int, ...]
     start: int
@@ -55,16 +42,11 @@ class EpisodeState:
     """All that an episode is at one moment, as plain data that pickles.
 
     Attributes:
-        conversation: The dialogue so far.
-        line_count: How many lines the simulator has said.
         probe: The probe that is to be answered now.
         pending_probes: Those that come after it.
         closing: Nothing is said after the probes.
-        terminated: The dialogue is over.
-        truncated: The dialogue was cut off.
         skipped: Probes that had no room, over all dialogues of this episode object.
         rng: The state of the generator.
-        tokens: The context, in the token forms.
     """
 
     conversation: Conversation
@@ -103,21 +85,13 @@ class Episode:
 
     @property
     def conversation(self) -> Conversation:
-        """The dialogue so far.
-
-        Raises:
-            ResetNeeded: If none has begun.
-        """
+        """The dialogue so far; ResetNeeded if none has begun."""
         if self._conversation is None:
             raise ResetNeeded("Expected a dialogue, got none: call reset() first.")
         return self._conversation
 
     def check_goes_on(self) -> None:
-        """Checks that there is a dialogue in which a line can be said.
-
-        Raises:
-            ResetNeeded: If there is none.
-        """
+        """Raises ResetNeeded unless there is a dialogue in which a line can be said."""
         if self._conversation is None or self.over:
             raise ResetNeeded("Expected a dialogue that goes on, got none or one that is over: call reset().")
 
@@ -155,8 +129,7 @@ class Episode:
     def take_probe(self) -> int:
         """Puts the next pending probe that has room; a closing dialogue ends if there is none.
 
-        Returns:
-            The number of probes that were skipped because they had no room.
+        Returns the number of probes that were skipped because they had no room.
         """
         skipped = 0
         while self.pending_probes and self.probe is None:
@@ -174,10 +147,9 @@ class Episode:
         return True
 
     def hear(self, text: str) -> str:
-        """Takes what the task agent said; its end marker ends the dialogue, but not as it opens.
+        """Takes what the task agent said and returns it as it stands in the dialogue.
 
-        Returns:
-            The text as it stands in the dialogue.
+        Its end marker ends the dialogue, but not as it opens.
         """
         text, closes = _without_marker(text[:INCOMING_CHARACTERS])
         if text or not closes:
@@ -187,7 +159,7 @@ class Episode:
 
     def draw_seed(self) -> int:
         """Draws the seed of one reply of the task agent."""
-        return int(self.rng.integers(_SEEDS))
+        return int(self.rng.integers(SEEDS))
 
     def view(self, seed: int = 0) -> View:
         """Returns what the simulator sees before it speaks; a pending probe is the last incoming line."""
@@ -212,12 +184,8 @@ class Episode:
         """Goes back to a state, the generator included."""
         self._conversation, self.line_count = state.conversation, state.line_count
         self.probe, self.pending_probes = state.probe, list(state.pending_probes)
-        self.closing, self.terminated, self.truncated = (
-            state.closing,
-            state.terminated,
-            state.truncated,
-        )
-        self.skipped = state.skipped
+        self.closing, self.skipped = state.closing, state.skipped
+        self.terminated, self.truncated = state.terminated, state.truncated
         self.rng.bit_generator.state = dict(state.rng)
 
 

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, Unpack
+
 import numpy as np
 
-from persona_env.envs.base_env import BaseDialogueEnv
-from persona_env.envs.engine import DialogueEngine
-from persona_env.envs.episode import Episode, Info
+from persona_env.envs.base_env import BaseDialogueEnv, DialogueForm
+from persona_env.envs.engine import AnsweredSettings, DialogueEngine, check_count
+from persona_env.envs.episode import Episode
 from persona_env.envs.observations import checked_line, line_space, reading, reading_space
-from persona_env.envs.persona_source import PersonaSource
-from persona_env.scenario import ScenarioSource
-from persona_env.speakers import Speaker
+from persona_env.errors import InputError
 
-__all__ = ["DialogueEnv"]
+__all__ = ["DialogueEnv", "LineForm"]
+
+
+class LineForm(DialogueForm):
+    """N episodes in which one action is one line."""
+
+    def __init__(self, number: int, role: str, **settings: Unpack[AnsweredSettings]):
+        self.engine = DialogueEngine(role, **settings)
+        check_count("num_envs", number)
+        self.episodes = [Episode(np.random.default_rng(), self.engine.max_lines) for _ in range(number)]
+        self.observation_space = reading_space(self.engine)
+        self._line_space = self.action_space = line_space(self.engine.max_tokens)
+
+    def observe(self, index: int) -> dict[str, str]:
+        """Returns the prompt and the dialogue of one episode."""
+        return reading(self.episodes[index].view())
+
+    def observe_all(self) -> dict[str, tuple[str, ...]]:
+        """Returns the prompts and the dialogues of all episodes."""
+        seen = [self.observe(i) for i in range(len(self.episodes))]
+        return {key: tuple(one[key] for one in seen) for key in ("dialogue", "prompt")}
+
+    def say(self, actions: Any) -> tuple[Sequence[int], Sequence[str]]:
+        """Takes one line for each episode: all of them are complete."""
+        number = len(self.episodes)
+        if isinstance(actions, str) or len(actions) != number:
+            raise InputError(f"Expected {number} lines of text, got {actions!r:.60}: give one per environment.")
+        return range(number), [checked_line(text, self._line_space) for text in actions]
 
 
 class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
@@ -32,13 +60,9 @@ class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
 
     Args:
         role: `patient`, `student`, `chat_partner`, or the key or path of another role.
-        personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
-        split: `train`, `dev` or `heldout`.
-        task_agent: Spec of the speaker that answers, or the speaker.
-        max_lines: The simulator's lines in one dialogue, at least 1.
-        max_tokens: The length of a line, at least 1.
-        scenario: The conditions of the dialogues: a `Scenario`, its fields, or the path of a TOML or JSON file.
         render_mode: None or `ansi`.
+        **settings: Any of `AnsweredSettings`: `personas`, `split`, `task_agent`, `max_lines` (8), `max_tokens` (24),
+            `scenario`.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
@@ -48,32 +72,5 @@ class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
     'you: I cannot sleep.'
     """
 
-    def __init__(
-        self,
-        role: str = "patient",
-        *,
-        personas: PersonaSource = "bundled",
-        split: str = "train",
-        task_agent: str | Speaker = "scripted",
-        max_lines: int = 8,
-        max_tokens: int = 24,
-        scenario: ScenarioSource = None,
-        render_mode: str | None = None,
-    ):
-        engine = DialogueEngine(role, personas, split, task_agent, max_lines, max_tokens, scenario)
-        super().__init__(engine, Episode(np.random.default_rng(), max_lines), render_mode)
-        self._line_space = self.action_space = line_space(max_tokens)
-        self.observation_space = reading_space(engine)
-
-    def _observe(self) -> dict[str, str]:
-        return reading(self.view())
-
-    def step(self, action: str) -> tuple[dict[str, str], float, bool, bool, Info]:
-        """Says a line, or answers the pending probe.
-
-        Raises:
-            InputError: If the action is no line of text.
-            ResetNeeded: If no dialogue goes on.
-        """
-        self._episode.check_goes_on()
-        return self._complete(checked_line(action, self._line_space))
+    def __init__(self, role: str = "patient", *, render_mode: str | None = None, **settings: Unpack[AnsweredSettings]):
+        super().__init__(LineForm(1, role, **settings), render_mode)

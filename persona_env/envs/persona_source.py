@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from os import PathLike
+from os.path import isfile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -25,13 +26,13 @@ PROMPT_CHARACTERS = 2**15
 
 
 def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str = "train") -> Sequence[Persona]:
-    """Returns the personas of one role and split, at least one.
+    """Returns the personas of one role (its key or path) and split, at least one.
 
     Args:
-        role: Key of a `Role`, or the path of one; the personas of a role of your own may be its own, too.
-        personas: `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"`
-            (personas in natural English for real models and judges: 20 train, 4 dev, 10 heldout a role), the
-            path of a file (see `load_personas` for its splits), or a list, which is used as it is.
+        role: Key of a `Role`, or the path of one.
+        personas: `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"` (for real
+            models and judges: 20 train, 4 dev, 10 heldout a role; of a role of your own its own), the path of a file
+            (see `load_personas` for its splits), or a list, which is used as it is.
         split: `train`, `dev` or `heldout`.
 
     Raises:
@@ -69,7 +70,7 @@ def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
 
 
 def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
-    if not _is_file(path):
+    if not isfile(path):  # False, too, for a name too long or a folder that may not be looked into
         raise InputError(
             f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."
         )
@@ -81,24 +82,12 @@ def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
     return _checked(role, found)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long, or a folder that may not be looked into
-        return False
-
-
 def chosen_personas(
     role: str, personas: Sequence[Persona], options: Mapping[str, Any], number: int
 ) -> list[Persona | None]:
     """Returns for each dialogue the persona that reset's options ask for; None where one is to be drawn.
 
-    Args:
-        role: Key of the environment's `Role`.
-        personas: Where ids are looked up.
-        options: May hold `persona` (for all) or `personas` (one each), each a `Persona`,
-            an id, or None.
-        number: How many are asked for.
+    The options may hold `persona` (for all) or `personas` (one each), each a `Persona`, an id, or None.
 
     Raises:
         InputError: If an id is unknown, a persona has another role, or their number is wrong.

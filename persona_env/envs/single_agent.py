@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import gymnasium as gym
@@ -12,34 +10,18 @@ from pettingzoo import AECEnv
 
 from persona_env.conversation import Conversation
 from persona_env.envs.aec_env import SIMULATOR, TASK, AECState, DialogueAEC
-from persona_env.envs.episode import Info
+from persona_env.envs.episode import SEEDS, Info
 from persona_env.errors import InputError
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["SingleAgentEnv", "SingleAgentState"]
-
-_SEEDS = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class SingleAgentState:
-    """All that the environment is at one moment, as plain data that pickles.
-
-    Attributes:
-        aec: The dialogue.
-        rng: The state of the generator from which a partner that plays the simulator is seeded.
-    """
-
-    aec: AECState
-    rng: Mapping[str, Any]
+__all__ = ["SingleAgentEnv"]
 
 
 class SingleAgentEnv(gym.Env[dict[str, str], str]):
     """One of the two agents learns, and a speaker plays the other: the same code for either side.
 
     - Observation, action, end: those of the learner in `DialogueAEC`.
-    - Reward: what the learner is paid between two of its steps, wrappers of the AEC environment
-      included.
+    - Reward: what the learner is paid between two of its steps, wrappers of the AEC environment included.
     - Info: that of the learner's own step.
 
     As the simulator, with the same partner, this is `DialogueEnv`, dialogue for dialogue.
@@ -83,12 +65,7 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
         self._partner_rng = np.random.default_rng()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, str], Info]:
-        """Begins a dialogue and plays it up to the learner's first line.
-
-        Args:
-            seed: Starts the randomness anew, the partner's included.
-            options: Those of the AEC environment.
-        """
+        """Begins a dialogue and plays it up to the learner's first line."""
         super().reset(seed=seed)
         if seed is not None:  # a stream of its own: `seed` itself is that of the dialogue
             self._partner_rng = np.random.default_rng([seed, 1])
@@ -116,7 +93,7 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
             self.aec.step(None if over else self._partner_line(acting))
 
     def _partner_line(self, agent: str) -> str:
-        seed = int(self._partner_rng.integers(_SEEDS)) if agent == SIMULATOR else 0
+        seed = int(self._partner_rng.integers(SEEDS)) if agent == SIMULATOR else 0
         return self.partner.reply([self.dialogue.view(agent, seed)])[0]
 
     def render(self) -> str | None:  # type: ignore[override]
@@ -137,16 +114,12 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
         """The dialogue so far."""
         return self.dialogue.conversation
 
-    def snapshot(self) -> SingleAgentState:
-        """Returns all of the environment's state, as plain data that pickles."""
-        return SingleAgentState(self.dialogue.snapshot(), self._partner_rng.bit_generator.state)
+    def snapshot(self) -> tuple[AECState, dict[str, Any]]:
+        """Returns the state of the dialogue, and of the generator that seeds a partner who plays the simulator."""
+        return self.dialogue.snapshot(), dict(self._partner_rng.bit_generator.state)
 
-    def restore(self, state: SingleAgentState) -> dict[str, str]:
-        """Goes back to a snapshot.
-
-        Returns:
-            The observation at that point. The probe functions stay those of the last reset.
-        """
-        self.dialogue.restore(state.aec)
-        self._partner_rng.bit_generator.state = dict(state.rng)
+    def restore(self, state: tuple[AECState, dict[str, Any]]) -> dict[str, str]:
+        """Goes back to a snapshot and returns the observation there."""
+        dialogue, self._partner_rng.bit_generator.state = state
+        self.dialogue.restore(dialogue)
         return self.dialogue.observe(self.agent)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,48 +19,10 @@ from persona_env.errors import InputError
 from persona_env.persona import Persona
 from persona_env.scenario import Scenario
 
-__all__ = ["TokenContexts", "TokenEpisode", "TokenFormat"]
+if TYPE_CHECKING:
+    from persona_env.speakers.chat_format import ChatFormat
 
-
-class TokenFormat(Protocol):
-    """How a dialogue is written in token ids, as `ChatFormat` knows it."""
-
-    @property
-    def end_id(self) -> int:
-        """The token that ends an own line."""
-        ...
-
-    @property
-    def end_ids(self) -> frozenset[int]:
-        """All tokens that are taken for an end."""
-        ...
-
-    @property
-    def pad_id(self) -> int:
-        """The padding, which never stands inside a context."""
-        ...
-
-    @property
-    def forbidden_ids(self) -> tuple[int, ...]:
-        """Control tokens that no line may hold."""
-        ...
-
-    @property
-    def vocabulary(self) -> int:
-        """The number of token ids."""
-        ...
-
-    def opening(self, system: str, first: str) -> list[int]:
-        """Returns everything up to where the learner says its first line."""
-        ...
-
-    def incoming(self, text: str) -> list[int]:
-        """Returns an incoming line: what stands between the end of an own line and the start of the next."""
-        ...
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of an own line."""
-        ...
+__all__ = ["TokenContexts", "TokenEpisode"]
 
 
 class TokenContexts:
@@ -76,7 +38,7 @@ class TokenContexts:
         starts: (N,) int64, where the line that is being said begins.
     """
 
-    def __init__(self, number: int, chat: TokenFormat, context: int, max_tokens: int):
+    def __init__(self, number: int, chat: ChatFormat, context: int, max_tokens: int):
         self.chat, self.context, self.max_tokens = chat, context, max_tokens
         self.line_room = max_tokens + 1
         self.ids = np.full((number, context), chat.pad_id, np.int32)
@@ -91,11 +53,8 @@ class TokenContexts:
     def push(self, actions: Any) -> list[int]:
         """Says one token in each context; returns the indices of those whose line is now complete.
 
-        Args:
-            actions: (N,) integers in [0, vocabulary).
-
         Raises:
-            InputError: If they are not.
+            InputError: If the actions are not (N,) integers in [0, vocabulary).
         """
         tokens = self._said[self._checked(actions)]
         self.ids[self._indices, self.lengths] = tokens

@@ -1,5 +1,6 @@
 """How long a context must be."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from persona_env.persona import Persona, QAItem
 from persona_env.speakers import Speaker
 from tests.envs.parts import END, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, Therapist, make, make_vec
 
-CHAT = ByteChat()
+CHAT: Any = ByteChat()
 
 
 class Silent(Speaker):
@@ -25,7 +26,9 @@ class Silent(Speaker):
 
 
 def stage(task_agent, max_lines=2, max_tokens=5):
-    return DialogueEngine("patient", PERSONAS, "train", task_agent, max_lines, max_tokens)
+    return DialogueEngine(
+        "patient", personas=PERSONAS, task_agent=task_agent, max_lines=max_lines, max_tokens=max_tokens
+    )
 
 
 def longest():
@@ -134,10 +137,8 @@ def test_questions_without_room_are_skipped_counted_and_leave_the_dialogue_alone
 
 
 def test_a_format_is_taken_from_a_spec_a_model_or_as_it_is():
-    class Model:
-        chat = CHAT
-
-    assert load_format(CHAT) is load_format(Model()) is CHAT
+    model: Any = SimpleNamespace(chat=CHAT)
+    assert load_format(CHAT) is load_format(model) is CHAT
     assert load_format("tiny").decode(load_format("tiny").incoming("Hi"))
     with pytest.raises(ValueError, match="Expected"):
         load_format("huge")

@@ -1,12 +1,14 @@
 """The token contexts of episodes, one array for all of them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from persona_env.envs.token_episode import TokenContexts, TokenEpisode
 from tests.envs.parts import END, FIRST, HEARD, PAD, PERSONAS, SAY, STOP, ByteChat
 
-CHAT = ByteChat()
+CHAT: Any = ByteChat()
 A, B = FIRST + ord("a"), FIRST + ord("b")
 
 

@@ -204,9 +204,9 @@ def test_only_rows_that_begin_anew_are_seeded(form):
     def next_reply(**reset):
         envs = make_vec(form)
         envs.reset(seed=1)
-        envs.reset(**reset)
+        observation, _ = envs.reset(**reset)
         for _ in range(2 if form == LINES else 40):
-            envs.step(policies(envs.unwrapped._observe(), 3))
+            observation, *_ = envs.step(policies(observation, 3))
         return envs.unwrapped.conversations[1]
 
     mask = np.array([True, False, True])
