@@ -12,7 +12,18 @@ from persona_env.conversation import Conversation
 from persona_env.errors import InputError
 from persona_env.judges.base import JudgeLike, Query, Verdict
 
-__all__ = ["Group", "LineMetric", "Metric", "QueryOrVerdict", "Score", "evaluate", "pooled", "verdicts_on"]
+__all__ = [
+    "Group",
+    "LineMetric",
+    "Metric",
+    "QueryOrVerdict",
+    "Score",
+    "distinct_queries",
+    "evaluate",
+    "pooled",
+    "verdicts_on",
+    "with_verdicts",
+]
 
 QueryOrVerdict: TypeAlias = Query | Verdict
 """What a metric has to ask about a line: a query for the judge, or a verdict that the text alone settles."""
@@ -116,24 +127,36 @@ class LineMetric(Metric):
         return [tuple(self.query(talk, index) for index in range(len(talk.lines))) for talk in conversations]
 
 
-def verdicts_on(queries: Sequence[QueryOrVerdict], judge: JudgeLike | None) -> list[Verdict]:
-    """Returns a verdict for each query: one judge call, in which each distinct query stands once.
+def distinct_queries(items: Sequence[QueryOrVerdict]) -> list[Query]:
+    """Returns the queries among these, each once."""
+    return list(dict.fromkeys(item for item in items if not isinstance(item, Verdict)))
+
+
+def with_verdicts(items: Sequence[QueryOrVerdict], verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Returns a verdict for each item, from the verdicts on their distinct queries.
 
     Raises:
-        InputError: If there are queries and no judge, or if the judge answers another number of them.
+        InputError: If there is another number of them.
     """
-    distinct = list(dict.fromkeys(query for query in queries if not isinstance(query, Verdict)))
-    if not distinct:
-        return [query for query in queries if isinstance(query, Verdict)]
-    if judge is None:
-        raise InputError(f"Expected a judge of {len(distinct)} queries, got None: give one.")
-    verdicts = judge.judge(distinct)
+    distinct = distinct_queries(items)
     if len(verdicts) != len(distinct):
         raise InputError(
             f"Expected {len(distinct)} verdicts, got {len(verdicts)}: a judge answers each query, in order."
         )
     answers = dict(zip(distinct, verdicts, strict=True))
-    return [query if isinstance(query, Verdict) else answers[query] for query in queries]
+    return [item if isinstance(item, Verdict) else answers[item] for item in items]
+
+
+def verdicts_on(items: Sequence[QueryOrVerdict], judge: JudgeLike | None) -> list[Verdict]:
+    """Returns a verdict for each item: one judge call, in which each distinct query stands once.
+
+    Raises:
+        InputError: If there are queries and no judge, or if the judge answers another number of them.
+    """
+    distinct = distinct_queries(items)
+    if distinct and judge is None:
+        raise InputError(f"Expected a judge of {len(distinct)} queries, got None: give one.")
+    return with_verdicts(items, judge.judge(distinct) if distinct and judge is not None else [])
 
 
 def evaluate(

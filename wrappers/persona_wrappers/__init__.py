@@ -1,9 +1,8 @@
-"""Rewards that one puts around a dialogue environment, one per metric.
+"""Rewards that one puts around a dialogue environment, one per metric; they stack in any order.
 
-Rewards: `PromptToLineReward`, `LineToLineReward`, `QuestionAnswerReward`, `RelevanceReward`. Penalties: `CopyPenalty`,
-`RepetitionPenalty`. Here they wrap one Gymnasium environment; `persona_wrappers.vector` has them for vector
-environments, with `ConsistencyRewards`, which combines them, and `persona_wrappers.aec` for PettingZoo. They stack in
-any order. A subclass of `GymReward` whose `metric` is the name of a registered metric is a wrapper, too.
+Here they wrap one Gymnasium environment, in `vector` a vector of them (with `ConsistencyRewards`, which combines
+several), in `aec` a PettingZoo environment. A subclass of `GymReward` whose `metric` is the name of a registered metric
+is a wrapper, too.
 """
 
 from __future__ import annotations

@@ -7,10 +7,11 @@ from typing import Any
 from pettingzoo import AECEnv
 from pettingzoo.utils import BaseWrapper
 
+from persona_env.envs.aec_env import SIMULATOR
 from persona_env.errors import InputError
 from persona_env.judges.base import JudgeLike
 from persona_env.metrics.rewards import event_in
-from persona_wrappers.reward_wrapper import MetricReward
+from persona_wrappers.reward_wrapper import MetricReward, reward_class
 
 __all__ = [
     "AECReward",
@@ -22,20 +23,12 @@ __all__ = [
     "RepetitionPenalty",
 ]
 
-_SIMULATOR = "simulator_0"
-
 
 class AECReward(MetricReward, BaseWrapper[Any, Any, Any]):
     """Adds what a metric is worth for a completed line or answer to the reward of `simulator_0`.
 
     It is added to the sums of the environment inside, so that a snapshot of that one holds it. Arguments and options
     are those of the class of the same name in `persona_wrappers`.
-
-    Args:
-        env: An AEC environment of dialogues.
-        judge: A judge or its spec; not used by metrics that need none.
-        weight: What a good line or answer is worth, or of a penalty, what a bad one costs; at least 0.
-        **options: Those of the metric.
 
     >>> from persona_env import dialogue_v0
     >>> aec = PromptToLineReward(dialogue_v0.env(role="patient"))
@@ -50,9 +43,9 @@ class AECReward(MetricReward, BaseWrapper[Any, Any, Any]):
         self, env: AECEnv[Any, Any, Any], judge: str | JudgeLike = "oracle", *, weight: float = 1.0, **options: Any
     ):
         super().__init__(env)
-        if _SIMULATOR not in env.possible_agents:
+        if SIMULATOR not in env.possible_agents:
             raise InputError(
-                f"Expected a dialogue environment with agent {_SIMULATOR}, got {env} with "
+                f"Expected a dialogue environment with agent {SIMULATOR}, got {env} with "
                 f"{env.possible_agents}: wrap persona_env.dialogue_v0."
             )
         self.reward_function = self._function(env, judge, weight, options)
@@ -66,48 +59,18 @@ class AECReward(MetricReward, BaseWrapper[Any, Any, Any]):
         agent = self.env.agent_selection
         was_dead = self.env.terminations[agent] or self.env.truncations[agent]
         super().step(action)
-        if agent == _SIMULATOR and not was_dead:  # its info is that of this step; other agents' may be older
-            self._add(self.env.infos[agent])
-
-    def _add(self, info: dict[str, Any]) -> None:
-        event = event_in(info)
-        for item in self.reward_function.reward([event] if event else []):
-            self.env.rewards[_SIMULATOR] += item.reward
-            self.env._cumulative_rewards[_SIMULATOR] += item.reward
-            info[item.key] = item.value
+        if agent == SIMULATOR and not was_dead:  # its info is that of this step; other agents' may be older
+            info = self.env.infos[agent]
+            event = event_in(info)
+            for item in self.reward_function.reward([event] if event else []):
+                self.env.rewards[agent] += item.reward
+                self.env._cumulative_rewards[agent] += item.reward
+                info[item.key] = item.value
 
 
-class PromptToLineReward(AECReward):
-    """Adds `weight` for each line that does not contradict the persona."""
-
-    metric = "prompt_to_line"
-
-
-class LineToLineReward(AECReward):
-    """Adds `weight` for each line that conflicts with none of the speaker's own earlier lines."""
-
-    metric = "line_to_line"
-
-
-class QuestionAnswerReward(AECReward):
-    """Asks questions on branches of the dialogue and adds `weight` for each right answer."""
-
-    metric = "question_answer"
-
-
-class RelevanceReward(AECReward):
-    """Adds `weight` for each line that responds to what was just said to it, or openly declines to."""
-
-    metric = "relevance"
-
-
-class CopyPenalty(AECReward):
-    """Takes `weight` off the reward for each line that recites the persona text unasked."""
-
-    metric = "copying"
-
-
-class RepetitionPenalty(AECReward):
-    """Takes `weight` off the reward for each line that repeats one of the speaker's own."""
-
-    metric = "repetition"
+PromptToLineReward = reward_class(AECReward, "PromptToLineReward")
+LineToLineReward = reward_class(AECReward, "LineToLineReward")
+QuestionAnswerReward = reward_class(AECReward, "QuestionAnswerReward")
+RelevanceReward = reward_class(AECReward, "RelevanceReward")
+CopyPenalty = reward_class(AECReward, "CopyPenalty")
+RepetitionPenalty = reward_class(AECReward, "RepetitionPenalty")

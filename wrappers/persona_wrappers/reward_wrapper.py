@@ -1,16 +1,59 @@
-"""What the three forms of a reward wrapper share: the metric, its options, and the reward function made of them."""
+"""What the three forms of a reward wrapper share: the table of their classes, the metric and its options."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from persona_env.errors import InputError
 from persona_env.judges.base import JudgeLike
 from persona_env.metrics import load_metric
-from persona_env.metrics.rewards import RewardFunction, RewardStats, RewardTerm, reward_term
+from persona_env.metrics.rewards import RewardFunction, RewardStats, reward_term
 
-__all__ = ["MetricReward", "check_dialogue", "metric_options"]
+__all__ = ["MetricReward", "check_dialogue", "metric_options", "reward_class"]
+
+_CLASSES = {
+    "PromptToLineReward": (
+        "prompt_to_line",
+        """Adds `weight` for each line that does not contradict the persona.
+
+        A line that does is paid nothing, and so is one on which the verdict is invalid.
+        """,
+    ),
+    "LineToLineReward": (
+        "line_to_line",
+        """Adds `weight` for each line that conflicts with none of the speaker's own earlier lines.""",
+    ),
+    "QuestionAnswerReward": (
+        "question_answer",
+        """Asks questions on branches of the dialogue and adds `weight` for each right answer.
+
+        After some lines the learner's next observation is a question about its persona. What it does next is its
+        answer, in the same action space; then the dialogue goes on as if nothing had happened. So any algorithm can be
+        trained on it, without access to the policy. Which question is asked, and when, is a pure function of the
+        dialogue.
+
+        Options: `every` (after each `every`-th line; None: once per dialogue, after a pseudo-random line), `within`
+        (where it asks once: after one of the first `within` lines; None: any line of the longest dialogue), `held_out`
+        (ask in the wordings that evaluation uses).
+        """,
+    ),
+    "RelevanceReward": (
+        "relevance",
+        """Adds `weight` for each line that responds to what was just said to it, or openly declines to.""",
+    ),
+    "CopyPenalty": (
+        "copying",
+        """Takes `weight` off the reward for each line that recites the persona text unasked. No judge is asked.""",
+    ),
+    "RepetitionPenalty": (
+        "repetition",
+        """Takes `weight` off the reward for each line that repeats one of the speaker's own. No judge is asked.
+
+        Options: `threshold` (likeness from which a line repeats another; None: the same words only).
+        """,
+    ),
+}
 
 
 class MetricReward(RewardStats):
@@ -24,9 +67,18 @@ class MetricReward(RewardStats):
 
     def _function(self, env: Any, judge: str | JudgeLike, weight: float, options: Mapping[str, Any]) -> RewardFunction:
         """Returns the reward function of this wrapper around an environment."""
-        own = metric_options(self.metric, env, options)
-        term: RewardTerm = reward_term(load_metric(self.metric, **own), weight)
-        return RewardFunction([term], judge)
+        metric = load_metric(self.metric, **metric_options(self.metric, env, options))
+        return RewardFunction([reward_term(metric, weight)], judge)
+
+
+Form = TypeVar("Form", bound=MetricReward)
+
+
+def reward_class(form: type[Form], name: str) -> type[Form]:
+    """Returns the reward wrapper of this name in a form; it belongs to the module of the form."""
+    metric, doc = _CLASSES[name]
+    made: Any = type(name, (form,), {"metric": metric, "__doc__": doc, "__module__": form.__module__})
+    return made
 
 
 def metric_options(name: str, env: Any, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -38,14 +90,10 @@ def metric_options(name: str, env: Any, options: Mapping[str, Any]) -> dict[str,
 
 
 def _lines_of(env: Any) -> int:
-    """Returns how many lines a dialogue of an environment, or of a vector of them, has at most."""
+    """Returns how many lines a dialogue has at most, in an environment or a vector of them (Gymnasium's own, too)."""
     inside = env.unwrapped
     try:
-        return int(inside.max_lines)
-    except AttributeError:
-        pass
-    try:
-        return int(max(inside.get_attr("max_lines")))  # Gymnasium's own vectors
+        return int(inside.max_lines if hasattr(inside, "max_lines") else max(inside.get_attr("max_lines")))
     except AttributeError:
         raise InputError(f"Expected a dialogue environment, got {env}, which has no max_lines: give within=.") from None
 

@@ -1,8 +1,9 @@
-"""The rewards around a vector of environments, a class for each metric, and one for several of them."""
+"""The rewards around vector environments: a class for each metric, and one for several in one judge batch per step."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 from persona_env.conversation import Event
 from persona_env.envs.vector_env import BaseDialogueVectorEnv, StepEvents
 from persona_env.errors import InputError
-from persona_env.judges.base import JudgeLike
-from persona_env.metrics import Metric, verdicts_on
+from persona_env.judges.base import JudgeLike, Verdict
+from persona_env.metrics import Metric
+from persona_env.metrics.metric import distinct_queries, verdicts_on, with_verdicts
 from persona_env.metrics.rewards import DueQuery, RewardFunction, RewardItem, RewardStats, event_in, weighted_terms
-from persona_wrappers.reward_wrapper import MetricReward, check_dialogue, metric_options
-from persona_wrappers.vector.overlap import OverlappedJudge
+from persona_wrappers.reward_wrapper import MetricReward, check_dialogue, metric_options, reward_class
 
 __all__ = [
     "ConsistencyRewards",
@@ -30,6 +31,7 @@ __all__ = [
     "VectorReward",
 ]
 
+_RETRY_SECONDS = 0.05  # a judge that has not sent its requests yet has nothing to cancel
 _READ = ("line", "line_index", "conversation", "probe", "answer")
 
 
@@ -52,8 +54,9 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
     about it. A step that completes nothing costs a look-up.
 
     Directly around our vector environments (other rewards may be in between) the events of a step come from the
-    environment itself, and a judge that waits for a server is asked while the task agent replies. Around any other
-    vector they are read from the info and judged after the step. Rewards, infos and calls of the judge are the same.
+    environment itself, and a judge that waits for a server is asked while the task agent replies; no call outlives its
+    step. Around any other vector they are read from the info and judged after the step. Rewards, infos and calls of
+    the judge are the same.
 
     Args:
         env: A vector environment of dialogues.
@@ -63,8 +66,8 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
     def __init__(self, env: VectorEnv[Any, Any, Any], function: RewardFunction):
         super().__init__(env)
         self.reward_function = function
-        self._overlap = OverlappedJudge()
         self._due: list[DueQuery] | None = None
+        self._call: Future[list[Verdict]] | None = None
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Resets the environments; a reward for answers asks its probes from then on."""
@@ -88,12 +91,23 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
     def _begin(self, events: StepEvents) -> None:
         """Begins to judge what a step has completed: the environment calls this before the task agent replies."""
         self._due = self.reward_function.due([events[index] for index in sorted(events)])
-        self._overlap.begin([due.query for due in self._due], self.reward_function.judge)
+        queries = distinct_queries([due.query for due in self._due])
+        if queries and self.reward_function.judge is not None:
+            self._call = self.reward_function.judge.submit(queries)
+
+    def _end_call(self) -> None:
+        """Cancels the judge call that has begun, if it goes on; returns when it is over."""
+        while self._call is not None and not self._call.cancel() and not self._call.done():
+            if self.reward_function.judge is not None:
+                self.reward_function.judge.cancel()
+            wait([self._call], timeout=_RETRY_SECONDS)
+        self._call = None
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Steps the environments and adds to their rewards and infos."""
+        self._end_call()  # what an interrupted step may have left behind
         dialogues, self._due = self.dialogues, None
-        with self._overlap:
+        try:
             with dialogues.step_callback(self._begin) if dialogues and self.overlaps else nullcontext():
                 observations, rewards, terminated, truncated, info = self.env.step(actions)
             if dialogues is None:
@@ -104,12 +118,14 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
                 ended = {index for index in events if terminated[index] or truncated[index]}
             if events:
                 rewards, info = self._rewarded(rewards, info, events, ended)
+        finally:
+            self._end_call()
         return observations, rewards, terminated, truncated, info
 
     def close(self, **kwargs: Any) -> None:
         """Closes the environments; no judge call goes on after it."""
         super().close(**kwargs)
-        self._overlap.cancel()
+        self._end_call()
 
     def _rewarded(
         self, rewards: Any, info: dict[str, Any], events: Mapping[int, Event], ended: set[int]
@@ -118,8 +134,10 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
         indices = sorted(events)
         due = self._due if self._due is not None else self.reward_function.due([events[i] for i in indices])
         queries = [one.query for one in due]
-        judge = self.reward_function.judge
-        verdicts = verdicts_on(queries, judge) if self._due is None else self._overlap.collect(queries, judge)
+        if self._call is None:
+            verdicts = verdicts_on(queries, self.reward_function.judge)
+        else:
+            verdicts = with_verdicts(queries, self._call.result())
         rewards, now = np.array(rewards, np.float64), dict(info)
         if "final_info" in now:
             now["final_info"] = dict(now["final_info"])
@@ -195,45 +213,9 @@ class _OneMetric(MetricReward, VectorReward):
         VectorReward.__init__(self, env, self._function(env, judge, weight, options))
 
 
-class PromptToLineReward(_OneMetric):
-    """Adds `weight` for each line that does not contradict the persona."""
-
-    metric = "prompt_to_line"
-
-
-class LineToLineReward(_OneMetric):
-    """Adds `weight` for each line that conflicts with none of the speaker's own earlier lines."""
-
-    metric = "line_to_line"
-
-
-class QuestionAnswerReward(_OneMetric):
-    """Asks questions on branches of the dialogue and adds `weight` for each right answer.
-
-    >>> import gymnasium as gym, persona_env
-    >>> envs = QuestionAnswerReward(gym.make_vec("persona_env/Patient-v0", num_envs=2), every=1)
-    >>> _ = envs.reset(seed=0)
-    >>> _ = envs.step(("I am fine.", "I am fine."))
-    >>> envs.unwrapped.probing.tolist()  # the next actions are answers
-    [True, True]
-    """
-
-    metric = "question_answer"
-
-
-class RelevanceReward(_OneMetric):
-    """Adds `weight` for each line that responds to what was just said to it, or openly declines to."""
-
-    metric = "relevance"
-
-
-class CopyPenalty(_OneMetric):
-    """Takes `weight` off the reward for each line that recites the persona text unasked."""
-
-    metric = "copying"
-
-
-class RepetitionPenalty(_OneMetric):
-    """Takes `weight` off the reward for each line that repeats one of the speaker's own."""
-
-    metric = "repetition"
+PromptToLineReward = reward_class(_OneMetric, "PromptToLineReward")
+LineToLineReward = reward_class(_OneMetric, "LineToLineReward")
+QuestionAnswerReward = reward_class(_OneMetric, "QuestionAnswerReward")
+RelevanceReward = reward_class(_OneMetric, "RelevanceReward")
+CopyPenalty = reward_class(_OneMetric, "CopyPenalty")
+RepetitionPenalty = reward_class(_OneMetric, "RepetitionPenalty")
