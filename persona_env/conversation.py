@@ -11,17 +11,7 @@ from persona_env.persona import Persona
 from persona_env.roles import role_named
 from persona_env.scenario import Scenario
 
-__all__ = [
-    "END_MARKER",
-    "Conversation",
-    "Event",
-    "LineCompleted",
-    "Message",
-    "Probe",
-    "ProbeAnswered",
-    "Side",
-    "View",
-]
+__all__ = ["END_MARKER", "Conversation", "Event", "LineCompleted", "Message", "Probe", "ProbeAnswered", "Side", "View"]
 
 Side = Literal["simulator", "task"]
 
@@ -46,8 +36,8 @@ class View:
         side: Which side sees this.
         system: The side's system prompt (the simulator's holds its persona).
         messages: What was said, oldest first; may be empty.
-        seed: The randomness of the reply, in [0, 2**63). A speaker that samples uses this and nothing
-            else, so that batching, probes and branches never change a dialogue.
+        seed: The randomness of the reply, in [0, 2**63). A speaker that samples uses this and nothing else, so that
+            batching, probes and branches never change a dialogue.
 
     >>> view = View("patient", "simulator", "You are Ann.", (Message("task", "Hello."),), seed=0)
     >>> view.chat()
@@ -91,8 +81,6 @@ class Probe:
     """A side question that hangs from the dialogue and leaves no trace in it.
 
     Attributes:
-        text: The question as the simulator reads it.
-        gold: The right answer.
         choices: The options, if it is a multiple-choice question.
         key: The fact that it asks for, if there is one.
         source: The place of its source among the environment's `probe_fns`.
@@ -115,7 +103,6 @@ class Conversation:
         persona: Who the simulator is as the dialogue begins; see `persona_at`.
         messages: What was said, oldest first.
         id: A name for logs; may be empty.
-        scenario: The conditions under which it is held.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).with_reply("How are you?").with_line("Tired.")

@@ -51,50 +51,53 @@ class FactUpdate:
 
     def applied_to(self, persona: Persona) -> Persona:
         """Returns who the persona is once this holds."""
-        description, facts, questions = persona.description, list(persona.facts), list(persona.questions)
+        description, facts, questions = persona.description, persona.facts, persona.questions
         for fact in self.facts:
             old = next((known for known in facts if known.key == fact.key), None)
-            facts = [fact if known.key == fact.key else known for known in facts] + ([] if old else [fact])
+            facts = (*(fact if known.key == fact.key else known for known in facts), *(() if old else (fact,)))
             if old is not None and old.text and old.text in description:
                 description = description.replace(old.text, fact.text)
             elif fact.text:
                 description = f"{description} {fact.text}"
-            questions = [_follow(item, old, fact) if item.key == fact.key else item for item in questions]
+            questions = tuple(_follow(item, old, fact) if item.key == fact.key else item for item in questions)
         if not self.facts:
             description = f"{description} {self.text.strip()}"
-        hidden = tuple(key for key in persona.hidden if key not in {fact.key for fact in self.facts})
         return replace(
             persona,
             description=self.description or description,
-            facts=tuple(facts),
-            hidden=hidden,
-            questions=tuple(questions),
+            facts=facts,
+            hidden=tuple(key for key in persona.hidden if key not in {fact.key for fact in self.facts}),
+            questions=questions,
         )
 
 
 def _follow(item: QAItem, old: Fact | None, new: Fact) -> QAItem:
     """Returns a question with the gold answer that the new fact gives it."""
-    has_value = old is not None and bool(old.value) and old.value in item.gold
-    gold = item.gold.replace(old.value, new.value) if old is not None and has_value else new.value
-    choices = item.choices
-    if choices and gold not in choices:
-        choices = tuple(gold if choice == item.gold else choice for choice in choices)
-    return replace(item, gold=gold, choices=choices)
+    states_it = old is not None and old.value and old.value in item.gold
+    gold = item.gold.replace(old.value, new.value) if old is not None and states_it else new.value
+    choices = tuple(gold if choice == item.gold else choice for choice in item.choices)
+    return replace(item, gold=gold, choices=item.choices if gold in item.choices else choices)
 
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """When the simulator is asked about its persona; see `metrics.ProbeSchedule`, which it becomes.
+    """When the simulator is asked about its persona; `metrics.ProbeSchedule` says what.
 
     Attributes:
-        every: After each `every`-th line; None: once per dialogue.
-        within: Where it is asked once: after one of the first `within` lines.
+        every: After each `every`-th line; None: once per dialogue, after a pseudo-random line.
+        within: Where it is asked once: after one of the first `within` lines, if the dialogue gets there.
         held_out: In the wordings reserved for evaluation.
     """
 
     every: int | None = None
     within: int = 8
     held_out: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every is not None and self.every < 1:
+            raise InputError(f"Expected every >= 1 or None, got {self.every}: None asks once.")
+        if self.within < 1:
+            raise InputError(f"Expected within >= 1, got {self.within}: give a number of lines.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """A scenario: other conditions, and facts that change in the course of a dialogue."""
 
 import json
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -132,7 +133,8 @@ def test_an_environment_takes_a_scenario_in_any_form(given, tmp_path):
 
 
 def test_text_and_token_forms_and_both_agents_see_the_same_update():
-    chat, agent = ByteChat(), Therapist()
+    chat: Any = ByteChat()
+    agent = Therapist()
     line = DialogueEnv(personas=[ANN], task_agent=agent, scenario=SCENARIO, max_lines=3)
     token = TokenDialogueEnv(
         personas=[ANN], task_agent=agent, scenario=SCENARIO, max_lines=3, simulator=chat, max_tokens=8

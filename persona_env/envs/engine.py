@@ -131,9 +131,7 @@ class DialogueEngine:
                     episode.add_probe(probe, source)
         for episode, conversation in zip(episodes, conversations, strict=True):
             plan = conversation.scenario.probes
-            if plan is None:
-                continue
-            probe = ProbeSchedule(plan.every, plan.within, plan.held_out).probe(conversation)
+            probe = plan and ProbeSchedule(plan.every, plan.within, plan.held_out).probe(conversation)
             if probe is not None:
                 episode.add_probe(probe, SCENARIO_SOURCE)
 

@@ -1,9 +1,6 @@
 """How consistent a simulator is: one metric per drift type or guard, all in [0, 1], 1 is good.
 
-Drift types: `PromptToLine`, `LineToLine`, `QuestionAnswer`. Guards, without which a consistent parrot looks good:
-`Relevance`, `Copying`, `Repetition`. `METRICS` names them all, third parties' included, and `load_metric` makes one
-from its spec. `evaluate` scores many conversations with many metrics in one judge batch; `statistics` puts intervals
-over personas around the result.
+The guards (`Relevance`, `Copying`, `Repetition`) are there because without them a consistent parrot looks good.
 """
 
 from __future__ import annotations
@@ -14,22 +11,10 @@ from typing import Any
 from persona_env.errors import InputError, printable
 from persona_env.metrics.copying import Copying
 from persona_env.metrics.line_to_line import LineToLine, LineToLineScore, pair_score
-from persona_env.metrics.metric import (
-    LineMetric,
-    Metric,
-    QueryOrVerdict,
-    Score,
-    evaluate,
-    pooled,
-    verdicts_on,
-)
+from persona_env.metrics.metric import LineMetric, Metric, QueryOrVerdict, Score, evaluate, verdicts_on
 from persona_env.metrics.probe_schedule import Answer, ProbeSchedule
 from persona_env.metrics.prompt_to_line import PromptToLine
-from persona_env.metrics.question_answer import (
-    QuestionAnswer,
-    QuestionAnswerScore,
-    answer_query,
-)
+from persona_env.metrics.question_answer import QuestionAnswer, answer_query
 from persona_env.metrics.relevance import Relevance
 from persona_env.metrics.repetition import Repetition
 from persona_env.registry import Registry, Spec
@@ -46,7 +31,6 @@ __all__ = [
     "PromptToLine",
     "QueryOrVerdict",
     "QuestionAnswer",
-    "QuestionAnswerScore",
     "Relevance",
     "Repetition",
     "Score",
@@ -54,7 +38,6 @@ __all__ = [
     "evaluate",
     "load_metric",
     "pair_score",
-    "pooled",
     "register_metric",
     "verdicts_on",
 ]
@@ -74,24 +57,12 @@ METRICS = Registry[Callable[..., Any]](
 
 
 def register_metric(name: str, factory: Callable[..., Metric]) -> Callable[..., Metric]:
-    """Adds a metric, so that rewards, evaluations and reports can name it.
-
-    Args:
-        name: The `name` of the metric.
-        factory: The class, or a function of keyword options that returns a metric.
-
-    Returns:
-        The factory.
-    """
+    """Adds a metric under its `name`, and returns its factory: the class, or a function of keyword options."""
     return METRICS.register(name, factory)
 
 
 def load_metric(metric: str | Metric, **more: Any) -> Metric:
-    """Returns the metric of a spec such as `repetition?threshold=0.9`; a metric is returned as it is.
-
-    Args:
-        metric: The spec, or the metric.
-        **more: Options besides those of the spec.
+    """Returns the metric of a spec, with more options besides those in it; a metric is returned as it is.
 
     Raises:
         InputError: If there is no such metric, or an option is unknown.

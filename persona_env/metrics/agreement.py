@@ -1,7 +1,6 @@
 """How well a judge agrees with labels, with intervals over personas, and labellers with each other.
 
-Truth and verdicts are booleans, True is consistent. An invalid verdict is the caller's to settle before
-it comes here: `persona_env.calibration.calibration` turns it into the opposite of the label.
+True is consistent. Invalid verdicts are settled before: `calibration` makes them the opposite of the label.
 """
 
 from __future__ import annotations
@@ -65,8 +64,7 @@ def balanced_accuracy(truth: Sequence[bool] | Bools, said: Sequence[float] | Val
 def kappa(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
     """Returns Cohen's kappa, in [-1, 1]: agreement beyond what the two habits alone would give.
 
-    (p_o - p_e) / (1 - p_e), where p_o is the share of equal answers and p_e the sum over answers of the
-    product of both sides' shares. nan where both sides say one and the same throughout: p_e is 1.
+    (p_o - p_e) / (1 - p_e) with p_o the share of equal answers, p_e that expected; nan where p_e is 1.
 
     Source: Cohen, "A Coefficient of Agreement for Nominal Scales" (1960).
 
@@ -85,8 +83,7 @@ def kappa(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> floa
 def auroc(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
     """Returns the area under the ROC curve, in [0, 1]; nan where a class is missing.
 
-    The chance that a consistent item has a higher probability than an inconsistent one, a tie counting
-    half: the Mann-Whitney U divided by the number of pairs.
+    The chance that a consistent item has a higher probability than an inconsistent one; a tie counts half.
 
     Source: Hanley and McNeil, "The Meaning and Use of the Area under a ROC Curve" (1982).
 
@@ -109,11 +106,8 @@ def auroc(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> floa
 def alpha(units: Iterable[Sequence[Hashable]]) -> float:
     """Returns Krippendorff's alpha for names without order, in [-1, 1]; nan where nothing can be compared.
 
-    1 - (observed disagreement) / (disagreement expected by chance), over all pairs of answers within a
-    unit. It takes any number of labellers, and units that some of them left out.
-
-    Args:
-        units: For each item the answers that it was given; items with fewer than two are passed over.
+    1 - (observed disagreement) / (disagreement expected by chance), over all pairs of answers within a unit. A unit
+    holds the answers that an item was given, by any number of labellers; fewer than two are passed over.
 
     Source: Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C.
 
@@ -144,16 +138,10 @@ def over_personas(
 ) -> Interval:
     """Returns a statistic over all items with a jackknife interval over personas.
 
-    Each persona is left out once with all its items, the statistic is computed anew, and Student's t
-    with k - 1 degrees of freedom is taken around the statistic of all items. The items of a persona hang
-    together, so they leave together. Why the jackknife and not a cluster bootstrap: it needs no seed, it
-    takes k and not thousands of recomputations, and with the few personas that labels come from (10 to
-    100) the percentile bootstrap is too narrow, as it lacks the t and the k / (k - 1). The simulation in
-    `tests/metrics/test_agreement.py` measures the coverage of all four statistics.
-
-    Where nothing differs between personas the jackknife would claim certainty. A constant judge's 0.5 is
-    certain. A perfect (or perfectly wrong) figure is not: its other end is then the exact bound of
-    `statistics.within`.
+    Each persona is left out once with all its items, which hang together, and Student's t with k - 1 degrees of freedom
+    is taken around the statistic of all items. A cluster bootstrap would need a seed and thousands of recomputations,
+    and is too narrow with the few personas that labels come from. A perfect (or perfectly wrong) figure is not certain:
+    its other end is the exact bound of `statistics.within`.
 
     Args:
         statistic: `accuracy`, `balanced_accuracy`, `kappa` or `auroc`; its highest value is 1.
@@ -164,11 +152,11 @@ def over_personas(
         level: Coverage of the interval.
 
     Returns:
-        The statistic and its interval, cut to the statistic's range; n is the number of personas. The
-        ends are nan below two personas, and where the rest without one of them has no such statistic.
+        The statistic and its interval, cut to its range; n is the number of personas. The ends are nan below two
+        personas, and where the rest without one of them has no such statistic.
 
-    Source: Efron and Stein, "The Jackknife Estimate of Variance" (1981); Obuchowski, "Nonparametric
-    Analysis of Clustered ROC Curve Data" (1997).
+    Source: Efron and Stein, "The Jackknife Estimate of Variance" (1981); Obuchowski, "Nonparametric Analysis of
+    Clustered ROC Curve Data" (1997).
 
     >>> interval = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"])
     >>> interval.mean, interval.n

@@ -13,10 +13,7 @@ from persona_env.metrics.words import content_words, sentences, words
 __all__ = ["Copying", "recited_share"]
 
 _NGRAM = 4
-_OWN_WORDS, _RECITED = (
-    Verdict("consistent"),
-    Verdict("inconsistent", reason="recites the persona text"),
-)
+_OWN_WORDS, _RECITED = Verdict("consistent"), Verdict("inconsistent", reason="recites the persona text")
 
 
 def _unasked(description: str, heard: str) -> Iterator[tuple[str, ...]]:
@@ -37,14 +34,10 @@ def _ngrams(text: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
 
 @lru_cache(maxsize=1 << 12)
 def recited_share(description: str, line: str, heard: str = "") -> float:
-    """Returns the share of a line's words that stand in an n-gram of the description, n >= 4.
+    """Returns the share of a line's words, in [0, 1], that stand in an n-gram of the description, n >= 4.
 
-    Words are compared as `words` gives them, so that "I am" recites "You are". Description
-    sentences that share a content word with the heard line are excused: they were asked for. A
-    longer shared n-gram is covered by its four-word ones.
-
-    Returns:
-        In [0, 1]; 0.0 for a line without words.
+    Words are compared as `words` gives them, so that "I am" recites "You are". Description sentences that share a
+    content word with the heard line are excused: they were asked for.
 
     >>> text = "You are Ann. You sleep four hours a night. You have a grey cat at home."
     >>> recited_share(text, "Well, I have a grey cat at home.")  # seven of eight words
@@ -64,12 +57,11 @@ def recited_share(description: str, line: str, heard: str = "") -> float:
 class Copying(LineMetric):
     """Share of the simulator's lines that do *not* recite the persona text beyond what was asked.
 
-    A line recites if `recited_share` of it is more than one half. Needs no judge. It keeps a
-    simulator from being consistent by reading its own description aloud.
+    A line recites if its `recited_share` is more than one half. It keeps a simulator from being consistent by reading
+    its own description aloud. Needs no judge.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann. You sleep four hours a night.")
-    >>> from persona_env.conversation import Conversation
     >>> parrot = Conversation(ann).with_reply("Hello.").with_line("I am Ann. I sleep four hours a night.")
     >>> Copying()([parrot])[0].value
     0.0

@@ -18,11 +18,7 @@ _FIRST_LINE = Verdict("consistent", reason="nothing was said before")
 
 @dataclass(frozen=True, slots=True)
 class LineToLineScore(Score):
-    """A line-to-line score, and the paper's own figure.
-
-    Attributes:
-        pair_score: See the function `pair_score`; in [0, 1] for a judge that lists each line once.
-    """
+    """A line-to-line score, and the paper's own figure: see the function `pair_score`."""
 
     pair_score: float = math.nan
 
@@ -30,18 +26,9 @@ class LineToLineScore(Score):
 def pair_score(verdicts: Sequence[Verdict]) -> float:
     """Returns 1 - (conflicts listed) / (pairs of a line and an earlier line of the same speaker).
 
-    The paper counts over both speakers' lines, keeps the listed indices of the speaker's parity,
-    and adds `i // 2` (or `(i - 1) // 2`) pairs for line i; in the speaker's own lines, that is k
-    pairs for line k. It falls with the length of a dialogue in which drift stays as it is: read
-    it with the per-line share. Where the paper counts an unreadable reply as free of conflict,
-    an invalid verdict here is left out of both counts.
-
-    Args:
-        verdicts: One for each line of the speaker, the first line included; `conflicts` index its
-            lines.
-
-    Returns:
-        The score; nan if there is no readable pair.
+    There is a verdict for each line of the speaker, from the first on; line k has k pairs. nan if no pair is readable.
+    It dilutes with the length of a dialogue: read it with the per-line share. Where the paper counts an unreadable
+    reply as free of conflict, an invalid verdict here is left out of both counts.
 
     Source: arXiv 2511.00222, section 3 (line-to-line consistency), and its released code.
 
@@ -58,11 +45,9 @@ class LineToLine(LineMetric):
     """Share of the simulator's lines that conflict with none of its own earlier lines.
 
     The first line has nothing to conflict with and counts as consistent, unless it says nothing, and so does the
-    first after a fact update: what was said before may be true no longer. Scores carry the paper's `pair_score` too,
-    which dilutes with length where this share does not.
+    first after a fact update: what was said before may be true no longer.
 
-    Source: arXiv 2511.00222, section 3 (line-to-line consistency), which reports the pair score
-    only.
+    Source: arXiv 2511.00222, section 3 (line-to-line consistency), which reports the `pair_score` only.
 
     >>> from persona_env.persona import Persona
     >>> talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).with_line("I am Ann.")
@@ -85,5 +70,4 @@ class LineToLine(LineMetric):
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> LineToLineScore:
         """Returns the mean over lines, and the pair score."""
-        plain = super().score(conversation, verdicts)
-        return LineToLineScore(plain.value, plain.per_line, plain.n, plain.invalid, pair_score(verdicts))
+        return LineToLineScore.of([verdict.value for verdict in verdicts], pair_score=pair_score(verdicts))

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from persona_env.conversation import Conversation
 from persona_env.errors import InputError
@@ -20,7 +20,6 @@ __all__ = [
     "Score",
     "distinct_queries",
     "evaluate",
-    "pooled",
     "verdicts_on",
     "with_verdicts",
 ]
@@ -51,9 +50,11 @@ class Score:
     invalid: int
 
     @classmethod
-    def of(cls, per_line: Sequence[float]) -> Score:
-        """Returns the score of these values, each 1.0, 0.0 or nan."""
-        return cls(*_summary(per_line))
+    def of(cls, per_line: Sequence[float], **more: Any) -> Self:
+        """Returns the score of these values, each 1.0, 0.0 or nan; `more` are the fields of a subclass."""
+        readable = [value for value in per_line if not math.isnan(value)]
+        mean = math.fsum(readable) / len(readable) if readable else math.nan
+        return cls(mean, tuple(per_line), len(readable), len(per_line) - len(readable), **more)
 
     @property
     def inconsistency(self) -> float:
@@ -61,25 +62,8 @@ class Score:
         return 1.0 - self.value
 
 
-def _summary(per_line: Sequence[float]) -> tuple[float, tuple[float, ...], int, int]:
-    readable = [value for value in per_line if not math.isnan(value)]
-    mean = math.fsum(readable) / len(readable) if readable else math.nan
-    return mean, tuple(per_line), len(readable), len(per_line) - len(readable)
-
-
-def pooled(scores: Sequence[Score]) -> Score:
-    """Returns the score of all the lines of several conversations, each line with the same weight.
-
-    >>> pooled([Score.of((1.0, 1.0)), Score.of((0.0, float("nan")))]).value
-    0.6666666666666666
-    """
-    return Score.of([value for score in scores for value in score.per_line])
-
-
 class Metric(ABC):
-    """A pure function of conversations and a judge.
-
-    Tables, transcripts, rewards and configurations read the class attributes: a metric is described here only.
+    """A pure function of conversations and a judge; tables, transcripts and rewards read its class attributes.
 
     Attributes:
         name: As in `info["consistency/<name>"]`, in logs and in reports.
@@ -164,10 +148,7 @@ def evaluate(
 ) -> dict[str, list[Score]]:
     """Returns the scores of many conversations by metric name: one judge call for everything.
 
-    Args:
-        conversations: What to score.
-        metrics: With distinct names.
-        judge: May be left out where the text settles every line (copying, repetition).
+    The judge may be left out where the text settles every line (copying, repetition).
 
     Raises:
         InputError: If two metrics have the same name, or the judge is missing or miscounts.

@@ -12,8 +12,7 @@ __all__ = ["PromptToLine"]
 class PromptToLine(LineMetric):
     """Share of the simulator's lines that do not contradict its persona, given what was just heard.
 
-    The paper shows the judge the line alone; here it also sees the heard line, so that "Yes." means
-    something.
+    The paper shows the judge the line alone; here it also sees the heard line, so that "Yes." means something.
 
     Source: arXiv 2511.00222, section 3 (prompt-to-line consistency).
 
@@ -31,6 +30,5 @@ class PromptToLine(LineMetric):
 
     def query(self, conversation: Conversation, index: int) -> LineVsPersona:
         """Returns the query whether line `index` contradicts the persona."""
-        return LineVsPersona(
-            conversation.persona_at(index), conversation.lines[index], conversation.heard_before(index)
-        )
+        heard = conversation.heard_before(index)
+        return LineVsPersona(conversation.persona_at(index), conversation.lines[index], heard)

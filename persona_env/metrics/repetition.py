@@ -14,9 +14,7 @@ _NEW = Verdict("consistent")
 
 
 def likeness(line: str, other: str) -> float:
-    """Returns how alike two lines are: the Jaccard index of their sets of words, in [0, 1].
-
-    Two lines without words are alike.
+    """Returns how alike two lines are: the Jaccard index of their sets of words, in [0, 1]; 1.0 if both have none.
 
     >>> likeness("I sleep four hours.", "four hours I SLEEP!")
     1.0
@@ -30,13 +28,11 @@ def likeness(line: str, other: str) -> float:
 class Repetition(LineMetric):
     """Share of the simulator's lines that do *not* repeat one of its own earlier lines.
 
-    A line repeats another exactly if they have the same words in the same order, and nearly if
-    their `likeness` reaches the threshold. Needs no judge. After PPO on prompt-to-line alone, the
-    paper's models repeat 29 % of their lines exactly in dialogues of 60 lines.
+    A line repeats another exactly if they have the same words in the same order, and nearly if their `likeness` reaches
+    the threshold. Needs no judge.
 
     Args:
-        threshold: Likeness from which a line is a near repetition, in (0, 1]; None: exact ones
-            only.
+        threshold: Likeness from which a line is a near repetition, in (0, 1]; None: exact ones only.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")

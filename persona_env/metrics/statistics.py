@@ -1,7 +1,7 @@
 """Intervals over personas: what a mean, a difference or a reduction is worth.
 
-Lines of one persona hang together: a bootstrap over lines covers half of what it claims. So each
-persona is first averaged to one number, and Student's t is taken over the personas.
+Lines of one persona hang together: a bootstrap over lines covers half of what it claims. So each persona is first
+averaged to one number, and Student's t is taken over the personas.
 """
 
 from __future__ import annotations
@@ -33,13 +33,9 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with a two-sided interval.
+    """A mean with a two-sided interval, and the number of personas (or other independent units) that it rests on.
 
-    Attributes:
-        mean: The estimate; nan if there is nothing to estimate it from.
-        low: Lower end; nan where fewer than two personas leave it unknown.
-        high: Upper end; likewise.
-        n: The number of personas (or other independent units) that it rests on.
+    nan where there is nothing to estimate the mean from; the ends also where there are fewer than two personas.
     """
 
     mean: float
@@ -47,21 +43,15 @@ class Interval:
     high: float
     n: int
 
-    @property
-    def half_width(self) -> float:
-        """Half the distance between the two ends."""
-        return (self.high - self.low) / 2
-
 
 def _beta_fraction(x: float, a: float, b: float) -> float:
     """Returns the continued fraction of the incomplete beta function, by Lentz's method."""
     tiny = 1e-300
     c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1), tiny)
-    value = d
+    value, step = d, 0.0
     for m in range(1, 10_000):
         even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
         odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        step = 1.0
         for term in (even, odd):
             d = 1.0 / ((1.0 + term * d) or tiny)
             c = (1.0 + term / c) or tiny
@@ -100,12 +90,9 @@ def t_cdf(t: float, df: float) -> float:
 
 @lru_cache(maxsize=1024)
 def t_quantile(p: float, df: float) -> float:
-    """Returns the t below which a Student t variable falls with probability p.
+    """Returns the t below which a Student t variable falls with probability p in (0, 1).
 
     By bisection on `t_cdf`; right to 11 digits up to a thousand degrees of freedom.
-
-    Raises:
-        ValueError: If p is not in (0, 1) or df is not positive.
 
     >>> round(t_quantile(0.975, 10), 4)
     2.2281
@@ -153,11 +140,7 @@ def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def cluster_means(values: Sequence[float], clusters: Sequence[Hashable]) -> dict[Hashable, float]:
-    """Returns the mean of the values of each cluster, leaving out nan, in order of appearance.
-
-    Raises:
-        ValueError: If there is not one cluster name for each value.
-    """
+    """Returns the mean of the values of each cluster, leaving out nan, in order of appearance."""
     if len(values) != len(clusters):
         raise InputError(f"Expected {len(values)} clusters, one per value, got {len(clusters)}: name each one's.")
     members: dict[Hashable, list[float]] = {}
@@ -170,16 +153,9 @@ def cluster_means(values: Sequence[float], clusters: Sequence[Hashable]) -> dict
 def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95) -> Interval:
     """Returns the mean over clusters (such as personas), all of one weight, with its t interval.
 
-    Args:
-        values: One for each dialogue or line.
-        clusters: Whose it is, such as the id of the persona.
-        level: Coverage of the interval.
+    There is one value for each dialogue or line, nan ones are left out, and one cluster for each value.
 
-    Returns:
-        The mean of the cluster means; its t interval has k - 1 degrees of freedom for k clusters.
-
-    Source: Cameron and Miller, "A Practitioner's Guide to Cluster-Robust Inference" (2015),
-    section 2.
+    Source: Cameron and Miller, "A Practitioner's Guide to Cluster-Robust Inference" (2015), section 2.
 
     >>> clustered_mean([1.0, 0.0, 1.0, 1.0], ["ann", "ann", "bo", "bo"]).mean
     0.75
@@ -190,15 +166,9 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level:
 def within(interval: Interval, lowest: float = 0.0, highest: float = 1.0, level: float = 0.95) -> Interval:
     """Returns the interval of a statistic with a range, cut to that range and never certain of its ends.
 
-    Where nobody has a fault the residuals are 0, and an interval made of them would claim certainty. The
-    other end is then the exact binomial bound for k personas of k without a fault, (1 - level) / 2 to the
-    power of 1 / k, stretched to the range; likewise where everybody has nothing but faults.
-
-    Args:
-        interval: The interval; one with unknown ends comes back as it is.
-        lowest: The statistic's lowest value.
-        highest: Its highest value.
-        level: Coverage of the interval.
+    Where nobody has a fault the residuals are 0, and an interval made of them would claim certainty. The other end is
+    then the exact binomial bound for k personas of k without a fault, (1 - level) / 2 to the power of 1 / k, stretched
+    to the range; likewise where everybody has nothing but faults. Unknown ends stay unknown.
 
     Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits" (1934).
 
@@ -233,9 +203,8 @@ def reduction(
 ) -> Interval:
     """Returns (before - after) / before of two means over the same personas, with its interval.
 
-    A ratio of means r = mean(a_i) / mean(b_i), paired by persona i. By the delta method its
-    variance is that of the mean of (a_i - r b_i) / mean(b); the interval is Student's t with k -
-    1 degrees of freedom.
+    A ratio of means r = mean(a_i) / mean(b_i), paired by persona i. By the delta method its variance is that of the
+    mean of (a_i - r b_i) / mean(b); the interval is Student's t with k - 1 degrees of freedom.
 
     Args:
         before: Inconsistency (1 is bad) of each dialogue or line before, in [0, 1].
@@ -245,11 +214,10 @@ def reduction(
         level: Coverage of the interval.
 
     Returns:
-        1 if all is gone, 0 if nothing changed, negative if it got worse; nan where there was
-        nothing to reduce. Its n is the number of personas that are in both.
+        1 if all is gone, 0 if nothing changed, negative if it got worse; nan where there was nothing to reduce. Its n
+        is the number of personas that are in both.
 
-    Source: Cochran, Sampling Techniques (3rd edition), section 6.4; Deng et al., arXiv
-    1803.06336, section 3.
+    Source: Cochran, Sampling Techniques (3rd edition), section 6.4; Deng et al., arXiv 1803.06336, section 3.
 
     >>> round(reduction([0.4, 0.6], [0.1, 0.1], ["ann", "bo"]).mean, 12)
     0.8

@@ -17,15 +17,7 @@ _WORD = re.compile(r"[^\s']+(?:'[^\s']+)*")
 _STOP = "[.!?\u2026]"
 _SENTENCE = re.compile(rf"(?<={_STOP})\s+|(?<={_STOP}[\"'\u201d\u2019)\]])\s+|(?<=[\u3002\uff01\uff1f])|\n+")
 
-_FOLDED = {
-    "i": "you",
-    "me": "you",
-    "my": "your",
-    "mine": "yours",
-    "myself": "yourself",
-    "am": "are",
-    "was": "were",
-}
+_FOLDED = {"i": "you", "me": "you", "my": "your", "mine": "yours", "myself": "yourself", "am": "are", "was": "were"}
 _ENDINGS = (("'m", "are"), ("'re", "are"), ("'ve", "have"), ("'ll", "will"), ("'d", "would"))
 
 _STOPWORDS = """
@@ -70,8 +62,7 @@ def _separated(character: str) -> str:
 def words(text: str) -> tuple[str, ...]:
     """Returns the words of a text, case-folded, with the first person folded into the second.
 
-    Punctuation is dropped. Letters of scripts without spaces (Chinese, Japanese, Thai, ...) are
-    words of their own.
+    Punctuation is dropped. Letters of scripts without spaces (Chinese, Japanese, Thai, ...) are words of their own.
 
     >>> words("I'm Zoë, and my job is “nurse”.")
     ('you', 'are', 'zoë', 'and', 'your', 'job', 'is', 'nurse')

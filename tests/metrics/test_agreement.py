@@ -130,7 +130,7 @@ def test_the_same_items_of_fewer_people_are_worth_less():
     said = [float(t != (rng.random() < f)) for t, f in zip(truth, faults, strict=True)]
     few = over_personas(balanced_accuracy, truth, said, [i // 10 for i in range(80)])
     as_if = over_personas(balanced_accuracy, truth, said, range(80))
-    assert few.half_width > 1.3 * as_if.half_width
+    assert few.high - few.low > 1.3 * (as_if.high - as_if.low)
     assert many.n == 40
 
 

@@ -19,7 +19,6 @@ from persona_env.metrics import (
     Score,
     evaluate,
     load_metric,
-    pooled,
     verdicts_on,
 )
 from persona_env.persona import Persona
@@ -54,10 +53,6 @@ def talk(*lines):
     return conversation
 
 
-def same(one, two):
-    return one == two or (math.isnan(one) and math.isnan(two))
-
-
 def test_a_score_is_the_mean_of_the_readable_verdicts():
     score = Score.of((1.0, 0.0, NAN, 1.0))
     assert (score.value, score.n, score.invalid) == (2 / 3, 3, 1)
@@ -75,14 +70,6 @@ def test_every_score_is_in_range_and_counts_every_line(values):
     score = Score.of(values)
     assert score.n + score.invalid == len(score.per_line) == len(values)
     assert math.isnan(score.value) if score.n == 0 else 0.0 <= score.value <= 1.0
-
-
-@given(st.lists(st.lists(st.sampled_from([1.0, 0.0, NAN]))))
-def test_pooling_is_the_score_of_all_lines_together(rows):
-    together = pooled([Score.of(row) for row in rows])
-    flat = Score.of([value for row in rows for value in row])
-    assert (together.n, together.invalid) == (flat.n, flat.invalid)
-    assert same(together.value, flat.value)
 
 
 def test_all_metrics_of_many_conversations_are_judged_in_one_batch():

@@ -91,7 +91,6 @@ def test_all_rewards_together_cost_less_than_a_millisecond_a_line():
 def test_weights_come_by_name_or_keyword_or_both():
     envs = pw.vector.ConsistencyRewards(vector_env(1), {"copying": 0.5}, prompt_to_line=1.0)
     assert envs.weights == {"prompt_to_line": 1.0, "copying": 0.5}
-    assert envs.invalid_by_name == {"prompt_to_line": 0, "copying": 0}
 
 
 def test_a_term_of_weight_zero_is_measured_and_not_paid():

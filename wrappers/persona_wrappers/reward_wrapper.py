@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 from persona_env.errors import InputError
 from persona_env.judges.base import JudgeLike
 from persona_env.metrics import load_metric
-from persona_env.metrics.rewards import RewardFunction, RewardStats, reward_term
+from persona_env.metrics.rewards import RewardFunction, RewardStats, RewardTerm
 
 __all__ = ["MetricReward", "check_dialogue", "metric_options", "reward_class"]
 
@@ -68,7 +68,7 @@ class MetricReward(RewardStats):
     def _function(self, env: Any, judge: str | JudgeLike, weight: float, options: Mapping[str, Any]) -> RewardFunction:
         """Returns the reward function of this wrapper around an environment."""
         metric = load_metric(self.metric, **metric_options(self.metric, env, options))
-        return RewardFunction([reward_term(metric, weight)], judge)
+        return RewardFunction([RewardTerm(metric, weight)], judge)
 
 
 Form = TypeVar("Form", bound=MetricReward)
