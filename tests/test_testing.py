@@ -5,10 +5,8 @@
 
 import itertools
 import random
-import threading
 from collections.abc import Iterator
 from functools import partial
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,8 @@ from persona_env.speakers import load_speaker
 from persona_env.testing import check_judge, check_metric, check_reward_wrapper, check_speaker, sample_views
 from persona_env.testing.samples import sample_queries
 from persona_env.world.scripted import ScriptedSpeaker
-from tests.reliability.oracle_server import Handler
+from tests.models.fault_server import FaultServer
+from tests.reliability.oracle_server import reply
 from tests.speakers import small
 
 LINE_METRICS = [
@@ -71,11 +70,9 @@ def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         made.lm_head.weight[words.convert_tokens_to_ids(["A", "B"])] *= 8.0
     made.save_pretrained(folder)
     words.save_pretrained(folder)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        local, remote = f"hf:{folder}", f"openai:oracle@http://127.0.0.1:{server.server_port}/v1"
+    with FaultServer(answer=reply) as server:
+        local, remote = f"hf:{folder}", f"openai:{server.spec}"
         yield {"local": local, "remote": remote, "ensemble": f"ensemble:{local},{remote},oracle"}
-        server.shutdown()
 
 
 @pytest.mark.parametrize("name", ["local", "remote", "ensemble"])

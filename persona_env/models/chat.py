@@ -1,18 +1,24 @@
-"""What a chat model is asked and what it replies."""
+"""What a chat model is asked, and its reply, read strictly: what is not exactly one finished message is no reply."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
 
 from persona_env.errors import InputError
+from persona_env.models.faults import BadReply
 
-__all__ = ["ChatReply", "ChatRequest"]
+__all__ = ["ChatReply", "ChatRequest", "read_reply", "read_usage"]
 
 _ROLES = ("system", "user", "assistant")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +52,6 @@ class ChatRequest:
             )
 
     @property
-    def characters(self) -> int:
-        """How long the prompt is: the characters of all its messages."""
-        return sum(len(text) for _, text in self.messages)
-
-    @property
     def fields(self) -> dict[str, Any]:
         """All that is asked, as the fields of the HTTP request; the model is not among them."""
         fields: dict[str, Any] = {
@@ -72,9 +73,8 @@ class ChatRequest:
         Raises:
             InputError: If a text holds half of a surrogate pair.
         """
-        fields = {"model": model, **self.fields}
         try:
-            return json.dumps(fields, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            return json.dumps({"model": model, **self.fields}, ensure_ascii=False, separators=(",", ":")).encode()
         except UnicodeEncodeError:
             raise InputError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
 
@@ -94,3 +94,68 @@ class ChatReply:
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+
+
+_Count = Annotated[int, Meta(ge=0, le=100_000_000)] | None
+
+
+class _Usage(Struct):
+    prompt_tokens: _Count = None
+    completion_tokens: _Count = None
+
+
+class _Counted(Struct, kw_only=True):
+    usage: _Usage | None = None
+
+
+class _Message(Struct):
+    content: Annotated[str, Meta(pattern=r"\S")]
+    role: Literal["assistant"] = "assistant"
+    tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
+    refusal: Literal[""] | None = None
+
+
+class _Choice(Struct):
+    message: _Message
+    finish_reason: Literal["stop", "length"]
+    index: Literal[0] = 0
+
+
+class _Completion(_Counted, kw_only=True):
+    choices: Annotated[list[_Choice], Meta(min_length=1, max_length=1)]
+    error: None = None
+
+
+_COUNTED, _COMPLETION = msgspec.json.Decoder(_Counted), msgspec.json.Decoder(_Completion)
+
+
+def read_usage(body: bytes) -> tuple[int, int]:
+    """Returns the tokens of prompt and reply that a body counts, 0 where it counts none.
+
+    Raises:
+        BadReply: If it is no JSON object, or a count is impossible.
+    """
+    usage = _decoded(_COUNTED, body).usage or _Usage()
+    return usage.prompt_tokens or 0, usage.completion_tokens or 0
+
+
+def read_reply(body: bytes, sent: bytes) -> ChatReply:
+    """Returns the reply in a body; `sent`, the body of the request, is for servers that count no tokens.
+
+    Raises:
+        BadReply: If it is not exactly one finished message with text in it.
+    """
+    found = _decoded(_COMPLETION, body)
+    choice, usage = found.choices[0], found.usage or _Usage()
+    text, prompt, completion = choice.message.content, usage.prompt_tokens, usage.completion_tokens
+    prompt = (len(sent) + 3) // 4 if prompt is None else prompt
+    completion = (len(text.encode()) + 3) // 4 if completion is None else completion
+    return ChatReply(text, choice.finish_reason, prompt, completion)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # whose message may repeat the body
+        place = re.search(r"`(\$[\w.\[\]]*)`$", str(error))
+    raise BadReply(f"the reply is no finished chat message{f' (at {place[1]})' if place else ', or no JSON'}")

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import json
 import os
 import random
 import threading
-import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from persona_env.errors import BudgetSpent, InputError
-from persona_env.models.chat import ChatReply, ChatRequest
-from persona_env.models.completion import read_completion, read_reply, read_usage
+from persona_env.models.chat import ChatReply, ChatRequest, read_reply, read_usage
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import BadReply, Overloaded, RemoteFault, TooLong
 from persona_env.models.flow_control import FlowControl
@@ -29,9 +27,14 @@ if TYPE_CHECKING:
 __all__ = ["ChatClient"]
 
 _MOST_SAME = 4  # replies of the same wrong text in a row: a deterministic model will say nothing else
-_MORE_WORKERS = 2  # for each request in flight: those that wait before they ask again leave their place to others
+_THREAD = "persona-env-chat"
 
 _Accept = Callable[[ChatReply], None]
+_Found = dict[bytes, ChatReply | RemoteFault]
+
+
+def _accept_all(reply: ChatReply) -> None:
+    """Takes a reply of any form."""
 
 
 class ChatClient:
@@ -40,10 +43,7 @@ class ChatClient:
     Failed requests are repeated after growing waits, or as long as `Retry-After` says; on a 429 fewer requests are in
     flight. While the server is away one request a second tries it. The key is read from OPENAI_API_KEY, once, and is
     sent to https and loopback addresses only. Proxies and certificates of the environment are used; redirects are
-    not followed; nothing is logged.
-
-    May be called from several threads. A forked child must make a client of its own. Pickled, it is what it was made
-    from, without `resources`.
+    not followed; nothing is logged. May be called from several threads, but not from a forked child.
 
     Args:
         endpoint: The model and its server.
@@ -81,21 +81,16 @@ class ChatClient:
                 f"Expected max_retries >= 0, max_in_flight and max_prompt_chars >= 1, got {max_retries}, "
                 f"{max_in_flight} and {max_prompt_chars}: allow some."
             )
-        self.endpoint, self.max_in_flight = endpoint, max_in_flight
+        self.endpoint = endpoint
         self._used, self._cached = Usage(), 0
-        self._remake = partial(
-            ChatClient, endpoint, request_timeout=request_timeout, max_retries=max_retries,
-            max_in_flight=max_in_flight, outage_timeout=outage_timeout, max_prompt_chars=max_prompt_chars,
-        )  # fmt: skip
         self._max_retries, self._max_prompt_chars = max_retries, max_prompt_chars
-        self._workers = _MORE_WORKERS * max_in_flight
         self._flow = FlowControl(endpoint.base_url, max_in_flight, max(16, max_retries + 5), outage_timeout)
-        self._resources = ModelResources()
-        self._rng = random.Random(0)
+        self._resources, self._rng = ModelResources(), random.Random(0)
         self._transport = _transport(endpoint, request_timeout)
-        self._running = set[concurrent.futures.Future[Any]]()
+        self._running = set[concurrent.futures.Future[_Found]]()
         self._process = os.getpid()
-        self._close = weakref.finalize(self, _run_last, self._transport.close)
+        self._loop = _event_loop(self._process)
+        self._close = weakref.finalize(self, _close, self._transport, self._loop, self._process)
 
     @property
     def usage(self) -> Usage:
@@ -109,7 +104,7 @@ class ChatClient:
         if resources.outage_timeout is not None:
             self._flow.outage_timeout = resources.outage_timeout
 
-    def complete(self, requests: Sequence[ChatRequest], accept: _Accept | None = None) -> list[ChatReply | RemoteFault]:
+    def complete(self, requests: Sequence[ChatRequest], accept: _Accept = _accept_all) -> list[ChatReply | RemoteFault]:
         """Returns a reply for each request, in order, or the fault that stood at the end of all its tries.
 
         Replies that a cache knows are not asked for; others are written to all caches as they arrive, so that
@@ -125,14 +120,15 @@ class ChatClient:
             BudgetSpent: If the limit allows no further request; what is in flight is finished first.
             InputError: If the client is closed, or a text cannot be sent.
         """
-        self._check_open()
-        caches, keys = self._resources.caches, self._keys(requests)
-        found = _Known(caches, accept).get(keys) if caches else {}
+        if not self._close.alive or os.getpid() != self._process:
+            got = "one of the parent process" if self._close.alive else "a closed one"
+            raise InputError(f"Expected an open client, got {got}: make another.")
+        keys = self._keys(requests)
+        found = _look_up(self._resources.caches, keys, accept)
         missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in found}
         self._cached += len(requests) - len(missing)
         if missing:
-            asked = self._wait_for(self._complete(tuple(missing.values()), tuple(missing), accept))
-            found |= dict(zip(missing, asked, strict=True))
+            found |= self._wait_for(self._ask_all(missing, accept))
         return [found[key] for key in keys]
 
     def cancel(self) -> None:
@@ -157,23 +153,14 @@ class ChatClient:
     def __deepcopy__(self, memo: dict[int, Any]) -> ChatClient:
         return self  # an environment's spec copies its arguments: connections are shared, not copied
 
-    def __reduce__(self) -> tuple[Callable[[], ChatClient], tuple[()]]:
-        return self._remake, ()
-
-    def _check_open(self) -> None:
-        if not self._close.alive:
-            raise InputError("Expected an open client, got a closed one: make another.")
-        if os.getpid() != self._process:
-            raise InputError("Expected a client made in this process, got one of its parent: make another.")
-
     def _keys(self, requests: Sequence[ChatRequest]) -> list[bytes]:
         if not self._resources.caches:  # then each is asked, whether they are equal or not
             return [place.to_bytes(8) for place in range(len(requests))]
         identity = {"model": self.endpoint.model, "base_url": self.endpoint.base_url}
         return [reply_key(identity, request.fields) for request in requests]
 
-    def _wait_for(self, work: Any) -> list[ChatReply | RemoteFault]:
-        future = asyncio.run_coroutine_threadsafe(work, _event_loop())
+    def _wait_for(self, work: Coroutine[Any, Any, _Found]) -> _Found:
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
         self._running.add(future)
         try:
             while not future.done():  # a wait without an end could not be interrupted on Windows
@@ -185,20 +172,11 @@ class ChatClient:
             self._running.discard(future)
             future.cancel()  # after a KeyboardInterrupt nothing stays in flight
 
-    async def _complete(
-        self, requests: Sequence[ChatRequest], keys: Sequence[bytes], accept: _Accept | None
-    ) -> list[ChatReply | RemoteFault]:
-        found: dict[int, ChatReply | RemoteFault] = {}
+    async def _ask_all(self, missing: Mapping[bytes, ChatRequest], accept: _Accept) -> _Found:
         self._flow.reset()
-
-        async def work(places: Iterator[int]) -> None:
-            for place in places:
-                found[place] = await self._ask(requests[place], keys[place], accept)
-
-        places = iter(range(len(requests)))
-        tasks = [asyncio.create_task(work(places)) for _ in range(min(self._workers, len(requests)))]
+        tasks = [asyncio.create_task(self._ask(request, key, accept)) for key, request in missing.items()]
         try:
-            await asyncio.gather(*tasks)
+            return dict(zip(missing, await asyncio.gather(*tasks), strict=True))
         except BudgetSpent:
             await asyncio.gather(*tasks, return_exceptions=True)  # what is in flight is paid for, and so kept
             raise
@@ -206,73 +184,59 @@ class ChatClient:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return [found[place] for place in range(len(requests))]
 
-    async def _ask(self, request: ChatRequest, key: bytes, accept: _Accept | None) -> ChatReply | RemoteFault:
+    async def _ask(self, request: ChatRequest, key: bytes, accept: _Accept) -> ChatReply | RemoteFault:
         """Returns the reply to one request, or its last fault: the one loop that asks again."""
-        if self._max_prompt_chars is not None and request.characters > self._max_prompt_chars:
-            return TooLong(f"the prompt has {request.characters} characters, more than {self._max_prompt_chars}")
-        body, failures, overloads, tries = request.body(self.endpoint.model), 0, 0, 0
-        texts = list[str]()
+        length = sum(len(text) for _, text in request.messages)
+        if self._max_prompt_chars is not None and length > self._max_prompt_chars:
+            return TooLong(f"the prompt has {length} characters, more than {self._max_prompt_chars}")
+        failures, overloads, tries, texts = 0, 0, 0, list[str]()
         while True:
+            reply = None
             try:
-                reply = await self._send(body, request.max_tokens, is_retry=tries > 0)
-            except _Failed as failed:
-                fault, counts = failed.fault, failed.counts
-                reply = None
-            else:
-                fault, counts = _rejection(reply, accept), True
-                if fault is None:
-                    self._store(key, reply)
-                    return reply
-                texts.append(reply.text)
+                reply = await self._send(request, is_retry=tries > 0)
+                accept(reply)
+                self._store(key, reply)
+                return reply
+            except RemoteFault as fault:
+                failures += fault.counts
+                overloads += isinstance(fault, Overloaded)
+                texts += [reply.text] if reply else []
+                says_the_same = len(texts) >= _MOST_SAME and len(set(texts[-_MOST_SAME:])) == 1
+                if says_the_same or (fault.counts and failures >= min(fault.tries, self._max_retries + 1)):
+                    if reply:
+                        self._store(key, reply, is_rejected=True)
+                    return fault.with_traceback(None)
+                pause = self._pause(fault, failures, overloads)
             tries += 1
-            failures += counts
-            overloads += isinstance(fault, Overloaded)
-            says_the_same = len(texts) >= _MOST_SAME and len(set(texts[-_MOST_SAME:])) == 1
-            most = self._max_retries + 1 if fault.tries is None else min(fault.tries, self._max_retries + 1)
-            if says_the_same or (counts and failures >= most):
-                if reply is not None:
-                    self._store(key, reply, is_rejected=True)
-                return fault
-            await asyncio.sleep(self._pause(fault, failures, overloads))
+            await asyncio.sleep(pause)
 
-    async def _send(self, body: bytes, max_tokens: int, is_retry: bool) -> ChatReply:
+    async def _send(self, request: ChatRequest, is_retry: bool) -> ChatReply:
         """Sends a request once and counts what it costs."""
         async with self._flow.slot():
-            limit, sent_at = self._resources.limit, time.monotonic()
+            limit, sent = self._resources.limit, request.body(self.endpoint.model)
             if limit is not None:
                 limit.start()
             self._used += Usage(calls=1, retries=int(is_retry))
             prompt = completion = 0
             try:
-                fields = read_completion(await self._transport.post(body, max_tokens))
-                prompt, completion = (count or 0 for count in read_usage(fields))
-                reply = read_reply(fields, body)
+                body = await self._transport.post(sent, request.max_tokens)
+                prompt, completion = read_usage(body)
+                reply = read_reply(body, sent)
                 prompt, completion = reply.prompt_tokens, reply.completion_tokens
                 if self._transport.holds_key(reply.text):
                     raise BadReply("the reply holds the key that it was asked with")
-            except RemoteFault as fault:
-                counts = self._note(fault, sent_at)
-                raise _Failed(fault, counts) from None
+                return reply
             finally:
                 self._used += Usage(prompt_tokens=prompt, completion_tokens=completion)
                 if limit is not None:
                     limit.add_tokens(prompt + completion)
-            self._flow.answered()
-            return reply
-
-    def _note(self, fault: RemoteFault, sent_at: float) -> bool:
-        if isinstance(fault, BadReply) or fault.tries is not None:
-            self._flow.answered()
-            return True
-        return self._flow.failed(fault, sent_at)
 
     def _pause(self, fault: RemoteFault, failures: int, overloads: int) -> float:
         """Returns the seconds before a request is repeated: growing, with chance, or those the server asks for."""
         chance = self._rng.uniform(0.5, 1.0)
         if isinstance(fault, Overloaded):
-            return fault.wait if fault.wait is not None else chance * min(0.25 * 2.0 ** (overloads - 1), 8.0)
+            return chance * min(0.25 * 2.0 ** (overloads - 1), 8.0) if fault.wait is None else fault.wait
         return chance * min(0.1 * 2.0 ** (failures - 1), 5.0) if failures else 0.0
 
     def _store(self, key: bytes, reply: ChatReply, is_rejected: bool = False) -> None:
@@ -282,67 +246,40 @@ class ChatClient:
                 cache.put({key: text})
 
 
-class _Failed(Exception):  # noqa: N818
-    """A request failed once; `counts` says whether this is one of its tries."""
+def _look_up(caches: Sequence[ReplyCache], keys: Sequence[bytes], accept: _Accept) -> _Found:
+    """Returns what several caches know, by key, and copies what a later one has into the earlier ones.
 
-    def __init__(self, fault: RemoteFault, counts: bool):
-        super().__init__()
-        self.fault, self.counts = fault, counts
-
-
-class _Known:
-    """Looks replies up in several caches; what a later one has is copied into the earlier ones."""
-
-    def __init__(self, caches: Sequence[ReplyCache], accept: _Accept | None):
-        self._caches, self._accept = caches, accept
-
-    def get(self, keys: Sequence[bytes]) -> dict[bytes, ChatReply | RemoteFault]:
-        """Returns what is known, by key; a rejected reply as the fault it was rejected with."""
-        found = dict[bytes, ChatReply | RemoteFault]()
-        for place, cache in enumerate(self._caches):
-            texts = cache.get(key for key in keys if key not in found)
-            good = dict[bytes, str]()
-            for key, text in texts.items():
-                reply = ChatReply(*json.loads(text))
-                fault = _rejection(reply, self._accept)
-                if fault is None:
-                    found[key], good[key] = reply, text
-                elif cache.keep_rejected:
-                    found[key] = fault
-            for earlier in self._caches[:place] if good else ():
-                earlier.put(good)
-        return found
+    A reply that is not accepted is the fault that `accept` raises for it.
+    """
+    found = _Found()
+    for place, cache in enumerate(caches):
+        good = dict[bytes, str]()
+        for key, text in cache.get(key for key in keys if key not in found).items():
+            reply = ChatReply(*json.loads(text))
+            try:
+                accept(reply)
+                found[key], good[key] = reply, text
+            except BadReply as fault:
+                if cache.keep_rejected:
+                    found[key] = fault.with_traceback(None)
+        for earlier in caches[:place] if good else ():
+            earlier.put(good)
+    return found
 
 
-def _rejection(reply: ChatReply, accept: _Accept | None) -> BadReply | None:
-    try:
-        if accept is not None:
-            accept(reply)
-    except BadReply as fault:
-        return fault
-    return None
-
-
-_loops: dict[int, asyncio.AbstractEventLoop] = {}
-_starting = threading.Lock()
-
-
-def _event_loop() -> asyncio.AbstractEventLoop:
+@functools.cache
+def _event_loop(process: int) -> asyncio.AbstractEventLoop:
     """Returns the loop that all clients of this process share; it runs in a thread of its own."""
-    with _starting:
-        loop = _loops.get(os.getpid())
-        if loop is None:
-            loop = _loops[os.getpid()] = asyncio.new_event_loop()
-            threading.Thread(target=loop.run_forever, name="persona-env-chat", daemon=True).start()
-        return loop
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, name=_THREAD, daemon=True).start()
+    return loop
 
 
-def _run_last(last: Callable[[], Any]) -> None:
+def _close(transport: Transport, loop: asyncio.AbstractEventLoop, process: int) -> None:
     """Closes a client's connections, from whatever thread lets go of it."""
-    loop = _loops.get(os.getpid())
-    if loop is not None and loop.is_running():
-        closing = asyncio.run_coroutine_threadsafe(last(), loop)
-        if threading.current_thread().name != "persona-env-chat":
+    if os.getpid() == process:
+        closing = asyncio.run_coroutine_threadsafe(transport.close(), loop)
+        if threading.current_thread().name != _THREAD:
             concurrent.futures.wait([closing], timeout=5.0)
 
 

@@ -18,11 +18,7 @@ _WANTED = "Expected <model>@<base_url> such as some-model@http://127.0.0.1:8000/
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A model and the server that it is asked at.
-
-    Attributes:
-        model: The name that the server knows it by.
-        base_url: Where its API stands, without a trailing slash; `/chat/completions` is added.
+    """A model and the server that it is asked at; `/chat/completions` is added to `base_url`.
 
     Raises:
         InputError: If the URL is none of http or https, or holds a user, password, query or fragment. The
@@ -83,9 +79,7 @@ def _url_problem(url: str) -> str:
         return "with a user or password in it: leave them out, and put a key into OPENAI_API_KEY"
     if not parts.hostname or port == 0:
         return "without a host or with port 0: name the server"
-    if "?" in url or "#" in url:
-        return "with a query or a fragment: leave it out"
-    return ""
+    return "with a query or a fragment: leave it out" if "?" in url or "#" in url else ""
 
 
 def api_key() -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from persona_env.errors import RunEnded
 
 __all__ = [
@@ -13,7 +15,6 @@ __all__ = [
     "RemoteFault",
     "ServerError",
     "TimedOut",
-    "TooLarge",
     "TooLong",
     "Unavailable",
     "Unreachable",
@@ -24,10 +25,12 @@ class RemoteFault(Exception):  # noqa: N818 - named by what happened
     """A server did not do what it was asked for.
 
     Attributes:
-        tries: How often it may happen to one request; None leaves it to the client.
+        tries: How often it may happen to one request, if the client does not allow less.
+        counts: Whether it says something about the request rather than about the server.
     """
 
-    tries: int | None = None
+    tries: float = math.inf
+    counts = True
 
 
 class Unreachable(RemoteFault):
@@ -43,11 +46,7 @@ class TimedOut(RemoteFault):
 
 
 class Overloaded(RemoteFault):
-    """The server asks for fewer requests (429, 529, or 503 with Retry-After).
-
-    Attributes:
-        wait: The seconds it asked for; None where it named none.
-    """
+    """The server asks for fewer requests (429, 529, or 503 with Retry-After), and to wait so many seconds, or None."""
 
     def __init__(self, message: str, wait: float | None = None) -> None:
         super().__init__(message)
@@ -55,11 +54,7 @@ class Overloaded(RemoteFault):
 
 
 class ServerError(RemoteFault):
-    """The server failed (any other 5xx, 408 or 425).
-
-    Attributes:
-        is_gateway: Whether a gateway says so of a server that it cannot reach (502, 503, 504).
-    """
+    """The server failed (any other 5xx, 408 or 425); `is_gateway` where a gateway cannot reach it (502 to 504)."""
 
     def __init__(self, status: int) -> None:
         super().__init__(f"the server failed (status {status})")
@@ -67,11 +62,7 @@ class ServerError(RemoteFault):
 
 
 class BadReply(RemoteFault):
-    """The reply cannot be used: it is no chat completion, or not what was asked for."""
-
-
-class TooLarge(BadReply):
-    """The reply has more bytes than a reply to this request can have."""
+    """The reply cannot be used: it is no chat completion, too large, or not what was asked for."""
 
 
 class Refused(RemoteFault):
@@ -82,8 +73,6 @@ class Refused(RemoteFault):
 
 class TooLong(RemoteFault):
     """The prompt has more than `max_prompt_chars`; it was not sent."""
-
-    tries = 1
 
 
 class Unavailable(RunEnded):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from importlib.resources import files
@@ -32,22 +33,12 @@ _LONGEST, _LONGEST_ID = 4096, 200
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16}
 
-
 _Loaded = TypeVar("_Loaded")
 
 
 def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
-    """Loads the tokenizer of `tiny` or `hf:<folder or hub id>`.
-
-    Raises:
-        InputError: If it cannot be loaded; one line that says why.
-    """
-    source = _source(spec)
-
-    def load(path: str) -> PreTrainedTokenizerBase:
-        return AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-
-    return _load(spec, source, load)
+    """Loads the tokenizer of `tiny` or `hf:<folder or hub id>`; an `InputError` says in one line why it cannot be."""
+    return _load(spec, _source(spec), lambda path: AutoTokenizer.from_pretrained(path, trust_remote_code=False))
 
 
 def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_4bit: bool = False) -> PreTrainedModel:
@@ -73,7 +64,7 @@ def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_
 
     def load(path: str) -> Any:
         if find_adapter_config_file(path):  # transformers would load its base, wherever that is
-            raise InputError(_adapter_line(spec))
+            raise _is_adapter(spec)
         return AutoModelForCausalLM.from_pretrained(
             path, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
         )
@@ -85,25 +76,22 @@ def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_
 
 def _load(spec: str, source: str, load: Callable[[str], _Loaded]) -> _Loaded:
     """Calls `load` with the local folder; where a hub id is not in the hub's cache, with the id, which asks the hub."""
+    is_folder = Path(source).is_dir()
     with quiet():
         try:
             with contextlib.suppress(OSError):
-                return load(source if Path(source).is_dir() else snapshot_download(source, local_files_only=True))
+                return load(source if is_folder else snapshot_download(source, local_files_only=True))
             return load(source)
         except InputError:
             raise
         except Exception as error:  # tokenizers raises nothing more exact
-            raise InputError(_why_not(spec, source, error)) from error
-
-
-def _why_not(spec: str, source: str, error: Exception) -> str:
-    if Path(source).is_dir():
-        why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
-        return f"Expected a whole model in {shown_spec(spec)}, got an error ({why}): check its files."
-    return (
-        f"Expected a model's folder or hub id, got {shown_spec(spec)}, which is no folder here, and the hub "
-        "cannot be reached or does not give it: check the name."
-    )
+            why = printable(" ".join(str(error).split()))[:160] or type(error).__name__
+            raise InputError(
+                f"Expected a whole model in {shown_spec(spec)}, got an error ({why}): check its files."
+                if is_folder
+                else f"Expected a model's folder or hub id, got {shown_spec(spec)}, which is no folder here, and the "
+                "hub cannot be reached or does not give it: check the name."
+            ) from error
 
 
 def _device(spec: str, device: str) -> str:
@@ -130,10 +118,7 @@ def _precision(dtype: str, device: str, load_in_4bit: bool) -> dict[str, Any]:
         raise InputError("Expected bitsandbytes for 4-bit loading, got none: pip install 'persona-env[quantized]'.")
     inner = torch.float32 if dtype == "float32" else torch.bfloat16
     packed = BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=inner,
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=inner
     )
     return {"dtype": inner, "quantization_config": packed, "device_map": {"": device}}
 
@@ -150,8 +135,8 @@ def _check_weights(spec: str, model: PreTrainedModel, missing: Iterable[str]) ->
             )
 
 
-def _adapter_line(spec: str) -> str:
-    return (
+def _is_adapter(spec: str) -> InputError:
+    return InputError(
         f"Expected a whole model, got an adapter in {shown_spec(spec)}: merge it into its base (peft's "
         "AutoPeftModelForCausalLM, merge_and_unload) and save that."
     )
@@ -162,14 +147,12 @@ def _source(spec: str) -> str:
     kind, _, rest = spec.partition(":")
     if spec == "tiny":
         return str(files("persona_env") / "world" / "model")
-    if kind != "hf" or not rest:
+    if kind != "hf" or not rest or not rest.isprintable() or len(rest) > _LONGEST:
         raise InputError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
-    folder = Path(rest)
-    if not rest.isprintable() or len(rest) > _LONGEST:
-        raise InputError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
-    if _exists(folder := _at_home(folder)):
+    folder = Path(os.path.expanduser(rest))
+    if os.path.exists(folder):
         if (folder / "adapter_config.json").is_file():
-            raise InputError(_adapter_line(spec))
+            raise _is_adapter(spec)
         if not (folder / "config.json").is_file():
             raise InputError(
                 f"Expected a model's folder, got {shown_spec(rest)} without a config.json: "
@@ -179,20 +162,6 @@ def _source(spec: str) -> str:
     if len(rest) > _LONGEST_ID or not _HUB_ID.fullmatch(rest):
         raise InputError(f"Expected a model's folder, got {shown_spec(rest)}, which does not exist: check the path.")
     return rest
-
-
-def _at_home(folder: Path) -> Path:
-    try:
-        return folder.expanduser()
-    except RuntimeError:  # no user of that name
-        return folder
-
-
-def _exists(folder: Path) -> bool:
-    try:
-        return folder.exists()
-    except OSError:  # a name too long, or a folder without permission
-        return False
 
 
 def _refuse_pickles(spec: str, source: str) -> None:

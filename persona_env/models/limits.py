@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from persona_env.errors import BudgetSpent, InputError
 from persona_env.models.reply_cache import ReplyCache
@@ -39,25 +40,15 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.calls + other.calls,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.retries + other.retries,
-            self.cached + other.cached,
-        )
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
 
 
 class UsageLimit:
     """A limit on calls and tokens, shared by all models that get it; safe for several threads.
 
-    The limit is checked before a request starts. What is in flight when the limit is reached is finished, so tokens
-    may exceed it by what those requests cost; calls never do.
-
-    Args:
-        calls: The most requests, retries included; None for no limit.
-        tokens: The most tokens of prompts and replies together; None for no limit.
-        spent: What earlier processes of the same run have used.
+    Retries are calls, and tokens are those of prompts and replies together; None is no limit. `spent` is what earlier
+    processes of the same run have used. The limit is checked before a request starts and what is in flight is
+    finished, so tokens may exceed it by what those requests cost; calls never do.
 
     Raises:
         InputError: If a limit is below 1, or no higher than what was spent.
@@ -71,8 +62,7 @@ class UsageLimit:
 
     def __init__(self, calls: int | None = None, tokens: int | None = None, spent: Usage | None = None):
         self._most = {"calls": calls, "tokens": tokens}
-        spent = spent or Usage()
-        self._used = {"calls": spent.calls, "tokens": spent.tokens}
+        self._used = {"calls": spent.calls, "tokens": spent.tokens} if spent else {"calls": 0, "tokens": 0}
         self._lock = threading.Lock()
         for name, most in self._most.items():
             if most is not None and most <= max(self._used[name], 0):

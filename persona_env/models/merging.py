@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from persona_env.errors import InputError
 
-__all__ = ["base_model", "has_adapters", "is_peft_model", "is_quantized", "merged_weight", "save_merged"]
+__all__ = ["base_model", "has_adapters", "is_peft_model", "is_quantized", "save_merged"]
 
 
 def has_adapters(model: Any) -> bool:
@@ -47,8 +47,8 @@ def is_quantized(model: Any) -> bool:
 def save_merged(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
     """Saves an ordinary Hugging Face model: weights (safetensors) with the adapters in them, and the config.
 
-    The model itself is left as it is. The sums are formed layer by layer and kept on the CPU, in the
-    precision of the base; 4-bit weights are unpacked.
+    The model itself is left as it is. The sums are formed on the CPU, in the precision of the base; 4-bit weights are
+    unpacked.
 
     Raises:
         InputError: If a layer's adapter cannot be added to a weight.
@@ -56,43 +56,29 @@ def save_merged(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
     if not has_adapters(model) and not is_quantized(model):
         model.save_pretrained(folder)
         return
-    shell = _shell(model)
-    weights = {name: merged_weight(model, name) for name in shell.state_dict()}
-    shell.save_pretrained(folder, state_dict=weights)
-
-
-def _shell(model: PreTrainedModel) -> PreTrainedModel:
-    """A plain model of the same kind without memory: it has the names of the weights, and saves them."""
     config: Any = copy.deepcopy(model.config)
     vars(config).pop("quantization_config", None)
-    with torch.device("meta"):
+    with torch.device("meta"):  # a plain model without memory: it has the names of the weights, and saves them
         shell: Any = type(model)(config)
     shell.to(model.dtype)
     shell.generation_config = model.generation_config
-    return shell
+    weights = {name: _merged_weight(model, name) for name in shell.state_dict()}
+    shell.save_pretrained(folder, state_dict=weights)
 
 
 @torch.no_grad()
-def merged_weight(model: Any, name: str) -> Tensor:
+def _merged_weight(model: Any, name: str) -> Tensor:
     """Returns a weight of the plain model on the CPU, with its adapters' products added to it."""
     owner, _, leaf = name.rpartition(".")
     layer, added = model.get_submodule(owner), list[Tensor]()
-    while _has_base_layer(layer):  # one wrapper per adapted weight: a layer with several weights has several
+    while "base_layer" in dict(layer.named_children()):  # peft wraps a layer once for each adapted weight
         if vars(layer).get("parameter_name", "weight") == leaf:
             added += _products(layer, name)
         layer = layer.base_layer
     weight = _unpacked(layer, leaf)
     if not added:
         return weight.detach().cpu()
-    total = weight.float()
-    for delta in added:
-        total = total + delta.float()
-    return total.to(weight.dtype).cpu()
-
-
-def _has_base_layer(layer: torch.nn.Module) -> bool:
-    """Returns whether the layer is a wrapper of `peft` around another layer."""
-    return "base_layer" in dict(layer.named_children())
+    return sum((delta.float() for delta in added), weight.float()).to(weight.dtype).cpu()
 
 
 def _products(layer: Any, name: str) -> list[Tensor]:

@@ -13,16 +13,15 @@ from hashlib import blake2b, sha256
 from pathlib import Path
 from typing import Any
 
-from persona_env.errors import InputError, printable
+from persona_env.errors import CannotWrite, InputError, printable
 
-__all__ = ["KEY_FORMAT", "CannotWriteCache", "ReplyCache", "reply_key"]
+__all__ = ["KEY_FORMAT", "ReplyCache", "reply_key"]
 
 KEY_FORMAT = "persona-env/reply-1"
 """Part of every key: raise it where the same request or the same stored text comes to mean something else."""
 
 _APPLICATION = 0x70656E76
 _TABLE = "CREATE TABLE replies (key BLOB PRIMARY KEY, reply TEXT NOT NULL, checksum BLOB NOT NULL) WITHOUT ROWID"
-_AT_ONCE = 900  # SQLite takes about a thousand parameters everywhere
 _BUSY_SECONDS = 30.0
 _UNWRITABLE = {
     sqlite3.SQLITE_FULL: "a full disk",
@@ -32,13 +31,6 @@ _UNWRITABLE = {
     sqlite3.SQLITE_BUSY: "a file that another process keeps locked",
 }
 _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=True).encode
-
-
-class CannotWriteCache(OSError):  # noqa: N818 - reads better where it is caught
-    """A reply could not be written; the file holds what it held before."""
-
-    def __init__(self, path: Path, why: str):
-        super().__init__(f"Expected room for replies in {printable(str(path))}, got {why}: make room, then go on.")
 
 
 def reply_key(identity: Mapping[str, Any], request: Mapping[str, Any]) -> bytes:
@@ -68,7 +60,7 @@ class ReplyCache:
 
     Raises:
         InputError: If the file is no reply cache.
-        CannotWriteCache: If it cannot be made.
+        CannotWrite: If it cannot be made.
 
     Attributes:
         damaged: How many damaged rows were met so far.
@@ -83,19 +75,16 @@ class ReplyCache:
     def __init__(self, path: str | Path, *, keep_rejected: bool = False):
         self.path, self.keep_rejected, self.damaged = Path(path), keep_rejected, 0
         self._lock, self._broken = threading.Lock(), set[bytes]()
-        with self._errors():
+        with self._errors(), contextlib.ExitStack() as on_error:
             self._connection = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+            on_error.callback(self._connection.close)
             self._connection.text_factory = bytes  # a damaged text must not raise before its checksum is looked at
-            try:
-                self._prepare()
-            except BaseException:
-                self._connection.close()
-                raise
+            self._prepare(self._connection.execute)
+            on_error.pop_all()
 
-    def _prepare(self) -> None:
-        execute = self._connection.execute
+    def _prepare(self, execute: Any) -> None:
         execute("PRAGMA trusted_schema=OFF")
         with self._connection:
             execute("BEGIN IMMEDIATE")
@@ -115,23 +104,22 @@ class ReplyCache:
 
     def get(self, keys: Iterable[bytes]) -> dict[bytes, str]:
         """Returns the replies that are known, by key."""
-        found, wanted = dict[bytes, str](), list(set(keys))
+        found = dict[bytes, str]()
         with self._lock, self._errors():
-            for start in range(0, len(wanted), _AT_ONCE):
-                some = wanted[start : start + _AT_ONCE]
-                query = f"SELECT key, reply, checksum FROM replies WHERE key IN ({','.join('?' * len(some))})"
-                for key, reply, checksum in self._connection.execute(query, some):
-                    if isinstance(reply, bytes) and checksum == _checksum(key, reply):
-                        found[key] = reply.decode()
+            for wanted in set(keys):
+                query = "SELECT reply, checksum FROM replies WHERE key = ?"
+                for reply, checksum in self._connection.execute(query, (wanted,)):
+                    if isinstance(reply, bytes) and checksum == _checksum(wanted, reply):
+                        found[wanted] = reply.decode()
                     else:
-                        self._note_damage(key)
+                        self._note_damage(wanted)
         return found
 
     def put(self, replies: Mapping[bytes, str]) -> None:
         """Writes replies; one that is there already stays.
 
         Raises:
-            CannotWriteCache: If there is no room, or no right to write.
+            CannotWrite: If there is no room, or no right to write.
         """
         rows = [(key, reply, _checksum(key, reply.encode())) for key, reply in replies.items()]
         with self._lock, self._errors(), self._connection:
@@ -157,12 +145,11 @@ class ReplyCache:
         self.close()
 
     def _note_damage(self, key: bytes) -> None:
-        if key in self._broken:
-            return
-        self._broken.add(key)
-        self.damaged += 1
-        if self.damaged == 1:
-            warnings.warn(f"{self.path}: damaged replies are left out and asked again", stacklevel=4)
+        if key not in self._broken:
+            self._broken.add(key)
+            self.damaged += 1
+            if self.damaged == 1:
+                warnings.warn(f"{self.path}: damaged replies are left out and asked again", stacklevel=4)
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -175,7 +162,7 @@ class ReplyCache:
             raise self._unusable("a name that no file can have") from error
         except sqlite3.Error as error:
             why = _UNWRITABLE.get(error.sqlite_errorcode & 0xFF)
-            raise CannotWriteCache(self.path, why) if why else self._unusable("a damaged or foreign file") from error
+            raise CannotWrite(self.path, why) if why else self._unusable("a damaged or foreign file") from error
 
     def _unusable(self, what: str) -> InputError:
         return InputError(

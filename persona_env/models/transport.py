@@ -6,7 +6,6 @@ import math
 import ssl
 import time
 import urllib.request
-import zlib
 from email.utils import parsedate_to_datetime
 
 import aiohttp
@@ -21,24 +20,24 @@ from persona_env.models.faults import (
     Refused,
     ServerError,
     TimedOut,
-    TooLarge,
     Unreachable,
 )
 
-__all__ = ["Transport", "unpack"]
+__all__ = ["Transport"]
 
 _BYTES, _BYTES_PER_TOKEN = 1 << 16, 256
 _SHORTEST_KEY = 8  # a shorter one may stand in a reply by chance
 _KEEP_ALIVE = 4.0  # servers commonly close what has been idle for 5 s; asking on such a connection fails
+_HEADERS = {
+    "Accept": "application/json",
+    "Accept-Encoding": "identity",
+    "Content-Type": "application/json",
+    "User-Agent": "persona-env",
+}
 
 
 class Transport:
-    """Sends bodies to a server and returns those of its replies.
-
-    Args:
-        endpoint: The server.
-        request_timeout: Seconds for one exchange, connecting included.
-    """
+    """Sends bodies to a server and returns those of its replies; one exchange takes at most `request_timeout` s."""
 
     def __init__(self, endpoint: Endpoint, request_timeout: float):
         self._url, self._timeout = URL(f"{endpoint.base_url}/chat/completions", encoded=True), request_timeout
@@ -49,11 +48,7 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, body: bytes, max_tokens: int) -> bytes:
-        """Returns the body of the reply to a body.
-
-        Args:
-            body: The body of the request.
-            max_tokens: From which follows how large a reply may be.
+        """Returns the body of the reply to a body; `max_tokens` says how large it may be.
 
         Raises:
             RemoteFault: Of the kind that says what went wrong; its message holds nothing that was received.
@@ -90,21 +85,10 @@ class Transport:
             await self._session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        headers = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-            "User-Agent": "persona-env",
-        }
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        secure = self._url.scheme == "https"
-        connector = aiohttp.TCPConnector(
-            limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=ssl.create_default_context() if secure else True
-        )
+        secure = ssl.create_default_context() if self._url.scheme == "https" else True
         return aiohttp.ClientSession(
-            connector=connector,
-            headers=headers,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=secure),
+            headers={**_HEADERS, **({"Authorization": f"Bearer {self._key}"} if self._key else {})},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=self._timeout, ceil_threshold=math.inf),
@@ -128,37 +112,15 @@ class Transport:
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
-    """Returns a body of at most so many bytes, packed and unpacked; stops reading where there are more."""
+    """Returns a body of at most so many bytes; stops reading where there are more."""
+    if response.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        raise BadReply("the reply is packed, which was not asked for")
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > most:
-            raise TooLarge(f"the reply has more than {most} bytes")
-    return unpack(bytes(body), response.headers.get("Content-Encoding", ""), most)
-
-
-def unpack(body: bytes, encoding: str, most: int) -> bytes:
-    """Returns a body unpacked, if it was packed.
-
-    Raises:
-        BadReply: If it cannot be unpacked.
-        TooLarge: If it unpacks to more than so many bytes.
-    """
-    encoding = encoding.strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise BadReply("the reply is packed in a way that was not asked for")
-    unpacking = zlib.decompressobj(wbits=47)
-    try:
-        unpacked = unpacking.decompress(body, most)
-    except zlib.error:
-        raise BadReply("the reply cannot be unpacked") from None
-    if unpacking.unconsumed_tail:
-        raise TooLarge(f"the reply unpacks to more than {most} bytes")
-    if not unpacking.eof:
-        raise BadReply("the reply cannot be unpacked")
-    return unpacked
+            raise BadReply(f"the reply has more than {most} bytes")
+    return bytes(body)
 
 
 def _proxy(url: URL) -> str | None:

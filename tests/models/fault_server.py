@@ -1,6 +1,6 @@
 """A chat server on raw asyncio that misbehaves as told: in a thread, or as a process of its own.
 
-with FaultServer(behave=by_chance(0.3, HTTP_FAULTS)) as server: ... server.base_url, server.calls
+with FaultServer(by_chance(0.3, HTTP_FAULTS)) as server: ... server.base_url, server.calls
 python -m tests.models.fault_server --latency 0.05        # prints its port
 """
 
@@ -11,12 +11,15 @@ import asyncio
 import contextlib
 import json
 import math
+import os
+import pkgutil
 import random
 import ssl
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -37,9 +40,9 @@ _ACCEPTED = 10  # steps of the loop within which an accepted connection is a tas
 
 
 @contextlib.contextmanager
-def fault_process(*options: str, port: int = 0) -> Iterator[FaultProcess]:
+def fault_process(*options: str) -> Iterator[FaultProcess]:
     """Runs the server in a process of its own."""
-    server = FaultProcess(options, port)
+    server = FaultProcess(options)
     try:
         yield server
     finally:
@@ -49,8 +52,8 @@ def fault_process(*options: str, port: int = 0) -> Iterator[FaultProcess]:
 class FaultProcess:
     """A server in a process of its own, which can be killed and started again on the same port."""
 
-    def __init__(self, options: Sequence[str], port: int = 0):
-        self._options, self.port = options, port
+    def __init__(self, options: Sequence[str]):
+        self._options, self.port = options, 0
         self.start()
 
     @property
@@ -58,12 +61,15 @@ class FaultProcess:
         return f"some-model@http://127.0.0.1:{self.port}/v1"
 
     @property
-    def is_dead(self) -> bool:
-        return self._process.poll() is not None
+    def asked(self) -> int:
+        """How many requests came since it was started."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/") as reply:
+            return int(reply.read())
 
     def start(self) -> None:
         run = [sys.executable, "-m", "tests.models.fault_server", "--port", str(self.port), *self._options]
-        self._process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True)
+        path = os.pathsep.join(filter(None, sys.path))
+        self._process = subprocess.Popen(run, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
 
@@ -95,8 +101,7 @@ class FaultServer:
         port: int = 0,
         tls: ssl.SSLContext | None = None,
     ):
-        self.tls = tls
-        self.behave, self.answer, self.latency, self.port = behave, answer, latency, port
+        self.behave, self.answer, self.latency, self.port, self.tls = behave, answer, latency, port, tls
         self.calls: list[Call] = []
         self.connections = self.in_flight = self.most_in_flight = 0
         self._tasks = set[asyncio.Task[Any]]()
@@ -156,6 +161,9 @@ class FaultServer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         sent = json.loads(await reader.readexactly(int(headers.get("content-length", 0))) or b"{}")
         call = Call(len(self.calls), time.monotonic(), first.split()[1], headers, sent)
+        if first.startswith("GET"):
+            await Wire(call, reader, writer, b"").respond(b"%d" % len(self.calls))
+            return True
         self.calls.append(call)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -171,7 +179,7 @@ class FaultServer:
             self.in_flight -= 1
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Serves in this process until it is killed; prints the port."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
@@ -180,7 +188,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--bodies", type=float, default=0.0)
     parser.add_argument("--always", default="well", choices=ALL)
-    given = parser.parse_args(argv)
+    parser.add_argument("--answer", type=pkgutil.resolve_name, default=right_answer)
+    given = parser.parse_args()
     faults, bodies = by_chance(given.faults, HTTP_FAULTS), by_chance(given.bodies, BAD_BODIES, seed=1)
 
     def behave(call: Call) -> Behaviour:
@@ -191,7 +200,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     def latency(call: Call) -> float:
         return given.latency and random.Random(call.prompt).lognormvariate(math.log(given.latency), given.sigma)
 
-    server = FaultServer(behave, latency=latency, port=given.port)
+    server = FaultServer(behave, answer=given.answer, latency=latency, port=given.port)
     asyncio.run(server.serve(lambda: print(server.port, flush=True)))
 
 

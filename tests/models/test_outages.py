@@ -1,5 +1,7 @@
 """A server that goes down, comes back, stays away, or asks for fewer requests."""
 
+import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -10,7 +12,7 @@ import pytest
 from persona_env.errors import RunEnded
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import Unavailable
+from persona_env.models.faults import Overloaded, Unavailable
 from persona_env.models.flow_control import FlowControl
 from persona_env.models.limits import ModelResources
 from tests.models.asked import client, outcomes, requests
@@ -76,15 +78,27 @@ def test_retry_after_is_honoured():
 
 def test_too_many_requests_halve_what_is_in_flight_and_it_grows_again():
     flow = FlowControl("s", max_in_flight=16, max_failures=16, outage_timeout=600)
-    from persona_env.models.faults import Overloaded
 
-    flow.failed(Overloaded("no"), sent_at=time.monotonic())
-    assert flow.limit == 8
-    flow.failed(Overloaded("no"), sent_at=0.0)  # sent before the halving: says nothing new
-    assert flow.limit == 8
-    for _ in range(8 * 20):
-        flow.answered()
-    assert flow.limit == 16
+    async def ask(number: int, *faults: Exception) -> int:
+        together = asyncio.Barrier(number)
+
+        async def one() -> None:
+            with contextlib.suppress(Overloaded):
+                async with flow.slot():
+                    await together.wait()
+                    for fault in faults:
+                        raise fault
+
+        await asyncio.gather(*(one() for _ in range(number)))
+        return flow.limit
+
+    async def limits() -> list[int]:
+        return [await ask(1), await ask(2, Overloaded("no")), *[await ask(8) for _ in range(20)]]
+
+    found = asyncio.run(limits())
+    assert found[:2] == [16, 8]  # of the two that were in flight together only one halves
+    assert found[-1] == 16
+    assert found == sorted(found[:1]) + sorted(found[1:])
 
 
 def test_a_request_that_takes_the_server_down_each_time_becomes_a_fault_and_the_others_are_answered():

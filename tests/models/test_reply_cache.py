@@ -1,6 +1,4 @@
-import os
 import sqlite3
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -9,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from persona_env.errors import CannotWrite
 from persona_env.models.chat import ChatReply
 from persona_env.models.faults import BadReply
 from persona_env.models.limits import ModelResources
-from persona_env.models.reply_cache import CannotWriteCache, ReplyCache, reply_key
+from persona_env.models.reply_cache import ReplyCache, reply_key
 from tests.models.asked import client, outcomes, requests
 from tests.models.behaviours import status, well
 from tests.models.fault_server import FaultServer
@@ -48,19 +47,16 @@ def test_the_first_reply_under_a_key_stays(path: Path):
         assert one.get(KEYS) == {KEYS[0]: "first", KEYS[1]: "new"}
 
 
-@pytest.mark.parametrize("column", ["reply", "checksum", "key"])
+@pytest.mark.parametrize("column", ["reply", "checksum"])
 def test_a_damaged_row_counts_as_missing_and_is_written_anew(path: Path, column: str):
     with ReplyCache(path) as cache:
         cache.put(REPLIES)
     change(path, f"UPDATE replies SET {column} = ? WHERE key = ?", b"z" * 32, KEYS[3])
     with ReplyCache(path) as cache:
-        if column == "key":  # nobody asks for the key that it has now
+        with pytest.warns(UserWarning, match="damaged"):
             assert KEYS[3] not in cache.get(KEYS)
-        else:
-            with pytest.warns(UserWarning, match="damaged"):
-                assert KEYS[3] not in cache.get(KEYS)
-            assert cache.get(KEYS).keys() == set(KEYS) - {KEYS[3]}  # told once
-            assert cache.damaged == 1
+        assert cache.get(KEYS).keys() == set(KEYS) - {KEYS[3]}  # told once
+        assert cache.damaged == 1
         cache.put({KEYS[3]: "asked again"})
         assert cache.get(KEYS) == {**REPLIES, KEYS[3]: "asked again"}
 
@@ -73,9 +69,7 @@ def test_a_row_under_another_key_is_not_believed(path: Path):
         assert cache.get(KEYS) == {}
 
 
-@pytest.mark.parametrize(
-    "found", [b"no database at all, but longer than a header of SQLite's" * 30, b"SQLite format 3"]
-)
+@pytest.mark.parametrize("found", [b"no database, but longer than a header of SQLite's" * 30, b"SQLite format 3"])
 def test_a_file_of_another_kind_is_refused_and_left_alone(path: Path, found: bytes):
     path.write_bytes(found)
     with pytest.raises(ValueError, match=r"^Expected a reply cache in .*replies.sqlite, got .*: name another file"):
@@ -90,24 +84,15 @@ def test_the_database_of_something_else_is_refused(path: Path):
 
 
 def test_a_place_without_room_or_right_is_one_line_and_an_os_error(path: Path, tmp_path: Path):
-    with pytest.raises(CannotWriteCache, match=r"^Expected room for replies in"):
+    with pytest.raises(CannotWrite, match=r"^Expected a file that can be written at"):
         ReplyCache(tmp_path / "missing" / "replies.sqlite")
     with ReplyCache(path) as cache:
         cache.put({KEYS[0]: "kept"})
         limit = cache._connection.execute("PRAGMA page_count").fetchone()[0] + 2
         cache._connection.execute(f"PRAGMA max_page_count={limit}")
-        with pytest.raises(CannotWriteCache, match="got a full disk"):
+        with pytest.raises(CannotWrite, match="got a full disk"):
             cache.put(dict.fromkeys(KEYS, "x" * 100000))
         assert cache.get(KEYS) == {KEYS[0]: "kept"}
-    assert issubclass(CannotWriteCache, OSError)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_file_that_may_not_be_written_is_refused(path: Path):
-    ReplyCache(path).close()
-    path.chmod(stat.S_IRUSR)
-    with pytest.raises(CannotWriteCache, match="may not be written"), ReplyCache(path) as cache:
-        cache.put(REPLIES)
 
 
 WRITER = """

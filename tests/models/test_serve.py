@@ -1,7 +1,13 @@
 """Our client, and the `openai` client beside it, against `transformers serve` with a tiny model."""
 
+import os
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -13,7 +19,7 @@ from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import RemoteSpeaker
 from persona_env.testing import check_speaker
 from persona_env.testing.samples import sample_views
-from tests.models.served import transformers_serve
+from tests.speakers.small import model, tokenizer
 
 pytestmark = pytest.mark.slow
 SCHEMA = {"type": "object", "properties": {"answer": {"enum": ["A", "B"]}}, "required": ["answer"]}
@@ -23,8 +29,33 @@ SCHEMA = {"type": "object", "properties": {"answer": {"enum": ["A", "B"]}}, "req
 def spec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")
-    with transformers_serve(Path(tmp_path_factory.mktemp("serve"))) as served:
-        yield served
+    folder, words = tmp_path_factory.mktemp("serve"), tokenizer()
+    made = folder / "model"
+    model(len(words), seed=1).save_pretrained(made)
+    words.save_pretrained(made)
+    (folder / "home" / "hub").mkdir(parents=True)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    run = [str(Path(sys.executable).with_name("transformers")), "serve", str(made)]
+    run += ["--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
+    with (folder / "log.txt").open("w") as log, subprocess.Popen(run, stdout=log, stderr=log, env=env) as process:
+        try:
+            _await_health(f"http://127.0.0.1:{port}/health", process, time.monotonic() + 60)
+            yield f"{made}@http://127.0.0.1:{port}/v1"
+        finally:
+            process.kill()
+
+
+def _await_health(url: str, process: subprocess.Popen[bytes], until: float) -> None:
+    while True:
+        try:
+            with urlopen(url, timeout=1.0):
+                return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def asked(number: int) -> list[ChatRequest]:

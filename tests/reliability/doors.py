@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import tempfile
 from collections.abc import Callable, Sequence
@@ -27,10 +26,9 @@ from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.recorded import RecordedJudge
 from persona_env.judges.reply_parsing import parse_verdict
 from persona_env.judges.sanitize import as_json, sanitized
-from persona_env.models.completion import read_completion, read_reply
+from persona_env.models.chat import read_reply
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
-from persona_env.models.transport import unpack
 from persona_env.papers.audit import audit_log
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
@@ -232,14 +230,6 @@ def _bodies() -> list[bytes]:
     return [json.dumps({"id": "x", "created": 1, "choices": [choice], "usage": usage}).encode()]
 
 
-def _read_body(data: bytes) -> object:
-    return read_reply(read_completion(data), b"")
-
-
-def _read_packed(data: bytes) -> None:
-    unpack(data, "gzip", 1 << 16)
-
-
 _JUDGES = (
     *("oracle", "recorded:log.jsonl", "openai:m@http://127.0.0.1:9/v1", "openai:org/m:7@https://h.example/v1/"),
     *("ensemble:oracle,oracle,oracle", "hf:./no/such/folder", "hf:org/model"),
@@ -318,8 +308,7 @@ DOORS: dict[str, Door] = {
     "checkpoint sums": Door(_sums, _read_checkpoint, errors=()),
     "judge replies": Door(lambda: _REPLIES, _read_reply, errors=(), is_text=True),
     "closed answers": Door(lambda: _ANSWERS, _read_answer, errors=(), is_text=True),
-    "chat completions": Door(_bodies, _read_body, (RemoteFault,), worded=False),
-    "packed bodies": Door(lambda: [gzip.compress(b"{}" * 99)], _read_packed, (RemoteFault,), worded=False),
+    "chat completions": Door(_bodies, lambda data: read_reply(data, b""), (RemoteFault,), worded=False),
     "endpoints": Door(lambda: [s[7:] for s in _JUDGES if s[:3] == "ope"], Endpoint.parse, is_text=True),
     "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
     "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),

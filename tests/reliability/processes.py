@@ -1,16 +1,10 @@
-"""The oracle's server as a process of its own, forks, and waiting for what other processes do."""
+"""Forks, and waiting for what other processes do."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import socket
-import subprocess
-import sys
 import time
 import traceback
-import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -18,49 +12,9 @@ import transformers.models.llama.modeling_llama  # noqa: F401 - here, and not in
 
 import persona_env.runs.training  # noqa: F401 - likewise
 
-__all__ = ["Server", "ended", "fork", "wait_until"]
+__all__ = ["ended", "fork", "wait_until"]
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the tokenizers' threads do not survive a fork
-
-
-class Server:
-    """The oracle's server in a process of its own, at a port that stays the same."""
-
-    def __init__(self) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port: int = found.getsockname()[1]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def judge(self) -> str:
-        """The judge's spec."""
-        return f"openai:oracle@http://127.0.0.1:{self.port}/v1"
-
-    def start(self) -> None:
-        """Starts it and waits until it listens."""
-        path = os.pathsep.join(filter(None, sys.path))
-        command = [sys.executable, "-m", "tests.reliability.oracle_server", str(self.port)]
-        self._process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path})
-        wait_until(self._listens)
-
-    def _listens(self) -> bool:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            return True
-        return False
-
-    @property
-    def asked(self) -> int:
-        """How many completions it was asked for since it was started."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/") as reply:
-            return json.loads(reply.read())["asked"]
-
-    def kill(self) -> None:
-        """Ends it with SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
 
 
 def wait_until(true: Callable[[], bool], most: float = 300.0) -> float:

@@ -1,8 +1,7 @@
-"""R12: whatever can change a verdict is part of its key; and nothing in the house loads code from data."""
+"""R12: whatever can change a verdict is part of its key."""
 
 from __future__ import annotations
 
-import ast
 import itertools
 import shutil
 import tempfile
@@ -12,15 +11,13 @@ from pathlib import Path
 from typing import Any, get_args
 from unittest import mock
 
-import persona_env
-import persona_wrappers
 from persona_env import roles
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, load_judge
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.reply_cache import reply_key
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.roles import BUNDLED
-from tests.reliability.rows import Row
+from tests.reliability.demands import Measured, demand
 
 _ITEM = QAItem("Four hours", ("How long do you sleep?", "Long?"), ("And at night?",), ("Four", "Eight"), "sleep")
 _ANN = Persona(
@@ -37,14 +34,8 @@ QUESTIONS: tuple[Query, ...] = (
     LineVsPrevious(_ANN, "How do you sleep?", "I sleep well."),
 )
 IDENTITY: Mapping[str, Any] = {
-    "kind": "llm",
-    "model": "big-1",
-    "base_url": "http://127.0.0.1:8000/v1",
-    "prompts": {"patient": "9a1f", "student": "77e0", "chat_partner": "02bc"},
-    "schema": 1,
-    "temperature": 0.0,
-    "max_tokens": 200,
-    "seed": None,
+    **{"kind": "llm", "model": "big-1", "base_url": "http://127.0.0.1:8000/v1", "schema": 1, "temperature": 0.0},
+    **{"prompts": {"patient": "9a1f", "student": "77e0", "chat_partner": "02bc"}, "max_tokens": 200, "seed": None},
     "members": ["a", "b"],
 }
 _OTHERS: tuple[Any, ...] = ("", "x", None, True, 0, 1, -1, 0.0, 0.5, [], ["a"], {}, {"a": 1})
@@ -143,79 +134,12 @@ def untouched() -> list[str]:
     return missing
 
 
-_MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "yaml"}
-_SWITCHES = {"trust_remote_code", "allow_pickle"}
-_CALLS = {"eval", "exec", "compile", "__import__"}
+_PAIRS = list(mutations())
 
 
-def _called(node: ast.Call) -> str:
-    return ast.unparse(node.func)
-
-
-def _keyword(node: ast.Call, name: str) -> object:
-    found = [keyword.value for keyword in node.keywords if keyword.arg == name]
-    return found[0].value if found and isinstance(found[0], ast.Constant) else None
-
-
-def unsafe(tree: ast.AST) -> Iterator[str]:
-    """Yields what in a module could run code that stands in data."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.split(".")[0] in _MODULES)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in _MODULES:
-            yield f"from {node.module}"
-        elif isinstance(node, ast.Call):
-            yield from _unsafe_call(node)
-        elif isinstance(node, ast.keyword) and node.arg in _SWITCHES and ast.unparse(node.value) != "False":
-            yield f"{node.arg}={ast.unparse(node.value)}"
-
-
-def _unsafe_call(node: ast.Call) -> Iterator[str]:
-    name = _called(node)
-    if name in _CALLS or name.removeprefix("builtins.") in _CALLS:
-        yield f"{name}()"
-    if name.endswith(("torch.load", "th.load")) and _keyword(node, "weights_only") is not True:
-        yield f"{name}() without weights_only=True"
-    if name.endswith("read_pickle") or (name.endswith("np.load") and _keyword(node, "allow_pickle") is True):
-        yield f"{name}()"
-
-
-def unsafe_places() -> tuple[int, list[str]]:
-    """Returns how many modules there are, and what is unsafe in them."""
-    roots = [Path(package.__file__ or "").parent for package in (persona_env, persona_wrappers)]
-    files = [file for root in roots for file in sorted(root.rglob("*.py"))]
-    return len(files), [
-        f"{file.name}: {found}" for file in files for found in unsafe(ast.parse(file.read_text(encoding="utf-8")))
-    ]
-
-
-_TRAPS = (
-    *("import pickle", "from dill import loads", "import os, marshal", "eval('1')", "builtins.exec(x)"),
-    *("torch.load(f)", "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)", "import yaml"),
-    "AutoModel.from_pretrained(x, trust_remote_code=True)",
-)
-
-
-def measure() -> list[Row]:
-    """Returns the rows."""
-    pairs = list(mutations())
-    noticed, missing = sum(before != after for before, after in pairs), untouched()
-    count, found = unsafe_places()
-    sprung = sum(bool(list(unsafe(ast.parse(trap)))) for trap in _TRAPS)
-    return [
-        Row(
-            "R12",
-            f"{len(pairs)} mutations: each entry of an identity, line of a judge prompt",
-            "100 % noticed",
-            f"{noticed} noticed" + (f", untouched: {', '.join(missing)}" if missing else ", no field left out"),
-            met=noticed == len(pairs) and not missing,
-        ),
-        Row(
-            "R12",
-            f"AST of {count} modules: pickle and its kin, eval, exec, unsafe torch.load",
-            "none",
-            f"{len(found)} found{': ' + '; '.join(found)[:200] if found else ''}; "
-            f"{sprung} of {len(_TRAPS)} planted ones noticed",
-            met=not found and sprung == len(_TRAPS),
-        ),
-    ]
+@demand("R12", f"{len(_PAIRS)} mutations: each entry of an identity, line of a judge prompt", "100 % noticed")
+def cache_key() -> Measured:
+    """Compares the keys before and after each mutation."""
+    noticed, missing = sum(before != after for before, after in _PAIRS), untouched()
+    told = f", untouched: {', '.join(missing)}" if missing else ", no field left out"
+    return noticed == len(_PAIRS) and not missing, f"{noticed} noticed{told}"

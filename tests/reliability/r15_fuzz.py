@@ -13,9 +13,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from tests.reliability.demands import Measured, demand, few
 from tests.reliability.doors import DOORS, Door, problem
 from tests.reliability.mutations import changed_bytes, changed_texts
-from tests.reliability.rows import Row
 
 EXAMPLES = int(os.environ.get("PERSONA_ENV_FUZZ", "500"))
 """Inputs for each reader."""
@@ -27,11 +27,6 @@ LONGEST = 2000
 """Characters: the longest message."""
 
 
-def _length_problem(error: Exception) -> str:
-    """A message quotes the beginning of what it was given, never all of it."""
-    return f"a message of {len(str(error))} characters" if len(str(error)) > LONGEST else ""
-
-
 def fault(door: Door, data: bytes | str) -> str:
     """Gives a reader an input; returns what it does wrong, "" where that is nothing."""
     begin, cpu = time.perf_counter(), time.process_time()
@@ -39,7 +34,9 @@ def fault(door: Door, data: bytes | str) -> str:
         door.read(data)
         found = ""
     except door.errors as error:
-        found = problem(error, worded=door.worded) or _length_problem(error)
+        found = problem(error, worded=door.worded)
+        if len(str(error)) > LONGEST:  # it quotes the beginning of what it was given, never all of it
+            found = f"a message of {len(str(error))} characters"
         if type(error) in (UnicodeEncodeError, UnicodeDecodeError, json.JSONDecodeError):
             found = f"a raw {type(error).__name__}"
     except Exception as error:
@@ -76,33 +73,22 @@ def fuzzed(name: str, examples: int) -> dict[str, bytes | str]:
 
 def _memory() -> float:
     """Returns the MiB that this process holds."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
 _GROWTH = 256.0
 
 
-def measure() -> list[Row]:
+@demand(
+    "R15",
+    f"{len(DOORS)} entry points x {EXAMPLES:,} inputs: valid ones with hostile changes, and noise",
+    f">= 12 entry points; typed errors of one line only, <= {SECONDS:.0f} s each, <= +{_GROWTH:.0f} MiB in all",
+)
+def fuzz() -> Measured:
     """Fuzzes every reader."""
     for door in DOORS.values():
-        for sample in door.samples():
-            assert not fault(door, sample)  # imports and caches are there before memory is measured
-    before, faults = _memory(), dict[str, int]()
-    for name in DOORS:
-        found = fuzzed(name, EXAMPLES)
-        if found:
-            faults[f"{name}: {next(iter(found))}"] = len(found)
+        assert not any(fault(door, sample) for sample in door.samples())  # imports and caches are there from now on
+    before = _memory()
+    faults = [f"{name}: {wrong}" for name in DOORS for wrong in fuzzed(name, EXAMPLES)]
     grown = _memory() - before
-    told = f": {'; '.join(faults)[:300]}" if faults else ""
-    return [
-        Row(
-            "R15",
-            f"{len(DOORS)} entry points x {EXAMPLES:,} inputs: valid ones with hostile changes, and noise",
-            f">= 12 entry points; typed errors of one line only, <= {SECONDS:.0f} s each, <= +{_GROWTH:.0f} MiB in all",
-            f"{sum(faults.values())} faults{told}; {grown:+.0f} MiB",
-            met=not faults and len(DOORS) >= 12 and grown <= _GROWTH,
-        )
-    ]
+    return not faults and len(DOORS) >= 12 and grown <= _GROWTH, f"{len(faults)} faults{few(faults)}; {grown:+.0f} MiB"

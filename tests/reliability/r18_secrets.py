@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import pickle
-import re
 import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
@@ -25,8 +24,8 @@ from persona_env.world import personas
 from tests.models.behaviours import Behaviour, Call, Wire, well
 from tests.models.fault_server import FaultServer
 from tests.reliability.commands import Ran, run, within
-from tests.reliability.oracle_server import answer
-from tests.reliability.rows import Row
+from tests.reliability.demands import Measured, demand, few
+from tests.reliability.oracle_server import reply
 
 KEY = "sk-hunter2+/=0123456789-GEHEIM"
 PASSWORD = "p4ss:w0rd/GEHEIM"
@@ -50,10 +49,6 @@ _FORMS = {name: forms(secret) for name, secret in (("key", KEY), ("password", PA
 def leaks(data: bytes) -> list[str]:
     """Returns which secrets stand in some bytes."""
     return [name for name, found in _FORMS.items() if any(form in data for form in found)]
-
-
-def _reply(prompt: str) -> str:
-    return answer(prompt, re.findall(r'\{"(\w+)": ', prompt)[-1])
 
 
 def echo(code: int) -> Behaviour:
@@ -175,7 +170,7 @@ def hits(*, training: bool) -> tuple[int, int, int, list[str]]:
     try:
         with tempfile.TemporaryDirectory() as name, mock.patch.dict(os.environ, _ENV):
             folder = Path(name)
-            with within(folder), FaultServer(sometimes, answer=_reply) as server:
+            with within(folder), FaultServer(sometimes, answer=reply) as server:
                 for what, arguments in scenes(server, folder, training=training):
                     watch.command(what, arguments)
                 sent = {call.headers.get("authorization") for call in server.calls}
@@ -193,17 +188,14 @@ def hits(*, training: bool) -> tuple[int, int, int, list[str]]:
     return len(watch.codes), len(looked), sum(map(len, looked.values())), found
 
 
-def measure() -> list[Row]:
+@demand(
+    "R18",
+    "commands (train and judge calibrate among them) with a key and passwords in URLs; a server that sends the key "
+    "back; logs at DEBUG, errors, repr, pickles",
+    "0 hits, in plain, base64, URL, hex and JSON form",
+)
+def secrets() -> Measured:
     """Handles secrets in every way, and looks for them everywhere."""
     commands, files, size, found = hits(training=True)
-    return [
-        Row(
-            "R18",
-            f"{commands} commands (train and judge calibrate among them) with a key and passwords in URLs; a server "
-            "that sends the key back; logs at DEBUG, errors, repr, pickles",
-            "0 hits, in plain, base64, URL, hex and JSON form",
-            f"{len(found)} hits in {files} files of {size / 1e6:.1f} MB and all that was said"
-            f"{': ' + '; '.join(found)[:300] if found else ''}",
-            met=not found and files > 10,
-        )
-    ]
+    told = f"{len(found)} hits in {files} files of {size / 1e6:.1f} MB and all that {commands} commands said"
+    return not found and files > 10, f"{told}{few(found)}"

@@ -20,7 +20,7 @@ from persona_env.persona import Persona, QAItem
 from persona_env.report.terminal import Terminal
 from tests.models.fault_server import FaultServer
 from tests.reliability.commands import run, within
-from tests.reliability.rows import Row
+from tests.reliability.demands import Measured, demand, few
 
 HOSTILE = (
     *("[/oops]", "[link=http://x.example]go[/link]", "[red on red]", ":skull:", "\x1b[5;38;5;213mred\x1b[0m"),
@@ -152,16 +152,13 @@ def hits(*, training: bool) -> tuple[int, list[str]]:
     return count, found
 
 
-def measure() -> list[Row]:
+@demand(
+    "R19",
+    f"{len(HOSTILE)} hostile texts (markup, ANSI, OSC, bidi, HTML, Markdown, formulas) in names, prompts, lines, "
+    "replies, paths and model ids, through many commands",
+    "0 hits: no control sequence or markup in terminal or file, no crash",
+)
+def hostile_output() -> Measured:
     """Shows hostile text everywhere."""
     count, found = hits(training=True)
-    return [
-        Row(
-            "R19",
-            f"{len(HOSTILE)} hostile texts (markup, ANSI, OSC, bidi, HTML, Markdown, formulas) in names, prompts, "
-            f"lines, replies, paths and model ids, through {count} commands",
-            "0 hits: no control sequence or markup in terminal or file, no crash",
-            f"{len(found)} hits{': ' + '; '.join(found)[:300] if found else ''}",
-            met=not found,
-        )
-    ]
+    return not found, f"{len(found)} hits in {count} commands{few(found)}"

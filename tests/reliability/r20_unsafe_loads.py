@@ -22,23 +22,36 @@ from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.reply_cache import ReplyCache
 from persona_env.runs.serialization import Serializer, reading_checkpoint
 from persona_env.speakers.chat_format import ChatFormat
-from tests.reliability.r12_cache_key import unsafe
-from tests.reliability.rows import Row
+from tests.reliability.demands import Measured, demand, few
 from tests.speakers.small import CHATML, model, tokenizer
 
-_CALLS = ("os.system", "os.popen", "tempfile.mktemp", "mktemp", "os.execv", "pty.spawn", "jinja2.Environment")
-_TRAPS = ("os.system('x')", "f('x', shell=True)", "tempfile.mktemp()", "jinja2.Environment()", "import shelve")
+_MODULES = {"pickle", "cPickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "jsonpickle", "yaml"}
+_CALLS = {
+    *("eval", "exec", "compile", "__import__", "builtins.eval", "builtins.exec", "builtins.compile", "pd.read_pickle"),
+    *("os.system", "os.popen", "tempfile.mktemp", "mktemp", "os.execv", "pty.spawn", "jinja2.Environment"),
+}
+_SAFE = {"trust_remote_code": "False", "allow_pickle": "False", "shell": "False", "weights_only": "True"}
+PLANTED = (
+    *("import pickle", "from dill import loads", "import os, marshal", "eval('1')", "builtins.exec(x)", "import yaml"),
+    *("torch.load(f)", "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)", "import shelve"),
+    *("AutoModel.from_pretrained(x, trust_remote_code=True)", "os.system('x')", "f('x', shell=True)"),
+    *("tempfile.mktemp()", "jinja2.Environment()"),
+)
+"""Each of these is to be noticed."""
 
 
 def unsafe_in(source: str) -> list[str]:
     """Returns what in a module could run code that stands in data, start a shell, or guess at a file's name."""
-    tree = ast.parse(source)
-    found = [*unsafe(tree)]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
-            shell = [key for key in node.keywords if key.arg == "shell" and ast.unparse(key.value) != "False"]
-            found += [f"{name}()"] if name in _CALLS or shell else []
+    found = list[str]()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            found += [f"import {name}" for name in names if name.split(".")[0] in _MODULES]
+        elif isinstance(node, ast.Call):
+            name, given = ast.unparse(node.func), {key.arg: ast.unparse(key.value) for key in node.keywords}
+            is_unsafe = name in _CALLS or (name.endswith(("torch.load", "th.load")) and "weights_only" not in given)
+            found += [f"{name}()"] if is_unsafe else []
+            found += [f"{key}={given[key]}" for key, safe in _SAFE.items() if given.get(key, safe) != safe]
     return found
 
 
@@ -201,17 +214,21 @@ def files(root: Path, marker: Path) -> list[str]:
     return [*bad, "a file: CODE WAS RUN"] if marker.exists() else bad
 
 
-FILES = 12
+@demand("R12", "AST of all modules: pickle, eval, unsafe torch.load, remote code, shells, guessed file names", "0 hits")
+def sources() -> Measured:
+    """Looks through the house."""
+    (count, found), noticed = unsafe_places(), sum(bool(unsafe_in(source)) for source in PLANTED)
+    told = f"{len(found)} hits in {count} modules{few(found)}; {noticed} of {len(PLANTED)} planted ones noticed"
+    return not found and noticed == len(PLANTED), told
 
 
-def _told(hits: list[str]) -> str:
-    return f": {'; '.join(hits)[:300]}" if hits else ""
-
-
-def measure() -> list[Row]:
-    """Looks through the house, and loads every trap."""
-    count, found = unsafe_places()
-    sprung = sum(bool(unsafe_in(trap)) for trap in _TRAPS)
+@demand(
+    "R20",
+    f"models, {len(ESCAPES)} chat templates and files with a trap that leaves a mark",
+    "0 hits: refused in one line, or loaded without; the trap never runs",
+)
+def traps() -> Measured:
+    """Loads every trap."""
     with tempfile.TemporaryDirectory() as name:
         root, marker = Path(name), Path(name) / "marker"
         pickle.loads(pickle.dumps(Trap(marker)))
@@ -219,19 +236,4 @@ def measure() -> list[Row]:
         marker.unlink()
         loaded, hits = models(root, marker)
         hits += templates(marker) + files(root, marker)
-    return [
-        Row(
-            "R20",
-            f"AST of {count} modules: pickle, eval, unsafe torch.load, remote code, shells, guessed file names",
-            "0 hits",
-            f"{len(found)} hits{_told(found)}; {sprung} of {len(_TRAPS)} planted ones noticed",
-            met=not found and sprung == len(_TRAPS),
-        ),
-        Row(
-            "R20",
-            f"{loaded} models, {len(ESCAPES)} chat templates and {FILES} files with a trap that leaves a mark",
-            "0 hits: refused in one line, or loaded without; the trap never runs",
-            f"{len(hits)} hits{_told(hits)}",
-            met=not hits and works,
-        ),
-    ]
+    return not hits and works, f"{len(hits)} hits{few(hits)} ({loaded} models)"

@@ -13,7 +13,7 @@ from persona_env.io import LoggedDialogue, LoggedReply, save_logs, save_personas
 from persona_env.judges import LineVsHistory
 from persona_env.persona import Persona, QAItem
 from tests.reliability.commands import Ran, run, tree, within
-from tests.reliability.rows import Row
+from tests.reliability.demands import Measured, demand, few
 
 _LONG = "x" * 300
 _READ = ("missing", "folder", "fifo", "loop", "text.txt/below", "/dev/zero", _LONG, "../..", "")
@@ -107,19 +107,15 @@ def named_like_paths(work: Path) -> list[str]:
     return bad
 
 
-def measure() -> list[Row]:
+@demand(
+    "R21",
+    f"{len(list(commands()))} commands with paths that cannot be used (devices, pipes, loops, too long, not empty), "
+    f"{len(_IDS)} personas with ids like paths",
+    "0 hits: one line and exit code 2; nothing outside the folder made or changed",
+)
+def unusable_paths() -> Measured:
     """Tries all paths."""
     with tempfile.TemporaryDirectory() as name:
         work = prepared(Path(name))
-        count, bad = refused(work)
-        hits = [*bad, *named_like_paths(work)]
-    return [
-        Row(
-            "R21",
-            f"{count} commands with paths that cannot be used (devices, pipes, loops, too long, not empty), "
-            f"{len(_IDS)} personas with ids like paths",
-            "0 hits: one line and exit code 2; nothing outside the folder made or changed",
-            f"{len(hits)} hits{': ' + '; '.join(hits)[:300] if hits else ''}",
-            met=not hits,
-        )
-    ]
+        hits = [*refused(work)[1], *named_like_paths(work)]
+    return not hits, f"{len(hits)} hits{few(hits)}"

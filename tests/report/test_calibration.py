@@ -3,9 +3,7 @@
 import contextlib
 import json
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -17,7 +15,8 @@ from persona_env.cli.judge import run_calibration
 from persona_env.judges import load_judge
 from tests.evaluation.drifted import drifted_votes
 from tests.io.invented import CHATTING, THERAPY, written
-from tests.reliability.oracle_server import Handler
+from tests.models.fault_server import FaultServer
+from tests.reliability.oracle_server import reply
 
 
 @pytest.fixture
@@ -28,10 +27,8 @@ def labels(tmp_path: Path) -> Path:
 
 @contextlib.contextmanager
 def oracle_behind_a_server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"openai:oracle@http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
+    with FaultServer(answer=reply) as server:
+        yield f"openai:{server.spec}"
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

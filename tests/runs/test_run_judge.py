@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import threading
 from collections.abc import Iterator
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -20,7 +18,9 @@ from persona_env.runs.config import RunConfig, parse_budget
 from persona_env.runs.judge_costs import JudgeCosts
 from persona_env.runs.run_judge import JOURNAL, RunJudge
 from persona_env.world import personas
-from tests.reliability.oracle_server import Handler
+from tests.models.behaviours import Behaviour, Call, status, well
+from tests.models.fault_server import FaultServer
+from tests.reliability.oracle_server import reply
 
 PERSONAS = personas("patient", "train")
 ANN = PERSONAS[0]
@@ -35,20 +35,11 @@ QUERIES += [AnswerVsGold("patient", ANN.questions[0].wordings[0], ANN.questions[
 MANY = lines(99)
 
 
-@contextlib.contextmanager
-def served(handler: type[Handler]) -> Iterator[str]:
-    """The spec of a judge behind a server."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"openai:oracle@http://127.0.0.1:{server.server_port}/v1"
-        server.shutdown()
-
-
 @pytest.fixture(scope="module")
 def spec() -> Iterator[str]:
     """A judge behind a server, which is exact."""
-    with served(Handler) as found:
-        yield found
+    with FaultServer(answer=reply) as server:
+        yield f"openai:{server.spec}"
 
 
 def opened(folder: Path | None, spec: str, spent: Usage | None = None, **options) -> RunJudge:
@@ -72,23 +63,16 @@ def test_verdicts_are_the_servers_and_no_reply_is_asked_for_twice(spec: str, tmp
     again.close()
 
 
-class Keyed(Handler):
-    """An exact judge for those who bring the key."""
-
-    def do_POST(self) -> None:  # noqa: N802
-        if self.headers.get("Authorization") == "Bearer sk-right-key":
-            super().do_POST()
-        else:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(401)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+def keyed(call: Call) -> Behaviour:
+    """Answers those who bring the key."""
+    return well if call.headers.get("authorization") == "Bearer sk-right-key" else status(401)
 
 
 def test_a_run_without_its_key_gets_its_verdicts_when_it_is_resumed_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    with served(Keyed) as spec:
+    with FaultServer(keyed, answer=reply) as server:
+        spec = f"openai:{server.spec}"
         monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong-key")
         judge = opened(tmp_path, spec)
         with pytest.raises(Unavailable):

@@ -1,0 +1,134 @@
+"""R13 and R23: a long log is read a line at a time; of the verdicts that were requested, each is judged or invalid."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from persona_env.conversation import Conversation
+from persona_env.errors import BudgetSpent
+from persona_env.evaluation.eval_log import Arm, Sample
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.rollout import play
+from persona_env.evaluation.scoring import Scores, judge_samples, scores
+from persona_env.io import LoggedDialogue, LoggedReply, iter_logs, save_logs
+from persona_env.judges import Judge
+from persona_env.models.limits import Usage
+from persona_env.persona import Persona
+from persona_env.runs.run_judge import RunJudge
+from persona_env.speakers import load_speaker
+from tests.models.fault_server import FaultServer
+from tests.reliability import oracle_server
+from tests.reliability.demands import Measured, demand
+
+_LINES = 100_000
+_CONTRADICTING = 30  # one prompt in so many
+_DIALOGUES, _CALLS = 96, 400
+
+
+def read(path: str) -> dict[str, float]:
+    """Reads a log in this process and returns lines, seconds (of the clock, of the processor) and growth in MB."""
+    next(iter(iter_logs(path)))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    begin, worked = time.perf_counter(), time.process_time()
+    lines = sum(1 for _ in iter_logs(path))
+    seconds, worked = time.perf_counter() - begin, time.process_time() - worked
+    growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return {"lines": lines, "seconds": seconds, "worked": worked, "growth": growth}
+
+
+@demand("R13", f"a log of {_LINES} lines, each a dialogue with persona and verdict", "<= +32 MB, <= 5 s")
+def long_logs() -> Measured:
+    """Writes dialogues of one exchange, and reads them in a process of its own."""
+    ann = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours.")
+    talk = Conversation(ann).with_reply("How do you sleep?").with_line("Four hours.")
+    replies = [LoggedReply("prompt_to_line", 1, "NO", label="consistent", probability=0.9)]
+    record = LoggedDialogue.of(talk, replies)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "log.jsonl"
+        save_logs(path, (record for _ in range(_LINES)))
+        run = [sys.executable, "-m", __name__, str(path)]
+        found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    told = f"{found['lines']:.0f} read, +{found['growth']:.1f} MB, {found['seconds']:.1f} s"
+    met = found["lines"] == _LINES and found["growth"] <= 32 and found["seconds"] <= 5
+    return met, f"{told} ({found['worked']:.1f} s of the processor)"
+
+
+def contradicting(prompt: str) -> str:
+    """The oracle, but the same few prompts always get the opposite answer: two answers contradict each other."""
+    reply = json.loads(oracle_server.reply(prompt))
+    if zlib.crc32(prompt.encode()) % _CONTRADICTING == 0 and "answer" in reply:
+        reply = {"answer": "B" if reply["answer"] == "A" else "A"}
+    return json.dumps(reply)
+
+
+def score(samples: Sequence[Sample], judge: Judge) -> Scores:
+    """Returns the scores of dialogues."""
+    suite = EvalSuite(role="patient")
+    return scores(Arm(name="it", simulator="it", suite=suite, samples=judge_samples(samples, judge, suite.metrics)))
+
+
+def requested(played: Sequence[Sample]) -> dict[str, int]:
+    """Returns how many verdicts each metric needs: one a line, and one an answer, counted by hand."""
+    lines = sum(len(dialogue.conversation.lines) for dialogue in played)
+    answers = sum(len(dialogue.answers) for dialogue in played)
+    per_line = ("prompt_to_line", "line_to_line", "relevance", "copying", "repetition")
+    return {**dict.fromkeys(per_line, lines), "question_answer": answers}
+
+
+def account(found: Scores) -> dict[str, int]:
+    """Returns judged + invalid of each metric, counted anew from the value of each line; -1 where that differs."""
+    counted = dict[str, int]()
+    for name, rows in found.metrics.items():
+        values, estimate = [value for row in rows for value in row.per_line], found.estimate(name)
+        judged = sum(value == value for value in values)
+        same = (estimate.n, estimate.invalid) == (judged, len(values) - judged)
+        counted[name] = len(values) if same else -1
+    return counted
+
+
+def scored(played: Sequence[Sample], folder: Path, spec: str) -> tuple[Scores, int]:
+    """Scores under a budget that grows whenever it is spent; returns the scores and how often it was."""
+    spent, stops = Usage(), 0
+    while True:
+        judge = RunJudge(spec, budget={"calls": spent.calls + _CALLS})
+        judge.open(folder, spent)
+        try:
+            return score(played, judge), stops
+        except BudgetSpent:
+            stops, spent = stops + 1, spent + judge.usage
+        finally:
+            judge.close()
+
+
+@demand(
+    "R23",
+    f"all verdicts of {_DIALOGUES} dialogues through reply cache and a budget that is spent every {_CALLS} calls",
+    "judged + invalid == requested, exactly",
+)
+def accounts() -> Measured:
+    """Counts what was requested, judged and asked twice, however often the budget was spent."""
+    played = play(load_speaker("scripted"), EvalSuite(role="patient", split="dev", dialogues=_DIALOGUES, lines=6))
+    with FaultServer(answer=contradicting) as server, tempfile.TemporaryDirectory() as name:
+        spec = f"openai:{server.spec}"
+        found, stops = scored(played, Path(name), spec)
+        prompts = [call.prompt for call in server.calls]
+        plain = score(played, RunJudge(spec))
+    wanted, counted, repeated = requested(played), account(found), len(prompts) - len(set(prompts))
+    off = sum(abs(counted[name] - wanted[name]) for name in wanted)
+    same = found.as_json() == plain.as_json()
+    judged = sum(counted.values()) - found.invalid
+    told = f"{judged} judged + {found.invalid} invalid of {sum(wanted.values())}, off by {off}"
+    met = off == 0 and repeated == 0 and same and stops > 0 and found.invalid > 0
+    return met, f"{told}; {stops} stops, {repeated} asked twice; {'the same' if same else 'OTHER'} scores as without"
+
+
+if __name__ == "__main__":
+    print(json.dumps(read(sys.argv[1])))

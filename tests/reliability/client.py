@@ -1,0 +1,263 @@
+"""R1 to R7 and R22: faults of servers, and what the client makes of them."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from persona_env.models.chat import ChatReply, ChatRequest
+from persona_env.models.chat_api import ChatClient
+from persona_env.models.faults import BadReply, TimedOut, TooLong, Unavailable, Unreachable
+from persona_env.models.limits import ModelResources
+from persona_env.models.reply_cache import ReplyCache
+from tests.models.asked import client, outcomes, requests
+from tests.models.behaviours import (
+    BAD_BODIES,
+    BOMBS,
+    HTTP_FAULTS,
+    SLOW,
+    Behaviour,
+    Call,
+    by_chance,
+    status,
+    well,
+)
+from tests.models.fault_server import FaultProcess, FaultServer, fault_process
+from tests.reliability.demands import Measured, demand
+
+_VERDICTS = 2000
+_RESET = HTTP_FAULTS["reset"]
+
+
+def http_faults(rate: float, wanted: float, allowed: float) -> Measured:
+    """Asks everything through faults that happen by chance."""
+    with fault_process("--faults", str(rate)) as server, client(server) as asked:
+        counted = outcomes(asked.complete(requests(_VERDICTS)))
+        calls = asked.usage.calls / _VERDICTS
+    right = counted["right"] / _VERDICTS
+    met = counted["wrong"] == 0 and right >= wanted and calls <= allowed
+    return met, f"{counted['wrong']} wrong, {right:.2%} right, {calls:.2f} calls each"
+
+
+for _rate in (0.1, 0.3, 0.5):
+    _wanted, _allowed = 1.0 if _rate <= 0.3 else 0.999, 1.1 / (1 - _rate)
+    demand(
+        "R1",
+        f"{_VERDICTS} verdicts, {_rate:.0%} of calls fail in {len(HTTP_FAULTS)} ways",
+        f"0 wrong, {_wanted:.1%} right, at most {_allowed:.2f} calls each",
+    )(partial(http_faults, _rate, _wanted, _allowed))
+
+
+@demand(
+    "R2",
+    f"{_VERDICTS} verdicts, 30 % of replies bad in {len(BAD_BODIES)} ways",
+    "at least 20 ways; 0 lost, 0 wrong, 0 untyped errors",
+)
+def bad_bodies() -> Measured:
+    """Replies with status 200 that are none."""
+    with fault_process("--bodies", "0.3") as server, client(server) as asked:
+        counted = outcomes(asked.complete(requests(_VERDICTS)))
+    ways = list(BAD_BODIES.values())
+    with FaultServer(lambda call: ways[int(call.prompt.split()[-1])]) as server, client(server, max_retries=0) as asked:
+        untyped = sum(not isinstance(fault, BadReply) for fault in asked.complete(requests(len(ways))))
+    lost = _VERDICTS - counted["right"] - counted["wrong"]
+    met = len(ways) >= 20 and lost == counted["wrong"] == untyped == 0
+    return met, f"{lost} lost, {counted['wrong']} wrong, {untyped} untyped errors"
+
+
+@demand("R3", f"replies that hang or drip ({', '.join(SLOW)}), request_timeout 1 s", "ends within 1.2 x the timeout")
+def slow_replies() -> Measured:
+    """Replies that hang, or come a byte at a time."""
+    worst, typed = 0.0, True
+    for slow in SLOW.values():
+        with FaultServer() as server, client(server, 1.0, max_retries=0) as asked:
+            asked.complete(requests(1))  # the first request of a client goes alone
+            server.behave = lambda call, slow=slow: slow
+            for number in (1, 8):
+                begin = time.monotonic()
+                faults = asked.complete(requests(number))
+                worst = max(worst, time.monotonic() - begin)
+                typed = typed and all(isinstance(fault, TimedOut) for fault in faults)
+    return typed and worst <= 1.2, f"{worst:.2f} x at worst{'' if typed else ', not always as TimedOut'}"
+
+
+def _megabytes(name: str) -> float:
+    text = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(text.split(f"{name}:")[1].split()[0]) / 1024
+
+
+def bombs(number: int) -> Measured:
+    """Replies that are, or unpack to, far more than a reply can be; memory as the kernel counts it."""
+    memory, seconds, typed = 0.0, 0.0, True
+    for name in BOMBS:
+        with fault_process("--always", name) as server, client(server, max_retries=0) as asked:
+            asked.complete(requests(1))  # the thread, the modules and the connection cost something once
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts here
+            before, begin = _megabytes("VmRSS"), time.monotonic()
+            faults = asked.complete(requests(number))
+            seconds = max(seconds, time.monotonic() - begin)
+            memory = max(memory, _megabytes("VmHWM") - before)
+        typed = typed and all(isinstance(fault, BadReply) for fault in faults)
+    told = f"+{memory:.1f} MB, {seconds:.2f} s at worst{'' if typed else ', untyped errors'}"
+    return typed and memory <= 8 and seconds <= 1, told
+
+
+for _number in (1, 8):
+    demand("R4", f"{_number} at once of each: {', '.join(BOMBS)}", "at most +8 MB and 1 s")(partial(bombs, _number))
+
+
+_MANY, _OUTAGES, _DOWN = 4000, 2, 5.0
+
+
+def outage(server: FaultProcess, asked: ChatClient, future: Future[Any]) -> tuple[float, float]:
+    """Kills the server for a while; returns the probes per second, and how long after it went on."""
+    time.sleep(1.5)
+    server.kill()
+    time.sleep(0.5)  # what was in flight has come back broken
+    calls, begin = asked.usage.calls, time.monotonic()
+    time.sleep(_DOWN)
+    probes = (asked.usage.calls - calls) / (time.monotonic() - begin)
+    server.start()
+    replied, begin = asked.usage.completion_tokens, time.monotonic()
+    while asked.usage.completion_tokens == replied and not future.done():
+        time.sleep(0.01)
+    return probes, time.monotonic() - begin
+
+
+@demand(
+    "R5",
+    f"server killed {_OUTAGES} times for {_DOWN:g} s during {_MANY} verdicts (client)",
+    "0 wrong, 0 lost; at most 1 probe/s; goes on within 5 s",
+)
+def server_killed() -> Measured:
+    """The server's process is killed while verdicts are asked, and comes back each time."""
+    with fault_process("--latency", "0.1") as server, client(server) as asked, ThreadPoolExecutor() as pool:
+        future = pool.submit(asked.complete, requests(_MANY))
+        found = [outage(server, asked, future) for _ in range(_OUTAGES)]
+        counted = outcomes(future.result(120))
+    probes, after = (max(values) for values in zip(*found, strict=True))
+    told = f"{counted['wrong']} wrong, {_MANY - counted['right'] - counted['wrong']} lost"
+    met = counted["right"] == _MANY and probes <= 1 and after <= 5
+    return met, f"{told}; {probes:.2f} probes/s; went on after {after:.2f} s"
+
+
+@demand(
+    "R5",
+    "server killed for good, outage_timeout 2 s (client)",
+    "ends with exit code 75, what was replied is in the cache",
+)
+def server_stays_down() -> Measured:
+    """The server does not come back."""
+    with (
+        TemporaryDirectory() as folder,
+        ReplyCache(Path(folder) / "replies.sqlite") as cache,
+        fault_process("--latency", "0.1") as server,
+        client(server, outage_timeout=2.0) as asked,
+        ThreadPoolExecutor() as pool,
+    ):
+        asked.use(ModelResources((cache,)))
+        future = pool.submit(asked.complete, requests(_MANY))
+        time.sleep(1.0)
+        server.kill()
+        begin = time.monotonic()
+        ended = future.exception(60)
+        seconds, kept = time.monotonic() - begin, len(cache)
+    code = ended.exit_code if isinstance(ended, Unavailable) else None
+    told = f"{type(ended).__name__} after {seconds:.1f} s, exit code {code}, {kept} replies in the cache"
+    return code == 75 and kept > 0 and seconds < 5, told
+
+
+_RATE, _BURST, _WORKERS, _ASKED = 20.0, 20.0, 64, 700
+
+
+class Bucket:
+    """Turns away what is above the rate; says so with and without Retry-After, in turns."""
+
+    def __init__(self) -> None:
+        self.tokens, self.last, self.refused = _BURST, time.monotonic(), 0
+
+    def __call__(self, call: Call) -> Behaviour:
+        now = time.monotonic()
+        self.tokens, self.last = min(_BURST, self.tokens + (now - self.last) * _RATE), now
+        if self.tokens >= 1:
+            self.tokens -= 1
+            return well
+        self.refused += 1
+        return status(429, retry_after="1") if self.refused % 2 else status(429)
+
+
+@demand(
+    "R6",
+    f"{_ASKED} verdicts, {_WORKERS} workers, a server of {_RATE:g} requests/s (bursts of {_BURST:g})",
+    "at least 75 % of its capacity, at most 15 % of calls turned away",
+)
+def too_many_requests() -> Measured:
+    """A server that takes 20 requests a second, and workers that want more."""
+    bucket = Bucket()
+    with FaultServer(bucket, latency=0.05) as server, client(server, max_in_flight=_WORKERS) as asked:
+        begin = time.monotonic()
+        counted = outcomes(asked.complete(requests(_ASKED)))
+        seconds = time.monotonic() - begin
+    used = counted["right"] / (_BURST + _RATE * seconds)
+    share = bucket.refused / len(server.calls)
+    told = f"{used:.1%} of its capacity, {share:.1%} turned away, {counted['wrong']} wrong"
+    return counted["right"] == _ASKED and used >= 0.75 and share <= 0.15, told
+
+
+@demand(
+    "R7",
+    "100 verdicts, one of whose prompts breaks its connection each time, and 10 over-long ones",
+    "0 over-long sent; after its attempts the one is a fault, the rest goes on",
+)
+def poisonous_prompts() -> Measured:
+    """Prompts that a server cannot bear."""
+    tries, long = 4, [ChatRequest((("user", "x" * 31),), 8)] * 10
+    with FaultServer(lambda call: _RESET if call.prompt == "line 17" else well) as server:
+        with client(server, max_retries=tries - 1, max_prompt_chars=30) as asked:
+            replies = asked.complete([*requests(100), *long])
+        sent = sum(len(call.prompt) > 30 for call in server.calls)
+        attempts = sum(call.prompt == "line 17" for call in server.calls)
+    counted, refused = outcomes(replies[:100]), sum(isinstance(reply, TooLong) for reply in replies[100:])
+    is_fault = isinstance(replies[17], Unreachable)
+    met = is_fault and counted["right"] == 99 and (sent, refused, attempts) == (0, 10, tries)
+    return (
+        met,
+        f"{sent} over-long sent; a fault after {attempts} attempts, {counted['right']} of the others right",
+    )
+
+
+def canonical(in_flight: int) -> tuple[str, int]:
+    """Returns the hash of the replies as canonical JSON, and how many were in flight at most.
+
+    The server takes a random time for each and fails one call in ten.
+    """
+    ways = {name: way for name, way in (HTTP_FAULTS | BAD_BODIES).items() if "429" not in name}  # they slow it down
+    rng, faults = random.Random(in_flight), by_chance(0.1, ways, seed=in_flight)
+    with (
+        FaultServer(faults, latency=lambda call: rng.uniform(0, 0.01)) as server,
+        client(server, max_in_flight=in_flight) as asked,
+    ):
+        replies = asked.complete(requests(400))
+    log = [asdict(reply) if isinstance(reply, ChatReply) else repr(reply) for reply in replies]
+    text = json.dumps(log, sort_keys=True, separators=(",", ":"))
+    return sha256(text.encode()).hexdigest(), server.most_in_flight
+
+
+@demand(
+    "R22",
+    "400 verdicts through 10 % faults and random delays, 1 against 16 in flight",
+    "identical canonical log",
+)
+def in_flight() -> Measured:
+    """The same verdicts with 1 and with 16 requests in flight."""
+    (one, alone), (many, together) = canonical(1), canonical(16)
+    told = f"{'identical' if one == many else 'different'} ({one[:12]}, {many[:12]}; {together} were in flight)"
+    return one == many and alone == 1 and together > 8, told
