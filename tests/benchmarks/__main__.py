@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tests.benchmarks import (
-    memory,
-    overlapped_judging,
-    ragged_rollout,
-    remote_throughput,
-    uniform_rollout,
-    update,
-)
+from tests.benchmarks import memory, overlapped_judging, ragged_rollout, remote_throughput, uniform_rollout, update
 from tests.benchmarks.models import SIZES
 
 torch.set_num_threads(1)

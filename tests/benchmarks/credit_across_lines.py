@@ -9,10 +9,7 @@ Run: python -m tests.benchmarks.credit_across_lines [--out runs/credit] [--jobs 
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from tests.benchmarks.runs import Run, base_model, percent, run_all
+from tests.benchmarks.runs import Run, base_model, percent, run_all, study
 
 GAMMAS = ("0", "0.9")
 SETTING = ("--tokens", "81920", "--rewards", "line_to_line=1,relevance=0.5")
@@ -20,15 +17,9 @@ SETTING = ("--tokens", "81920", "--rewards", "line_to_line=1,relevance=0.5")
 
 def main() -> None:
     """Runs what is missing and prints one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/credit"))
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2, 3))
-    parser.add_argument("--role", default="patient")
-    options, more = parser.parse_known_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    options, more = study(__doc__, "credit", 4)
     base = base_model(options.out, 0, drift="reckless-opening")
-    common = ("--role", options.role, "--simulator", base, *SETTING, *more)
+    common = ("--simulator", base, *SETTING, *more)
     print("| line_gamma | line-to-line drift, 8 lines | 24 lines | prompt-to-line drift | relevance | hedging |")
     print("|---|---|---|---|---|---|")
     for gamma in GAMMAS:

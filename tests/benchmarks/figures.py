@@ -8,16 +8,13 @@ not repeated. Prints Markdown.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.runs import DRIFT, Run, base_model, run_all
+from tests.benchmarks.runs import DRIFT, Run, base_model, run_all, study
 
-ROLES = ("patient", "student", "chat_partner")
 Summary = Mapping[str, Any]
 
 
@@ -42,8 +39,8 @@ def drift_rows(role: str, runs: Sequence[Summary]) -> list[str]:
     return rows
 
 
-def guard_rows(role: str, runs: Sequence[Summary]) -> list[str]:
-    """Rows of the guard table: after training, and against the drift-free speaker where that is the measure."""
+def guard_row(role: str, runs: Sequence[Summary]) -> str:
+    """A row of the guard table: after training, and against the drift-free speaker where that is the measure."""
 
     def after(name: str) -> list[float]:
         return [s["after"][name]["value"] for s in runs]
@@ -62,27 +59,17 @@ def guard_rows(role: str, runs: Sequence[Summary]) -> list[str]:
         spread(against("volunteering"), " x", 1),
         spread(against("line_words"), " x", 1),
     ]
-    return ["| " + " | ".join(cells) + " |"]
+    return "| " + " | ".join(cells) + " |"
 
 
 def main() -> None:
     """Runs what is missing and prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/figures"))
-    parser.add_argument("--jobs", type=int, default=1, help="Runs at the same time, a core each.")
-    parser.add_argument("--roles", nargs="+", default=ROLES)
-    parser.add_argument("--bases", type=int, nargs="+", default=(0, 1, 2))
-    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
-    options, more = parser.parse_known_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    options, more = study(__doc__, "figures", 3, "--roles", "--bases")
     bases = {number: base_model(options.out, number) for number in options.bases}
     grid = list(itertools.product(options.roles, bases, options.seeds))
     runs = [
-        Run(
-            f"{role}-base{number}-seed{seed}",
-            ("--role", role, "--simulator", bases[number], "--seed", str(seed), *more),
-        )
-        for role, number, seed in grid
+        Run(f"{role}-base{base}-seed{seed}", ("--role", role, "--simulator", bases[base], "--seed", str(seed), *more))
+        for role, base, seed in grid
     ]
     found = run_all(options.out, runs, options.jobs)
     by_role = {role: [s for (r, _, _), s in zip(grid, found, strict=True) if r == role] for role in options.roles}
@@ -92,7 +79,7 @@ def main() -> None:
     print("\n".join(row for role, runs in by_role.items() for row in drift_rows(role, runs)))
     print("\n| role | relevance | copying | invalid | repetition | hedging | volunteering | words a line |")
     print("|---|---|---|---|---|---|---|---|")
-    print("\n".join(row for role, runs in by_role.items() for row in guard_rows(role, runs)))
+    print("\n".join(guard_row(role, runs) for role, runs in by_role.items()))
 
 
 if __name__ == "__main__":

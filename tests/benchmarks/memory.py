@@ -12,11 +12,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from persona_env.rl.packed_forward import MemoryLimits
 from persona_env.sb3 import LoraOptions
-from tests.benchmarks.models import best_seconds
+from tests.benchmarks.models import best_seconds, llama
 from tests.sb3.peak import peak_bytes
 from tests.sb3.rollouts import collect, make
 from tests.sb3.toys import ToyDialogues
@@ -26,21 +25,10 @@ UNBOUNDED = MemoryLimits(logits=2**40)
 
 def learner(vocabulary: int, width: int, layers: int) -> tuple[Any, Any]:
     """Plays a rollout; returns the algorithm with adapters, and one minibatch of about 512 choices."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=layers,
-        num_attention_heads=8,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
+    model = llama(vocab_size=vocabulary, hidden_size=width, num_hidden_layers=layers, num_attention_heads=8)
     envs = ToyDialogues(16, vocabulary=vocabulary, context=256, lines=8, max_tokens=12, prompt=60, reply=20)
     policy = dict(lora=LoraOptions(rank=8))
-    made = make(envs, LlamaForCausalLM(config), n_steps=32, batch_size=512, policy_kwargs=policy)
+    made = make(envs, model, n_steps=32, batch_size=512, policy_kwargs=policy)
     collect(made)
     made.policy.set_training_mode(True)
     return made, next(made.rollout_buffer.get(512))

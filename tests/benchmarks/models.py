@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-__all__ = ["SIZES", "best_seconds", "model_of_size", "times_as_fast"]
+__all__ = ["SIZES", "best_seconds", "llama", "times_as_fast"]
 
 SIZES: dict[str, dict[str, Any]] = {
     "0.7M": dict(vocab_size=1000, hidden_size=128, num_hidden_layers=3, num_attention_heads=4),
@@ -19,21 +19,12 @@ SIZES: dict[str, dict[str, Any]] = {
 }
 
 
-def model_of_size(name: str) -> Any:
-    """Returns a Llama of about that many parameters; 0 is its padding, and no token ends its text."""
+def llama(**size: Any) -> Any:
+    """Returns a Llama with random weights; 0 is its padding, and no token ends its text."""
     torch.manual_seed(0)
-    size = SIZES[name]
-    config = LlamaConfig(
-        **size,
-        intermediate_size=2 * size["hidden_size"],
-        num_key_value_heads=size["num_attention_heads"],
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        pad_token_id=0,
-        bos_token_id=None,
-        eos_token_id=None,
-    )
-    return LlamaForCausalLM(config).eval()
+    ends: dict[str, Any] = dict(pad_token_id=0, bos_token_id=None, eos_token_id=None)
+    more = dict(intermediate_size=2 * size["hidden_size"], num_key_value_heads=size["num_attention_heads"])
+    return LlamaForCausalLM(LlamaConfig(**size, **more, **ends, tie_word_embeddings=True)).eval()
 
 
 def best_seconds(call: Callable[[], Any], times: int) -> float:

@@ -1,8 +1,7 @@
 """The time of a vector step in which a judge and the task agent are asked, against the slower of the two alone.
 
-Both are language models behind servers of fixed latency, in processes of their own: a remote judge (two queries a
-line) and a remote task agent, each as `openai:` makes them. Judging alone is the judge's call on the questions of
-the same steps, generation alone the same steps without rewards; all three are taken in turns, in one run. Target:
+Both are behind servers of fixed latency, in processes of their own. Judging alone is the judge's call on the questions
+of the same steps, generation alone the same steps without rewards; all three are taken in turns, in one run. Target:
 <= 1.15 x the slower; one after the other would cost the sum.
 
     python -m tests.benchmarks.overlapped_judging
@@ -10,13 +9,9 @@ the same steps, generation alone the same steps without rewards; all three are t
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -25,33 +20,15 @@ import persona_env  # noqa: F401 - registers the environments
 from persona_env.judges import Judge, Query, Verdict, load_judge
 from persona_env.speakers import load_speaker
 from persona_wrappers.vector import ConsistencyRewards
-from tests.models.fault_server import FaultServer
+from tests.models.fault_server import fault_process
 
 __all__ = ["TARGET", "main", "measure"]
 
 TARGET = 1.15
 LATENCIES = ((0.05, 0.05), (0.05, 0.02), (0.02, 0.05))
 ROWS, STEPS, TIMES = 8, 12, 3
+ANSWERS = ("--answer", "tests.models.behaviours:label_a")
 WEIGHTS = {"prompt_to_line": 1.0, "relevance": 0.5}
-
-
-def _serve(ready: Connection, latency: float) -> None:
-    server = FaultServer(answer=lambda prompt: '{"answer": "A"}', latency=latency)
-    asyncio.run(server.serve(lambda: ready.send(server.spec)))
-
-
-@contextlib.contextmanager
-def served(latency: float) -> Iterator[str]:
-    """Serves a model in a process of its own that answers anything after so many seconds; yields its spec."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    server = context.Process(target=_serve, args=(theirs, latency), daemon=True)
-    server.start()
-    try:
-        yield f"openai:{ours.recv()}"
-    finally:
-        server.kill()
-        server.join()
 
 
 class Noted(Judge):
@@ -108,8 +85,11 @@ def main() -> bool:
     """Prints the ratios and returns whether all are low enough."""
     good = True
     for judging_latency, speaking_latency in LATENCIES:
-        with served(judging_latency) as judge, served(speaking_latency) as agent:
-            both, judging, generating = measure(judge, agent)
+        with (
+            fault_process("--latency", str(judging_latency), *ANSWERS) as judge,
+            fault_process("--latency", str(speaking_latency), *ANSWERS) as agent,
+        ):
+            both, judging, generating = measure(f"openai:{judge.spec}", f"openai:{agent.spec}")
         ratio = both / max(judging, generating)
         good &= ratio <= TARGET
         print(

@@ -19,7 +19,7 @@ from transformers.cache_utils import DynamicLayer
 from persona_env.rl.packed_forward import ChoicePositions, choice_logits
 from persona_env.sb3 import TokenPolicy
 from persona_env.spaces import TokenContext
-from tests.benchmarks.models import best_seconds, model_of_size
+from tests.benchmarks.models import SIZES, best_seconds, llama
 from tests.sb3.toys import ToyDialogues
 
 STEPS = 48
@@ -92,7 +92,7 @@ def recorded_contexts(vocabulary: int) -> list[torch.Tensor]:
 
 def main() -> None:
     """Prints both ratios."""
-    model = model_of_size("0.7M")
+    model = llama(**SIZES["0.7M"])
     vocabulary = model.config.vocab_size
     contexts = recorded_contexts(vocabulary)
     space = TokenContext(vocabulary, contexts[0].shape[1], 0)

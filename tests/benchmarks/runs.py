@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -14,9 +15,10 @@ from typing import Any
 
 from persona_env.metrics.statistics import Interval, t_interval
 
-__all__ = ["DRIFT", "Run", "base_model", "percent", "run_all"]
+__all__ = ["DRIFT", "ROLES", "Run", "base_model", "percent", "run_all", "study"]
 
 TINY = files("persona_env") / "world" / "model"
+ROLES = ("patient", "student", "chat_partner")
 DRIFT = ("prompt_to_line", "line_to_line", "question_answer")
 Summary = Mapping[str, Any]
 
@@ -27,6 +29,20 @@ class Run:
 
     name: str
     arguments: tuple[str, ...]
+
+
+def study(description: str | None, out: str, seeds: int, *more: str) -> tuple[argparse.Namespace, list[str]]:
+    """Returns the options of a study, the folder among them, and the further arguments of its runs."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, default=Path("runs") / out)
+    parser.add_argument("--jobs", type=int, default=1, help="Runs at the same time, a core each.")
+    parser.add_argument("--seeds", type=int, nargs="+", default=range(seeds))
+    for name, values in {"--roles": ROLES, "--bases": (0, 1, 2)}.items():
+        if name in more:
+            parser.add_argument(name, nargs="+", type=type(values[0]), default=values)
+    options, rest = parser.parse_known_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    return options, rest
 
 
 def base_model(folder: Path, seed: int, *, drift: str = "") -> str:
@@ -54,7 +70,6 @@ def run_all(folder: Path, runs: Sequence[Run], jobs: int) -> list[Summary]:
             subprocess.run([*command, "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
         return json.loads((out / "summary.json").read_text(encoding="utf-8"))
 
-    folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
         return list(pool.map(one, runs))
 

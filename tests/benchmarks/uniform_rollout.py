@@ -16,7 +16,7 @@ from gymnasium import spaces
 
 from persona_env.sb3 import TokenPolicy
 from persona_env.spaces import TokenContext
-from tests.benchmarks.models import SIZES, model_of_size, times_as_fast
+from tests.benchmarks.models import SIZES, llama, times_as_fast
 
 ROWS, PROMPT, NEW = 8, 256, 64
 ROUNDS = {"0.7M": 31, "33M": 5, "170M": 3}
@@ -25,7 +25,7 @@ ROUNDS = {"0.7M": 31, "33M": 5, "170M": 3}
 
 def ratio(size: str) -> float:
     """Returns generate's seconds through the policy's."""
-    model = model_of_size(size)
+    model = llama(**SIZES[size])
     vocabulary = model.config.vocab_size
     space = TokenContext(vocabulary, PROMPT + NEW + 1, 0)
     policy = TokenPolicy(space, spaces.Discrete(vocabulary), lambda _: 1e-4, model=model)
@@ -42,14 +42,8 @@ def ratio(size: str) -> float:
                 contexts[:, step] = policy(contexts)[0].int()
 
     def by_generate() -> None:
-        model.generate(
-            prompt,
-            attention_mask=torch.ones_like(prompt),
-            do_sample=True,
-            top_k=0,
-            max_new_tokens=NEW,
-            min_new_tokens=NEW,
-        )
+        mask = torch.ones_like(prompt)
+        model.generate(prompt, attention_mask=mask, do_sample=True, top_k=0, max_new_tokens=NEW, min_new_tokens=NEW)
 
     by_policy()
     return times_as_fast(by_policy, by_generate, ROUNDS[size])

@@ -1,9 +1,8 @@
 """Seconds of one update over a rollout, and bytes of its observations.
 
-Against a plain language-model forward and backward over the same tokens, cut in the same slices (target
-<= 1.0 of it), and against
-stable-baselines3's own way, a padded context of 512 for every token (target >= 10 x). Observations are
-to take at most 3 times their tokens.
+Against a plain language-model forward and backward over the same tokens, cut in the same slices (target <= 1.0 of it),
+and against stable-baselines3's own way, a padded context of 512 for every token (target >= 10 x). Observations are to
+take at most 3 times their tokens.
 
     python -m tests.benchmarks.update
 """
@@ -14,7 +13,7 @@ from typing import Any
 
 import torch
 
-from tests.benchmarks.models import best_seconds, model_of_size
+from tests.benchmarks.models import SIZES, best_seconds, llama
 from tests.sb3.rollouts import collect, make
 from tests.sb3.toys import ToyDialogues
 
@@ -22,7 +21,7 @@ from tests.sb3.toys import ToyDialogues
 def rollout(context: int) -> tuple[Any, torch.Tensor]:
     """Plays a rollout; returns the algorithm and all its contexts (T * N, context)."""
     envs = ToyDialogues(16, vocabulary=1000, context=context, lines=8, max_tokens=12, prompt=120, reply=20, asks=8)
-    algorithm = make(envs, model_of_size("0.7M"), n_steps=64, batch_size=512)
+    algorithm = make(envs, llama(**SIZES["0.7M"]), n_steps=64, batch_size=512)
     contexts = collect(algorithm)
     return algorithm, torch.cat([torch.from_numpy(part) for part in contexts])
 
@@ -31,12 +30,6 @@ def backward(policy: Any, loss: torch.Tensor) -> None:
     """One backward pass from nought."""
     policy.zero_grad()
     loss.backward()
-
-
-def print_observations(kept: Any, contexts: torch.Tensor) -> None:
-    """Prints what a rollout's observations take, against their tokens and against whole contexts."""
-    print(f"observations: {kept.nbytes / (4 * len(kept.tokens)):.2f} of their tokens' bytes (target <= 3)")
-    print(f"observations: 1/{contexts.numel() * 4 / kept.nbytes:.0f} of stable-baselines3's own")
 
 
 def main() -> None:
@@ -79,7 +72,9 @@ def main() -> None:
         f"update: {seconds / best_seconds(plain_language_model, 3):.2f} of a plain forward and backward (target <= 1.0)"
     )
     print(f"update: x{share * best_seconds(naive_update, 1) / seconds:.0f} stable-baselines3's own (target >= 10)")
-    print_observations(buffer.trajectories, contexts)
+    kept = buffer.trajectories
+    print(f"observations: {kept.nbytes / (4 * len(kept.tokens)):.2f} of their tokens' bytes (target <= 3)")
+    print(f"observations: 1/{contexts.numel() * 4 / kept.nbytes:.0f} of stable-baselines3's own")
 
 
 if __name__ == "__main__":

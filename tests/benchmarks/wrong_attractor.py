@@ -7,22 +7,14 @@ Run: python -m tests.benchmarks.wrong_attractor [--out runs/attractor] [--jobs 1
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from tests.benchmarks.runs import DRIFT, Run, base_model, percent, run_all
+from tests.benchmarks.runs import DRIFT, Run, base_model, percent, run_all, study
 
 ARMS = {"line-to-line alone": ("--rewards", "line_to_line=1,relevance=0.5"), "the composed reward": ()}
 
 
 def main() -> None:
     """Runs what is missing and prints one table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/attractor"))
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
-    options, more = parser.parse_known_args()
-    options.out.mkdir(parents=True, exist_ok=True)
+    options, more = study(__doc__, "attractor", 3)
     base = base_model(options.out, 0, drift="attractor")
     print("| reward | " + " | ".join(f"{name.replace('_', '-')}, before | after" for name in DRIFT) + " | relevance |")
     print("|---" * (2 + 2 * len(DRIFT)) + "|")
