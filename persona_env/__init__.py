@@ -45,20 +45,15 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Conversation": "conversation",
-    "Persona": "persona",
-    "audit": "papers.paper_scores",
-    "load_judge": "judges",
-    "register_judge": "judges",
-    "load_logs": "io",
-    "load_metric": "metrics",
-    "load_personas": "io",
-    "load_speaker": "speakers",
-    "paper_scores": "papers.paper_scores",
-    "parse_verdict": "judges.reply_parsing",
-    "register_algorithm": "algorithms",
-    "register_speaker": "speakers",
-    "register_metric": "metrics",
+    "algorithms": ("register_algorithm",),
+    "conversation": ("Conversation",),
+    "io": ("load_logs", "load_personas"),
+    "judges": ("load_judge", "register_judge"),
+    "judges.reply_parsing": ("parse_verdict",),
+    "metrics": ("load_metric", "register_metric"),
+    "papers.paper_scores": ("audit", "paper_scores"),
+    "persona": ("Persona",),
+    "speakers": ("load_speaker", "register_speaker"),
 }
 
 
@@ -66,9 +61,10 @@ def __getattr__(name: str) -> Any:
     """Loads a public name when it is used for the first time."""
     if name == "dialogue_v0":
         return import_module("persona_env.dialogue_v0")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'persona_env' has no attribute {name!r}")
-    return getattr(import_module(f"persona_env.{_HOMES[name]}"), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"persona_env.{home}"), name)
+    raise AttributeError(f"module 'persona_env' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

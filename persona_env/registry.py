@@ -27,11 +27,6 @@ T = TypeVar("T")
 class Spec:
     """A parsed spec string.
 
-    Attributes:
-        kind: What stands before the first colon, or all of it.
-        rest: What stands between the colon and the question mark; may be empty.
-        options: The options by name, as texts.
-
     >>> Spec.parse("hf:some/model?dtype=bfloat16&temperature=0.7")
     Spec(kind='hf', rest='some/model', options={'dtype': 'bfloat16', 'temperature': '0.7'})
     """
@@ -42,11 +37,7 @@ class Spec:
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Returns the parts of a spec.
-
-        Raises:
-            InputError: If an option has no name, no value, or comes twice.
-        """
+        """Returns the parts of a spec; an option without a name or value, or twice, is an `InputError`."""
         head, mark, tail = text.partition("?")
         kind, _, rest = head.partition(":")
         if not mark:
@@ -57,19 +48,13 @@ class Spec:
             pairs = []
         options = dict(pairs)
         if not options or len(options) < len(pairs) or not all(options):
-            raise InputError(
-                f"Expected options such as ?temperature=0.7&max_tokens=64 in {shown_spec(text)!r}, got "
-                f"{shown(tail)}: give each a name and a value, once."
-            )
+            what = f"options such as ?temperature=0.7&max_tokens=64 in {shown_spec(text)!r}"
+            raise InputError(f"Expected {what}, got {shown(tail)}: give each a name and a value, once.")
         return cls(kind, rest, options)
 
 
 class Registry(Generic[T]):
-    """What can be named by one kind of spec.
-
-    Args:
-        noun: What it holds, for error messages: `judge`.
-        builtins: Ours by name, each as `module:attribute`.
+    """What can be named by one kind of spec: `noun`s, ours given as `module:attribute` by name.
 
     Entry points of the group `persona_env.<noun>s` come after ours and those registered by a call. One that cannot be
     imported is an error only where it is used; the others go on.
@@ -132,10 +117,8 @@ class Registry(Generic[T]):
             return point.load()
         except Exception as error:
             why = printable(f"{type(error).__name__}: {error}")[:160]
-            raise InputError(
-                f"Expected the {self.noun} {name!r} of the plug-in {point.value!r} to be importable, got {why}: "
-                "mend or uninstall it."
-            ) from error
+            what = f"the {self.noun} {name!r} of the plug-in {point.value!r} to be importable"
+            raise InputError(f"Expected {what}, got {why}: mend or uninstall it.") from error
 
     def _entry_points(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
@@ -144,11 +127,7 @@ class Registry(Generic[T]):
         """Returns what a spec names: its factory called with the rest of the spec and its options.
 
         A factory takes the rest as its only positional argument (none, if its specs have no rest) and options as
-        keywords. An option given in the spec wins over the same one in `more`.
-
-        Args:
-            text: The spec.
-            **more: Options from elsewhere; those that are None are left out.
+        keywords. Options in `more` that are None are left out; one given in the spec wins over the same one there.
 
         Raises:
             InputError: If the kind is unknown, the rest is missing or too much, or an option is unknown.
@@ -163,9 +142,8 @@ class Registry(Generic[T]):
         unknown = [name for name in given if name not in options and not takes_all]
         if unknown:
             known = f"options among {', '.join(options)}" if options else "no options"
-            raise InputError(
-                f"Expected {known} for the {self.noun} {spec.kind!r}, got {shown(unknown[0])}: remove or rename it."
-            )
+            what = f"{known} for the {self.noun} {spec.kind!r}"
+            raise InputError(f"Expected {what}, got {shown(unknown[0])}: remove or rename it.")
         return factory(spec.rest, **given) if takes_rest else factory(**given)
 
 
@@ -173,11 +151,7 @@ def _signature(factory: Callable[..., Any]) -> tuple[bool, list[str], bool]:
     """Returns whether a factory takes the rest of a spec, the names of its options, and whether it takes any."""
     parameters = inspect.signature(factory).parameters.values()
     keyword = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    positional = (inspect.Parameter.POSITIONAL_ONLY, keyword)
     first = next(iter(parameters), None)
-    takes_rest = first is not None and first.kind in positional and first.default is inspect.Parameter.empty
-    rest = list(parameters)[1:] if takes_rest else list(parameters)
-    named = [
-        p.name for p in rest if p.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    ]
-    return takes_rest, named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in rest)
+    takes_rest = first is not None and first.default is first.empty and first.kind in (first.POSITIONAL_ONLY, keyword)
+    options = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, keyword) and not (takes_rest and p is first)]
+    return takes_rest, options, any(p.kind is p.VAR_KEYWORD for p in parameters)

@@ -13,6 +13,7 @@ From that one place come the checks, the options of the command line, and what m
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -32,11 +33,7 @@ class Setting:
     """What a field of a record is for, and which values it takes.
 
     Attributes:
-        help: One line, shown by `--help`.
-        ge: The smallest value.
-        gt: All values are larger than this.
-        le: The largest value.
-        lt: All values are smaller than this.
+        help: One line, shown by `--help`; `ge`, `gt`, `le` and `lt` are bounds of numbers.
         choices: The texts it may be; empty for any.
         resumable: Whether it changes no figure of a run, so that a resumed run may have another.
         parse: Reads the value from text; None where its type is enough.
@@ -114,14 +111,13 @@ def _check_text(name: str, value: str, setting: Setting) -> None:
 
 
 def _check_number(name: str, value: float, setting: Setting) -> None:
-    bounds = {">=": setting.ge, ">": setting.gt, "<=": setting.le, "<": _LIMIT if setting.lt is None else setting.lt}
-    holds = {
-        ">=": lambda bound: value >= bound,
-        ">": lambda bound: value > bound,
-        "<=": lambda bound: value <= bound,
-        "<": lambda bound: abs(value) < bound,
-    }
-    for sign, bound in bounds.items():
-        if bound is not None and not holds[sign](bound):
+    checks = (
+        (">=", operator.ge, value, setting.ge),
+        (">", operator.gt, value, setting.gt),
+        ("<=", operator.le, value, setting.le),
+        ("<", operator.lt, abs(value), _LIMIT if setting.lt is None else setting.lt),
+    )
+    for sign, holds, number, bound in checks:
+        if bound is not None and not holds(number, bound):
             way_out = "a larger" if sign[0] == ">" else "a smaller"
             raise InputError(f"Expected {name} {sign} {bound:g}, got {shown(value)}: give {way_out} one.")

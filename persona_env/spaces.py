@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,13 +11,10 @@ from numpy.typing import NDArray
 __all__ = ["TokenContext", "Utterance"]
 
 _PRINTABLE = "".join(map(chr, range(32, 127)))
-_SURROGATES = range(0xD800, 0xE000)
 
 
 class _EveryCharacter:
-    """All Unicode scalar values, as the character set that Gymnasium's Text asks for."""
-
-    __slots__ = ()
+    """All of Unicode, as far as Gymnasium asks a character set for it to flatten a text."""
 
     def __len__(self) -> int:
         return 0x110000
@@ -26,11 +22,8 @@ class _EveryCharacter:
     def __getitem__(self, index: int) -> str:
         return chr(int(index))
 
-    def __iter__(self) -> Iterator[str]:
-        return (chr(code) for code in range(len(self)) if code not in _SURROGATES)
 
-    def __contains__(self, character: object) -> bool:
-        return isinstance(character, str) and len(character) == 1 and ord(character) not in _SURROGATES
+_EVERY_CHARACTER = _EveryCharacter()
 
 
 class Utterance(spaces.Text):
@@ -48,12 +41,12 @@ class Utterance(spaces.Text):
     @property
     def character_set(self) -> Any:
         """All characters."""
-        return _EveryCharacter()
+        return _EVERY_CHARACTER
 
     @property
     def character_list(self) -> Any:
         """All characters, by code point."""
-        return _EveryCharacter()
+        return _EVERY_CHARACTER
 
     def character_index(self, char: str) -> np.int32:
         """Returns the code point of a character."""
@@ -72,14 +65,6 @@ class Utterance(spaces.Text):
 
     def __repr__(self) -> str:
         return f"Utterance({self.max_length}, min_length={self.min_length})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Utterance) and (self.min_length, self.max_length) == (
-            other.min_length,
-            other.max_length,
-        )
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 class TokenContext(spaces.Box):

@@ -1,8 +1,4 @@
-"""Dialogue logs and persona files, in and out: ours and the released ones, told by what is in them.
-
-In here: `load_logs`, `iter_logs` and `save_logs` with `LoggedDialogue`; `load_personas` and
-`save_personas`; `FileError`, which names the file and the place.
-"""
+"""Dialogue logs and persona files, in and out: ours and the released ones, told by what is in them."""
 
 from __future__ import annotations
 
@@ -43,25 +39,21 @@ __all__ = [
 
 
 def iter_logs(path: str | Path) -> Iterator[LoggedDialogue]:
-    """Yields the dialogues of a log; of a JSONL log it holds one line at a time.
-
-    Args:
-        path: A JSONL log that `save_logs` wrote, or a JSON log of the released kind.
+    """Yields the dialogues of a JSONL log of ours, one line at a time, or of a JSON log of the released kind.
 
     Raises:
-        FileError: If the file is neither, holds no dialogue, or something in it is wrong; one line
-            that names the file and the place.
+        FileError: If the file is neither, holds no dialogue, or something in it is wrong; it names the place.
     """
     byte = first_byte(path)
     if byte not in (b"[", b"{"):
         found = ascii(byte.decode("latin-1"))
         raise FileError(f"Expected JSON or JSONL at {path} line 1, got {found}: name another file.")
-    empty = True
-    for dialogue in released.read_dialogues(path) if byte == b"[" else own.read_dialogues(path):
-        empty = False
-        yield dialogue
-    if empty:
+    dialogues = released.read_dialogues(path) if byte == b"[" else own.read_dialogues(path)
+    first = next(dialogues, None)
+    if first is None:
         raise FileError(f"Expected dialogues in {path}, got none: name another log.")
+    yield first
+    yield from dialogues
 
 
 def load_logs(path: str | Path) -> list[LoggedDialogue]:

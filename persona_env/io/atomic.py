@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Generator, Iterable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import msgspec
 
@@ -19,31 +19,19 @@ __all__ = ["check_target", "json_line", "record_fields", "write_json", "write_js
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes a text file and returns its path.
-
-    Raises:
-        CannotWrite: If that fails; what stood there stays.
-    """
+    """Writes a text file and returns its path; if that fails (`CannotWrite`), what stood there stays."""
     with _replacing(Path(path)) as file:
         file.write(text)
     return Path(path)
 
 
 def write_json(path: str | Path, value: object) -> Path:
-    """Writes an indented JSON file and returns its path; records are written as by `json_line`.
-
-    Raises:
-        CannotWrite: If that fails; what stood there stays.
-        FileError: If the value holds what `json_line` refuses.
-    """
-    return write_text(path, _json(value, indent=2) + "\n")
+    """Writes an indented JSON file and returns its path; see `write_text` and `json_line`."""
+    return write_text(path, json_line(value, indent=2) + "\n")
 
 
 def write_jsonl(path: str | Path, rows: Iterable[object]) -> int:
-    """Writes a JSONL file, row by row, and returns how many there are; see `write_json`.
-
-    What stood there also stays if making a row raises.
-    """
+    """Writes a JSONL file, row by row, and returns how many; what stood there stays if making a row raises."""
     count = 0
     with _replacing(Path(path)) as file:
         for row in rows:
@@ -52,8 +40,10 @@ def write_jsonl(path: str | Path, rows: Iterable[object]) -> int:
     return count
 
 
-def json_line(value: object) -> str:
-    """Returns a value as one line of JSON; dataclasses are written without the fields that hold their default.
+def json_line(value: object, indent: int | None = None) -> str:
+    """Returns a value as JSON, by default in one line; dataclasses lose the fields that hold their default.
+
+    What acts on a terminal is escaped: control, bidi and format characters.
 
     Raises:
         FileError: If it holds nan, an infinite number, or half of a surrogate pair.
@@ -62,10 +52,6 @@ def json_line(value: object) -> str:
     >>> json_line([Fact("sleep", "four")])
     '[{"key": "sleep", "value": "four"}]'
     """
-    return _json(value)
-
-
-def _json(value: object, indent: int | None = None) -> str:
     try:
         text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False, default=record_fields)
         text.encode("utf-8")
@@ -73,24 +59,22 @@ def _json(value: object, indent: int | None = None) -> str:
         raise FileError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
     except ValueError as error:
         raise FileError(f"Expected values that JSON can hold, got an error ({error}): leave them out.") from None
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
-def _escaped(character: str) -> str:
-    """Returns a character as JSON text that acts on no terminal: control, bidi and format characters are escaped."""
-    return character if character.isprintable() or character == "\n" else json.dumps(character)[1:-1]
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def record_fields(record: object) -> object:
     """Returns a dataclass as an object without the fields that hold their default, another record as msgspec does."""
-    if dataclasses.is_dataclass(record):
-        values = ((item, getattr(record, item.name)) for item in dataclasses.fields(record))
-        return {item.name: value for item, value in values if value != _default(item)}
-    return msgspec.to_builtins(record)
-
-
-def _default(item: dataclasses.Field[Any]) -> object:
-    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+    if not dataclasses.is_dataclass(record) or isinstance(record, type):
+        return msgspec.to_builtins(record)
+    fields: dict[str, object] = {}
+    for item in dataclasses.fields(record):
+        value = getattr(record, item.name)
+        default = item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
+        if value != default:
+            fields[item.name] = value
+    return fields
 
 
 def check_target(path: str | Path) -> Path:
@@ -111,23 +95,16 @@ def check_target(path: str | Path) -> Path:
 def _replacing(target: Path) -> Generator[TextIO]:
     """Opens a draft in the same folder; it replaces the target when the block ends without an error."""
     draft = target.parent / f".{target.name}.{os.getpid()}.tmp"
+    if "\0" in str(target):
+        raise CannotWrite(target, "a name with a null character")
     try:
-        with _opened(draft) as file:
+        with open(draft, "w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)
-    except CannotWrite:
-        raise
     except OSError as error:
         raise CannotWrite(target, error.strerror or str(error)) from error
     finally:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError):
             draft.unlink(missing_ok=True)
-
-
-def _opened(draft: Path) -> TextIO:
-    try:
-        return open(draft, "w", encoding="utf-8", newline="\n")
-    except ValueError as error:  # a name that no file can have
-        raise OSError(str(error)) from None

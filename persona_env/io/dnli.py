@@ -24,14 +24,7 @@ __all__ = ["DnliCandidates", "DnliRow", "is_dnli", "read_dnli"]
 
 
 class DnliCandidates(Record, frozen=True):
-    """The candidate replies of a row.
-
-    Attributes:
-        label: The reply that was said.
-        neg: Replies that contradict the persona, by human label.
-        similar: Replies that agree with it, by human label.
-        rand: Random replies, without a label.
-    """
+    """The candidate replies of a row: what was said, and what contradicts and agrees by human label."""
 
     label: tuple[Words, ...]
     neg: tuple[Words, ...]
@@ -45,13 +38,7 @@ class DnliCandidates(Record, frozen=True):
 
 
 class DnliRow(Record, frozen=True):
-    """One dialogue up to a reply, with its candidate replies.
-
-    Attributes:
-        persona: Sentences about the person.
-        prefix: What was said before, oldest first; the last line is the other side's.
-        candidates: The replies.
-    """
+    """Sentences about a person, what was said, oldest first and the other side last, and candidate replies."""
 
     persona: Annotated[tuple[Words, ...], Meta(min_length=1)]
     prefix: tuple[Words, ...]

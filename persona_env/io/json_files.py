@@ -24,14 +24,13 @@ __all__ = [
     "json_array",
     "json_lines",
     "open_file",
-    "raw_lines",
     "read_json",
 ]
 
 T = TypeVar("T")
 
 MAX_LINE = 64 << 20
-"""Bytes of one line."""
+"""Bytes of one small JSON file."""
 
 MAX_TEXT = 100_000
 """Characters of one text; the longest line, persona or reply seen in real logs has 4 000."""
@@ -83,48 +82,28 @@ def first_byte(path: str | Path) -> bytes:
     return head[:1]
 
 
-def raw_lines(path: str | Path, limit: int = MAX_LINE) -> Iterator[tuple[str, bytes]]:
-    """Yields the lines of a file, each after its place (`log.jsonl line 3`), and holds one at a time.
-
-    Raises:
-        FileError: If one has more bytes than `limit`.
-    """
-    with open_file(path) as file:
-        number = 0
-        while line := file.readline(limit + 1):
-            number += 1
-            if len(line) > limit:
-                raise FileError(f"Expected lines of at most {limit} bytes at {path} line {number}, got more: split it.")
-            yield f"{path} line {number}", line
-
-
 def json_lines(path: str | Path, kind: type[T]) -> Iterator[tuple[str, T]]:
-    """Yields the records of a JSONL file, each after its place, one line at a time; blank lines are skipped.
+    """Yields the records of a JSONL file, one line at a time, each after its place; blank lines are skipped.
 
     Raises:
         FileError: If a line is no such record.
     """
     decoder = msgspec.json.Decoder(kind)
-    for place, line in raw_lines(path, MAX_LINE):
-        if not line.isspace():
-            yield place, _decoded(decoder, line, place)
+    with open_file(path) as file:
+        for number, line in enumerate(file, 1):
+            if not line.isspace():
+                place = f"{path} line {number}"
+                yield place, _decoded(decoder, line, place)
 
 
 def json_array(path: str | Path, kind: type[T], noun: str) -> Iterator[tuple[str, T]]:
-    """Yields the records of a file that is one JSON array, each after its place (`log.json, dialogue 3`).
-
-    Args:
-        path: The file.
-        kind: What an item is decoded into.
-        noun: What an item is called in places.
+    """Yields the records of a file that is one JSON array, each after its place: for the noun `item` `a.json, item 3`.
 
     Raises:
         FileError: If the file is no JSON array, or an item is no such record.
     """
-    with open_file(path) as file:
-        items = _decoded(msgspec.json.Decoder(list[msgspec.Raw]), file.read(), str(path))
     decoder = msgspec.json.Decoder(kind)
-    for number, item in enumerate(items):
+    for number, item in enumerate(read_json(path, list[msgspec.Raw])):
         place = f"{path}, {noun} {number}"
         yield place, _decoded(decoder, item, place)
 
@@ -136,7 +115,7 @@ def read_json(path: str | Path, kind: type[T]) -> T:
         FileError: If the file is no such record.
     """
     with open_file(path, "name another") as file:
-        return _decoded(msgspec.json.Decoder(kind), file.read(MAX_LINE), str(path))
+        return _decoded(msgspec.json.Decoder(kind), file.read(), str(path))
 
 
 def converted(value: object, kind: type[T], place: str) -> T:
@@ -149,10 +128,20 @@ def converted(value: object, kind: type[T], place: str) -> T:
         found = msgspec.convert(value, kind)
     except _ERRORS as error:
         raise _located(error, place) from None
-    unknown = next(_unknown_fields(value, msgspec.to_builtins(found)), None)
-    if unknown is not None:
+    for unknown in _unknown_fields(value, msgspec.to_builtins(found)):
         raise FileError(f"Expected no field of that name at {place}, got {shown(unknown)[1:-1]}: correct the name.")
     return found
+
+
+def _unknown_fields(given: Any, read: Any, path: str = "$") -> Iterator[str]:
+    """Yields the fields of a JSON value that are not in the record that was made of it."""
+    if isinstance(given, dict):
+        fields = cast("dict[str, Any]", given)
+        for name, value in fields.items():
+            yield from _unknown_fields(value, read[name], f"{path}.{name}") if name in read else (f"{path}.{name}",)
+    elif isinstance(given, list):
+        for place, (one, other) in enumerate(zip(cast("list[Any]", given), read, strict=False)):
+            yield from _unknown_fields(one, other, f"{path}[{place}]")
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, place: str) -> T:
@@ -160,20 +149,6 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, place:
         return decoder.decode(data)
     except _ERRORS as error:
         raise _located(error, place) from None
-
-
-def _unknown_fields(given: object, read: object, path: str = "$") -> Iterator[str]:
-    """Yields the fields of a JSON value that are not in the record that was made of it."""
-    if isinstance(given, dict) and isinstance(read, dict):
-        fields = cast("dict[str, Any]", read)
-        for name, value in cast("dict[str, Any]", given).items():
-            if name not in fields:
-                yield f"{path}.{name}"
-            else:
-                yield from _unknown_fields(value, fields[name], f"{path}.{name}")
-    elif isinstance(given, list) and isinstance(read, list | tuple):
-        for place, (one, other) in enumerate(zip(cast("list[Any]", given), cast("list[Any]", read), strict=False)):
-            yield from _unknown_fields(one, other, f"{path}[{place}]")
 
 
 def _located(error: Exception, place: str) -> FileError:
@@ -189,6 +164,6 @@ def _located(error: Exception, place: str) -> FileError:
     if not isinstance(error, msgspec.ValidationError):
         return FileError(f"Expected JSON at {where}, got an error ({reason}): write the file again.")
     if reason.startswith("Expected "):
-        expected, _, got = reason.removeprefix("Expected ").partition(", got ")
-        return FileError(f"Expected {expected} at {where}, got {got or 'another'}: correct the file.")
+        expected, _, got = reason.partition(", got ")
+        return FileError(f"{expected} at {where}, got {got or 'another'}: correct the file.")
     return FileError(f"Expected a valid value at {where}, got an error ({reason}): correct the file.")

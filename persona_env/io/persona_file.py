@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.dnli import DnliRow, is_dnli
-from persona_env.io.json_files import (
-    FileError,
-    Record,
-    Text,
-    Words,
-    converted,
-    first_byte,
-    json_array,
-    json_lines,
-)
+from persona_env.io.json_files import FileError, Record, Text, Words, converted, first_byte, json_array, json_lines
 from persona_env.io.released import plain_text, scene
 from persona_env.io.synthetic_persona_chat import read_chats
 from persona_env.persona import Persona
@@ -27,6 +19,7 @@ __all__ = ["SPLITS", "load_personas", "save_personas"]
 
 SPLITS = ("train", "dev", "heldout")
 
+_ITEM: Any = list[Any] | dict[str, Any]
 _TENTHS = ("train",) * 8 + ("dev", "heldout")
 
 
@@ -49,18 +42,14 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
     """Returns the personas of a file.
 
     Our own files are a JSON array or JSONL of objects with the fields of `Persona` and, if you like,
-    `split`. The released files of the three roles are told by their shapes; so are Dialogue NLI (JSONL) and
-    Synthetic-Persona-Chat (CSV), whose personas are chat partners without questions: a row of the one
-    holds one persona, a row of the other two.
+    `split`. The released files of the three roles are told by their shapes; so are Dialogue NLI (JSONL, a persona a
+    row) and Synthetic-Persona-Chat (CSV, two a row), whose personas are chat partners without questions.
 
     Args:
         path: The file.
         split: Only those of `train`, `dev` or `heldout`. Where the file names no splits, of each
             ten different descriptions the first eight are `train`, the ninth `dev`, the tenth
             `heldout`, so that no persona is in two of them.
-
-    Returns:
-        At least one persona; ids are distinct.
 
     Raises:
         FileError: If the file is no persona file, or has no persona in that split.
@@ -79,7 +68,7 @@ def _read(path: str | Path) -> Iterator[tuple[Persona, str | None]]:
     if byte not in (b"[", b"{") and Path(path).suffix.lower() == ".csv":
         yield from ((persona, None) for row in read_chats(path) for persona in row.personas)
         return
-    items = json_array(path, object, "persona") if byte == b"[" else json_lines(path, object)
+    items = json_array(path, _ITEM, "persona") if byte == b"[" else json_lines(path, _ITEM)
     for number, (place, value) in enumerate(items):
         yield _persona(value, f"{Path(path).stem}/{number:04d}", place)
 
@@ -87,60 +76,46 @@ def _read(path: str | Path) -> Iterator[tuple[Persona, str | None]]:
 def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple[list[Persona], list[str]]:
     if not found:
         raise FileError(f"Expected personas in {path}, got none: name another file.")
-    seen = set[str]()
-    for persona, _ in found:
-        if persona.id in seen:
-            raise FileError(f"Expected distinct persona ids in {path}, got {persona.id!r} twice: rename one.")
-        seen.add(persona.id)
+    personas = [persona for persona, _ in found]
+    ((twice, count),) = Counter(persona.id for persona in personas).most_common(1)
+    if count > 1:
+        raise FileError(f"Expected distinct persona ids in {path}, got {twice!r} twice: rename one.")
     named = [split for _, split in found if split is not None]
     if named and len(named) < len(found):
         raise FileError(f"Expected a split for every persona in {path} or for none, got {len(named)}: add the rest.")
-    personas = [persona for persona, _ in found]
-    return personas, named or _by_tenths(personas)
+    different = list(dict.fromkeys(persona.description for persona in personas))
+    tenths = {description: _TENTHS[place % 10] for place, description in enumerate(different)}
+    return personas, named or [tenths[persona.description] for persona in personas]
 
 
-def _by_tenths(personas: Iterable[Persona]) -> list[str]:
-    places: dict[str, int] = {}
-    return [_TENTHS[places.setdefault(persona.description, len(places)) % 10] for persona in personas]
-
-
-def _persona(value: object, name: str, place: str) -> tuple[Persona, str | None]:
+def _persona(value: list[Any] | dict[str, Any], name: str, place: str) -> tuple[Persona, str | None]:
     """Returns the persona of an item, and its split if it has one; `name` is the id where the item has none."""
     if isinstance(value, list):
-        topic, student = converted(cast("object", value), tuple[Words, _ReleasedStudent], place)
+        topic, student = converted(value, tuple[Words, _ReleasedStudent], place)
         return Persona(name, "student", "", student.description, scene=scene(topic, student.grade_level)), None
-    if not isinstance(value, dict):
-        raise FileError(f"Expected a persona at {place}, got {type(value).__name__}: correct the file.")
-    fields = cast("dict[str, Any]", value)
-    if is_dnli(fields):
-        return converted(fields, DnliRow, place).as_persona(name), None
-    if "conversation" in fields or "messages" in fields:
+    if is_dnli(value):
+        return converted(value, DnliRow, place).as_persona(name), None
+    if "conversation" in value or "messages" in value:
         raise FileError(f"Expected a persona at {place}, got a dialogue: this is a log, read it with load_logs.")
-    if fields.keys() == {"persona", "name"}:
-        partner = converted(fields, _ReleasedChatPartner, place)
+    if value.keys() == {"persona", "name"}:
+        partner = converted(value, _ReleasedChatPartner, place)
         return Persona(name, "chat_partner", partner.name, plain_text(partner.persona)), None
-    if fields.keys() == {"description", "strategy"}:
-        patient = converted(fields, _ReleasedPatient, place)
+    if value.keys() == {"description", "strategy"}:
+        patient = converted(value, _ReleasedPatient, place)
         text = f"{patient.description.strip()}\n\n{patient.strategy.strip()}"
         return Persona(name, "patient", "", text), None
-    split = fields.pop("split", None)
+    split = value.pop("split", None)
     if split is not None and split not in SPLITS:
         raise FileError(f"Expected one of {', '.join(SPLITS)} at {place}, $.split, got {split!r:.40}: correct it.")
-    persona = converted(fields, Persona, place)
+    persona = converted(value, Persona, place)
     if persona.role not in ROLES:
-        raise FileError(
-            f"Expected a role out of {', '.join(ROLES)} at {place}, got {persona.role!r:.40}: name one, or register it."
-        )
+        known = f"a role out of {', '.join(ROLES)} at {place}"
+        raise FileError(f"Expected {known}, got {persona.role!r:.40}: name one, or register it.")
     return persona, split
 
 
 def save_personas(path: str | Path, personas: Sequence[Persona], splits: Sequence[str] | None = None) -> int:
-    """Writes a persona file of ours (JSONL), whole or not at all, and returns how many it holds.
-
-    Args:
-        path: The file; one of that name is replaced.
-        personas: The personas.
-        splits: The split of each; None leaves them out.
+    """Writes a persona file of ours (JSONL), with a split for each if given, whole or not at all; returns how many.
 
     Raises:
         FileError: If there is no persona, or the splits do not fit.
@@ -151,11 +126,7 @@ def save_personas(path: str | Path, personas: Sequence[Persona], splits: Sequenc
     if splits is None:
         return write_jsonl(path, personas)
     if len(splits) != len(personas) or not {*splits} <= {*SPLITS}:
-        raise FileError(
-            f"Expected {len(personas)} splits out of {', '.join(SPLITS)}, got {splits!r:.50}: name one for each."
-        )
-    rows = (
-        cast("dict[str, Any]", record_fields(persona)) | {"split": split}
-        for persona, split in zip(personas, splits, strict=True)
-    )
-    return write_jsonl(path, rows)
+        known = ", ".join(SPLITS)
+        raise FileError(f"Expected {len(personas)} splits out of {known}, got {splits!r:.50}: name one for each.")
+    rows: Any = map(record_fields, personas)
+    return write_jsonl(path, (row | {"split": split} for row, split in zip(rows, splits, strict=True)))

@@ -29,13 +29,7 @@ SpeakerKey: TypeAlias = Literal["P1", "P2"]
 
 @dataclass(frozen=True, slots=True)
 class LoggedSpeaker:
-    """One of the two that speak.
-
-    Attributes:
-        name: What the log puts before its lines.
-        persona: Who it plays; None where the log gives no persona text.
-        backstory_test: Questions and gold answers as the log has them, word for word.
-    """
+    """One of the two that speak; `backstory_test` has the log's questions and gold answers, word for word."""
 
     name: Text = ""
     persona: Persona | None = None
@@ -59,12 +53,8 @@ class LoggedReply(Record, frozen=True):
         label: The verdict (`consistent`, `inconsistent` or `invalid`) in a log of ours; None in the
             released logs, whose replies have to be read.
         conflicts: For `line_to_line` in a log of ours: places among the speaker's own lines.
-        reason: Why, in words.
         probability: The judge's probability of `consistent`, in [0, 1].
-        question: For `question_answer`: what was asked.
-        gold: The right answer.
-        answer: What was answered.
-        choices: The options.
+        question: For `question_answer`, as `gold`, `answer` and `choices`: what was asked.
     """
 
     metric: Words
@@ -81,14 +71,7 @@ class LoggedReply(Record, frozen=True):
 
 
 class SurveyEntry(Record, frozen=True, array_like=True):
-    """The released logs' Q&A after one line.
-
-    Attributes:
-        line: The line's place in the dialogue.
-        score: How many answers were recorded as right.
-        answers: One for each question of the speaker's `backstory_test`.
-        verdicts: The judge's raw replies, one for each answer.
-    """
+    """The released logs' Q&A after one line: how many answers were right, and an answer and raw verdict a question."""
 
     line: int
     score: float
@@ -97,13 +80,7 @@ class SurveyEntry(Record, frozen=True, array_like=True):
 
 
 class LoggedScore(Record, frozen=True, array_like=True):
-    """A score that the log gives a speaker.
-
-    Attributes:
-        speaker: Whose.
-        metric: `prompt`, `index` or `survey` in the released logs; any name in ours.
-        value: As recorded.
-    """
+    """A score that the log gives a speaker; metrics are `prompt`, `index` and `survey` in the released logs."""
 
     speaker: SpeakerKey
     metric: Text
@@ -120,13 +97,8 @@ class LoggedDialogue:
         messages: What was said, oldest first.
         replies: What a judge replied, in the log's order.
         survey: The released logs' Q&A entries.
-        scores: The recorded scores.
-        id: A name; may be empty.
-        topic: What a lesson was about.
-        grade: The student's level.
-        scenario: The conditions of a dialogue of ours.
-        source: The file it was read from; no part of equality.
-        number: Its place in that file, from 0; no part of equality.
+        topic: What a lesson was about; `grade` is the student's level.
+        source: The file it was read from; `number` is the place in it, from 0. Neither is part of equality.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).with_reply("How are you?").with_line("Tired: very.")
@@ -151,29 +123,20 @@ class LoggedDialogue:
         count = len(self.messages)
         for judged in (*self.replies, *self.survey):
             if not 0 <= judged.line < count:
-                raise FileError(
-                    f"Expected a line in 0 to {count - 1} of {self.place}, got {judged.line}: correct the log."
-                )
+                wrong = f"of {self.place}, got {judged.line}: correct the log."
+                raise FileError(f"Expected a line in 0 to {count - 1} {wrong}")
 
     @classmethod
     def of(
-        cls,
-        conversation: Conversation,
-        replies: Iterable[LoggedReply] = (),
-        scores: Iterable[LoggedScore] = (),
+        cls, conversation: Conversation, replies: Iterable[LoggedReply] = (), scores: Iterable[LoggedScore] = ()
     ) -> LoggedDialogue:
         """Returns a conversation of ours as a dialogue: P1 is the task agent, P2 the simulator."""
         role = role_named(conversation.persona.role)
+        said = conversation.messages
         return cls(
-            role=role.key,
-            speakers=(
-                LoggedSpeaker(role.task),
-                LoggedSpeaker(role.simulator, conversation.persona),
-            ),
-            messages=tuple(
-                LoggedMessage("P2" if message.side == "simulator" else "P1", message.text)
-                for message in conversation.messages
-            ),
+            role.key,
+            (LoggedSpeaker(role.task), LoggedSpeaker(role.simulator, conversation.persona)),
+            tuple(LoggedMessage("P2" if line.side == "simulator" else "P1", line.text) for line in said),
             replies=tuple(replies),
             scores=tuple(scores),
             id=conversation.id,
@@ -199,9 +162,7 @@ class LoggedDialogue:
 
     def replies_about(self, metric: str, key: SpeakerKey) -> tuple[LoggedReply, ...]:
         """Returns what the judge replied about one speaker's lines."""
-        return tuple(
-            reply for reply in self.replies if reply.metric == metric and self.messages[reply.line].speaker == key
-        )
+        return tuple(r for r in self.replies if r.metric == metric and self.messages[r.line].speaker == key)
 
     def survey_of(self, key: SpeakerKey) -> tuple[SurveyEntry, ...]:
         """Returns the Q&A entries after one speaker's lines."""
@@ -223,9 +184,5 @@ class LoggedDialogue:
         persona = self.speaker(key).persona
         if persona is None:
             raise FileError(f"Expected a persona of {key} in {self.place}, got none: choose the other speaker.")
-        return Conversation(
-            persona,
-            tuple(Message("simulator" if line.speaker == key else "task", line.text) for line in self.messages),
-            self.id,
-            self.scenario,
-        )
+        said = tuple(Message("simulator" if line.speaker == key else "task", line.text) for line in self.messages)
+        return Conversation(persona, said, self.id, self.scenario)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import Struct
 
 from persona_env.io.json_files import FileError, Text, json_array
 from persona_env.io.records import (
@@ -51,12 +51,12 @@ class _Dialogue(Struct, frozen=True, kw_only=True):
     eval_prompt_consistency: list[tuple[int, Text]] = []
     eval_index_consistency: list[tuple[int, Text]] = []
     eval_survey_consistency: list[tuple[Text, float, tuple[Text, ...], tuple[Text, ...]]] = []
-    P1_prompt_consistency_score: float | UnsetType = UNSET
-    P1_index_consistency_score: float | UnsetType = UNSET
-    P1_survey_consistency_score: float | UnsetType = UNSET
-    P2_prompt_consistency_score: float | UnsetType = UNSET
-    P2_index_consistency_score: float | UnsetType = UNSET
-    P2_survey_consistency_score: float | UnsetType = UNSET
+    P1_prompt_consistency_score: float | None = None
+    P1_index_consistency_score: float | None = None
+    P1_survey_consistency_score: float | None = None
+    P2_prompt_consistency_score: float | None = None
+    P2_index_consistency_score: float | None = None
+    P2_survey_consistency_score: float | None = None
 
 
 def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
@@ -72,28 +72,34 @@ def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
 def _read(found: _Dialogue, place: str, source: str, number: int) -> LoggedDialogue:
     raw = [text for _, text in found.conversation]
     if [line for line, _ in found.conversation] != [*range(len(raw))]:
-        raise FileError(f"Expected lines numbered from 0 at {place}, $.conversation, got others: correct the file.")
+        raise _wrong("lines numbered from 0", f"{place}, $.conversation", "others")
     names = (_name(raw[0::2]), _name(raw[1::2]))
     speakers = (
         _speaker(found, found.P1, names[0], _questions(found.P1_backstory_test, place)),
         _speaker(found, found.P2, names[1], _questions(found.P2_backstory_test, place)),
     )
+    said = tuple(LoggedMessage(_KEYS[i % 2], _utterance(line, names[i % 2])) for i, line in enumerate(raw))
+    replies = (
+        *_replies("prompt_to_line", found.eval_prompt_consistency, place),
+        *_replies("line_to_line", found.eval_index_consistency, place),
+    )
     return LoggedDialogue(
-        role=_ROLES[found.task_name],
-        speakers=speakers,
-        messages=tuple(LoggedMessage(_KEYS[i % 2], _utterance(line, names[i % 2])) for i, line in enumerate(raw)),
-        replies=(
-            *_replies("prompt_to_line", found.eval_prompt_consistency, place),
-            *_replies("line_to_line", found.eval_index_consistency, place),
-        ),
-        survey=tuple(_survey(found, raw, speakers, place)),
-        scores=tuple(_scores(found)),
-        id=f"{Path(source).stem}/{number}",
-        topic=found.topic,
-        grade=found.grade,
+        _ROLES[found.task_name],
+        speakers,
+        said,
+        replies,
+        tuple(_survey(found, raw, speakers, place)),
+        tuple(_scores(found)),
+        f"{Path(source).stem}/{number}",
+        found.topic,
+        found.grade,
         source=source,
         number=number,
     )
+
+
+def _wrong(expected: str, place: str, got: str) -> FileError:
+    return FileError(f"Expected {expected} at {place}, got {got}: correct the file.")
 
 
 def _name(lines: list[str]) -> str:
@@ -165,16 +171,14 @@ def qa_item(question: str, gold: str) -> QAItem | None:
 def _questions(test: tuple[list[str], list[str]], place: str) -> tuple[tuple[str, str], ...]:
     questions, golds = test
     if len(questions) != len(golds):
-        raise FileError(
-            f"Expected as many gold answers as questions at {place}, got {len(golds)} for {len(questions)}: correct it."
-        )
+        raise _wrong("as many gold answers as questions", place, f"{len(golds)} for {len(questions)}")
     return tuple(zip(questions, golds, strict=True))
 
 
 def _replies(metric: str, judged: list[tuple[int, str]], place: str) -> Iterator[LoggedReply]:
     lines = [line for line, _ in judged]
     if len(set(lines)) < len(lines):
-        raise FileError(f"Expected each line judged once at {place}, got {metric} with one twice: correct the file.")
+        raise _wrong("each line judged once", place, f"{metric} with one twice")
     return (LoggedReply(metric, line, raw) for line, raw in judged)
 
 
@@ -186,13 +190,10 @@ def _survey(
     for text, score, answers, verdicts in found.eval_survey_consistency:
         line = next((i for i in range(line + 1, len(raw)) if raw[i] == text), -1)
         if line < 0:
-            raise FileError(f"Expected a survey after a line of the dialogue at {place}, got {text!r:.40}: correct it.")
+            raise _wrong("a survey after a line of the dialogue", place, f"{text!r:.40}")
         asked = len(speakers[line % 2].backstory_test)
         if not len(answers) == len(verdicts) == asked:
-            raise FileError(
-                f"Expected {asked} answers and verdicts in the survey at {place}, "
-                f"got {len(answers)} and {len(verdicts)}: correct the file."
-            )
+            raise _wrong(f"{asked} answers and verdicts", f"{place}, survey", f"{len(answers)} and {len(verdicts)}")
         yield SurveyEntry(line, score, answers, verdicts)
 
 
@@ -201,5 +202,5 @@ def _scores(found: _Dialogue) -> Iterator[LoggedScore]:
     for key in _KEYS:
         for metric in ("prompt", "index", "survey"):
             value = given[f"{key}_{metric}_consistency_score"]
-            if value is not UNSET:
+            if value is not None:
                 yield LoggedScore(key, metric, value)

@@ -12,10 +12,11 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
+from typing import NamedTuple
 
-from persona_env.io.json_files import MAX_TEXT, FileError, first_byte, raw_lines
+from persona_env.io.json_files import MAX_TEXT, FileError, first_byte, open_file
 from persona_env.io.records import LoggedDialogue, LoggedMessage, LoggedSpeaker
 from persona_env.persona import Persona
 
@@ -23,21 +24,12 @@ __all__ = ["COLUMNS", "ChatRow", "load_dialogues", "read_chats"]
 
 COLUMNS = ("user 1 personas", "user 2 personas", "Best Generated Conversation")
 
-_LONGEST = 4 * MAX_TEXT
 _SPEAKER = re.compile(r"(?:\* ?\* ?)?User ([12]):(?: ?\* ?\*)? ?(.*)")
 _BREAK = re.compile(r"[*\s]*")
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRow:
-    """One row of the file.
-
-    Attributes:
-        number: From 0, the header not counted.
-        personas: The two, of the role `chat_partner`; ids `<file>/<number>/1` and `/2`.
-        conversation: As it stands there.
-        place: The file and row, for messages.
-    """
+class ChatRow(NamedTuple):
+    """One row of the file; `place` is the file and row, for messages."""
 
     number: int
     personas: tuple[Persona, Persona]
@@ -46,7 +38,7 @@ class ChatRow:
 
 
 def read_chats(path: str | Path) -> Iterator[ChatRow]:
-    """Yields the rows of a file, one at a time.
+    """Yields the rows of a file, one at a time; persona ids are `<file>/<number>/1` and `/2`.
 
     Raises:
         FileError: If the file is no such CSV, or a field is empty or too long; one line that names the row.
@@ -72,31 +64,20 @@ def read_chats(path: str | Path) -> Iterator[ChatRow]:
 
 
 def _records(path: str | Path) -> Iterator[list[str]]:
-    reader = csv.reader(_lines(path), strict=True)
-    try:
-        yield from reader
-    except csv.Error as error:
-        raise FileError(f"Expected CSV at {path} line {reader.line_num}, got {error}: write the file again.") from None
-
-
-def _lines(path: str | Path) -> Iterator[str]:
-    """Yields the lines of a file with their ends; none of them fills the memory."""
-    for place, line in raw_lines(path, _LONGEST):
+    with open_file(path) as file:
+        reader = csv.reader(TextIOWrapper(file, "utf-8", newline=""), strict=True)
         try:
-            yield line.decode("utf-8")
-        except UnicodeDecodeError:
-            raise FileError(f"Expected UTF-8 at {place}, got other bytes: save it as UTF-8.") from None
+            yield from reader
+        except (csv.Error, UnicodeDecodeError) as error:
+            place = f"{path} line {reader.line_num}"
+            raise FileError(f"Expected CSV at {place}, got {error}: save it as CSV in UTF-8.") from None
 
 
 def load_dialogues(path: str | Path, unread: list[FileError] | None = None) -> list[LoggedDialogue]:
     """Returns the conversations of a file as logged dialogues: user 1 is P1, user 2 is P2.
 
-    A line without a speaker belongs to the line before it; scene breaks of stars alone are left out.
-
-    Args:
-        path: The file.
-        unread: Where given, conversations that name no speaker are left out and their errors put in
-            here (the released test set has two); else the first one is raised.
+    A line without a speaker belongs to the line before it; scene breaks of stars alone are left out. Conversations
+    that name no speaker (the released test set has two) are left out where a list takes their errors.
 
     Raises:
         FileError: If the file is no such CSV, holds no conversation that can be read, or, without
@@ -105,21 +86,18 @@ def load_dialogues(path: str | Path, unread: list[FileError] | None = None) -> l
     found = list[LoggedDialogue]()
     for row in read_chats(path):
         try:
-            found.append(_dialogue(row, str(path)))
+            messages = tuple(_messages(row))
         except FileError as error:
             if unread is None:
                 raise
             unread.append(error)
+            continue
+        speakers = (LoggedSpeaker("User 1", row.personas[0]), LoggedSpeaker("User 2", row.personas[1]))
+        name = f"{Path(path).stem}/{row.number:04d}"
+        found.append(LoggedDialogue("chat_partner", speakers, messages, id=name, source=str(path), number=row.number))
     if not found:
         raise FileError(f"Expected conversations in {path}, got none that can be read: name another file.")
     return found
-
-
-def _dialogue(row: ChatRow, source: str) -> LoggedDialogue:
-    one, two = (LoggedSpeaker(f"User {i}", persona) for i, persona in enumerate(row.personas, 1))
-    messages = tuple(_messages(row))
-    stem = f"{Path(source).stem}/{row.number:04d}"
-    return LoggedDialogue("chat_partner", (one, two), messages, id=stem, source=source, number=row.number)
 
 
 def _messages(row: ChatRow) -> Iterator[LoggedMessage]:

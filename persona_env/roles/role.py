@@ -9,12 +9,13 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
-from persona_env.errors import InputError, printable, shown
+import msgspec
+
+from persona_env.errors import InputError, shown
 
 __all__ = ["Role", "env_name", "read_role"]
 
-_NAMES = ("key", "simulator", "task")
-_TEXTS = (*_NAMES, "task_prompt", "instruction", "personas")
+_TEXTS = ("key", "simulator", "task", "task_prompt", "instruction")
 _TABLES = ("judge", "interview")
 
 
@@ -57,12 +58,19 @@ class Role:
         return env_name(self.key)
 
 
-def env_name(key: str) -> str:
-    """Returns a role's key in CamelCase.
+class _RoleFile(msgspec.Struct, forbid_unknown_fields=True):
+    key: str
+    simulator: str
+    task: str
+    task_prompt: str
+    instruction: str = ""
+    personas: str = ""
+    judge: dict[str, Any] = {}
+    interview: dict[str, Any] = {}
 
-    >>> env_name("chat_partner")
-    'ChatPartner'
-    """
+
+def env_name(key: str) -> str:
+    """Returns a role's key in CamelCase: `ChatPartner` for `chat_partner`."""
     return "".join(part.capitalize() for part in key.split("_"))
 
 
@@ -77,33 +85,24 @@ def read_role(place: str | Path | Traversable) -> Role:
         InputError: If a file cannot be read, or lacks what a role needs; it is named.
     """
     path = Path(place).expanduser() if isinstance(place, str) else place
-    folder = path if path.is_dir() else None
-    file = path / "role.toml" if folder else path
+    file = path / "role.toml" if path.is_dir() else path
     table = _table(file)
-    unknown = [name for name in table if name not in (*_TEXTS, *_TABLES)]
-    if unknown:
-        known = ", ".join((*_TEXTS, *_TABLES))
-        raise InputError(f"Expected {known} in {file}, got {shown(unknown[0])}: remove or rename it.")
-    texts = {name: _text(table, name, file) for name in _TEXTS if name in table or name in (*_NAMES, "task_prompt")}
-    tables = {name: table.get(name, {}) for name in _TABLES}
-    personas = texts.pop("personas", None)
-    if folder is not None:
-        tables |= {name: _table(folder / f"{name}.toml") for name in _TABLES if (folder / f"{name}.toml").is_file()}
-        beside = folder / "personas.json"
-        return Role(**texts, **tables, personas=beside if beside.is_file() else None)
-    return Role(**texts, **tables, personas=Path(str(path)).parent / personas if personas else None)
+    if path.is_dir():
+        table |= {name: _table(path / f"{name}.toml") for name in _TABLES if (path / f"{name}.toml").is_file()}
+    try:
+        found = msgspec.convert(table, _RoleFile)
+    except msgspec.ValidationError as error:
+        raise InputError(f"Expected what a role needs in {file}, got an error ({error}): correct it.") from None
+    texts = {name: getattr(found, name).strip() for name in _TEXTS}
+    personas = Path(str(path)).parent / found.personas if found.personas else None
+    if path.is_dir():
+        personas = path / "personas.json" if (path / "personas.json").is_file() else None
+    return Role(**texts, judge=found.judge, interview=found.interview, personas=personas)
 
 
 def _table(file: Traversable) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        why = printable(" ".join(str(error).split()))[:160]
+        why = " ".join(str(error).split())[:160]
         raise InputError(f"Expected the TOML file of a role at {file}, got an error ({why}): correct it.") from None
-
-
-def _text(table: Mapping[str, Any], name: str, file: Traversable) -> str:
-    value = table.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise InputError(f"Expected a text as {name} in {file}, got {shown(value)}: write one.")
-    return value.strip()

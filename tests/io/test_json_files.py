@@ -85,12 +85,6 @@ def test_a_broken_line_is_named(tmp_path: Path, content: bytes):
         list(json_lines(file_with(tmp_path, content), object))
 
 
-def test_a_line_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("persona_env.io.json_files.MAX_LINE", 8)
-    with pytest.raises(FileError, match=r"at most 8 bytes at .* line 2"):
-        list(json_lines(file_with(tmp_path, b"[1]\n[1234567]\n"), object))
-
-
 def test_a_folder_and_a_missing_file_are_named(tmp_path: Path):
     with pytest.raises(FileError, match="got a folder: name a log or persona file"):
         load_logs(tmp_path)
