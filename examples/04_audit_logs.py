@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from persona_env.cli.audit import print_audit
+from persona_env.cli.audit import audit as print_audit
 from persona_env.io import load_logs
 from persona_env.papers.paper_scores import audit, fail_closed
 
@@ -56,7 +56,7 @@ def main(paths: Sequence[str | Path]) -> None:
     """Prints the audit of the logs, then what is wrong and what can be read of each."""
     with tempfile.TemporaryDirectory() as folder:
         logs = list(paths) or [invented_log(Path(folder))]
-        print_audit(logs)
+        print_audit([*map(Path, logs)])
         for path in logs:
             dialogues = load_logs(path)
             found = [fail_closed(dialogue, key) for dialogue in dialogues for key in dialogue.judged]

@@ -263,7 +263,7 @@ def test_ctrl_c_in_a_benchmark_names_its_folder_and_how_to_go_on(tmp_path: Path)
             time.sleep(0.05)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=60)
-    said = f"persona-env: interrupted; go on with the same command, --resume {out} instead of --out\n"
+    said = f"persona-env: interrupted; go on with: the same command, --resume {out} instead of --out\n"
     assert (running.returncode, errors) == (130, said)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +14,7 @@ from persona_env.papers.paper_scores import PaperScore
 from persona_env.report.audit import audit_table
 from persona_env.report.terminal import Terminal
 
-__all__ = ["audit", "print_audit"]
+__all__ = ["audit"]
 
 
 def audit(
@@ -23,14 +22,9 @@ def audit(
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
     """Recompute recorded consistency scores and list those that disagree with their own raw replies."""
-    print_audit(logs, json_out)
-
-
-def print_audit(paths: Iterable[str | Path], json_out: str | Path | None = None) -> None:
-    """Prints the table, and writes rows and disagreements to a JSON file where one is given."""
     if json_out is not None:
         check_target(json_out)
-    audits = [audit_log(path) for path in paths]
+    audits = [audit_log(path) for path in logs]
     if json_out is not None:
         found = {
             "rows": [asdict(row) for one in audits for row in one.rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ from persona_env.report.calibration import calibration_table
 from persona_env.report.terminal import Terminal
 from persona_env.runs.run_folder import RunFolder
 
-__all__ = ["judge_app", "judge_calibrate", "run_calibration"]
+__all__ = ["judge_app", "judge_calibrate"]
 
 judge_app = typer.Typer(help="Look into a judge before it pays rewards.", no_args_is_help=True)
 
@@ -37,65 +37,30 @@ def judge_calibrate(
     seed: Annotated[int, typer.Option(help="What the limit is drawn with.")] = 0,
     json_out: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
     out: Annotated[Path | None, typer.Option(help="A new folder for calibration.json and every verdict.")] = None,
-) -> None:
-    """Compare a judge with labels, beside one that always says consistent, and say if it is usable as a reward."""
-    run_calibration(
-        judge, labels, prompts=judge_prompts, cache=judge_cache, roles=role or (), limit=limit, seed=seed,
-        json_out=json_out, out=out,
-    )  # fmt: skip
-
-
-def run_calibration(
-    spec: str,
-    paths: Sequence[Path],
-    *,
-    prompts: Path | None = None,
-    cache: Path | None = None,
-    roles: Sequence[str] = (),
-    limit: int | None = None,
-    seed: int = 0,
-    json_out: Path | None = None,
-    out: Path | None = None,
 ) -> Calibration:
-    """Calibrates a judge, writes what is asked for, and prints the table and the verdict.
-
-    Args:
-        spec: The judge.
-        paths: The files of labels.
-        prompts: A folder with judge prompts; ours where None.
-        cache: A file of replies that runs share; what stands there is not asked for again.
-        roles: Only these; all where empty.
-        limit: At most so many questions of each role, kind and label.
-        seed: What they are drawn with.
-        json_out: A file for the figures.
-        out: A folder for the figures (`calibration.json`) and each verdict (`verdicts.jsonl`).
-
-    Raises:
-        ValueError: If the judge or the labels cannot be had, the labels are all of one class, or the
-            folder is not empty.
-    """
+    """Compare a judge with labels, beside one that always says consistent, and say if it is usable as a reward."""
     console = Terminal()
     if json_out is not None:
         check_target(json_out)
-    labels = load_labels(paths, roles)
-    labels = labels if limit is None else labels.limited(limit, seed)
-    labels.check_classes()
-    judge = load_judge(spec, prompts=prompts)
-    folder = RunFolder(out).create() if out else None
+    found = load_labels(labels, role or ())
+    found = found if limit is None else found.limited(limit, seed)
+    found.check_classes()
     with (
-        ReplyCache(cache) if cache else contextlib.nullcontext() as replies,
-        Progress(console=console, transient=True) as progress,
+        contextlib.closing(load_judge(judge, prompts=judge_prompts)) as made_judge,
+        RunFolder(out).create() if out else contextlib.nullcontext() as folder,
+        ReplyCache(judge_cache) if judge_cache else contextlib.nullcontext() as replies,
     ):
-        judge.use(ModelResources(() if replies is None else (replies,)))
-        task = progress.add_task("judging", total=len(labels.items))
-        found = calibrate(judge, labels, spec=spec, tick=lambda judged: progress.advance(task, judged))
-    if folder:
-        folder.write_json(FILE, found.as_json())
-        write_jsonl(folder.path / "verdicts.jsonl", _verdict_rows(found))
+        made_judge.use(ModelResources(() if replies is None else (replies,)))
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("judging", total=len(found.items))
+            result = calibrate(made_judge, found, spec=judge, tick=lambda judged: progress.advance(task, judged))
+        if folder:
+            folder.write_json(FILE, result.as_json())
+            write_jsonl(folder.path / "verdicts.jsonl", _verdict_rows(result))
     if json_out is not None:
-        write_json(json_out, found.as_json())
-    console.print(calibration_table(found))
-    return found
+        write_json(json_out, result.as_json())
+    console.print(calibration_table(result))
+    return result
 
 
 def _verdict_rows(found: Calibration) -> Iterator[dict[str, Any]]:

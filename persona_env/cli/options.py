@@ -1,4 +1,4 @@
-"""Command-line options made from records of settings, and those that several commands share."""
+"""Command-line options made from records of settings."""
 
 from __future__ import annotations
 
@@ -12,16 +12,11 @@ import typer
 
 from persona_env.settings import kinds, settings_of
 
-__all__ = ["JudgeSpec", "Role", "Seed", "Simulator", "Split", "TaskAgent", "with_settings"]
+__all__ = ["JudgeSpec", "with_settings"]
 
-Role = Annotated[str, typer.Option(help="Who is simulated: patient, student, chat_partner, or a path of a role.")]
-Simulator = Annotated[str, typer.Option(help="The simulator: tiny, scripted, hf:<folder or id>, openai:<model>@<url>.")]
 JudgeSpec = Annotated[
     str, typer.Option("--judge", help="The judge: oracle, match, hf:, openai:, recorded: or ensemble:.")
 ]
-Seed = Annotated[int, typer.Option(help="Everything random follows from it.")]
-TaskAgent = Annotated[str, typer.Option(help="The frozen other side: scripted, interview, hf: or openai:.")]
-Split = Annotated[str, typer.Option(help="The personas that are measured: heldout, dev or train.")]
 
 
 def with_settings(panels: Mapping[str, Sequence[type]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -40,7 +35,7 @@ def with_settings(panels: Mapping[str, Sequence[type]]) -> Callable[[Callable[..
 
         @functools.wraps(command)
         def run(**given: Any) -> Any:
-            values = {name: value for name in options if (value := given.pop(name)) is not None}
+            values = {name: value for name in options if (value := given.pop(name, None)) is not None}
             parsed = {name: parse(value) for name, value in values.items() if (parse := settings[name].parse)}
             return command(settings=values | parsed, **given)
 
@@ -58,7 +53,9 @@ def _options(panel: str, records: Sequence[type]) -> Mapping[str, inspect.Parame
     for record in records:
         defaults = {item.name: item.default for item in fields(record)}
         for name, setting in settings_of(record).items():
-            default = "" if defaults[name] in (MISSING, "", False) else f" (default: {defaults[name]})"
+            value = defaults[name]
+            shown = ",".join(value) if isinstance(value, tuple) else value
+            default = "" if shown in (MISSING, "", False) else f" (default: {shown})"
             option = typer.Option(help=setting.help + default, rich_help_panel=panel)
             annotation = Annotated[(str if setting.parse else kinds(record)[name]) | None, option]
             found[name] = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)

@@ -12,17 +12,19 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.text import Text
 
 from persona_env.algorithms import ALGORITHMS, BUILTIN
-from persona_env.cli.interrupt import resumable
 from persona_env.cli.options import with_settings
 from persona_env.errors import InputError
+from persona_env.evaluation.eval_log import EvalLog, load_eval_log
+from persona_env.io.atomic import write_text
 from persona_env.report.drift_table import drift_table
 from persona_env.report.terminal import Terminal
 from persona_env.report.transcript import before_and_after
 from persona_env.roles import role_named
 from persona_env.runs.config import RunConfig, read_config
+from persona_env.runs.costs import judge_sentence
 from persona_env.runs.result import TrainResult
-from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, finished_result
+from persona_env.runs.run_folder import CONFIG, RunFolder
+from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, is_complete
 
 __all__ = ["resume_training", "run_training", "train"]
 
@@ -47,89 +49,52 @@ def train(
     raise typer.Exit(run_training(RunConfig.from_flat(values), out, dry_run=dry_run))
 
 
-def run_training(
-    settings: RunConfig, out: Path | None, *, dry_run: bool = False, folder: RunFolder | None = None
-) -> int:
+def run_training(settings: RunConfig, out: Path | None, *, dry_run: bool = False, resume: bool = False) -> int:
     """Runs the main job and shows it.
 
     Args:
         settings: The run.
         out: The run folder; `runs/<role>-<time>` if not given.
         dry_run: Check everything, print the plan, write nothing.
-        folder: That of a run that has begun and is to go on.
+        resume: Whether the run has begun there and is to go on; one that is finished is shown again.
 
     Returns:
         The exit code: 0; 130 after Ctrl-C; 75 where the judge stayed away, 76 where its budget is spent, 77
         where it failed on known answers, 78 where too many verdicts could not be read.
 
     Raises:
-        ValueError: If anything the run needs cannot be had; nothing is left behind.
+        InputError: If anything the run needs cannot be had; nothing is left behind.
         CannotWrite: If there is no room on the disk; the run can be resumed.
         KeyboardInterrupt: After Ctrl-C while nothing is learnt or measured; it says how to go on.
     """
+    path = out or Path("runs") / f"{role_named(settings.role).key}-{time.strftime('%Y%m%d-%H%M%S')}"
     console = Terminal()
-    folder = folder or RunFolder(out or _fresh_folder(settings))
-    with resumable(folder, f"go on with: {_resume_command(folder)}"):
-        result = finished_result(folder, settings) if folder.resumed else None
-        if result is None:
-            job = TrainAndEvaluate(settings)
-            console.print(_plan(settings, folder))
-            if dry_run:
-                return 0
-            result = _with_progress(job, folder.create(), console)
-            for name in job.damaged:
-                console.print(f"The checkpoint {name} is not as it was written; it was not used.")
-        console.print(drift_table(result.log))
-        if result.config.judge != "oracle":
-            console.print(result.judge_costs.sentence(result.config.judge_budget, result.invalid))
-        _show_example(result, folder, console)
-        _say_how_it_ended(result, folder, console)
-        folder.close()
-    return result.exit_code
+    with RunFolder(path, resume=resume, way_on=f"persona-env train --resume {path}") as folder:
+        if resume and is_complete(folder):
+            _show(load_eval_log(path), folder, console)
+            return 0
+        job = TrainAndEvaluate(settings)
+        console.print(_plan(settings, folder))
+        if dry_run:
+            return 0
+        result = _with_progress(job, folder.create(), console)
+        for name in job.checkpoints.damaged:
+            console.print(f"The checkpoint {name} is not as it was written; it was not used.")
+        _show(result.log, folder, console)
+        return result.exit_code
 
 
 def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = False) -> int:
-    """Goes on with a run that was cut off, wherever that was; it ends as if it had not been.
+    """Goes on with a run that was cut off, wherever that was; it ends as if it had not been. See `run_training`.
 
     Args:
-        path: The run folder; one that is finished is shown again.
-        given: RunConfig that were given again; those that change figures must be what they were.
+        path: The run folder.
+        given: Settings that were given again; those that change figures must be what they were.
         dry_run: Check everything, print the plan, write nothing.
-
-    Returns:
-        The exit code: see `run_training`.
-
-    Raises:
-        ValueError: If it is no run folder, a setting differs, or another process has it.
     """
-    folder = RunFolder(path, resume=True)
-    settings = RunConfig.from_json(folder.read_json("config.json"), path / "config.json").resumed(given)
-    return run_training(settings, None, dry_run=dry_run, folder=folder)
-
-
-def _say_how_it_ended(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
-    if not result.log.header.judge.is_calibrated:
-        console.print(
-            f"The judge {result.config.judge} is not calibrated: nobody knows what its verdicts are worth. "
-            "Hold it against labels with persona-env judge calibrate."
-        )
-    if result.status == "complete":
-        seconds = sum(result.seconds.values())
-        console.print(f"{result.tokens:,} tokens, {seconds:.0f} s. Run folder: {folder.path}/")
-        return
-    why = f"Stopped: {result.ended}" if result.ended else "Interrupted."
-    console.print(
-        f"{why} What there is stands in {folder.path}/; go on with: {_resume_command(folder)}",
-        soft_wrap=True,
-    )
-
-
-def _resume_command(folder: RunFolder) -> str:
-    return f"persona-env train --resume {folder.path}"
-
-
-def _fresh_folder(settings: RunConfig) -> Path:
-    return Path("runs") / f"{role_named(settings.role).key}-{time.strftime('%Y%m%d-%H%M%S')}"
+    found = RunFolder(path, resume=True).read_json(CONFIG)
+    settings = RunConfig.from_json(found, path / CONFIG).resumed(given)
+    return run_training(settings, path, dry_run=dry_run, resume=True)
 
 
 def _plan(settings: RunConfig, folder: RunFolder) -> Text:
@@ -152,9 +117,9 @@ def _with_progress(job: TrainAndEvaluate, folder: RunFolder, console: Terminal) 
     tasks: dict[str, TaskID] = {}
 
     def progress(stage: str, done: int, total: int) -> None:
-        if stage not in tasks:
-            tasks[stage] = bar.add_task(stage.replace("_", " "), total=total)
         name = stage.replace("_", " ")
+        if stage not in tasks:
+            tasks[stage] = bar.add_task(name, total=total)
         bar.update(tasks[stage], completed=min(done, total), total=total, description=name)
 
     def say_that_it_waits(seconds: float) -> None:
@@ -167,9 +132,27 @@ def _with_progress(job: TrainAndEvaluate, folder: RunFolder, console: Terminal) 
         return job.run(folder, progress)
 
 
-def _show_example(result: TrainResult, folder: RunFolder, console: Terminal) -> None:
-    text = before_and_after(result.log)
-    if text is not None:
-        folder.write_text("sample.txt", text)
+def _show(log: EvalLog, folder: RunFolder, console: Terminal) -> None:
+    """Shows what a run has found, and how it ended."""
+    found = folder.read_json("summary.json")
+    console.print(drift_table(log))
+    if found["judge"] != "oracle":
+        console.print(judge_sentence(found["judge_usage"]))
+    if text := before_and_after(log):
+        with folder.writing("sample.txt"):
+            write_text(folder.path / "sample.txt", text)
         console.print()
         console.print(Text(text), soft_wrap=True)
+    if not found["judge_calibrated"]:
+        console.print(
+            f"The judge {found['judge']} is not calibrated: nobody knows what its verdicts are worth. "
+            "Hold it against labels with persona-env judge calibrate."
+        )
+    if found["status"] == "complete":
+        console.print(f"{found['tokens']:,} tokens, {found['seconds']:.0f} s. Run folder: {folder.path}/")
+    else:
+        why = f"Stopped: {found['reason']}" if found["status"] == "stopped" else "Interrupted."
+        console.print(
+            f"{why} What there is stands in {folder.path}/; go on with: {folder.way_on}",
+            soft_wrap=True,
+        )

@@ -10,19 +10,13 @@ from persona_env.io.atomic import write_json
 from persona_env.io.json_files import FileError, read_json
 from persona_env.runs.run_folder import RunFolder
 
-__all__ = ["ROLLOUT", "Checkpoints"]
-
-ROLLOUT = "rollout-"
-"""What the names of a learner's checkpoints begin with; the learner's tokens follow."""
+__all__ = ["Checkpoints"]
 
 _SUMS = "checksums.json"
 
 
 class Checkpoints:
-    """The folder `checkpoints/` of a run.
-
-    Args:
-        folder: The run's.
+    """The folder `checkpoints/` of a run: `rollout-<tokens>`, each the learner's state after so many tokens.
 
     Attributes:
         damaged: Names of checkpoints that are not as they were written; they are not used.
@@ -30,10 +24,9 @@ class Checkpoints:
 
     def __init__(self, folder: RunFolder):
         self.folder, self.damaged = folder, list[str]()
-        self._root = folder.path / "checkpoints"
 
-    def write(self, name: str, fill: Callable[[Path], None]) -> None:
-        """Lets `fill` write the files of a checkpoint; it is there when all of them are.
+    def write(self, tokens: int, fill: Callable[[Path], None]) -> None:
+        """Lets `fill` write the files of a checkpoint, and removes all but the last two.
 
         Raises:
             CannotWrite: If there is no room; older checkpoints stay.
@@ -43,37 +36,31 @@ class Checkpoints:
             fill(draft)
             write_json(draft / _SUMS, _sums(draft))
 
-        self.folder.write_folder(f"checkpoints/{name}", fill_and_sum)
+        self.folder.write_folder(f"checkpoints/rollout-{tokens:012d}", fill_and_sum)
+        self.prune(keep=2)
 
-    def find(self, name: str) -> Path | None:
-        """Returns the folder of a checkpoint, None where there is none or a file is not what was written."""
-        path = self._root / name
-        if not path.is_dir():
-            return None
-        if not _is_whole(path):
-            self.damaged.append(name)
-            return None
-        return path
+    def newest(self) -> Path | None:
+        """Returns the folder of the last whole checkpoint, None if there is none."""
+        return next(filter(self.is_whole, reversed(self._all())), None)
 
-    def newest(self, prefix: str) -> Path | None:
-        """Returns the last whole checkpoint of those whose names begin so, by the order of names."""
-        return next(filter(None, map(self.find, reversed(self._names(prefix)))), None)
-
-    def prune(self, prefix: str, keep: int = 2) -> None:
-        """Removes all but the last few."""
-        names = self._names(prefix)
-        for name in names[: len(names) - keep]:
-            self.folder.drop_folder(f"checkpoints/{name}")
-
-    def _names(self, prefix: str) -> list[str]:
-        return sorted(path.name for path in self._root.glob(f"{prefix}*"))
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        return bool(found := _sums(path)) and found == read_json(path / _SUMS, dict[str, str])
-    except (FileError, OSError):
+    def is_whole(self, checkpoint: Path) -> bool:
+        """Returns whether each file of a checkpoint is as it was written."""
+        try:
+            if (found := _sums(checkpoint)) and found == read_json(checkpoint / _SUMS, dict[str, str]):
+                return True
+        except (FileError, OSError):
+            pass
+        self.damaged.append(checkpoint.name)
         return False
+
+    def prune(self, keep: int) -> None:
+        """Removes all but the last few."""
+        found = self._all()
+        for checkpoint in found[: len(found) - keep]:
+            self.folder.drop_folder(f"checkpoints/{checkpoint.name}")
+
+    def _all(self) -> list[Path]:
+        return sorted((self.folder.path / "checkpoints").glob("rollout-*"))
 
 
 def _sums(folder: Path) -> dict[str, str]:

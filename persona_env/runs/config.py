@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from persona_env.algorithms import ALGORITHMS, Algorithm, load_algorithm
 from persona_env.algorithms.ppo import PPO
 from persona_env.errors import InputError, printable, shown
-from persona_env.io.json_files import FileError, open_file
+from persona_env.io.json_files import open_file
 from persona_env.metrics import METRICS
 from persona_env.registry import Spec
 from persona_env.roles import role_named
 from persona_env.settings import Setting, check, settings_of
 
-__all__ = [
-    "REWARDS",
-    "RunConfig",
-    "check_understanding",
-    "parse_budget",
-    "parse_rewards",
-    "read_config",
-]
+__all__ = ["REWARDS", "RunConfig", "parse_budget", "parse_rewards", "read_config", "refuse_changes"]
 
 REWARDS: Mapping[str, float] = {
     "prompt_to_line": 1.4,
@@ -114,6 +107,11 @@ class RunConfig:
             raise InputError(
                 "Expected lora_rank >= 1 with load_in_4bit, got 0: 4-bit weights cannot be trained themselves."
             )
+        if self.judge == "oracle" and self.personas == "natural":
+            raise InputError(
+                "Expected a judge that reads natural English for --personas natural, got oracle, which reads the "
+                "embedded world's grammar only: give --judge hf:<...> or openai:<...>."
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Returns all settings as one flat table of plain data."""
@@ -132,10 +130,14 @@ class RunConfig:
             InputError: If a setting is unknown or wrong.
         """
         try:
-            own = {name: value for name, value in values.items() if name in settings_of(cls)}
             spec = values.get("algorithm", PPO.name)
+            known = [*settings_of(cls), "algorithm", *settings_of(ALGORITHMS[Spec.parse(spec).kind])]
+            for name in values:
+                if name not in known:
+                    listed = ", ".join(known)
+                    raise InputError(f"Expected settings among {listed}, got {shown(name)}: remove or rename it.")
+            own = {name: value for name, value in values.items() if name in settings_of(cls)}
             others = {name: value for name, value in values.items() if name not in own and name != "algorithm"}
-            _check_known(others, spec)
             return cls(**own, algorithm=load_algorithm(spec, **others))
         except InputError as error:
             if not source:
@@ -167,41 +169,21 @@ class RunConfig:
         >>> RunConfig(seed=3).resumed({"seed": 3, "checkpoint_every": 9}).checkpoint_every
         9
         """
-        was = self.as_json()
-        free = {
-            name
-            for record in (RunConfig, type(self.algorithm))
-            for name, s in settings_of(record).items()
-            if s.resumable
-        }
-        changed = [name for name, value in given.items() if name not in free and value != was.get(name)]
-        if changed:
-            told = ", ".join(f"{name}: was {was.get(name)!r}, is {given[name]!r}" for name in changed)
-            raise InputError(
-                f"Expected the settings that the run began with, got {told}: leave these out or begin anew."
-            )
+        was, settings = self.as_json(), {**settings_of(RunConfig), **settings_of(type(self.algorithm))}
+        refuse_changes(was, given, [name for name, setting in settings.items() if setting.resumable])
         return RunConfig.from_flat({**was, **given})
 
 
-def _check_known(names: Mapping[str, Any], algorithm: str) -> None:
-    """Raises if neither a run nor its algorithm has such a setting."""
-    known = [item.name for item in fields(RunConfig)] + list(settings_of(ALGORITHMS[Spec.parse(algorithm).kind]))
-    for name in names:
-        if name not in known:
-            raise InputError(f"Expected settings among {', '.join(known)}, got {shown(name)}: remove or rename it.")
-
-
-def check_understanding(judge: str, personas: str) -> None:
-    """Raises if the judge cannot read what these personas say.
+def refuse_changes(was: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str] = ()) -> None:
+    """Checks that the settings given now are those that a run began with, except the `free` ones.
 
     Raises:
-        InputError: If the oracle, which reads the embedded world's grammar only, is to judge natural English.
+        InputError: If others differ; each is shown as it was and as it is.
     """
-    if judge == "oracle" and personas == "natural":
-        raise InputError(
-            "Expected a judge that reads natural English for --personas natural, got oracle, which reads the "
-            "embedded world's grammar only: give --judge hf:<...> or openai:<...>."
-        )
+    changed = [name for name, value in given.items() if name not in free and value != was.get(name)]
+    if changed:
+        told = ", ".join(f"{name}: was {was.get(name)!r}, is {given[name]!r}" for name in changed)
+        raise InputError(f"Expected the settings that the run began with, got {told}: leave these out or begin anew.")
 
 
 def _check_rewards(rewards: Mapping[str, float]) -> None:
@@ -242,14 +224,11 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         InputError: If the file cannot be read or holds unknown or wrong settings; the file is named.
     """
-    place = printable(str(path))
-    try:
-        with open_file(path, "name a TOML file of settings") as file:
+    with open_file(path, "name a TOML file of settings") as file:
+        try:
             values = tomllib.load(file)
-    except (OSError, RecursionError, ValueError) as error:
-        if isinstance(error, FileError):
-            raise
-        why = printable(str(error))[:200]
-        raise InputError(f"Expected a TOML file of settings at {place}, got {why}: check the file.") from None
-    RunConfig.from_flat(values, place)
+        except (RecursionError, ValueError) as error:
+            place, why = printable(str(path)), printable(str(error))[:200]
+            raise InputError(f"Expected a TOML file of settings at {place}, got {why}: check the file.") from None
+    RunConfig.from_flat(values, path)
     return values

@@ -11,12 +11,9 @@ from persona_env.evaluation.eval_log import EvalLog
 from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
 from persona_env.roles import role_named
 from persona_env.runs.config import RunConfig
-from persona_env.runs.judge_costs import JudgeCosts
+from persona_env.runs.costs import judge_usage
 
-__all__ = ["INTERRUPTED", "TrainResult", "summary"]
-
-INTERRUPTED = 130
-"""The exit code after Ctrl-C."""
+__all__ = ["TrainResult", "summary"]
 
 
 @dataclass(slots=True)
@@ -28,45 +25,40 @@ class TrainResult:
         log: What was measured.
         tokens: The learner's tokens.
         seconds: Wall time by stage.
-        interrupted: Whether it was stopped with Ctrl-C before its end.
-        ended: Why it could not go on, if it could not.
+        ended: Why it stopped before its end, if it did.
         invalid_in_training: Verdicts of the training that could not be read.
-        judge_costs: What the judge was asked in all.
+        judge_counts: What the judge was asked in all; see `CostLog.counts`.
     """
 
     config: RunConfig
     log: EvalLog
     tokens: int = 0
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-    interrupted: bool = False
-    ended: RunEnded | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+    ended: RunEnded | KeyboardInterrupt | None = None
     invalid_in_training: int = 0
-    judge_costs: JudgeCosts = field(default_factory=JudgeCosts)
+    judge_counts: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
     def status(self) -> str:
         """`complete`, `interrupted` (with Ctrl-C) or `stopped` (it could not go on)."""
-        return "stopped" if self.ended else "interrupted" if self.interrupted else "complete"
+        if self.ended is None:
+            return "complete"
+        return "stopped" if isinstance(self.ended, RunEnded) else "interrupted"
 
     @property
     def exit_code(self) -> int:
         """What the command line ends with."""
-        return self.ended.exit_code if self.ended else INTERRUPTED if self.interrupted else 0
-
-    @property
-    def invalid(self) -> int:
-        """Verdicts that could not be read, in training and in all stages."""
-        return self.invalid_in_training + sum(scores.invalid for scores in all_scores(self.log).values())
+        return self.ended.exit_code if isinstance(self.ended, RunEnded) else 130 if self.ended else 0
 
 
 def summary(result: TrainResult) -> dict[str, Any]:
     """Returns what stands in `summary.json`; what is not measured yet is None."""
     config, found = result.config, all_scores(result.log)
     before, after, training = found.get("before"), found.get("after"), found.get("train_personas")
-    fields: dict[str, Any] = {"status": result.status}
-    if result.ended:
-        fields["reason"] = str(result.ended)
-    return fields | {
+    invalid = result.invalid_in_training + sum(scores.invalid for scores in found.values())
+    return {
+        "status": result.status,
+        **({"reason": str(result.ended)} if isinstance(result.ended, RunEnded) else {}),
         "role": role_named(config.role).key,
         "simulator": config.simulator,
         "judge": config.judge,
@@ -82,7 +74,7 @@ def summary(result: TrainResult) -> dict[str, Any]:
         "drift_free": found["drift_free"].as_json() if "drift_free" in found else None,
         "generalisation_gap": generalisation_gap(after, training) if after and training else {},
         "tokens": result.tokens,
-        "judge_usage": {**result.judge_costs.as_json(config.judge_budget), "invalid": result.invalid},
+        "judge_usage": judge_usage(result.judge_counts, config.judge_budget, invalid),
         "seconds": round(sum(result.seconds.values()), 2),
         "stages": {name: round(value, 2) for name, value in result.seconds.items()},
         "versions": dict(result.log.header.versions),

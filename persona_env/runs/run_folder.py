@@ -24,18 +24,21 @@ _LOCK = ".lock.tmp"
 
 
 class RunFolder:
-    """The folder of one run: `config.json`, `model/`, `checkpoints/`, `metrics.jsonl`, `dialogues.jsonl`, ...
+    """The folder of one run: `config.json`, `model/`, `checkpoints/`, `metrics.jsonl`, `eval.jsonl`, ...
+
+    As a context manager it is unlocked at the end, and tells Ctrl-C inside it how to go on with the run.
 
     Args:
-        path: Where; made if it is not there. A new run's must be empty, a resumed run's holds a `config.json`.
+        path: Where; a new run's must be empty, a resumed run's holds a `config.json`.
         resume: Whether a run is continued there.
+        way_on: How the user goes on with it, for messages; empty where it cannot be resumed.
 
     Raises:
         InputError: If the folder is not as it must be.
     """
 
-    def __init__(self, path: str | Path, *, resume: bool = False):
-        self.path, self.resumed = Path(path), resume
+    def __init__(self, path: str | Path, *, resume: bool = False, way_on: str = ""):
+        self.path, self.resumed, self.way_on = Path(path), resume, way_on
         self._unlock: Callable[[], object] = lambda: None
         has_config = os.path.isfile(self.path / CONFIG)
         if os.path.lexists(self.path) and not os.path.isdir(self.path):
@@ -91,6 +94,14 @@ class RunFolder:
         """Unlocks the folder."""
         self._unlock()
 
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.close()
+        if isinstance(error, KeyboardInterrupt) and self.way_on and (self.path / CONFIG).is_file():
+            error.args = (f"go on with: {self.way_on}",)
+
     def read_json(self, name: str) -> dict[str, Any]:
         """Returns a JSON file of the run.
 
@@ -99,19 +110,14 @@ class RunFolder:
         """
         return read_json(self.path / name, dict[str, Any])
 
-    def write_json(self, name: str, value: Mapping[str, Any]) -> Path:
-        """Writes a JSON file whole; see `write_text`."""
-        with self._writing(name):
-            return atomic.write_json(self.path / name, value)
-
-    def write_text(self, name: str, text: str) -> Path:
-        """Writes a text file whole.
+    def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Writes a JSON file whole.
 
         Raises:
             CannotWrite: If there is no room; the old file stays.
         """
-        with self._writing(name):
-            return atomic.write_text(self.path / name, text)
+        with self.writing(name):
+            atomic.write_json(self.path / name, value)
 
     def append_line(self, name: str, row: Mapping[str, Any]) -> None:
         """Adds one line to a JSONL file: the whole line or, where there is no room, nothing of it.
@@ -120,7 +126,7 @@ class RunFolder:
             CannotWrite: If there is no room.
         """
         line, size = atomic.json_line(row), self.size(name)
-        with self._writing(name):
+        with self.writing(name):
             try:
                 with open(self.path / name, "a", encoding="utf-8", newline="\n") as file:
                     file.write(f"{line}\n")
@@ -154,7 +160,7 @@ class RunFolder:
         elif path.stat().st_size > size:
             os.truncate(path, size)
 
-    def write_folder(self, name: str, fill: Callable[[Path], None]) -> Path:
+    def write_folder(self, name: str, fill: Callable[[Path], None]) -> None:
         """Lets `fill` write a folder whole: under another name first, then renamed.
 
         Raises:
@@ -162,7 +168,7 @@ class RunFolder:
         """
         target = self.path / name
         draft = target.with_name(f".{target.name}.tmp")
-        with self._writing(name):
+        with self.writing(name):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(parents=True)
             try:
@@ -171,7 +177,6 @@ class RunFolder:
                 os.replace(draft, target)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
-        return target
 
     def drop_folder(self, name: str) -> None:
         """Removes a folder; a kill while it does leaves a draft and no half folder of that name."""
@@ -183,12 +188,13 @@ class RunFolder:
             shutil.rmtree(old, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _writing(self, name: str) -> Iterator[None]:
+    def writing(self, name: str) -> Iterator[None]:
+        """Turns what fails inside it while a file is written into a `CannotWrite` that says how to go on."""
         try:
             yield
         except (OSError, SafetensorError) as error:
             why = error.why if isinstance(error, CannotWrite) else error.args[-1]
-            way_out = f"make room, then continue with persona-env train --resume {self.path}"
+            way_out = f"make room, then continue with {self.way_on}" if self.way_on else "make room, or name another"
             raise CannotWrite(self.path / name, why, way_out) from error
 
 

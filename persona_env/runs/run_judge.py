@@ -28,14 +28,13 @@ _BOOK_EVERY = 64  # calls
 
 
 class RunJudge(Judge):
-    """The judge of a training run, a benchmark, a calibration or a talk.
+    """The judge of a training run or a benchmark.
 
     Queries with known answers (canaries) are mixed in, which end the run if the judge fails them. They are left out
     for exact judges and where none can be made from the personas.
 
     Args:
         judge: A spec or a judge.
-        prompts: A folder with judge prompts; ours if None.
         personas: Whose facts the canaries are made from; none for no canaries.
         cache: A file of replies that runs share; None for none.
         budget: The most `calls` and `tokens`; what is missing is not limited.
@@ -52,13 +51,12 @@ class RunJudge(Judge):
         self,
         judge: str | JudgeLike,
         *,
-        prompts: str | Path | None = None,
         personas: Sequence[Persona] = (),
         cache: str | Path | None = None,
         budget: Mapping[str, int] | None = None,
         outage_timeout: float | None = None,
     ):
-        self._judge = load_judge(judge, prompts=prompts)
+        self._judge = load_judge(judge)
         self._cache, self._budget, self._outage_timeout = cache, dict(budget or {}), outage_timeout
         self.is_exact, self.is_remote = self._judge.is_exact, self._judge.is_remote
         self.on_wait: Callable[[float], None] | None = None
@@ -67,12 +65,12 @@ class RunJudge(Judge):
             warnings.warn("The personas state no facts with wrong answers: no canaries check the judge.", stacklevel=2)
         self._canaries = Canaries(self._judge, known) if known else None
         self._caches: tuple[ReplyCache, ...] = ()
-        self._on_asked: Callable[[], object] | None = None
+        self._on_asked: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
 
     @classmethod
     def from_config(cls, config: RunConfig) -> RunJudge:
-        """Returns the judge of a training run.
+        """Returns the judge of a run.
 
         Raises:
             InputError: If the judge or the personas cannot be had.
@@ -87,15 +85,18 @@ class RunJudge(Judge):
         )
 
     def open(
-        self, folder: Path | None = None, spent: Usage | None = None, on_asked: Callable[[], object] | None = None
+        self,
+        folder: Path | None = None,
+        spent: Usage | None = None,
+        on_asked: Callable[[], object] = lambda: None,
     ) -> None:
         """Opens the caches and sets the limits.
 
         Args:
             folder: The run's, for its own cache; None for none.
             spent: What earlier processes of the run have taken from its budget.
-            on_asked: Called after each batch of queries and about every 64 calls of a model, also from other threads:
-                whoever stores `counts` there loses no more than that when the process is killed.
+            on_asked: Called after each batch of queries and about every 64 calls of a model, also from other threads,
+                to store `counts` before the process may be killed.
 
         Raises:
             InputError: If the budget is spent, or a cache cannot be used.
@@ -119,7 +120,7 @@ class RunJudge(Judge):
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts of `JudgeCosts` in this process; nothing for an exact judge."""
+        """`COSTS` and `FINDINGS` in this process; nothing for an exact judge."""
         if self.is_exact:
             return {}
         usage = self.usage
@@ -129,11 +130,11 @@ class RunJudge(Judge):
             "calls": usage.calls,
             "tokens": usage.tokens,
             "cache_hits": usage.cached,
+            "damaged": sum(cache.damaged for cache in self._caches),
             "canaries": sum(count.asked for count in canaries),
             "canaries_failed": sum(count.failed for count in canaries),
             "pairs": sum(kind.pairs for kind in agreement),
             "agreed": sum(kind.agreed for kind in agreement),
-            "damaged": sum(cache.damaged for cache in self._caches),
         }
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
@@ -158,9 +159,8 @@ class RunJudge(Judge):
             cache.close()
 
     def _book(self) -> None:
-        if self._on_asked is not None:
-            with self._lock:
-                self._on_asked()
+        with self._lock:
+            self._on_asked()
 
 
 class _BookedLimit(UsageLimit):
@@ -171,7 +171,6 @@ class _BookedLimit(UsageLimit):
         self._book, self._unbooked = book, 0
 
     def start(self, calls: int = 1) -> None:
-        """Counts requests that are about to be sent."""
         super().start(calls)
         self._unbooked += calls
         if self._unbooked >= _BOOK_EVERY:

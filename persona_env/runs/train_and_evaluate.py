@@ -14,23 +14,20 @@ from persona_env.evaluation.scoring import run_arm, scores
 from persona_env.metrics import METRICS, load_metric
 from persona_env.models.limits import Usage
 from persona_env.roles import BUNDLED, role_named
-from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
-from persona_env.runs.config import RunConfig, check_understanding
-from persona_env.runs.cost_log import CostLog
-from persona_env.runs.invalid_rate import InvalidRate
-from persona_env.runs.judge_costs import JudgeCosts
+from persona_env.runs.checkpoint import Checkpoints
+from persona_env.runs.config import RunConfig
+from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.result import TrainResult, summary
-from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.run_folder import CONFIG, RunFolder
 from persona_env.runs.run_judge import RunJudge
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["EXTENDED_LENGTH", "Progress", "TrainAndEvaluate", "finished_result"]
+__all__ = ["EXTENDED_LENGTH", "Progress", "TrainAndEvaluate", "is_complete"]
 
 EXTENDED_LENGTH = 3
 """Drift returns beyond the trained length, so it is measured at this many times that length too."""
 
-QUESTIONS = 4
-"""Probes in each measured dialogue."""
+_QUESTIONS = 4  # probes in each measured dialogue
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, how much of it is done, and how much there is to do."""
@@ -50,7 +47,6 @@ class TrainAndEvaluate:
         from persona_env.runs.training import training_envs
         from persona_env.speakers.local import LanguageModel
 
-        check_understanding(config.judge, config.personas)
         self.config = config
         self.judge = RunJudge.from_config(config)
         self.simulator = LanguageModel.load(
@@ -62,11 +58,6 @@ class TrainAndEvaluate:
         judge = JudgeInfo(config.judge, self.judge.identity, _is_calibrated(self.judge, config))
         header = Header.now("train", self.suite, judge, config.as_json())
         self.result = TrainResult(config, EvalLog(header))
-
-    @property
-    def damaged(self) -> list[str]:
-        """Names of the folder's checkpoints that were not as they had been written, and were not used."""
-        return self._checkpoints.damaged
 
     def run(self, folder: RunFolder, progress: Progress) -> TrainResult:
         """Evaluates, trains, evaluates again, and writes the run folder.
@@ -83,38 +74,42 @@ class TrainAndEvaluate:
         try:
             with torch_threads(self.config.threads):
                 self._run_stages(progress)
-        except KeyboardInterrupt:
-            self.result.interrupted = True
-        except RunEnded as ended:
+        except (KeyboardInterrupt, RunEnded) as ended:
             self.result.ended = ended
         finally:
             self.judge.close()
-        self._write_summary()
+        self.result.seconds, self.result.judge_counts = self._cost_log.seconds, self._cost_log.counts
+        folder.write_json("summary.json", summary(self.result))
+        if self.result.ended is None:
+            self.checkpoints.prune(keep=0)
         return self.result
 
     def _open(self, folder: RunFolder) -> None:
         """Writes the settings, and reads back what an earlier process of the run has measured and spent."""
         config, result = self.config.as_json(), self.result
-        if not (folder.path / "config.json").is_file() or folder.read_json("config.json") != config:
-            folder.write_json("config.json", config)
+        if not (folder.path / CONFIG).is_file() or folder.read_json(CONFIG) != config:
+            folder.write_json(CONFIG, config)
         if (folder.path / FILE).is_file():
             found = load_eval_log(folder.path)
             result.log = EvalLog(replace(result.log.header, created=found.header.created), found.arms)
-        self._folder, self._checkpoints = folder, Checkpoints(folder)
+        self._folder, self.checkpoints = folder, Checkpoints(folder)
         self._cost_log = CostLog(folder, lambda: self.judge.counts)
-        spent = Usage(calls=self._cost_log.total("calls"), prompt_tokens=self._cost_log.total("tokens"))
-        self.judge.open(folder.path, spent, self._cost_log.book)
+        spent = self._cost_log.counts
+        self.judge.open(folder.path, Usage(spent["calls"], prompt_tokens=spent["tokens"]), self._cost_log.book)
 
     def _run_stages(self, progress: Progress) -> None:
         config, suite = self.config, self.suite
-        extended = _extended(suite, config.extended_dialogues) if config.extended_dialogues else None
-        self._evaluate("before", config.simulator, self.simulator, suite, progress)
-        if extended:
-            self._evaluate("before_extended", config.simulator, self.simulator, extended, progress)
+        suites = {"": suite}
+        if config.extended_dialogues:
+            lines = EXTENDED_LENGTH * suite.lines
+            suites["_extended"] = replace(
+                suite, dialogues=config.extended_dialogues, lines=lines, questions_every=max(1, lines // _QUESTIONS)
+            )
+        for name, one in suites.items():
+            self._evaluate(f"before{name}", config.simulator, self.simulator, one, progress)
         trained = self._train(progress)
-        self._evaluate("after", "model", trained, suite, progress)
-        if extended:
-            self._evaluate("after_extended", "model", trained, extended, progress)
+        for name, one in suites.items():
+            self._evaluate(f"after{name}", "model", trained, one, progress)
         self._evaluate("train_personas", "model", trained, replace(suite, split="train"), progress)
         if config.personas == "bundled" and suite.role in BUNDLED:  # the embedded world has a drift-free speaker
             self._evaluate("drift_free", "scripted", load_speaker("scripted"), suite, progress)
@@ -134,12 +129,13 @@ class TrainAndEvaluate:
             speaker.reset_cache()  # a cache would make a resumed run differ in the last bits
             arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick)
             log = self.result.log.with_arm(arm)
-            save_eval_log(self._folder.path / FILE, log)
+            with self._folder.writing(FILE):
+                save_eval_log(self._folder.path / FILE, log)
             self.result.log = log
             self._cost_log.note(stage)
         tick(total - done)
         found = scores(arm, self.result.log.header.metrics)
-        InvalidRate(f"the stage {stage!r}", self.config.max_invalid, found.judged, found.invalid).close()
+        check_invalid(f"the stage {stage!r}", self.config.max_invalid, found.judged, found.invalid)
 
     def _train(self, progress: Progress) -> Speaker:
         from persona_env.runs.training import Training
@@ -147,7 +143,7 @@ class TrainAndEvaluate:
         training = Training(
             self.config,
             folder=self._folder,
-            checkpoints=self._checkpoints,
+            checkpoints=self.checkpoints,
             cost_log=self._cost_log,
             progress=lambda tokens: progress("training", tokens, self.config.tokens),
         )
@@ -155,30 +151,17 @@ class TrainAndEvaluate:
             return training.fit(self.simulator, self.envs)
         finally:
             self.result.tokens = training.tokens
-            self.result.invalid_in_training = training.invalid_rate.invalid
-
-    def _write_summary(self) -> None:
-        """Writes the summary; what only a resumed run would need goes when all is done."""
-        result = self.result
-        result.seconds = self._cost_log.seconds
-        result.judge_costs = JudgeCosts(**{name: self._cost_log.total(name) for name in JudgeCosts.names()})
-        self._folder.write_json("summary.json", summary(result))
-        if result.status == "complete":
-            self._checkpoints.prune(ROLLOUT, keep=0)
+            self.result.invalid_in_training = training.invalid
 
 
-def finished_result(folder: RunFolder, config: RunConfig) -> TrainResult | None:
-    """Returns the result of a run that is complete, None if there is something left to do."""
+def is_complete(folder: RunFolder) -> bool:
+    """Returns whether nothing of a run is left to do; what only a resumed run would need is removed then."""
     if not all((folder.path / name).is_file() for name in ("summary.json", FILE)):
-        return None
-    found = folder.read_json("summary.json")
-    if found.get("status") != "complete":
-        return None
-    result = TrainResult(config, load_eval_log(folder.path), found["tokens"], dict(found["stages"]))
-    result.judge_costs = JudgeCosts.of(found["judge_usage"])
-    result.invalid_in_training = found["judge_usage"]["invalid"] - result.invalid  # what the stages do not account for
-    Checkpoints(folder).prune(ROLLOUT, keep=0)
-    return result
+        return False
+    if folder.read_json("summary.json").get("status") != "complete":
+        return False
+    Checkpoints(folder).prune(keep=0)
+    return True
 
 
 def _suite(config: RunConfig) -> EvalSuite:
@@ -190,16 +173,11 @@ def _suite(config: RunConfig) -> EvalSuite:
         dialogues=config.dialogues,
         lines=config.lines,
         seed=config.seed,
-        questions_every=max(1, config.lines // QUESTIONS),
+        questions_every=max(1, config.lines // _QUESTIONS),
         task_agent=config.task_agent,
         max_tokens=config.max_tokens,
         metrics=tuple(dict.fromkeys([*METRICS.builtins, *config.rewards])),
     )
-
-
-def _extended(suite: EvalSuite, dialogues: int) -> EvalSuite:
-    lines = EXTENDED_LENGTH * suite.lines
-    return replace(suite, dialogues=dialogues, lines=lines, questions_every=max(1, lines // QUESTIONS))
 
 
 def _is_calibrated(judge: RunJudge, config: RunConfig) -> bool:

@@ -17,13 +17,11 @@ from safetensors.torch import load_file, save_file
 from persona_env.algorithms import Learner, Run
 from persona_env.errors import RunEnded
 from persona_env.judges.base import JudgeLike
-from persona_env.runs.checkpoint import ROLLOUT, Checkpoints
+from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
-from persona_env.runs.cost_log import CostLog
-from persona_env.runs.invalid_rate import InvalidRate
+from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.serialization import reading_checkpoint
-from persona_env.runs.training_state import SERIALIZER, random_state, set_random_state
+from persona_env.runs.training_state import random_state, read_state, reading_checkpoint, set_random_state, write_state
 from persona_env.speakers.local import LanguageModel
 
 __all__ = ["Training", "torch_threads", "training_envs"]
@@ -35,9 +33,7 @@ _REWARDS = "persona_wrappers.vector:ConsistencyRewards"
 def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEnv[Any, Any, Any]:
     """Returns the training dialogues of a run, one action a token, with all rewards in one judge batch a step.
 
-    Args:
-        config: The run.
-        judge: Its judge; None for the one that the run names.
+    Without a judge, the one that the run names is loaded.
 
     Raises:
         InputError: If a persona source, task agent, judge or simulator cannot be loaded.
@@ -90,12 +86,11 @@ class Training(Run):
     ):
         super().__init__(config.tokens, config.seed)
         self.config, self.folder, self.checkpoints, self.cost_log = config, folder, checkpoints, cost_log
-        self.invalid_rate = InvalidRate("training", config.max_invalid)
-        self._progress, self._learner, self._logged = progress, None, 0
+        self.judged = self.invalid = 0
+        self._progress, self._logged = progress, 0
+        self._learner: Learner | None = None
         self._boundary: dict[str, Any] | None = None
         self._boundaries = self._written = 0
-
-    _learner: Learner | None
 
     @property
     def tokens(self) -> int:
@@ -110,19 +105,18 @@ class Training(Run):
             RunEnded: Likewise.
         """
         try:
-            trained = self.config.algorithm.fit(model, envs, self)
-            self.invalid_rate.close()
+            model = self.config.algorithm.fit(model, envs, self)
+            self._check_invalid(ended=True)
         except (KeyboardInterrupt, RunEnded):
             self._write_boundary()
-            self.cost_log.note("training")
-            self._save_model(model)
+            self._write_model(model)
             raise
-        self._save_model(trained)
-        self.cost_log.note("training")
-        return trained
+        self._write_model(model)
+        return model
 
-    def _save_model(self, model: LanguageModel) -> None:
+    def _write_model(self, model: LanguageModel) -> None:
         self.folder.write_folder("model", (self._learner or model).save_pretrained)
+        self.cost_log.note("training")
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Adds a line to the metrics; see `Run.log`."""
@@ -130,12 +124,17 @@ class Training(Run):
         self._logged = record["tokens"]
         self.cost_log.note("training", tokens=self._logged)
         self._progress(self._logged)
-        self.invalid_rate.add(record.get("judged", 0), record.get("invalid", 0))
+        self.judged += record.get("judged", 0)
+        self.invalid += record.get("invalid", 0)
+        self._check_invalid(ended=False)
+
+    def _check_invalid(self, *, ended: bool) -> None:
+        check_invalid("training", self.config.max_invalid, self.judged, self.invalid, ended=ended)
 
     def resume(self, learner: Learner) -> bool:
         """Goes back to the last whole checkpoint; returns whether there is one."""
         self._learner = learner
-        found = self.checkpoints.newest(ROLLOUT)
+        found = self.checkpoints.newest()
         if found is None:
             self.folder.cut(_METRICS, 0)
         else:
@@ -147,9 +146,9 @@ class Training(Run):
     def _restore(self, learner: Learner, checkpoint: Path) -> None:
         with reading_checkpoint():
             state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-            self.invalid_rate.judged, self.invalid_rate.invalid = int(state["judged"]), int(state["invalid"])
+            self.judged, self.invalid = int(state["judged"]), int(state["invalid"])
             self._boundaries = int(state["boundaries"])
-            learner.load(SERIALIZER.read(state["learner"]), load_file(checkpoint / "tensors.safetensors"))
+            learner.load(read_state(state["learner"]), load_file(checkpoint / "tensors.safetensors"))
             self.folder.cut(_METRICS, int(state["metrics"]))
             set_random_state(state["random"])  # last, as all before may draw from the generators
 
@@ -176,10 +175,10 @@ class Training(Run):
         return {
             "tokens": learner.tokens,
             "boundaries": self._boundaries,
-            "learner": SERIALIZER.write(learner.state()),
+            "learner": write_state(learner.state()),
             "metrics": self.folder.size(_METRICS),
-            "judged": self.invalid_rate.judged,
-            "invalid": self.invalid_rate.invalid,
+            "judged": self.judged,
+            "invalid": self.invalid,
             "random": random_state(),
         }
 
@@ -193,6 +192,5 @@ class Training(Run):
             save_file({name: t.contiguous() for name, t in learner.tensors().items()}, path / "tensors.safetensors")
             (path / "state.json").write_text(json.dumps(state), encoding="utf-8")
 
-        self.checkpoints.write(f"{ROLLOUT}{state['tokens']:012d}", fill)
-        self.checkpoints.prune(ROLLOUT)
+        self.checkpoints.write(state["tokens"], fill)
         self._written = state["tokens"]

@@ -33,8 +33,7 @@ from persona_env.papers.audit import audit_log
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.serialization import reading_checkpoint
-from persona_env.runs.training_state import SERIALIZER
+from persona_env.runs.training_state import read_state, reading_checkpoint, write_state
 from persona_env.spaces import Utterance
 from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
@@ -157,7 +156,7 @@ def _configs() -> list[bytes]:
 
 def _states() -> list[bytes]:
     value = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
-    return [json.dumps(SERIALIZER.write(value)).encode()]
+    return [json.dumps(write_state(value)).encode()]
 
 
 def _read_state(data: bytes) -> None:
@@ -166,7 +165,7 @@ def _read_state(data: bytes) -> None:
     except (ValueError, RecursionError):
         return  # that is the concern of what stands around it
     with reading_checkpoint():
-        SERIALIZER.read(value)
+        read_state(value)
 
 
 def _settings() -> list[bytes]:
@@ -193,7 +192,7 @@ def _read_checkpoint(data: bytes) -> None:
     root.mkdir(parents=True, exist_ok=True)
     (root / "state.json").write_bytes(b"{}")
     (root / "checksums.json").write_bytes(data)
-    Checkpoints(_run()).newest("rollout-")
+    Checkpoints(_run()).newest()
 
 
 def _run() -> RunFolder:

@@ -20,7 +20,7 @@ from persona_env.io import load_logs, load_personas
 from persona_env.judges import load_judge
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.reply_cache import ReplyCache
-from persona_env.runs.serialization import Serializer, reading_checkpoint
+from persona_env.runs.training_state import read_state, reading_checkpoint
 from persona_env.speakers.chat_format import ChatFormat
 from tests.reliability.demands import Measured, demand, few
 from tests.speakers.small import CHATML, model, tokenizer
@@ -210,7 +210,7 @@ def files(root: Path, marker: Path) -> list[str]:
         path.write_bytes(data)
         bad += [f"{what} as {name}: {told}" for name, read in readers.items() if (told := refusal(read))]
     objects = {"is": "array", "dtype": "O", "of": [1]}
-    bad += [f"objects in a state: {told}" for told in [refusal(lambda: Serializer([]).read(objects))] if told]
+    bad += [f"objects in a state: {told}" for told in [refusal(lambda: read_state(objects))] if told]
     return [*bad, "a file: CODE WAS RUN"] if marker.exists() else bad
 
 

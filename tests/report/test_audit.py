@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from persona_env.cli.audit import print_audit
+from persona_env.cli.audit import audit
 from persona_env.conversation import Conversation
 from persona_env.io import FileError, LoggedDialogue, LoggedReply, save_logs
 from persona_env.papers.audit import audit_log
@@ -64,7 +64,7 @@ def test_every_name_and_figure_can_be_read_on_a_terminal_of_any_width(tmp_path: 
 
 def test_on_a_narrow_terminal_each_metric_has_lines_of_its_own(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "40")
-    print_audit([written(tmp_path, THERAPY, WRONG)])
+    audit([written(tmp_path, THERAPY, WRONG)])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 40
     rows = re.split(r"^  (?=\w)", text.partition("Shares in")[0], flags=re.M)
@@ -121,7 +121,7 @@ def test_a_log_of_ours_is_audited_too(tmp_path: Path):
 
 def test_the_figures_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     out = tmp_path / "audit.json"
-    print_audit([written(tmp_path, THERAPY, WRONG)], out)
+    audit([written(tmp_path, THERAPY, WRONG)], out)
     found = json.loads(out.read_text(encoding="utf-8"))
     assert [row["metric"] for row in found["rows"]][:2] == ["prompt_to_line", "line_to_line"]
     assert [(s["recorded"], s["is_inverted"]) for s in found["disagreements"]] == [(0.25, False)]

@@ -11,7 +11,7 @@ import pytest
 from persona_env import cli
 from persona_env.calibration.calibration import is_calibrated
 from persona_env.calibration.label_file import Labelled, save_labels
-from persona_env.cli.judge import run_calibration
+from persona_env.cli.judge import judge_calibrate
 from persona_env.judges import load_judge
 from tests.evaluation.drifted import drifted_votes
 from tests.io.invented import CHATTING, THERAPY, written
@@ -117,11 +117,9 @@ def test_what_stands_in_the_cache_is_not_asked_again(labels: Path, tmp_path: Pat
 
 
 def test_the_same_seed_draws_the_same_questions(labels: Path):
-    first, second = (run_calibration("oracle", [labels], limit=20, seed=3).as_json() for _ in range(2))
+    first, second, other = (judge_calibrate("oracle", [labels], limit=20, seed=seed).as_json() for seed in (3, 3, 4))
     assert first == second
-    assert (
-        first["labels"]["digest"] != run_calibration("oracle", [labels], limit=20, seed=4).as_json()["labels"]["digest"]
-    )
+    assert first["labels"]["digest"] != other["labels"]["digest"]
 
 
 def test_bad_input_is_one_line_and_leaves_nothing(labels: Path, tmp_path: Path, monkeypatch, capsys):

@@ -12,7 +12,6 @@ from persona_env.judges import load_judge
 from persona_env.report.drift_table import drift_table, log_table, simulator_table
 from persona_env.report.transcript import before_and_after, transcript
 from persona_env.runs.config import RunConfig
-from persona_env.runs.judge_costs import JudgeCosts
 from persona_env.runs.result import TrainResult, summary
 from persona_env.speakers import load_speaker
 
@@ -62,7 +61,7 @@ def test_names_with_markup_in_them_are_shown_as_they_are(log: EvalLog):
 
 def test_a_result_without_an_after_has_no_reduction(log: EvalLog):
     early = replace(log, arms=log.arms[:1])
-    found = summary(TrainResult(RunConfig(), early, interrupted=True))
+    found = summary(TrainResult(RunConfig(), early, ended=KeyboardInterrupt()))
     assert (found["status"], found["after"], found["reduction"], found["generalisation_gap"]) == (
         "interrupted",
         None,
@@ -73,17 +72,6 @@ def test_a_result_without_an_after_has_no_reduction(log: EvalLog):
     assert "drift over" not in shown(drift_table(early))
     assert "nothing yet" in shown(drift_table(replace(log, arms=())))
     assert before_and_after(early) is None
-
-
-def test_the_summary_says_what_the_judge_cost_and_how_it_did(log: EvalLog):
-    costs = JudgeCosts(calls=70, tokens=900, cache_hits=3, canaries=5, canaries_failed=1, pairs=8, agreed=6, damaged=2)
-    result = TrainResult(RunConfig(judge_budget="calls=99"), log, judge_costs=costs, invalid_in_training=4)
-    found = summary(result)["judge_usage"]
-    assert found == {
-        "calls": 70, "tokens": 900, "cache_hits": 3, "canaries": 5, "canaries_failed": 1, "pairs": 8, "agreed": 6,
-        "damaged": 2, "agreement": 0.75, "budget": {"calls": 99}, "invalid": 4,
-    }  # fmt: skip
-    assert JudgeCosts.of(found) == costs
 
 
 def test_the_transcript_marks_the_lines_that_drift(log: EvalLog):

@@ -7,7 +7,7 @@ import pytest
 
 from persona_env.algorithms.a2c import A2C
 from persona_env.algorithms.ppo import PPO
-from persona_env.runs.config import RunConfig, parse_rewards, read_config
+from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,12 @@ from persona_env.runs.config import RunConfig, parse_rewards, read_config
         ({"max_invalid": 2}, "max_invalid <= 1"),
         ({"dtype": "int3"}, "dtype among auto, float32, bfloat16"),
         ({"judge_cache": "a\x00b"}, "a text as judge_cache"),
-        ({"judge_budget": "lots"}, "a budget such as"),
+        *(({"judge_budget": text}, "a budget such as") for text in ("lots", "calls=0", "money=3", "tokens=inf")),
         ({"learning_rate": 0.0}, "learning_rate > 0"),
         ({"rewards": {}}, "at least one reward"),
         ({"rewards": {"niceness": 1.0}}, "a reward among prompt_to_line, .*, got 'niceness'"),
         ({"rewards": {"relevance": float("nan")}}, "finite weight for relevance"),
+        ({"personas": "natural"}, "a judge that reads natural English"),
         ({"load_in_4bit": True}, "lora_rank >= 1 with load_in_4bit, got 0"),
         ({"rolle": 1}, "settings among role, .*kl_coef.*, got 'rolle'"),
         ({"algorithm": "a2c", "epochs": 2}, "settings among .*, got 'epochs'"),
@@ -61,7 +62,8 @@ def test_what_changes_no_figure_may_change_when_a_run_is_resumed():
         RunConfig().resumed({"algorithm": "a2c"})
 
 
-def test_rewards_are_read_from_a_line_of_text():
+def test_rewards_and_budgets_are_read_from_a_line_of_text():
+    assert parse_budget("tokens=2e6") == {"tokens": 2_000_000}
     assert parse_rewards("prompt_to_line=1, relevance") == {"prompt_to_line": 1.0, "relevance": 1.0}
     for wrong in ("prompt_to_line=much", "prompt_to_line=nan", "=1", ""):
         with pytest.raises(ValueError, match="Expected"):

@@ -8,12 +8,10 @@ from typing import Any
 
 import pytest
 
-from persona_env.cli.bench import run_benchmark
+from persona_env.cli.bench import bench
 from persona_env.cli.train import resume_training
-from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.io.persona_file import save_personas
 from persona_env.persona import Persona, QAItem
-from persona_env.runs.invalid_rate import InvalidRate, TooManyInvalid
 from tests.runs.runs import contents, go, started, when
 
 ROLLOUT = 8 * 32
@@ -152,25 +150,14 @@ def test_a_run_with_too_many_invalid_verdicts_fails_unless_it_is_allowed(tmp_pat
     check(1.0, 0, "complete", 3)
 
 
-def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: Path, capsys):
-    suite = EvalSuite(role="patient", split="dev", dialogues=4, lines=2)
-    run_benchmark(["scripted"], suite, "oracle", tmp_path / "whole")
-    run_benchmark(["scripted"], suite, "oracle", tmp_path / "part")
+def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: Path):
+    suite: dict[str, Any] = dict(split="dev", dialogues=4, lines=2)
+    for name in ("whole", "part"):
+        bench(simulators=["scripted"], **suite, out=tmp_path / name)
     (tmp_path / "part" / "summary.json").unlink()  # as a kill before the table leaves it
     begun = (tmp_path / "part" / "eval.jsonl").stat().st_mtime_ns
-    run_benchmark(["scripted"], suite, "oracle", tmp_path / "part", resume=True)
+    bench(simulators=["scripted"], **suite, resume=tmp_path / "part")
     assert contents(tmp_path / "part") == contents(tmp_path / "whole")
     assert (tmp_path / "part" / "eval.jsonl").stat().st_mtime_ns == begun
-    with pytest.raises(ValueError, match=r"got simulators: was \['scripted'\], is \['tiny'\]: give the same"):
-        run_benchmark(["tiny"], suite, "oracle", tmp_path / "part", resume=True)
-
-
-def test_a_few_invalid_verdicts_among_the_first_do_not_end_a_training_yet():
-    invalid_rate = InvalidRate("training", most=0.01)
-    invalid_rate.add(judged=10, invalid=2)
-    with pytest.raises(TooManyInvalid, match="at most 1 % invalid verdicts in training, got 2 of 10"):
-        invalid_rate.close()
-    with pytest.raises(TooManyInvalid, match="got 3 of 200"):
-        invalid_rate.add(judged=190, invalid=1)
-    assert TooManyInvalid("x").exit_code == 78
-    InvalidRate("training", most=0.01).close()
+    with pytest.raises(ValueError, match=r"got simulators: was \['scripted'\], is \['tiny'\]: leave"):
+        bench(simulators=["tiny"], **suite, resume=tmp_path / "part")

@@ -106,12 +106,12 @@ WRITES: dict[str, Callable[[RunFolder], object]] = {
 
 @pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
 def test_on_a_full_disk_what_stood_there_stays(tmp_path: Path, write: Callable[[RunFolder], object]):
-    folder = RunFolder(tmp_path).create()
+    folder = RunFolder(tmp_path, way_on="train --resume x").create()
     folder.append_line("metrics.jsonl", {"tokens": 1})
     folder.write_json("summary.json", {"value": 1})
     folder.write_folder("model", fill("old"))
     before = contents(tmp_path)
-    with full_disk(), pytest.raises(CannotWrite, match=r"make room, then continue with .* --resume ") as told:
+    with full_disk(), pytest.raises(CannotWrite, match="make room, then continue with train --resume x") as told:
         write(folder)
     assert str(told.value).isprintable()
     assert contents(tmp_path) == before
