@@ -52,7 +52,7 @@ def play(
         personas=personas,
         task_agent=suite.task_agent,
         max_lines=suite.lines,
-        max_tokens=suite.max_tokens or getattr(simulator, "max_tokens", 24),
+        max_tokens=suite.max_tokens or simulator.max_tokens or 24,
     )
     schedule = ProbeSchedule(every=suite.questions_every, held_out=True)
     envs.reset(seed=suite.seed, options={"personas": personas, "probe_fns": (schedule.ask,)})

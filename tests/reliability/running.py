@@ -253,7 +253,7 @@ def _intact(path: Path, old: dict[str, str], new: dict[str, str]) -> bool:
                 return False
             [json.loads(line) for line in text.splitlines()]
     checkpoints = Checkpoints(RunFolder(path, resume=(path / "config.json").is_file()))
-    return all(checkpoints.find(found.name) for found in (path / "checkpoints").glob("*"))
+    return all(map(checkpoints.is_whole, (path / "checkpoints").glob("*")))
 
 
 @demand(
