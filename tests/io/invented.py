@@ -2,13 +2,14 @@
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from persona_env.conversation import Conversation
-from persona_env.io import LoggedDialogue, LoggedReply, LoggedScore
+from persona_env.io import FileError, LoggedDialogue, LoggedReply, LoggedScore
 from persona_env.persona import Fact, Persona, QAItem
 
 DATA = Path(__file__).parents[3] / "shared" / "data" / "consistent_llms"
@@ -86,21 +87,15 @@ ANN = Persona(
     questions=(QAItem("four hours", ("How long do you sleep?",), ("Your nights?",), ("four hours", "eight"), "sleep"),),
     scene="It is Monday.",
 )
-TALK = (
-    Conversation(ANN, id="run/7")
-    .with_reply("How do you sleep?")
-    .with_line("Four: no more.")
-    .with_reply("Oh.")
-    .with_line("Yes.")
-)
+TALK = Conversation(ANN, id="run/7").with_reply("How do you sleep?").with_line("Four: no more.")
+TALK = TALK.with_reply("Oh.").with_line("Yes.")
+_ASKED = {"question": "How?", "gold": "well", "answer": "Well", "choices": ("a",)}
 JUDGED = LoggedDialogue.of(
     TALK,
     [
         LoggedReply("prompt_to_line", 1, "NO", "consistent", probability=0.75),
         LoggedReply("line_to_line", 3, "[0]", "inconsistent", (0,), "says otherwise"),
-        LoggedReply(
-            "question_answer", 3, "YES", "consistent", question="How?", gold="well", answer="Well", choices=("a",)
-        ),
+        LoggedReply("question_answer", 3, "YES", "consistent", **_ASKED),
     ],
     [LoggedScore("P2", "prompt_to_line", 0.5)],
 )
@@ -114,3 +109,11 @@ def written(folder: Path, *dialogues: Any, name: str = "log.json") -> Path:
     path = folder / name
     path.write_text(json.dumps(list(dialogues)), encoding="utf-8")
     return path
+
+
+def refused(read: Callable[[Path], object], path: Path, message: str) -> None:
+    """Checks that a file is refused in one line that names it and matches the message."""
+    with pytest.raises(FileError, match=message) as caught:
+        read(path)
+    assert str(caught.value).isprintable()
+    assert str(path) in str(caught.value)

@@ -9,6 +9,7 @@ import pytest
 
 from persona_env.io import FileError, load_personas
 from persona_env.io.dnli import read_dnli
+from tests.io.invented import refused
 
 DNLI = Path(__file__).parents[3] / "shared" / "data" / "dnli" / "valid_attributes.jsonl"
 needs_dnli = pytest.mark.skipif(not DNLI.is_file(), reason=f"the real set is not here: {DNLI}")
@@ -51,12 +52,6 @@ def test_a_row_is_a_persona_a_dialogue_and_labelled_replies(tmp_path: Path):
     assert (found.neg, found.rand) == (("i am blonde .", "i am bald ."), ("god is kind .",))
 
 
-def test_the_same_person_has_the_same_id_wherever_they_stand(tmp_path: Path):
-    other = changed("persona", ["i am shy ."])
-    ids = [row.as_persona().id for row in read_dnli(filed(tmp_path, ROW, other, ROW))]
-    assert ids[0] == ids[2] != ids[1]
-
-
 def test_its_people_load_as_chat_partners_one_a_row(tmp_path: Path):
     path = filed(tmp_path, ROW, ROW)
     people = load_personas(path)
@@ -79,12 +74,8 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named_with_its_line_and_field(tmp_path: Path, name: str):
     row, message = WRONG[name]
-    path = filed(tmp_path, ROW, row)
     for read in (load_personas, lambda path: list(read_dnli(path))):
-        with pytest.raises(FileError, match=message) as caught:
-            read(path)
-        assert "\n" not in str(caught.value)
-        assert str(path) in str(caught.value)
+        refused(read, filed(tmp_path, ROW, row), message)
 
 
 def test_another_file_is_refused(tmp_path: Path):

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from persona_env.errors import InputError
 from persona_env.io import FileError, load_logs, load_personas
 from persona_env.io.json_files import Record, converted, json_array, json_lines, read_json
-from tests.io.invented import CHATTING, THERAPY
+from tests.io.invented import CHATTING, THERAPY, refused
 
-RELEASED = json.dumps([THERAPY, CHATTING], indent=1).encode()
+RELEASED = json.dumps([THERAPY, CHATTING]).encode()
 
 
 def file_with(folder: Path, content: bytes, name: str = "log.json") -> Path:
@@ -21,24 +21,12 @@ def file_with(folder: Path, content: bytes, name: str = "log.json") -> Path:
     return path
 
 
-@settings(deadline=None, max_examples=50)
-@given(cut=st.integers(1, len(RELEASED) - 1))
-def test_a_log_cut_anywhere_is_an_error_of_one_line(cut: int, tmp_path_factory: pytest.TempPathFactory):
-    path = file_with(tmp_path_factory.getbasetemp(), RELEASED[:cut], "cut.json")
-    with pytest.raises(FileError) as caught:
-        load_logs(path)
-    assert str(path) in str(caught.value)
-    assert str(caught.value).isprintable()
-
-
-@settings(deadline=None, max_examples=50)
-@given(garbage=st.binary(max_size=60))
-def test_garbage_is_an_error_of_one_line(garbage: bytes, tmp_path_factory: pytest.TempPathFactory):
-    path = file_with(tmp_path_factory.getbasetemp(), garbage, "garbage.json")
+@settings(deadline=None, max_examples=100)
+@given(content=st.integers(1, len(RELEASED) - 1).map(lambda cut: RELEASED[:cut]) | st.binary(max_size=60))
+def test_a_log_cut_anywhere_and_garbage_are_errors_of_one_line(content: bytes, tmp_path_factory):
+    path = file_with(tmp_path_factory.getbasetemp(), content, "cut.json")
     for load in (load_logs, load_personas):
-        with pytest.raises(FileError) as caught:
-            load(path)
-        assert str(caught.value).isprintable()
+        refused(load, path, "Expected")
 
 
 ARRAYS = {
@@ -52,6 +40,7 @@ ARRAYS = {
     b"[1, 2": "truncated",
     b"[{}, {}": "truncated",
     b"[{}]": "dialogue 0, .*missing required field `task_name`",
+    b"[null]": "Expected `object` at .*dialogue 0, got `null`",
     b"[] []": r"trailing characters \(byte 4\)",
     b"[" * 100_000: "nested too deep",
     b'[{"task_name": "\xff"}]': "(?i)dialogue 0, got an error .*utf-8",
@@ -61,11 +50,7 @@ ARRAYS = {
 
 @pytest.mark.parametrize("content", ARRAYS, ids=range(len(ARRAYS)))
 def test_a_broken_array_is_named(tmp_path: Path, content: bytes):
-    path = file_with(tmp_path, content)
-    with pytest.raises(FileError, match=ARRAYS[content]) as caught:
-        load_logs(path)
-    assert str(path) in str(caught.value)
-    assert len(str(caught.value)) < 300 + len(str(path))
+    refused(load_logs, file_with(tmp_path, content), ARRAYS[content])
 
 
 LINES = {

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from persona_env.io import FileError, load_personas, save_logs, save_personas
+from persona_env.io import FileError, load_personas, save_personas
 from persona_env.persona import Persona
-from tests.io.invented import ANN, DATA, TALK, THERAPY, needs_data, written
+from tests.io.invented import ANN, DATA, THERAPY, needs_data, refused, written
 
 
 def numbered(count: int) -> list[Persona]:
@@ -17,18 +17,8 @@ def test_a_persona_survives_a_file_of_ours(tmp_path: Path):
     everybody = [ANN, *numbered(2)]
     assert save_personas(path, everybody) == 3
     assert load_personas(path) == everybody
-
-
-def test_an_array_of_personas_is_read_too(tmp_path: Path):
-    persona = {
-        "id": "p",
-        "role": "student",
-        "name": "Cy",
-        "description": "You are Cy.",
-        "facts": [{"key": "a", "value": "b"}],
-    }
-    (cy,) = load_personas(written(tmp_path, persona))
-    assert (cy.id, cy.role, cy.name, cy.value("a"), cy.questions) == ("p", "student", "Cy", "b", ())
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    assert load_personas(written(tmp_path, *rows)) == everybody  # an array of them is read too
 
 
 def test_a_named_split_is_kept(tmp_path: Path):
@@ -91,28 +81,15 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named_with_its_persona_and_field(tmp_path: Path, name: str):
     row, message = WRONG[name]
-    path = written(tmp_path, {**GOOD, "id": "p"}, row)
-    with pytest.raises(FileError, match=message) as caught:
-        load_personas(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_log_is_no_persona_file(tmp_path: Path):
-    save_logs(tmp_path / "log.jsonl", [TALK])
-    with pytest.raises(FileError, match="this is a log, read it"):
-        load_personas(tmp_path / "log.jsonl")
-
-
-def test_an_empty_array_is_refused(tmp_path: Path):
-    with pytest.raises(FileError, match=r"Expected personas in .*, got none"):
-        load_personas(written(tmp_path))
+    refused(load_personas, written(tmp_path, {**GOOD, "id": "p"}, row), message)
 
 
 def test_wrong_splits_are_refused(tmp_path: Path):
     path = tmp_path / "personas.jsonl"
     with pytest.raises(FileError, match="Expected 2 splits"):
         save_personas(path, numbered(2), ["train"])
+    with pytest.raises(FileError, match=r"Expected personas in .*, got none"):
+        load_personas(written(tmp_path))
     with pytest.raises(FileError, match="Expected personas to write, got none"):
         save_personas(path, [])
     with pytest.raises(FileError, match="Expected a split train, dev, heldout or None, got 'test'"):

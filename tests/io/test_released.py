@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from persona_env.io import FileError, iter_logs, load_logs, save_logs
+from persona_env.io import FileError, load_logs, save_logs
 from persona_env.io.released import qa_item
-from tests.io.invented import CHATTING, DATA, EDUCATION, THERAPY, changed, needs_data, written
+from tests.io.invented import CHATTING, DATA, EDUCATION, THERAPY, changed, needs_data, refused, written
 
 
 def test_a_released_dialogue_becomes_a_typed_record(tmp_path: Path):
@@ -13,6 +13,8 @@ def test_a_released_dialogue_becomes_a_typed_record(tmp_path: Path):
     (dialogue,) = load_logs(path)
     assert (dialogue.role, dialogue.source, dialogue.number) == ("patient", str(path), 0)
     assert [message.speaker for message in dialogue.messages] == ["P1", "P2"] * 3
+    assert dialogue.conversation().lines == ("My rule: never ask: never tell.", "Like a stone.", "I bake.\nEvery day.")
+    assert dialogue.conversation().heard_before(1) == "How do you sleep?"
     assert dialogue.replies[1].line == 3
     assert dialogue.replies[1].raw == "The background says the opposite. YES"
     assert [entry.line for entry in dialogue.survey] == [1, 3, 5]
@@ -21,30 +23,23 @@ def test_a_released_dialogue_becomes_a_typed_record(tmp_path: Path):
     assert dialogue.judged == ("P2",)
 
 
-def test_an_utterance_is_not_cut_at_a_colon_or_a_line_end(tmp_path: Path):
-    (dialogue,) = load_logs(written(tmp_path, THERAPY))
-    talk = dialogue.conversation("P2")
-    assert talk.lines == ("My rule: never ask: never tell.", "Like a stone.", "I bake.\nEvery day.")
-    assert talk.heard_before(1) == "How do you sleep?"
-
-
 def test_a_line_without_the_speakers_name_is_kept_whole(tmp_path: Path):
     lines = [[0, "Ann: Tea?\n"], [1, "Bo: No.\n"], [2, "Note: Ann is out.\n"], [3, "Bo: Oh.\n"]]
     (dialogue,) = load_logs(written(tmp_path, changed(CHATTING, conversation=lines)))
     assert [message.text for message in dialogue.messages] == ["Ann: Tea?", "No.", "Note: Ann is out.", "Oh."]
 
 
-@pytest.mark.parametrize(
-    ("dialogue", "role", "description"),
-    [
-        (THERAPY, "patient", "You are Bo, a baker. You never sleep well."),
-        (EDUCATION, "student", "As a college student, I ask for examples."),
-        (CHATTING, "chat_partner", "You are Bo."),
-    ],
-)
-def test_the_task_says_who_is_simulated(tmp_path: Path, dialogue: dict, role: str, description: str):
-    persona = load_logs(written(tmp_path, dialogue))[0].conversation("P2").persona
-    assert (persona.role, persona.description) == (role, description)
+def test_the_task_says_who_is_simulated(tmp_path: Path):
+    found = [log.conversation().persona for log in load_logs(written(tmp_path, THERAPY, EDUCATION, CHATTING))]
+    assert [(persona.role, persona.description, persona.scene) for persona in found] == [
+        ("patient", "You are Bo, a baker. You never sleep well.", ""),
+        (
+            "student",
+            "As a college student, I ask for examples.",
+            "The lesson is about bread. The student is in college.",
+        ),
+        ("chat_partner", "You are Bo.", ""),
+    ]
 
 
 def test_both_chat_partners_can_be_the_simulator(tmp_path: Path):
@@ -54,20 +49,9 @@ def test_both_chat_partners_can_be_the_simulator(tmp_path: Path):
     assert dialogue.conversation("P1").persona.description == 'You are Ann.\nYou "love" tea.'
 
 
-def test_a_lesson_is_the_scene_of_a_student(tmp_path: Path):
-    persona = load_logs(written(tmp_path, EDUCATION))[0].conversation().persona
-    assert persona.scene == "The lesson is about bread. The student is in college."
-
-
 def test_a_speaker_without_a_persona_cannot_be_the_simulator(tmp_path: Path):
     with pytest.raises(FileError, match=r"Expected a persona of P1 in .*log.json, dialogue 0, got none"):
         load_logs(written(tmp_path, THERAPY))[0].conversation("P1")
-
-
-def test_the_same_persona_text_has_the_same_id(tmp_path: Path):
-    one, two, other = load_logs(written(tmp_path, THERAPY, THERAPY, changed(THERAPY, P2="You are Cy.")))
-    ids = [dialogue.conversation().persona.id for dialogue in (one, two, other)]
-    assert ids[0] == ids[1] != ids[2]
 
 
 def test_a_question_with_a_broken_gold_answer_is_left_out(tmp_path: Path):
@@ -100,6 +84,7 @@ def test_a_survey_of_a_line_said_twice_stands_after_both(tmp_path: Path):
 
 
 WRONG = {
+    "no persona text": ({"P2": None}, r"Expected `str` at .*dialogue 1, \$\.P2, got `null`"),
     "no task": ({"task_name": "Juggling"}, r"dialogue 1, \$\.task_name, got an error .*'Juggling'"),
     "P2 opens": ({"pturn": 2}, r"dialogue 1, \$\.pturn, got an error .* 2"),
     "a line number is missing": ({"conversation": [[1, "A: b\n"]]}, r"lines numbered from 0 at .*dialogue 1"),
@@ -121,31 +106,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named_with_its_dialogue_and_field(tmp_path: Path, name: str):
     fields, message = WRONG[name]
-    path = written(tmp_path, THERAPY, changed(THERAPY, **fields))
-    with pytest.raises(FileError, match=message) as caught:
-        load_logs(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize("missing", ["task_name", "P1", "P2"])
-def test_a_missing_field_is_named(tmp_path: Path, missing: str):
-    dialogue = {key: value for key, value in THERAPY.items() if key != missing}
-    with pytest.raises(FileError, match=f"dialogue 0, got an error .*missing .*`{missing}`"):
-        load_logs(written(tmp_path, dialogue))
-
-
-@pytest.mark.parametrize("strange", [{"conversations": []}, [1], None])
-def test_what_is_no_dialogue_is_refused(tmp_path: Path, strange: object):
-    with pytest.raises(FileError, match="dialogue 0"):
-        load_logs(written(tmp_path, strange))
-
-
-def test_the_first_good_dialogues_come_before_the_error(tmp_path: Path):
-    found = iter_logs(written(tmp_path, THERAPY, {}))
-    assert next(found).role == "patient"
-    with pytest.raises(FileError, match="dialogue 1"):
-        next(found)
+    refused(load_logs, written(tmp_path, THERAPY, changed(THERAPY, **fields)), message)
 
 
 @needs_data

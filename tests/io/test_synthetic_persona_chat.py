@@ -8,6 +8,7 @@ import pytest
 
 from persona_env.io import FileError, load_logs, load_personas, save_logs
 from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues, read_chats
+from tests.io.invented import refused
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "synthetic_persona_chat" / "test.csv"
 needs_chats = pytest.mark.skipif(not REAL.is_file(), reason=f"the real set is not here: {REAL}")
@@ -31,13 +32,6 @@ def test_each_row_has_two_personas_with_ids_that_stay(tmp_path: Path):
     assert {(p.role, p.questions, p.facts) for p in people} == {("chat_partner", (), ())}
 
 
-def test_no_persona_is_in_two_splits(tmp_path: Path):
-    path = filed(tmp_path, *((f"I am {i}.", f"I am {i + 1}.", TALK) for i in range(40)))
-    splits = {split: {p.description for p in load_personas(path, split)} for split in ("train", "dev", "heldout")}
-    assert [len(texts) for texts in splits.values()] == [33, 4, 4]
-    assert len(set.union(*splits.values())) == 41
-
-
 def test_a_conversation_keeps_its_colons_quotes_and_lines(tmp_path: Path):
     (dialogue,) = load_dialogues(filed(tmp_path, (ANN, BO, TALK)))
     assert [(m.speaker, m.text) for m in dialogue.messages] == [
@@ -59,9 +53,7 @@ def test_stars_around_names_and_breaks_of_stars_are_no_words(tmp_path: Path):
 @pytest.mark.parametrize("talk", ["", "* * *", "Hello there.\nUser 1: Hi"])
 def test_a_conversation_that_cannot_be_read_is_raised_or_handed_over_and_never_lost(tmp_path: Path, talk: str):
     path = filed(tmp_path, (ANN, BO, TALK), (ANN, BO, talk))
-    with pytest.raises(FileError, match=r"few\.csv row 1, got") as caught:
-        load_dialogues(path)
-    assert "\n" not in str(caught.value)
+    refused(load_dialogues, path, r"few\.csv row 1, got")
     unread: list[FileError] = []
     assert [dialogue.number for dialogue in load_dialogues(path, unread)] == [0]
     assert len(unread) == 1
@@ -92,16 +84,8 @@ def raw(folder: Path, content: bytes) -> Path:
 @pytest.mark.parametrize("name", WRONG)
 def test_what_is_wrong_is_named_with_its_file_and_row(tmp_path: Path, name: str):
     make, message = WRONG[name]
-    path = make(tmp_path)
     for read in (load_personas, load_dialogues, lambda path: list(read_chats(path))):
-        with pytest.raises(FileError, match=message) as caught:
-            read(path)
-        assert "\n" not in str(caught.value)
-
-
-def test_a_csv_under_another_name_is_no_persona_file(tmp_path: Path):
-    with pytest.raises(FileError, match="Expected JSON at"):
-        load_personas(filed(tmp_path, (ANN, BO, TALK), name="few.txt"))
+        refused(read, make(tmp_path), message)
 
 
 @needs_chats

@@ -25,13 +25,8 @@ openings = ["Good morning."]
 reactions = ["Certainly."]
 questions = ["What are you looking for?", "Is it a present?"]
 """
-ANN = {
-    "id": "ann",
-    "role": "shopper",
-    "name": "Ann",
-    "split": "train",
-    "description": "You are Ann. You want red shoes.",
-}
+WANTS = "You are Ann. You want red shoes."
+ANN = {"id": "ann", "role": "shopper", "name": "Ann", "split": "train", "description": WANTS}
 
 
 @pytest.fixture
@@ -65,8 +60,8 @@ def test_a_folder_is_read_as_a_single_file_is(shopper, tmp_path):
     (folder / "interview.toml").write_text(tables)
     (folder / "personas.json").write_text((tmp_path / "people.json").read_text())
     one, other = read_role(folder), read_role(shopper)
-    assert one.personas is not None
-    assert other.personas is not None
+    assert one.personas
+    assert other.personas
     assert one.personas.read_text() == other.personas.read_text()
     assert (one.key, one.interview, one.instruction) == (other.key, other.interview, other.instruction)
 
@@ -75,7 +70,7 @@ def test_an_environment_takes_any_role_with_its_own_personas(shopper):
     env = gym.make("persona_env/Dialogue-v0", role=shopper, task_agent="interview", split="heldout", max_lines=2)
     observation, info = env.reset(seed=0)
     assert info["persona"].id == "bo"
-    assert observation["prompt"] == f"{role_named('shopper').instruction}\n{ANN['description']}"
+    assert observation["prompt"] == f"{role_named('shopper').instruction}\n{WANTS}"
     assert observation["dialogue"].startswith("shop assistant: Good morning. ")
     observation, *_ = env.step("Red shoes.")
     asked = {text for text in role_named("shopper").interview["questions"] if text in observation["dialogue"]}
