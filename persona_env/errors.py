@@ -22,8 +22,7 @@ _LONGEST_SPEC = 200
 class InputError(ValueError):
     """Something that was given cannot be used: one line, "Expected X, got Y: do Z"; exit code 2.
 
-    Any other `ValueError` is a bug. What cannot be printed, such as a control character in a file's name, is shown
-    escaped.
+    Any other `ValueError` is a bug. What cannot be printed is shown escaped.
     """
 
     exit_code = 2
@@ -33,11 +32,7 @@ class InputError(ValueError):
 
 
 class CannotWrite(OSError):  # noqa: N818 - reads better where it is caught
-    """A file could not be written, as on a full disk; what stood there before stands there still.
-
-    Attributes:
-        why: What the system said.
-    """
+    """A file could not be written, as on a full disk (`why`); what stood there stands there still."""
 
     exit_code = 2
 
@@ -47,11 +42,7 @@ class CannotWrite(OSError):  # noqa: N818 - reads better where it is caught
 
 
 class RunEnded(Exception):  # noqa: N818 - an end in order, not an error of the program
-    """A run stops in order: what it has reached is saved, and it can be resumed.
-
-    Attributes:
-        exit_code: What the command line exits with.
-    """
+    """A run stops in order: what it has reached is saved, and it can be resumed."""
 
     exit_code = 1
 

@@ -20,13 +20,7 @@ def _as_tuples(record: object, *names: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that is true of a persona, in words and as a key and value.
-
-    Attributes:
-        key: What it is about, such as `sleep`.
-        value: The value, such as `four`.
-        text: The sentence in which the persona's description states it.
-    """
+    """One thing that is true of a persona, such as `sleep`: `four`, and the sentence that states it."""
 
     key: str
     value: str
@@ -38,7 +32,6 @@ class QAItem:
     """A question about the persona with its right answer.
 
     Attributes:
-        gold: The right answer in words.
         wordings: The question as it is asked in training; at least one.
         held_out_wordings: The question as it is asked in evaluation; the training wordings if empty.
         choices: The options of a multiple-choice question, if it is one.
@@ -56,9 +49,7 @@ class QAItem:
         if not self.wordings or not all(text.strip() for text in self.wordings):
             raise InputError(f"Expected a question with words in it, got {self.wordings!r}: fill it in.")
         if sum(character.isalnum() for character in self.gold) < 2 and not self.gold.isdigit():
-            raise InputError(
-                f"Expected a gold answer of at least two letters, got {self.gold!r}: write it out in words."
-            )
+            raise InputError(f"Expected a gold answer of at least two letters, got {self.gold!r}: write it in words.")
 
     def wording(self, number: int, *, held_out: bool = False) -> str:
         """Returns the question in one of its wordings, the `number`-th, counted round."""
@@ -73,11 +64,9 @@ class Persona:
     Attributes:
         id: Unique name; splits are made by it.
         role: Key of a `Role`; it need be registered only where its texts are used.
-        name: What the person is called.
         description: The text that the simulator is given about itself.
         facts: What the description states, where it is known in structured form.
         hidden: Keys of facts that one may ask about and that the description does not state.
-        questions: Q&A items.
         scene: What both sides know about the situation; may be empty.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours.")

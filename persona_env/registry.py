@@ -70,11 +70,7 @@ class Registry(Generic[T]):
         self._registered: dict[str, T] = {}
 
     def register(self, name: str, entry: T) -> T:
-        """Adds an entry under a name and returns it; the same name again replaces what a call had registered.
-
-        Raises:
-            InputError: If the name is one of ours, or no word.
-        """
+        """Adds an entry under a name that is none of ours, and returns it; the same name again replaces it."""
         if name in self._builtins:
             raise InputError(f"Expected a new name of a {self.noun}, got {name!r}, which is built in: choose another.")
         if not name.replace("-", "_").isidentifier():
@@ -98,11 +94,7 @@ class Registry(Generic[T]):
         return iter(self.names())
 
     def __getitem__(self, name: str) -> T:
-        """Returns the entry of a name; imports it if need be.
-
-        Raises:
-            InputError: If there is no such name (the known ones are listed), or its plug-in cannot be imported.
-        """
+        """Returns the entry of a name; imports it if need be."""
         if name in self._builtins:
             module, _, attribute = self._builtins[name].partition(":")
             return attrgetter(attribute)(import_module(module))
@@ -128,9 +120,7 @@ class Registry(Generic[T]):
 
         A factory takes the rest as its only positional argument (none, if its specs have no rest) and options as
         keywords. Options in `more` that are None are left out; one given in the spec wins over the same one there.
-
-        Raises:
-            InputError: If the kind is unknown, the rest is missing or too much, or an option is unknown.
+        What the spec names or lacks wrongly is an `InputError`.
         """
         spec = Spec.parse(text)
         factory: Any = self[spec.kind]

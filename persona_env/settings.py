@@ -64,11 +64,7 @@ def kinds(record: type) -> Mapping[str, Any]:
 
 
 def check(record: object) -> None:
-    """Checks each annotated field of a record against its type and its `Setting`; call it in `__post_init__`.
-
-    Raises:
-        InputError: If one does not fit.
-    """
+    """Checks each annotated field of a record against its type and its `Setting`; call it in `__post_init__`."""
     for name, setting in settings_of(type(record)).items():
         value = getattr(record, name)
         _check_type(name, value, kinds(type(record))[name])
@@ -79,11 +75,7 @@ def check(record: object) -> None:
 
 
 def from_text(record: type, name: str, text: str) -> Any:
-    """Returns the value of a field that a text stands for.
-
-    Raises:
-        InputError: If the record has no such field, or the text is not of its type.
-    """
+    """Returns the value of a field that a text stands for; no such field, or another type, is an `InputError`."""
     setting, kind = settings_of(record).get(name), kinds(record).get(name, str)
     if setting is None:
         known = ", ".join(settings_of(record))

@@ -70,11 +70,8 @@ class Utterance(spaces.Text):
 class TokenContext(spaces.Box):
     """Token ids so far, right-padded: (context,) int32 in [0, vocabulary - 1].
 
-    Attributes:
-        vocabulary: The number of token ids.
-        context: The length to which contexts are padded.
-        pad_id: The padding, which never stands inside a context.
-        rollout_link: Where a rollout buffer leaves word for the policy that is made next, see `persona_env.sb3.link`.
+    The padding never stands inside a context. In `rollout_link` a rollout buffer leaves word for the policy that is
+    made next, see `persona_env.sb3.link`.
 
     >>> space = TokenContext(vocabulary=10, context=4, pad_id=0)
     >>> space.padded([5, 6]).tolist(), space.lengths(space.padded([5, 6])[None]).tolist()

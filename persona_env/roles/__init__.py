@@ -26,9 +26,6 @@ ROLES = Registry[Any]("role", {key: f"persona_env.roles.bundled:{key}" for key i
 def role_named(role: str) -> Role:
     """Returns the role of a key, or of the path of a folder or TOML file, which is known by its key from then on.
 
-    Raises:
-        InputError: If there is no such role, or it cannot be read.
-
     >>> role_named("chat_partner").env_name
     'ChatPartner'
     """
@@ -42,10 +39,7 @@ def role_named(role: str) -> Role:
 
 
 def register_role(role: Role | str | Path) -> Role:
-    """Adds a role, or that of a folder or TOML file, and returns it.
-
-    Raises:
-        InputError: If it cannot be read, or its key is that of a role that is built in.
+    """Adds a role, or that of a folder or TOML file, and returns it; those that are built in stay as they are.
 
     >>> register_role(Role("customer", "customer", "agent", "You help customers.")).key in ROLES
     True

@@ -79,10 +79,8 @@ def read_role(place: str | Path | Traversable) -> Role:
 
     A folder holds `role.toml` (`key`, `simulator`, `task`, `task_prompt` and perhaps `instruction`), and beside it
     perhaps `judge.toml`, `interview.toml` and `personas.json`. A single file may hold the tables `[judge]` and
-    `[interview]`, and `personas`, the path of a file, seen from its own folder.
-
-    Raises:
-        InputError: If a file cannot be read, or lacks what a role needs; it is named.
+    `[interview]`, and `personas`, the path of a file, seen from its own folder. A file that cannot be read, or lacks
+    what a role needs, is named in an `InputError`.
     """
     path = Path(place).expanduser() if isinstance(place, str) else place
     file = path / "role.toml" if path.is_dir() else path

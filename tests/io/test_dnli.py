@@ -45,21 +45,16 @@ def changed(key: str, value: Any) -> dict[str, Any]:
 def test_a_row_is_a_persona_a_dialogue_and_labelled_replies(tmp_path: Path):
     (row,) = read_dnli(filed(tmp_path, ROW))
     assert row.as_persona().description == "i sell tacos .\ni have brown hair ."
-    assert row.as_persona().role == "chat_partner"
-    assert row.prefix[-1] == "and your hair ?"
+    assert row.prefix == tuple(ROW["prefix"])
     found = row.candidates
-    assert (found.label, found.similar) == (("brown , like tacos .",), ("my hair is brown .",))
-    assert (found.neg, found.rand) == (("i am blonde .", "i am bald ."), ("god is kind .",))
+    assert {name: [*getattr(found, name)] for name in found.__struct_fields__} == ROW["candidates"]
 
 
 def test_its_people_load_as_chat_partners_one_a_row(tmp_path: Path):
     path = filed(tmp_path, ROW, ROW)
     people = load_personas(path)
-    assert [(p.id, p.role, p.questions) for p in people] == [
-        ("set/0000", "chat_partner", ()),
-        ("set/0001", "chat_partner", ()),
-    ]
-    assert people[0].prompt == "i sell tacos .\ni have brown hair ."
+    assert [p.id for p in people] == ["set/0000", "set/0001"]
+    assert {(p.role, p.questions) for p in people} == {("chat_partner", ())}
     assert load_personas(path, "train") == people  # the same description stays in one split
 
 

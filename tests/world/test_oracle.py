@@ -78,16 +78,12 @@ def test_a_line_against_its_history(line: str, conflicts: tuple[int, ...]) -> No
     assert verdict.label == ("inconsistent" if conflicts else "consistent")
 
 
-def test_a_first_line_has_nothing_to_conflict_with() -> None:
-    assert label(LineVsHistory("patient", "About four hours.", ())) == "consistent"
-    assert label(LineVsHistory("patient", "...", ())) == "inconsistent"
-
-
 def test_an_assistant_has_no_city_but_may_have_a_name() -> None:
     marker = "I am a language model."
     assert label(LineVsHistory("chat_partner", "I'm from Rome.", (marker,))) == "inconsistent"
     assert label(LineVsHistory("chat_partner", "I go by Kofi.", (marker,))) == "consistent"
     assert label(LineVsHistory("chat_partner", marker, (marker,))) == "consistent"
+    assert label(LineVsHistory("chat_partner", "...", ())) == "inconsistent"  # a line without words
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 import random
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from persona_env.conversation import Conversation
+from persona_env.persona import Persona
 from persona_env.world.corpus import LONG, dialogue
 from persona_env.world.tokens import SPECIAL_TOKENS, build_tokenizer, grammar_words
 
@@ -19,13 +20,6 @@ def ids(text: str) -> list[int]:
 def test_every_text_comes_back_as_it_went_in(text: str) -> None:
     for special in SPECIAL_TOKENS:
         text = text.replace(special, "")
-    assert TOKENIZER.decode(ids(text)) == text
-
-
-@pytest.mark.parametrize(
-    "text", ["", " ", "  two  spaces ", "don't  .", " .", "I 'm", "Ça va 😀?", "\u0000\n\t", "a\u200db", "'s 's"]
-)
-def test_awkward_texts_come_back_too(text: str) -> None:
     assert TOKENIZER.decode(ids(text)) == text
 
 
@@ -51,12 +45,8 @@ def test_special_tokens_come_first_and_the_bytes_next() -> None:
 
 
 def test_the_chat_template_renders_as_specified() -> None:
-    messages = [
-        {"role": "system", "content": "You are Mei."},
-        {"role": "user", "content": "Who are you?"},
-        {"role": "assistant", "content": "I go by Mei."},
-        {"role": "user", "content": "I see."},
-    ]
+    talk = Conversation(Persona("m", "patient", "Mei", "You are Mei.")).with_reply("Who are you?")
+    messages = talk.with_line("I go by Mei.").with_reply("I see.").view("simulator").chat()
     text = TOKENIZER.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert text == (
         "<|system|>You are Mei.<|user|>Who are you?<|assistant|>I go by Mei.<|end|><|user|>I see.<|assistant|>"
