@@ -48,8 +48,7 @@ class ChatClient:
     Args:
         endpoint: The model and its server.
         request_timeout: Seconds for one request, from connecting to the last byte.
-        max_retries: How often a failed request is repeated; waiting for a server that is away, or asks for fewer
-            requests, does not count.
+        max_retries: How often a failed request is repeated; what only waits for the server does not count.
         max_in_flight: The most requests in flight, over all threads.
         outage_timeout: Seconds for which a server that is away is waited for.
         max_prompt_chars: The most characters of a prompt (a token has 3 to 4 in English); a longer one is not sent.
@@ -108,12 +107,9 @@ class ChatClient:
         """Returns a reply for each request, in order, or the fault that stood at the end of all its tries.
 
         Replies that a cache knows are not asked for; others are written to all caches as they arrive, so that
-        nothing is paid twice if this ends early. With a cache, equal requests of a call are sent once.
-
-        Args:
-            requests: What to ask; all are in flight together, up to `max_in_flight`.
-            accept: Raises `BadReply` for a reply of wrong form, which is then asked again and, at the end, returned
-                as that fault. Such a reply is written only to caches that `keep_rejected`. Runs in the client's thread.
+        nothing is paid twice if this ends early. With a cache, equal requests of a call are sent once. `accept` raises
+        `BadReply`, in the client's thread, for a reply of wrong form: it is asked again and, at the end, that fault,
+        and is written only to caches that `keep_rejected`.
 
         Raises:
             Unavailable: If the server is away for longer than `outage_timeout`, or refuses the key.

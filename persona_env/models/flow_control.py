@@ -14,7 +14,6 @@ __all__ = ["FlowControl"]
 
 _LOOK = 1.0  # seconds between two looks at a server that is away, or that has not answered yet
 _GROW_AFTER = 20  # replies for each request more in flight, after a 429 has halved them
-_LONG_HOLD = 5.0
 
 
 class FlowControl:
@@ -121,7 +120,7 @@ class FlowControl:
         if waited > self.outage_timeout:
             found = "it away" if self._is_away else "only failures or requests to wait"
             raise self._unavailable(found, "start it" if self._is_away else "look at it")
-        waits = self._is_away or self._hold_until > now + _LONG_HOLD
+        waits = self._is_away or self._hold_until > now + 5.0
         if waits and self.on_wait is not None and now - self._told_at >= 0.9 * _LOOK:
             self._told_at = now
             self.on_wait(waited)

@@ -103,7 +103,7 @@ class ModelResources:
 
     Attributes:
         caches: Where replies are looked up, in this order; new replies are written to all of them.
-        limit: What all models together may use; None for no limit.
+        limit: What all models together may use.
         outage_timeout: Seconds for which a server that is away is waited for; None leaves it to the client.
         on_wait: Called about once a second, from the client's thread, with the seconds waited for a server so far.
     """

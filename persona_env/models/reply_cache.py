@@ -36,9 +36,7 @@ _encode = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", 
 def reply_key(identity: Mapping[str, Any], request: Mapping[str, Any]) -> bytes:
     """Returns the key of a reply: SHA-256 over everything that can change it, as canonical JSON.
 
-    Args:
-        identity: Which model, and how it is asked: its name, server, precision, options.
-        request: What it is asked: messages, schema, temperature, seed, most tokens.
+    `identity` says which model it is of, with server, precision and options, and `request` what that is asked.
 
     >>> reply_key({"model": "m"}, {"seed": 1}) == reply_key({"model": "m"}, {"seed": 2})
     False
@@ -53,10 +51,8 @@ class ReplyCache:
     ones. The first reply under a key stays. Each row has a checksum over key and reply: a damaged row counts as
     missing, so its request is sent again.
 
-    Args:
-        path: The file; made if it is not there.
-        keep_rejected: Whether it also takes replies of wrong form that were given up on. A run's own file does, so
-            that a resumed run does not pay for them again; in a shared one they would keep everybody from asking again.
+    A run's own file is to `keep_rejected`: it then also takes replies of wrong form that were given up on, so that a
+    resumed run does not pay for them again; in a shared one they would keep everybody from asking again.
 
     Raises:
         InputError: If the file is no reply cache.

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +15,7 @@ from persona_env.models.faults import Overloaded, Unavailable
 from persona_env.models.flow_control import FlowControl
 from persona_env.models.limits import ModelResources
 from tests.models.asked import client, outcomes, requests
-from tests.models.behaviours import Behaviour, Call, Wire, status, well
+from tests.models.behaviours import status, well
 from tests.models.fault_server import FaultServer
 
 
@@ -99,24 +98,3 @@ def test_too_many_requests_halve_what_is_in_flight_and_it_grows_again():
     assert found[:2] == [16, 8]  # of the two that were in flight together only one halves
     assert found[-1] == 16
     assert found == sorted(found[:1]) + sorted(found[1:])
-
-
-def test_a_request_that_takes_the_server_down_each_time_becomes_a_fault_and_the_others_are_answered():
-    port, dead = free_port(), threading.Event()
-
-    async def die(wire: Wire) -> None:
-        dead.set()
-        wire.reset()
-
-    def behave(call: Call) -> Behaviour:
-        return die if call.prompt == "line 17" or dead.is_set() else well
-
-    endpoint = Endpoint("m", f"http://127.0.0.1:{port}/v1")
-    with ChatClient(endpoint, request_timeout=5, max_retries=2) as asked, ThreadPoolExecutor() as pool:
-        future = pool.submit(asked.complete, requests(20))
-        while not future.done():
-            dead.clear()
-            with FaultServer(behave, port=port):
-                while not dead.is_set() and not future.done():
-                    time.sleep(0.005)
-        assert outcomes(future.result()) == {"right": 19, "Unreachable": 1}

@@ -46,7 +46,6 @@ def read(path: str) -> dict[str, float]:
 
 @demand("R13", f"a log of {_LINES} lines, each a dialogue with persona and verdict", "<= +32 MB, <= 5 s")
 def long_logs() -> Measured:
-    """Writes dialogues of one exchange, and reads them in a process of its own."""
     ann = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours.")
     talk = Conversation(ann).with_reply("How do you sleep?").with_line("Four hours.")
     replies = [LoggedReply("prompt_to_line", 1, "NO", label="consistent", probability=0.9)]
@@ -114,7 +113,6 @@ def scored(played: Sequence[Sample], folder: Path, spec: str) -> tuple[Scores, i
     "judged + invalid == requested, exactly",
 )
 def accounts() -> Measured:
-    """Counts what was requested, judged and asked twice, however often the budget was spent."""
     played = play(load_speaker("scripted"), EvalSuite(role="patient", split="dev", dialogues=_DIALOGUES, lines=6))
     with FaultServer(answer=contradicting) as server, tempfile.TemporaryDirectory() as name:
         spec = f"openai:{server.spec}"

@@ -38,7 +38,6 @@ _RESET = HTTP_FAULTS["reset"]
 
 
 def http_faults(rate: float, wanted: float, allowed: float) -> Measured:
-    """Asks everything through faults that happen by chance."""
     with fault_process("--faults", str(rate)) as server, client(server) as asked:
         counted = outcomes(asked.complete(requests(_VERDICTS)))
         calls = asked.usage.calls / _VERDICTS
@@ -62,7 +61,6 @@ for _rate in (0.1, 0.3, 0.5):
     "at least 20 ways; 0 lost, 0 wrong, 0 untyped errors",
 )
 def bad_bodies() -> Measured:
-    """Replies with status 200 that are none."""
     with fault_process("--bodies", "0.3") as server, client(server) as asked:
         counted = outcomes(asked.complete(requests(_VERDICTS)))
     ways = list(BAD_BODIES.values())
@@ -75,7 +73,6 @@ def bad_bodies() -> Measured:
 
 @demand("R3", f"replies that hang or drip ({', '.join(SLOW)}), request_timeout 1 s", "ends within 1.2 x the timeout")
 def slow_replies() -> Measured:
-    """Replies that hang, or come a byte at a time."""
     worst, typed = 0.0, True
     for slow in SLOW.values():
         with FaultServer() as server, client(server, 1.0, max_retries=0) as asked:
@@ -95,7 +92,6 @@ def _megabytes(name: str) -> float:
 
 
 def bombs(number: int) -> Measured:
-    """Replies that are, or unpack to, far more than a reply can be; memory as the kernel counts it."""
     memory, seconds, typed = 0.0, 0.0, True
     for name in BOMBS:
         with fault_process("--always", name) as server, client(server, max_retries=0) as asked:
@@ -138,7 +134,6 @@ def outage(server: FaultProcess, asked: ChatClient, future: Future[Any]) -> tupl
     "0 wrong, 0 lost; at most 1 probe/s; goes on within 5 s",
 )
 def server_killed() -> Measured:
-    """The server's process is killed while verdicts are asked, and comes back each time."""
     with fault_process("--latency", "0.1") as server, client(server) as asked, ThreadPoolExecutor() as pool:
         future = pool.submit(asked.complete, requests(_MANY))
         found = [outage(server, asked, future) for _ in range(_OUTAGES)]
@@ -155,7 +150,6 @@ def server_killed() -> Measured:
     "ends with exit code 75, what was replied is in the cache",
 )
 def server_stays_down() -> Measured:
-    """The server does not come back."""
     with (
         TemporaryDirectory() as folder,
         ReplyCache(Path(folder) / "replies.sqlite") as cache,
@@ -200,7 +194,6 @@ class Bucket:
     "at least 75 % of its capacity, at most 15 % of calls turned away",
 )
 def too_many_requests() -> Measured:
-    """A server that takes 20 requests a second, and workers that want more."""
     bucket = Bucket()
     with FaultServer(bucket, latency=0.05) as server, client(server, max_in_flight=_WORKERS) as asked:
         begin = time.monotonic()
@@ -218,7 +211,6 @@ def too_many_requests() -> Measured:
     "0 over-long sent; after its attempts the one is a fault, the rest goes on",
 )
 def poisonous_prompts() -> Measured:
-    """Prompts that a server cannot bear."""
     tries, long = 4, [ChatRequest((("user", "x" * 31),), 8)] * 10
     with FaultServer(lambda call: _RESET if call.prompt == "line 17" else well) as server:
         with client(server, max_retries=tries - 1, max_prompt_chars=30) as asked:
@@ -257,7 +249,6 @@ def canonical(in_flight: int) -> tuple[str, int]:
     "identical canonical log",
 )
 def in_flight() -> Measured:
-    """The same verdicts with 1 and with 16 requests in flight."""
     (one, alone), (many, together) = canonical(1), canonical(16)
     told = f"{'identical' if one == many else 'different'} ({one[:12]}, {many[:12]}; {together} were in flight)"
     return one == many and alone == 1 and together > 8, told

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -14,18 +13,12 @@ from unittest import mock
 
 from persona_env import cli
 
-__all__ = ["Ran", "run", "tree", "within"]
+__all__ = ["Ran", "run", "tree"]
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How a command ended.
-
-    Attributes:
-        code: The exit code.
-        out: What it wrote to standard output.
-        err: What it wrote to standard error.
-    """
+    """How a command ended: its exit code, and what it wrote to standard output and standard error."""
 
     code: int
     out: str
@@ -39,38 +32,19 @@ class Ran:
 
 
 def run(arguments: Sequence[str | Path], said: str = "", env: Mapping[str, str] | None = None) -> Ran:
-    """Runs a command; an exception that leaves it is the caller's.
-
-    Args:
-        arguments: Those of the command line.
-        said: What somebody types.
-        env: Added to the environment.
-    """
+    """Runs a command with what somebody types and more environment; an exception that leaves it is the caller's."""
     out, err = io.StringIO(), io.StringIO()
     argv = ["persona-env", *map(str, arguments)]
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(sys, "argv", argv))
-        stack.enter_context(mock.patch.object(sys, "stdin", io.StringIO(said)))
-        stack.enter_context(mock.patch.dict(os.environ, {"COLUMNS": "200", **(env or {})}))
-        stack.enter_context(contextlib.redirect_stdout(out))
-        stack.enter_context(contextlib.redirect_stderr(err))
+    with (
+        mock.patch.multiple(sys, argv=argv, stdin=io.StringIO(said), stdout=out, stderr=err),
+        mock.patch.dict(os.environ, {"COLUMNS": "200", **(env or {})}),
+    ):
         try:
             cli.main()
             code = 0
         except SystemExit as ended:
             code = int(ended.code or 0)
     return Ran(code, out.getvalue(), err.getvalue())
-
-
-@contextlib.contextmanager
-def within(folder: Path) -> Iterator[Path]:
-    """Works in a folder, and goes back."""
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield folder
-    finally:
-        os.chdir(before)
 
 
 def tree(folder: Path) -> dict[str, str]:

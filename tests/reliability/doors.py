@@ -39,19 +39,15 @@ from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
 from tests.io.invented import ANN, CHATTING, EDUCATION, JUDGED, TALK, THERAPY
 from tests.io.test_dnli import ROW
+from tests.models.behaviours import completion
 from tests.speakers.small import CHATML, LEAD_SPACE, NO_OPENING, THINKING, tokenizer
 
 
 @dataclass(frozen=True)
 class Door:
-    """Something that reads what others wrote.
+    """Something that reads what others wrote: valid samples, what reads one, and the errors that it may raise.
 
-    Attributes:
-        samples: Makes valid inputs.
-        read: Reads one.
-        errors: What it may raise, with one line that says what was expected; nothing where empty.
-        worded: Whether that line is to open with "Expected".
-        is_text: Whether it takes a text; else bytes.
+    Their message is one line, which is to open with "Expected" if `worded`.
     """
 
     samples: Callable[[], Sequence[bytes] | Sequence[str]]
@@ -108,12 +104,12 @@ def _written(write: Callable[[Path], object]) -> bytes:
     return path.read_bytes()
 
 
+def _json(*values: Any) -> list[bytes]:
+    return [json.dumps(value, ensure_ascii=False).encode() for value in values]
+
+
 def _logs() -> list[bytes]:
     return [_written(lambda path: save_logs(path, [JUDGED, TALK]))]
-
-
-def _released() -> list[bytes]:
-    return [json.dumps([THERAPY]).encode(), json.dumps([CHATTING, EDUCATION], ensure_ascii=False).encode()]
 
 
 def _personas() -> list[bytes]:
@@ -123,40 +119,36 @@ def _personas() -> list[bytes]:
         [{"description": "You are Ann.", "strategy": "You evade."}],
         [["bread", {"grade_level": "college", "description": "I ask."}]],
     ]
-    return [ours, b"[" + ours.strip() + b"]", *(json.dumps(shape).encode() for shape in shapes), *_dnli()]
-
-
-def _dnli() -> list[bytes]:
-    return [(json.dumps(ROW) + "\n").encode()]
+    return [ours, b"[" + ours.strip() + b"]", *_json(*shapes), *_json(ROW)]
 
 
 def _chats() -> list[bytes]:
-    row = ("I bake.\nI love tea.", "I fish.", "User 1: Hi.\nUser 2: Hello.\nAnd more.")
-    quoted = ",".join(f'"{text}"' for text in row)
-    return [f"{','.join(COLUMNS)}\r\n{quoted}\r\n{quoted}\r\n".encode()]
+    row = ",".join(
+        f'"{text}"' for text in ("I bake.\nI love tea.", "I fish.", "User 1: Hi.\nUser 2: Hello.\nAnd more.")
+    )
+    return [f"{','.join(COLUMNS)}\r\n{row}\r\n{row}\r\n".encode()]
 
 
 def _labels() -> list[bytes]:
     questions = (LineVsPersona(ANN, "I am Bo.", "Who?"), LineVsHistory("student", "Yes.", ("No.",)))
-    votes = [Labelled(question, label, "p", "ann") for question in questions for label in ("consistent",)]
-    return [_written(lambda path: save_labels(path, votes)), *_dnli(), *_logs()]
+    votes = [Labelled(question, "consistent", "p", "ann") for question in questions]
+    return [_written(lambda path: save_labels(path, votes)), *_json(ROW), *_logs()]
 
 
 def _prompts() -> list[bytes]:
-    ours = Path(persona_env.__file__).parent / "roles"
-    return [file.read_bytes() for file in sorted(ours.glob("*/judge.toml"))]
+    return [file.read_bytes() for file in sorted(Path(persona_env.__file__).parent.glob("roles/*/judge.toml"))]
 
 
-def _configs() -> list[bytes]:
-    return [
-        b'role = "student"\ntokens = 4096\nlearning_rate = 1e-3\n[rewards]\nprompt_to_line = 1.0\nrelevance = 2\n',
-        b'judge = "openai:m@http://127.0.0.1:9/v1"\njudge_budget = "calls=5"\nload_in_4bit = false\nlines = 2\n',
-    ]
+_CONFIGS = [
+    b'role = "student"\ntokens = 4096\nlearning_rate = 1e-3\n[rewards]\nprompt_to_line = 1.0\nrelevance = 2\n',
+    b'judge = "openai:m@http://127.0.0.1:9/v1"\njudge_budget = "calls=5"\nload_in_4bit = false\nlines = 2\n',
+]
+_TIMINGS = [b'{"stage": "before", "seconds": 1.5}\n{"stage": "training", "seconds": 2, "judge": {"calls": 3}}\n']
 
 
 def _states() -> list[bytes]:
     value = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
-    return [json.dumps(write_state(value)).encode()]
+    return _json(write_state(value))
 
 
 def _read_state(data: bytes) -> None:
@@ -168,22 +160,9 @@ def _read_state(data: bytes) -> None:
         read_state(value)
 
 
-def _settings() -> list[bytes]:
-    return [json.dumps(RunConfig(seed=3).as_json()).encode()]
-
-
 def _read_run(path: Path) -> None:
     folder = RunFolder(path.parent, resume=True)
     RunConfig.from_json(folder.read_json(path.name), path).resumed({"seed": 3})
-
-
-def _timings() -> list[bytes]:
-    rows = [{"stage": "before", "seconds": 1.5}, {"stage": "training", "seconds": 2, "judge": {"calls": 3}}]
-    return [b"".join(json.dumps(row).encode() + b"\n" for row in rows)]
-
-
-def _sums() -> list[bytes]:
-    return [json.dumps({"state.json": "ab" * 32}).encode()]
 
 
 def _read_checkpoint(data: bytes) -> None:
@@ -201,13 +180,7 @@ def _run() -> RunFolder:
     return RunFolder(_folder() / "run", resume=True)
 
 
-_REPLIES = (
-    "It fits the background. NO",
-    "**YES**, it does.",
-    "See above. [3, 5]\n\nThat is all.",
-    "NO (mostly).",
-    "[]",
-)
+_REPLIES = ("It fits. NO", "**YES**, it does.", "See above. [3, 5]\n\nThat is all.", "NO (mostly).", "[]")
 _ANSWERS = ('{"answer": "A"}', '{"conflicts": [1, 2]}', '{"compatible": []}', ' {"answer":"B"}\n')
 _QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("negative", "positive")]
 
@@ -221,12 +194,6 @@ def _read_answer(reply: str) -> None:
     read_answer(reply)
     for query in _QUERIES:
         read_answer(reply, query)
-
-
-def _bodies() -> list[bytes]:
-    choice = {"index": 0, "message": {"role": "assistant", "content": '{"answer": "A"}'}, "finish_reason": "stop"}
-    usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
-    return [json.dumps({"id": "x", "created": 1, "choices": [choice], "usage": usage}).encode()]
 
 
 _JUDGES = (
@@ -248,12 +215,9 @@ def _offline(load: Callable[[str], object]) -> Callable[[str], None]:
     return read
 
 
+_RELEASED, _BODIES = _json([THERAPY], [CHATTING, EDUCATION]), _json(completion(_ANSWERS[0]))
 _TEMPLATES = (CHATML, LEAD_SPACE, NO_OPENING, THINKING)
-
-
-@cache
-def _tokenizer() -> Any:
-    return tokenizer()
+_tokenizer = cache(tokenizer)
 
 
 @cache
@@ -295,26 +259,34 @@ _PERSONA_READERS = (load_personas, lambda path: load_personas(path, "train"))
 
 DOORS: dict[str, Door] = {
     "logs of ours": Door(_logs, _file("log.jsonl", load_logs, RecordedJudge.load)),
-    "released logs": Door(_released, _file("log.json", load_logs, RecordedJudge.load, audit_log)),
+    "released logs": Door(
+        lambda: _json([THERAPY], [CHATTING, EDUCATION]), _file("log.json", load_logs, RecordedJudge.load, audit_log)
+    ),
     "persona files": Door(_personas, _file("personas.jsonl", *_PERSONA_READERS)),
     "persona-chat CSV": Door(_chats, _file("chats.csv", load_personas, load_dialogues)),
     "label files": Door(_labels, _file("labels.jsonl", lambda path: load_labels([path]).digest)),
     "judge prompts": Door(_prompts, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),
-    "config files": Door(_configs, _file("config.toml", lambda path: RunConfig.from_flat(read_config(path)))),
-    "a run's settings": Door(_settings, _file("resumed/config.json", _read_run)),
-    "a run's timings": Door(_timings, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
+    "config files": Door(lambda: _CONFIGS, _file("config.toml", lambda path: RunConfig.from_flat(read_config(path)))),
+    "a run's settings": Door(lambda: _json(RunConfig(seed=3).as_json()), _file("resumed/config.json", _read_run)),
+    "a run's timings": Door(lambda: _TIMINGS, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
     "checkpoint states": Door(_states, _read_state),
-    "checkpoint sums": Door(_sums, _read_checkpoint, errors=()),
+    "checkpoint sums": Door(lambda: _json({"state.json": "ab" * 32}), _read_checkpoint, errors=()),
     "judge replies": Door(lambda: _REPLIES, _read_reply, errors=(), is_text=True),
     "closed answers": Door(lambda: _ANSWERS, _read_answer, errors=(), is_text=True),
-    "chat completions": Door(_bodies, lambda data: read_reply(data, b""), (RemoteFault,), worded=False),
+    "chat completions": Door(
+        lambda: _json(completion(_ANSWERS[0])), lambda data: read_reply(data, b""), (RemoteFault,), worded=False
+    ),
     "endpoints": Door(lambda: [s[7:] for s in _JUDGES if s[:3] == "ope"], Endpoint.parse, is_text=True),
     "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
     "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),
     "whom to simulate": Door(lambda: ("bundled",), lambda text: resolve_personas("patient", text), is_text=True),
     "reward specs": Door(lambda: ("prompt_to_line=1,relevance=0.5",), parse_rewards, is_text=True),
     "budget specs": Door(lambda: ("calls=5000,tokens=2e6", "300"), parse_budget, is_text=True),
-    "chat templates": Door(lambda: _TEMPLATES, lambda text: ChatFormat.derive(_tokenizer(), text), is_text=True),
+    "chat templates": Door(
+        lambda: (CHATML, LEAD_SPACE, NO_OPENING, THINKING),
+        lambda text: ChatFormat.derive(_tokenizer(), text),
+        is_text=True,
+    ),
     "lines in a context": Door(lambda: ("I sleep.", "Fine.<|end|>"), _read_line, errors=(), is_text=True),
     "lines in a log": Door(lambda: ("I sleep.", "é\u2028\x00"), _round_trip, is_text=True),
     "lines in a prompt": Door(lambda: ("I sleep.", "</s>[INST]"), _sanitise, errors=(), is_text=True),

@@ -111,7 +111,6 @@ def generated() -> Iterator[list[str]]:
     "0 consistent, <= 15 s",
 )
 def garbled_replies() -> Measured:
-    """Reads a written corpus and generated replies with both strict readers."""
     begin, consistent, inconsistent, lenient, total = time.process_time(), 0, 0, 0, 0
     for replies in (written(), *generated()):
         for number, reply in enumerate(replies):
@@ -155,7 +154,6 @@ def _served(name: str, system: str, user: str) -> list[int]:
     "0 forged control tokens (>= 500 injections, >= 5 templates)",
 )
 def forged_tokens() -> Measured:
-    """Encodes every forgery with every template, in every place for somebody else's text."""
     prompts, lines, count, forged, unclean = JudgePrompts.load(), forgeries(), 0, 0, 0
     for name in FAMILIES:
         controls, local = control_ids(name), ChatFormat.derive(tokenizer(name))
@@ -207,7 +205,6 @@ def _consistent(verdicts: Sequence[Verdict]) -> int:
     "0 consistent; rate of an adaptive judge reported",
 )
 def obeyed_orders() -> Measured:
-    """Lets two judges obey."""
     asked = [query for line in _ATTACKS for query in queries(line)]
     fixed = _consistent(LLMJudge(TextBackend(obedient)).judge(asked))
     persuaded = _consistent(LLMJudge(TextBackend(adaptive)).judge(asked))
@@ -220,7 +217,6 @@ _JUDGES = 8
 
 @demand("R17", f"{_JUDGES} judges with random weights", "<= 10 % consistent")
 def random_judges() -> Measured:
-    """Asks clueless judges what a model really has to answer, without and with the least probability of a letter."""
     asked = [
         query
         for role in ("patient", "student", "chat_partner")

@@ -85,7 +85,6 @@ _GROWTH = 256.0
     f">= 12 entry points; typed errors of one line only, <= {SECONDS:.0f} s each, <= +{_GROWTH:.0f} MiB in all",
 )
 def fuzz() -> Measured:
-    """Fuzzes every reader."""
     for door in DOORS.values():
         assert not any(fault(door, sample) for sample in door.samples())  # imports and caches are there from now on
     before = _memory()

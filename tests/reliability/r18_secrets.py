@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import logging
@@ -10,7 +11,7 @@ import os
 import pickle
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,7 +24,7 @@ from persona_env.speakers import load_speaker
 from persona_env.world import personas
 from tests.models.behaviours import Behaviour, Call, Wire, well
 from tests.models.fault_server import FaultServer
-from tests.reliability.commands import Ran, run, within
+from tests.reliability.commands import run
 from tests.reliability.demands import Measured, demand, few
 from tests.reliability.oracle_server import reply
 
@@ -90,48 +91,31 @@ def _shown(error: BaseException) -> str:
     return "".join(told.format()) + repr(error)
 
 
-class Watch:
-    """Listens to all logs at DEBUG, and keeps what commands say."""
-
-    def __init__(self) -> None:
-        self.said, self.codes = list[tuple[str, bytes]](), list[int]()
-
-    def command(self, name: str, arguments: list[Any]) -> Ran | None:
-        """Runs a command and keeps all that it said."""
-        try:
-            ran = run(arguments, said="How do you sleep?\n\n", env=_ENV)
-        except Exception as error:
-            self.said.append((name, _shown(error).encode()))
-            return None
-        self.codes.append(ran.code)
-        self.said.append((name, (ran.out + ran.err).encode()))
-        return ran
-
-
-def _held(judge: Any) -> Iterator[tuple[str, bytes]]:
-    """Yields what a judge, or a speaker, shows of itself."""
-    yield "repr", repr(judge).encode()
-    yield "identity", repr(getattr(judge, "identity", "")).encode()
+def told(arguments: list[Any]) -> bytes:
+    """Runs a command and returns all that it said."""
     try:
-        yield "pickle", pickle.dumps(judge)
-    except Exception as error:  # it need not be one
-        yield "pickle", str(error).encode()
+        ran = run(arguments, said="How do you sleep?\n\n", env=_ENV)
+    except Exception as error:
+        return _shown(error).encode()
+    return (ran.out + ran.err).encode()
 
 
 def errors(base_url: str) -> Iterator[tuple[str, bytes]]:
     """Yields what is raised and held in memory by judges and speakers that a server, or a spec, lets down."""
     talk = Conversation(personas("patient", "dev")[0])
     judge, speaker = load_judge(f"openai:m@{base_url}"), load_speaker(f"openai:m@{base_url}")
-    for one in (judge, speaker):
-        yield from _held(one)
-    for name, work in (
-        ("judge", lambda: judge.judge([LineVsHistory("patient", "A.", ("B.",))])),
-        ("speaker", lambda: speaker.reply([talk.with_reply("Hi.").view("simulator", 1)])),
-    ):
+    works: list[Callable[[], object]] = [
+        lambda: (judge, judge.identity, speaker, speaker.identity),
+        lambda: pickle.dumps(judge),
+        lambda: pickle.dumps(speaker),
+        lambda: judge.judge([LineVsHistory("patient", "A.", ("B.",))]),
+        lambda: speaker.reply([talk.with_reply("Hi.").view("simulator", 1)]),
+    ]
+    for number, work in enumerate(works):
         try:
-            yield name, repr(work()).encode()
+            yield f"in memory {number}", repr(work()).encode()
         except Exception as error:
-            yield name, "".join(traceback.format_exception(error)).encode() + repr(error).encode()
+            yield f"in memory {number}", _shown(error).encode()
 
 
 def password_specs(base_url: str) -> list[str]:
@@ -162,7 +146,7 @@ def scenes(server: FaultServer, folder: Path, *, training: bool) -> Iterator[tup
 
 def hits(*, training: bool) -> tuple[int, int, int, list[str]]:
     """Runs all; returns commands, files and bytes looked at, and where a secret was found."""
-    watch, found, logged = Watch(), list[str](), io.StringIO()
+    said, found, logged = list[tuple[str, bytes]](), list[str](), io.StringIO()
     handler, root = logging.StreamHandler(logged), logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -170,22 +154,21 @@ def hits(*, training: bool) -> tuple[int, int, int, list[str]]:
     try:
         with tempfile.TemporaryDirectory() as name, mock.patch.dict(os.environ, _ENV):
             folder = Path(name)
-            with within(folder), FaultServer(sometimes, answer=reply) as server:
-                for what, arguments in scenes(server, folder, training=training):
-                    watch.command(what, arguments)
+            with contextlib.chdir(folder), FaultServer(sometimes, answer=reply) as server:
+                said += [(what, told(words)) for what, words in scenes(server, folder, training=training)]
                 sent = {call.headers.get("authorization") for call in server.calls}
             with FaultServer(lambda call: echo(401)) as refusing:
-                watch.said += errors(refusing.base_url)
+                shown = list(errors(refusing.base_url))
             written = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     finally:
         root.removeHandler(handler)
         root.setLevel(level)
     assert sent == {f"Bearer {KEY}"}, "the key was not used at all"
     looked: Mapping[str, bytes] = {str(file.relative_to(folder)): data for file, data in written.items()}
-    for where, data in (*looked.items(), *watch.said, ("logs", logged.getvalue().encode())):
+    for where, data in (*looked.items(), *said, *shown, ("logs", logged.getvalue().encode())):
         found += [f"{secret} in {where}" for secret in leaks(data) + leaks(where.encode())]
         found += [f"password in {where}"] if b"GEHEIM" in data and not leaks(data) else []
-    return len(watch.codes), len(looked), sum(map(len, looked.values())), found
+    return len(said), len(looked), sum(map(len, looked.values())), found
 
 
 @demand(
@@ -195,7 +178,6 @@ def hits(*, training: bool) -> tuple[int, int, int, list[str]]:
     "0 hits, in plain, base64, URL, hex and JSON form",
 )
 def secrets() -> Measured:
-    """Handles secrets in every way, and looks for them everywhere."""
     commands, files, size, found = hits(training=True)
     told = f"{len(found)} hits in {files} files of {size / 1e6:.1f} MB and all that {commands} commands said"
     return not found and files > 10, f"{told}{few(found)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -19,7 +20,7 @@ from persona_env.judges import LineVsHistory, LineVsPersona
 from persona_env.persona import Persona, QAItem
 from persona_env.report.terminal import Terminal
 from tests.models.fault_server import FaultServer
-from tests.reliability.commands import run, within
+from tests.reliability.commands import run
 from tests.reliability.demands import Measured, demand, few
 
 HOSTILE = (
@@ -133,7 +134,8 @@ def _looked_at(written: Path) -> list[str]:
 def hits(*, training: bool) -> tuple[int, list[str]]:
     """Runs all; returns how many commands, and what reached the terminal or a file."""
     found, count = printed(), 0
-    with tempfile.TemporaryDirectory() as name, within(Path(name)) as folder:
+    with tempfile.TemporaryDirectory() as name, contextlib.chdir(name):
+        folder = Path(name)
         prepared(folder)
         given = {file for file in folder.rglob("*") if file.is_file()}
         with FaultServer(answer=lambda prompt: f"{ALL} {prompt[:20]}") as server:
@@ -159,6 +161,5 @@ def hits(*, training: bool) -> tuple[int, list[str]]:
     "0 hits: no control sequence or markup in terminal or file, no crash",
 )
 def hostile_output() -> Measured:
-    """Shows hostile text everywhere."""
     count, found = hits(training=True)
     return not found, f"{len(found)} hits in {count} commands{few(found)}"

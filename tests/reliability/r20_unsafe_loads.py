@@ -216,7 +216,6 @@ def files(root: Path, marker: Path) -> list[str]:
 
 @demand("R12", "AST of all modules: pickle, eval, unsafe torch.load, remote code, shells, guessed file names", "0 hits")
 def sources() -> Measured:
-    """Looks through the house."""
     (count, found), noticed = unsafe_places(), sum(bool(unsafe_in(source)) for source in PLANTED)
     told = f"{len(found)} hits in {count} modules{few(found)}; {noticed} of {len(PLANTED)} planted ones noticed"
     return not found and noticed == len(PLANTED), told
@@ -228,7 +227,6 @@ def sources() -> Measured:
     "0 hits: refused in one line, or loaded without; the trap never runs",
 )
 def traps() -> Measured:
-    """Loads every trap."""
     with tempfile.TemporaryDirectory() as name:
         root, marker = Path(name), Path(name) / "marker"
         pickle.loads(pickle.dumps(Trap(marker)))

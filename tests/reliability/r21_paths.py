@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from persona_env.conversation import Conversation
 from persona_env.io import LoggedDialogue, LoggedReply, save_logs, save_personas
 from persona_env.judges import LineVsHistory
 from persona_env.persona import Persona, QAItem
-from tests.reliability.commands import Ran, run, tree, within
+from tests.reliability.commands import Ran, run, tree
 from tests.reliability.demands import Measured, demand, few
 
 _LONG = "x" * 300
@@ -82,7 +83,7 @@ def refused(work: Path) -> tuple[int, list[str]]:
     """Runs all commands; returns how many, and those that were not refused in one line or left a trace."""
     bad, count = list[str](), 0
     before = tree(work.parent)
-    with within(work):
+    with contextlib.chdir(work):
         for arguments in commands():
             count += 1
             ran = _ran(arguments)
@@ -94,7 +95,7 @@ def refused(work: Path) -> tuple[int, list[str]]:
 def named_like_paths(work: Path) -> list[str]:
     """Measures personas whose ids are paths; returns what was made anywhere but in the folder, or is called so."""
     before = tree(work.parent)
-    with within(work):
+    with contextlib.chdir(work):
         ran = run(["bench", "scripted", *_SMALL, "--personas", "personas.jsonl", "--out", "made"])
         asked = ["--judge", "oracle", "--labels", "labels.jsonl", "--out", "judged"]
         ran_too = run(["judge", "calibrate", *asked])
@@ -114,7 +115,6 @@ def named_like_paths(work: Path) -> list[str]:
     "0 hits: one line and exit code 2; nothing outside the folder made or changed",
 )
 def unusable_paths() -> Measured:
-    """Tries all paths."""
     with tempfile.TemporaryDirectory() as name:
         work = prepared(Path(name))
         hits = [*refused(work)[1], *named_like_paths(work)]

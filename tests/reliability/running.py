@@ -93,7 +93,6 @@ def killed_and_restarted(server: FaultProcess, run: Path) -> tuple[float, float]
     f"equal to the unbroken run; <= 1 probe/s; goes on <= 5 s after, else checkpoint and exit code {_ENDED}",
 )
 def judge_gone() -> Measured:
-    """Trains three times with a judge behind a server: undisturbed, with an outage, and with one too long."""
     with tempfile.TemporaryDirectory() as name, fault_process(*_ORACLE) as server:
         root = Path(name)
         assert ended(trained(root / "unbroken", server)) == 0
@@ -138,7 +137,6 @@ def killed_runs(root: Path, start: Callable[[Path], int]) -> list[Path]:
 
 @demand("R8", f"SIGKILL x {_KILLS} at random moments of trainings", "SHA-256 of all files equal to the unbroken run's")
 def killed_trainings() -> Measured:
-    """Kills trainings, each resumed until it is done, and compares each with the unbroken one."""
     with tempfile.TemporaryDirectory() as name:
         unbroken, *broken = (contents(run) for run in killed_runs(Path(name), trained))
     assert all(name in unbroken for name in _FILES)
@@ -165,7 +163,6 @@ def judged(folder: Path, server: FaultProcess) -> str:
     f"log equal to the unbroken one; repeats <= {_IN_FLIGHT} in flight x kills = {_IN_FLIGHT * _KILLS}",
 )
 def killed_judgings() -> Measured:
-    """Kills judgings, each resumed until it is done."""
     with tempfile.TemporaryDirectory() as name, fault_process(*_ORACLE) as server:
         runs = killed_runs(Path(name), lambda path: fork(lambda: judged(path, server) and 0))
         asked, once = server.asked, replies(runs[0])
@@ -262,7 +259,6 @@ def _intact(path: Path, old: dict[str, str], new: dict[str, str]) -> bool:
     "a one-line error; old artefacts intact; identical after space returns",
 )
 def disk_full() -> Measured:
-    """Fills the disk at each site in turn, then gives room again."""
     with tempfile.TemporaryDirectory() as name:
         root, disk, counted = Path(name), Disk(), dict[str, tuple[bool, bool, bool]]()
         assert _run(root / "unbroken") == 0

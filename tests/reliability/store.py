@@ -60,7 +60,6 @@ def filled(path: Path) -> bytes:
     "100 % detected, 0 wrong served",
 )
 def flips() -> Measured:
-    """Flips one bit at a time."""
     rng, rows, anywhere = random.Random(10), Counter[str](), Counter[str]()
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "replies"
@@ -84,7 +83,6 @@ def flips() -> Measured:
     "100 % detected, 0 wrong served; the log keeps all that came before",
 )
 def cuts() -> Measured:
-    """Cuts the file off, and the log of a killed process."""
     with tempfile.TemporaryDirectory() as name:
         path, live = Path(name) / "replies", Path(name) / "live"
         data = filled(path)
@@ -171,7 +169,6 @@ def killed(path: Path) -> list[Writer]:
     "0 acknowledged replies lost, 0 lock errors",
 )
 def killed_writers() -> Measured:
-    """Processes write to one reply cache and are killed again and again."""
     right = lost = other = 0
     with tempfile.TemporaryDirectory() as folder:
         writers = killed(Path(folder) / "replies.sqlite")
