@@ -1,8 +1,7 @@
-"""PersonaSpace, speakers and a token format for the tests of the environments: small, exact, real."""
+"""Personas, speakers and a token format for the tests of the environments: small, exact, real."""
 
 from __future__ import annotations
 
-import itertools
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from persona_env import dialogue_v0
 from persona_env.conversation import Conversation, Probe, View
 from persona_env.persona import Persona, QAItem
 from persona_env.spaces import Utterance
@@ -99,6 +99,12 @@ def settings(env_id: str, **more: Any) -> dict[str, Any]:
     return {"personas": PERSONAS, "task_agent": Therapist(), "max_lines": 3, **chat, **more}
 
 
+def make_aec(**more: Any) -> Any:
+    kwargs = settings(LINES, **more)
+    del kwargs["task_agent"]
+    return dialogue_v0.env(**kwargs)
+
+
 def make(env_id: str, **more: Any) -> Any:
     return gym.make(env_id, **settings(env_id, **more))
 
@@ -178,8 +184,8 @@ def unbatched(infos: dict[str, Any], row: int) -> dict[str, Any]:
 
 def shorter(played: list[Any], other: list[Any]) -> tuple[list[Any], list[Any]]:
     """Both, as long as the shorter."""
-    both = list(itertools.takewhile(lambda pair: None not in pair, itertools.zip_longest(played, other)))
-    return [one for one, _ in both], [two for _, two in both]
+    length = min(len(played), len(other))
+    return played[:length], other[:length]
 
 
 def _bytes(text: str) -> list[int]:

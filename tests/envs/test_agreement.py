@@ -1,11 +1,8 @@
 """The same seed and the same lines give the same dialogue in every form of the environment."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from persona_env import dialogue_v0
 from persona_env.envs import SingleAgentEnv
 from tests.envs.parts import (
     LINES,
@@ -15,12 +12,12 @@ from tests.envs.parts import (
     SleepProbe,
     Therapist,
     make,
+    make_aec,
     make_vec,
     play,
     play_rows,
     policy,
     say,
-    settings,
     shorter,
     unbatched,
 )
@@ -31,12 +28,6 @@ WAYS = {
     "one question": {"probe_fns": (SleepProbe(2),)},
     "many questions": {"probe_fns": (SleepProbe(1), SleepProbe(3), SleepProbe(2, "Do you sleep?"))},
 }
-
-
-def aec(**more) -> Any:
-    kwargs = settings(LINES, **more)
-    del kwargs["task_agent"]
-    return dialogue_v0.env(**kwargs)
 
 
 @pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
@@ -69,13 +60,13 @@ class Chatty:
 @pytest.mark.parametrize("options", WAYS.values(), ids=WAYS)
 def test_the_simulators_seat_of_the_aec_form_is_the_line_form(options):
     for closes_after in (None, 2):
-        side = SingleAgentEnv(aec(), partner=Therapist(closes_after))
+        side = SingleAgentEnv(make_aec(), partner=Therapist(closes_after))
         alone = make(LINES, task_agent=Therapist(closes_after))
         assert play(side, 4, seed=5, **options) == play(alone, 4, seed=5, **options)
 
 
 def test_both_agents_played_from_outside_give_the_same_dialogue():
-    env, therapist, alone = aec(), Therapist(), make(LINES)
+    env, therapist, alone = make_aec(), Therapist(), make(LINES)
     env.reset(seed=3)
     expected = play(alone, 1, seed=3)[-1]["conversation"]
     for agent in env.agent_iter():

@@ -39,7 +39,11 @@ def longest():
 
 
 def test_a_context_that_cannot_hold_the_longest_dialogue_is_refused_where_it_is_known():
-    assert context_length(CHAT, stage(Therapist()), longest()) == longest()
+    assert (
+        context_length(CHAT, stage(Therapist()), longest())
+        == longest()
+        <= context_length(CHAT, stage(Therapist()), None)
+    )
     with pytest.raises(ValueError, match=rf"^Expected context >= {longest()} for 2 lines of 5 tokens, got 9: "):
         context_length(CHAT, stage(Therapist()), 9)
     with pytest.raises(ValueError, match=f"got {longest() - 1}"):
@@ -51,11 +55,6 @@ def test_where_replies_are_of_unknown_length_only_the_opening_and_a_line_are_ask
     assert context_length(CHAT, stage(Silent()), needed) == needed
     with pytest.raises(ValueError, match=f"Expected context >= {needed}"):
         context_length(CHAT, stage(Silent()), needed - 1)
-
-
-def test_the_computed_context_holds_the_longest_dialogue():
-    assert context_length(CHAT, stage(Therapist()), None) >= longest()
-    assert context_length(CHAT, stage(Silent()), None) > 0
 
 
 class Wide(Silent):

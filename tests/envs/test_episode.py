@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
 
 from persona_env.conversation import Probe
 from persona_env.envs.episode import INCOMING_CHARACTERS, Episode
@@ -18,39 +17,6 @@ def started(max_lines=2):
 
 def lines(episode):
     return [(message.side, message.text) for message in episode.conversation.messages]
-
-
-def test_a_row_without_a_dialogue_asks_for_a_reset():
-    episode = Episode(np.random.default_rng(0), 2)
-    with pytest.raises(ResetNeeded, match="call reset"):
-        episode.check_goes_on()
-    with pytest.raises(ResetNeeded, match="call reset"):
-        episode.view()
-
-
-def test_a_completed_line_is_told_with_the_dialogue_up_to_it():
-    episode = started()
-    info = episode.complete("  Tired.\n").info
-    assert (info["line"], info["line_index"]) == ("Tired.", 0)
-    assert info["conversation"].lines == ("Tired.",)
-    episode.take_probe()
-    episode.hear("Since when?")
-    assert lines(episode)[1:] == [("simulator", "Tired."), ("task", "Since when?")]
-    assert info["conversation"].messages == episode.conversation.messages[:2]
-
-
-def test_the_last_line_ends_the_dialogue():
-    episode = started(max_lines=1)
-    episode.complete("Tired.")
-    assert not episode.over
-    episode.take_probe()
-    assert (episode.terminated, episode.truncated) == (True, False)
-
-
-def test_an_empty_line_is_a_line():
-    episode = started()
-    assert episode.complete("").info["line"] == ""
-    assert episode.line_count == 1
 
 
 def test_the_simulators_end_marker_ends_the_dialogue_and_is_taken_out():
@@ -80,15 +46,13 @@ def test_the_task_agent_cannot_close_before_the_simulator_spoke():
 
 def test_an_answer_leaves_no_trace_and_an_end_marker_in_it_ends_nothing():
     episode = started()
+    probe = Probe("How long do you sleep?", "four hours")
     episode.complete("Tired.")
-    episode.add_probe(Probe("How long do you sleep?", "four hours"))
+    episode.add_probe(probe)
     before = lines(episode)
     episode.take_probe()
     assert episode.view().messages[-1].text == "How long do you sleep?"
-    assert episode.complete("Four. [END]").info == {
-        "probe": Probe("How long do you sleep?", "four hours"),
-        "answer": "Four.",
-    }
+    assert episode.complete("Four. [END]").info == {"probe": probe, "answer": "Four."}
     episode.take_probe()
     assert (lines(episode), episode.line_count, episode.over) == (before, 1, False)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from persona_env.conversation import Message
 from persona_env.envs import DialogueEnv
-from tests.envs.parts import LINES, PERSONAS, SleepProbe, Therapist, make, settings
+from tests.envs.parts import LINES, PERSONAS, SleepProbe, make, settings
 
 
 def test_the_simulator_reads_its_persona_and_the_dialogue():
@@ -112,13 +112,6 @@ def test_the_view_is_what_a_speaker_needs_to_play_the_simulator():
     view = env.view(seed=7)
     assert (view.system, view.side, view.seed) == (PERSONAS[0].prompt, "simulator", 7)
     assert view.messages[1:] == (Message("simulator", "Badly."), Message("task", "How long do you sleep?"))
-
-
-def test_a_closing_therapist_ends_the_dialogue_after_the_questions():
-    env = make(LINES, task_agent=Therapist(closes_after=1))
-    env.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
-    assert [env.step("Badly.")[2], env.step("Four hours.")[2]] == [False, True]
-    assert "[END]" not in env.unwrapped.conversation.messages[-1].text
 
 
 def test_rendering_shows_the_dialogue():

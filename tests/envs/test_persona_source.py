@@ -14,25 +14,19 @@ def personas_of(role, count):
     return [Persona(f"{role}{i}", role, f"N{i}", f"You are number {i}.") for i in range(count)]
 
 
-def test_bundled_personas_are_those_of_the_role_and_split():
-    ids = {
-        split: {p.id for p in resolve_personas("student", "bundled", split)} for split in ("train", "dev", "heldout")
-    }
-    assert all(name.startswith(f"student/{split}/") for split, names in ids.items() for name in names)
+def test_bundled_personas_are_those_of_the_role_and_split_and_a_list_is_used_as_it_is():
+    for split in ("train", "dev", "heldout"):
+        found = resolve_personas("student", "bundled", split)
+        assert all(persona.id.startswith(f"student/{split}/") for persona in found)
+        assert list(resolve_personas("patient", PERSONAS, split)) == PERSONAS
 
 
-def test_a_list_is_used_as_it_is():
-    assert list(resolve_personas("patient", PERSONAS, "heldout")) == PERSONAS
-
-
-def test_a_file_is_split_by_persona(tmp_path):
+def test_a_file_is_split_by_persona_and_of_several_roles_one_is_used(tmp_path):
     file = tmp_path / "personas.jsonl"
-    save_personas(file, personas_of("patient", 60))
-    splits = {
-        split: {p.id for p in resolve_personas("patient", str(file), split)} for split in ("train", "dev", "heldout")
-    }
-    assert sorted(map(len, splits.values())) == [6, 6, 48]
-    assert len(set.union(*splits.values())) == 60
+    save_personas(file, [*personas_of("patient", 60), *personas_of("student", 2)])
+    splits = [resolve_personas("patient", file, split) for split in ("train", "dev", "heldout")]
+    assert sorted(map(len, splits)) == [6, 6, 48]
+    assert {p.id for found in splits for p in found} == {f"patient{i}" for i in range(60)}
     assert resolve_personas("patient", file, "dev") == resolve_personas("patient", str(file), "dev")
 
 
@@ -41,12 +35,6 @@ def test_a_file_that_names_splits_keeps_them(tmp_path):
     given = personas_of("patient", 6)
     save_personas(file, given, ["train", "dev", "dev", "heldout", "heldout", "heldout"])
     assert [p.id for p in resolve_personas("patient", file, "heldout")] == [p.id for p in given[3:]]
-
-
-def test_of_a_file_of_several_roles_one_is_used(tmp_path):
-    file = tmp_path / "personas.jsonl"
-    save_personas(file, [*personas_of("patient", 3), *personas_of("student", 2)])
-    assert {p.role for p in resolve_personas("student", file, "train")} == {"student"}
 
 
 @pytest.mark.parametrize(
@@ -72,16 +60,11 @@ def test_what_is_unknown_is_refused_in_one_line(role, personas, split, message):
     assert ": " in str(caught.value)
 
 
-def test_a_prompt_in_a_file_that_is_too_long_is_refused_too(tmp_path):
+def test_a_file_without_the_role_or_with_a_prompt_too_long_is_refused(tmp_path):
     file = tmp_path / "personas.jsonl"
     save_personas(file, [Persona("p", "patient", "", "a " * 25_000)])
     with pytest.raises(ValueError, match=r"^Expected a prompt of at most 32768"):
         resolve_personas("patient", file, "train")
-
-
-def test_a_file_without_the_role_is_refused(tmp_path):
-    file = tmp_path / "personas.jsonl"
-    save_personas(file, personas_of("patient", 3))
     with pytest.raises(ValueError, match="Expected a persona of role student of split train"):
         resolve_personas("student", file, "train")
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from persona_env import dialogue_v0
 from persona_env.envs import SingleAgentEnv
 from tests.envs.parts import (
     FIRST,
@@ -16,10 +15,10 @@ from tests.envs.parts import (
     SleepProbe,
     Therapist,
     make,
+    make_aec,
     make_vec,
     policies,
     policy,
-    settings,
 )
 
 OPTIONS = {"probe_fns": (SleepProbe(2), SleepProbe(3))}
@@ -72,20 +71,14 @@ class Turns(Alone):
         self.env.unwrapped.restore(state)
 
 
-def aec():
-    kwargs = settings(LINES)
-    del kwargs["task_agent"]
-    return dialogue_v0.env(**kwargs)
-
-
 FORMS = {
     "lines": (lambda: Alone(make(LINES)), 14),
     "tokens": (lambda: Alone(make(TOKENS)), 60),
     "rows of lines": (lambda: Rows(make_vec(LINES)), 14),
     "rows of tokens": (lambda: Rows(make_vec(TOKENS)), 60),
-    "two agents": (lambda: Turns(aec()), 25),
-    "simulator's side": (lambda: Alone(SingleAgentEnv(aec(), partner=Therapist())), 14),
-    "task agent's side": (lambda: Alone(SingleAgentEnv(aec(), agent="task_0", partner=Therapist())), 14),
+    "two agents": (lambda: Turns(make_aec()), 25),
+    "simulator's side": (lambda: Alone(SingleAgentEnv(make_aec(), partner=Therapist())), 14),
+    "task agent's side": (lambda: Alone(SingleAgentEnv(make_aec(), agent="task_0", partner=Therapist())), 14),
 }
 
 

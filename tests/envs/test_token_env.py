@@ -3,11 +3,9 @@
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
 
-from tests.envs.parts import END, FIRST, HEARD, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, make, say
+from tests.envs.parts import END, FIRST, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, make, say
 
 CHAT = ByteChat()
 
@@ -42,23 +40,6 @@ def test_a_question_stands_behind_the_dialogue_and_is_gone_after_the_answer():
     assert real(observation) == [*before, *CHAT.own("Badly."), *CHAT.incoming(reply)]
 
 
-def test_control_tokens_and_overlong_lines_end_a_line():
-    env = make(TOKENS)
-    env.reset(seed=0)
-    assert env.step(HEARD)[4]["line"] == ""
-    for _ in range(11):
-        assert env.step(FIRST + 97)[4] == {}
-    assert env.step(FIRST + 97)[4]["line"] == "a" * 12
-
-
-def test_observations_belong_to_the_caller():
-    env = make(TOKENS)
-    first, _ = env.reset(seed=0)
-    kept = first.copy()
-    env.step(FIRST + 97)
-    assert np.array_equal(first, kept)
-
-
 @pytest.mark.parametrize("action", ["a", 3.0, -1, 10**6, None, [3]])
 def test_an_action_that_is_no_token_id_is_refused_and_changes_nothing(action):
     env = make(TOKENS).unwrapped
@@ -67,16 +48,6 @@ def test_an_action_that_is_no_token_id_is_refused_and_changes_nothing(action):
     with pytest.raises(ValueError, match=r"^Expected 1 token ids in"):
         env.step(action)
     assert env.snapshot() == before
-
-
-def test_nothing_is_said_before_and_after_a_dialogue():
-    env = make(TOKENS, max_lines=1).unwrapped
-    with pytest.raises(ResetNeeded):
-        env.step(END)
-    env.reset(seed=0)
-    assert env.step(END)[2]
-    with pytest.raises(ResetNeeded):
-        env.step(END)
 
 
 def test_the_embedded_simulators_tokens_are_read_and_written():

@@ -29,32 +29,20 @@ def test_tokens_are_written_behind_each_context_and_an_end_completes_a_line():
     assert (two.text(0), two.text(1)) == ("ab", "b")
 
 
-def test_the_other_end_token_is_kept_as_it_was_sampled():
-    one = table()
-    one.push([A])
-    assert one.push([STOP]) == [0]
-    assert context(one) == [A, STOP]
-
-
-def test_a_line_of_full_length_is_given_an_end():
+@pytest.mark.parametrize(
+    ("tokens", "written"),
+    [
+        ([A, STOP], [A, STOP]),  # the other end token stays as it was sampled
+        ([A, A, A], [A, A, A, END]),  # a line of full length is given an end
+        ([A, A, END], [A, A, END]),  # and not another
+        *(([A, control], [A, END]) for control in (PAD, HEARD, SAY)),  # a control token is never written down
+    ],
+)
+def test_a_line_ends_with_one_end_token(tokens, written):
     one = table(max_tokens=3)
-    assert [one.push([A]) for _ in range(3)] == [[], [], [0]]
-    assert context(one) == [A, A, A, END]
-    assert one.text(0) == "aaa"
-
-
-def test_an_end_as_the_last_token_is_not_given_another():
-    one = table(max_tokens=3)
-    assert [one.push([token]) for token in (A, A, END)] == [[], [], [0]]
-    assert context(one) == [A, A, END]
-
-
-@pytest.mark.parametrize("token", [PAD, HEARD, SAY])
-def test_a_control_token_ends_the_line_and_is_never_written_down(token):
-    one = table()
-    one.push([A])
-    assert one.push([token]) == [0]
-    assert context(one) == [A, END]
+    assert [one.push([token]) for token in tokens] == [[]] * (len(tokens) - 1) + [[0]]
+    assert context(one) == written
+    assert one.text(0) == "a" * tokens.count(A)
 
 
 @pytest.mark.parametrize("actions", [[1.0], [FIRST + 256], [-1], ["a"], [[1]], [1, 2], 1, [True], None])
@@ -63,16 +51,6 @@ def test_what_is_no_token_id_for_each_row_is_refused_in_one_line(actions):
     with pytest.raises(ValueError, match=r"^Expected 1 token ids in \[0, 261\), got .*: give one integer"):
         one.push(actions)
     assert context(one) == []
-
-
-def test_cutting_back_leaves_only_padding_behind():
-    one = table()
-    one.append(0, [HEARD, A, SAY])
-    one.push([B])
-    one.cut_back(0, 1)
-    assert one.ids.tolist() == [[HEARD, *[PAD] * 11]]
-    assert one.push([A]) == []
-    assert one.text(0) == "a"
 
 
 def test_a_heard_piece_has_room_if_a_whole_line_fits_behind_it():
