@@ -7,9 +7,9 @@ from pettingzoo.test import api_test, parallel_api_test, seed_test
 from pettingzoo.utils import BaseWrapper
 
 import persona_wrappers as pw
-from persona_env.envs.aec_env import DialogueAEC, ParallelDialogue
+from persona_env.envs.aec_env import ParallelDialogue
 from persona_env.envs.single_agent import SingleAgentEnv
-from tests.wrappers.playing import CLASSES, NAMES, aec_env, stacked
+from tests.wrappers.playing import CLASSES, NAMES, aec_env, play, stacked
 
 EVERY = {"question_answer": {"every": 1}}
 
@@ -29,19 +29,12 @@ def test_every_reward_passes_pettingzoos_own_tests(name, capsys):
 def test_only_the_simulator_is_paid_and_only_for_its_own_step():
     env = pw.aec.RepetitionPenalty(aec_env(), weight=0.5)
     env.reset(seed=0)
-    log = []
+    paid = []
     for text in ("How are you?", "Hm.", "Really?", "Hm.", "Oh.", "Fine."):
-        agent = env.agent_selection
         env.step(text)
-        log.append((agent, env.rewards["simulator_0"], env.rewards["task_0"]))
-    assert log == [
-        ("task_0", 0.0, 0.0),
-        ("simulator_0", 0.0, 0.0),
-        ("task_0", 0.0, 0.0),
-        ("simulator_0", -0.5, 0.0),
-        ("task_0", 0.0, 0.0),
-        ("simulator_0", 0.0, 0.0),
-    ]
+        paid.append(env.rewards["simulator_0"])
+        assert env.rewards["task_0"] == 0.0
+    assert paid == [0.0, 0.0, 0.0, -0.5, 0.0, 0.0]
 
 
 def test_last_gives_what_an_agent_was_paid_since_it_last_acted():
@@ -49,75 +42,17 @@ def test_last_gives_what_an_agent_was_paid_since_it_last_acted():
     env.reset(seed=0)
     seen = []
     for text in ("How are you?", "I'd rather not say.", "Hm?", "I'd rather not say.", "Well?"):
-        seen.append((env.agent_selection, env.last()[1]))
         env.step(text)
-    seen.append((env.agent_selection, env.last()[1]))
-    assert seen == [
-        ("task_0", 0.0),
-        ("simulator_0", 0.0),
-        ("task_0", 0.0),
-        ("simulator_0", 1.0),
-        ("task_0", 0.0),
-        ("simulator_0", 0.75),
-    ]
-
-
-def test_the_last_line_is_paid_though_both_agents_have_ended():
-    env = pw.aec.PromptToLineReward(aec_env(max_lines=1))
-    env.reset(seed=0)
-    env.step("How are you?")
-    env.step("I'd rather not say.")
-    paid = {}
-    for agent in env.agent_iter():
-        _, reward, terminated, _, _ = env.last()
-        assert terminated
-        paid[agent] = reward
-        env.step(None)
-    assert paid == {"simulator_0": 1.0, "task_0": 0.0}
-
-
-def test_a_simulator_that_is_asked_acts_again_and_is_paid_for_its_answer():
-    env = pw.aec.QuestionAnswerReward(pw.aec.PromptToLineReward(aec_env()), every=1, weight=0.0)
-    env.reset(seed=0)
-    env.step("How are you?")
-    env.step("I'd rather not say.")
-    assert env.agent_selection == "simulator_0"
-    assert env.last()[1] == 1.0
-    env.step("No idea.")
-    assert env.agent_selection == "task_0"
-    assert env.infos["simulator_0"]["consistency/question_answer"] == 0.0
-    assert "consistency/prompt_to_line" not in env.infos["simulator_0"]
-    assert env.rewards["simulator_0"] == 0.0
+        seen.append((env.agent_selection, env.last()[1]))
+    sums = [("simulator_0", 0.0), ("task_0", 0.0), ("simulator_0", 1.0), ("task_0", 0.0), ("simulator_0", 0.75)]
+    assert seen == sums
 
 
 def test_the_task_agent_is_paid_nothing_for_the_simulators_lines():
     aec = stacked(aec_env(), NAMES, home=pw.aec, every=1)
-    env = SingleAgentEnv(aec, agent="task_0", partner="scripted")
-    env.reset(seed=0)
-    over, rewards = False, []
-    while not over:
-        _, reward, terminated, truncated, _ = env.step("How are you?")
-        rewards.append(reward)
-        over = terminated or truncated
-    assert rewards == [0.0] * len(rewards)
+    (dialogue,) = play(SingleAgentEnv(aec, agent="task_0", partner="scripted"), episodes=1)
+    assert set(dialogue.rewards) == {0.0}
     assert aec.judged > 0
-
-
-def test_a_line_of_the_task_agent_is_not_the_simulators():
-    class Telling(DialogueAEC):
-        """Tells what the task agent said in the words that are meant for the simulator's lines."""
-
-        def step(self, action):
-            agent = self.agent_selection
-            super().step(action)
-            if agent == "task_0":
-                line = self.conversation.with_line("Hm.")
-                self.infos[agent] |= {"line": "Hm.", "line_index": 0, "conversation": line}
-
-    env = pw.aec.PromptToLineReward(Telling())
-    env.reset(seed=0)
-    env.step("How are you?")
-    assert env.rewards == {"simulator_0": 0.0, "task_0": 0.0}
 
 
 def test_an_environment_of_other_agents_is_refused():

@@ -1,5 +1,3 @@
-import itertools
-
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -8,20 +6,7 @@ from hypothesis import strategies as st
 
 import persona_wrappers as pw
 from persona_env.envs.single_agent import SingleAgentEnv
-from tests.wrappers.playing import (
-    NAMES,
-    WEIGHTS,
-    aec_env,
-    gym_env,
-    play,
-    play_rows,
-    stacked,
-    vector_env,
-)
-
-
-def returns(played):
-    return [sum(one.rewards) for one in played]
+from tests.wrappers.playing import NAMES, WEIGHTS, aec_env, gym_env, play, play_rows, stacked, vector_env
 
 
 def values(played, name):
@@ -62,34 +47,16 @@ def test_every_reward_is_the_same_in_all_three_forms(name, more):
         assert rewards == [p.rewards for p in play(one, seed=5 + row)]
 
 
-def test_a_full_stack_is_the_same_in_all_forms_and_as_one_wrapper():
+def test_a_full_stack_in_any_order_is_the_same_in_all_forms_and_as_one_wrapper():
     one = stacked(gym_env(), NAMES, every=2)
-    aec = stacked(aec_env(), NAMES, home=pw.aec, every=2)
-    rows = stacked(vector_env(), NAMES, home=pw.vector, every=2)
+    aec = stacked(aec_env(), NAMES[::-1], home=pw.aec, every=2)
+    rows = stacked(vector_env(), NAMES[3:] + NAMES[:3], home=pw.vector, every=2)
     joint = pw.vector.ConsistencyRewards(vector_env(), WEIGHTS, every=2)
     expected = [flat(p.rewards for p in play(one, seed=5 + row)) for row in range(3)]
     assert flat(p.rewards for p in play(SingleAgentEnv(aec))) == pytest.approx(expected[0], abs=1e-9)
     for envs in (rows, joint):
         for row, dialogues in enumerate(play_rows(envs)):
             assert flat(dialogues) == pytest.approx(expected[row], abs=1e-9)
-
-
-@pytest.mark.parametrize("form", ["gym", "aec", "vector"])
-def test_every_order_of_stacking_pays_the_same(form):
-    names = ("prompt_to_line", "line_to_line", "question_answer", "copying")
-    totals = []
-    for order in itertools.permutations(names):
-        if form == "gym":
-            env = stacked(gym_env(), order, every=2)
-            totals.append(returns(play(env)))
-        elif form == "aec":
-            aec = stacked(aec_env(), order, home=pw.aec, every=2)
-            totals.append(returns(play(SingleAgentEnv(aec))))
-        else:
-            envs = stacked(vector_env(2), order, home=pw.vector, every=2)
-            totals.append([sum(r) for row in play_rows(envs) for r in row])
-    assert len(totals) == 24
-    assert np.ptp(np.array(totals), axis=0).max() < 1e-9
 
 
 @settings(max_examples=15, deadline=None)
@@ -113,21 +80,16 @@ def test_any_subset_in_any_order_pays_the_sum_of_its_terms(order, numbers, seed)
 
 @pytest.mark.parametrize("every", [1, 2, None])
 def test_questions_leave_no_trace_in_dialogue_or_generator(every):
-    plain = gym_env()
-    asked = pw.QuestionAnswerReward(pw.PromptToLineReward(gym_env()), every=every)
+    plain = pw.PromptToLineReward(gym_env())
+    asked = pw.QuestionAnswerReward(pw.PromptToLineReward(gym_env()), every=every, weight=0.0)
     before, after = play(plain), play(asked)
     assert [p.conversation for p in before] == [p.conversation for p in after]
+    kept = [[r for r, info in zip(one.rewards, one.infos, strict=True) if "line" in info] for one in after]
+    assert kept == [one.rewards for one in before]
     states = [env.unwrapped.np_random.bit_generator.state for env in (plain, asked)]
     assert states[0] == states[1]
     answers = [sum("answer" in info for info in one.infos) for one in after]
     assert sum(answers) > 0
-
-
-def test_questions_change_no_other_terms_rewards():
-    plain = pw.PromptToLineReward(gym_env())
-    asked = pw.QuestionAnswerReward(pw.PromptToLineReward(gym_env()), every=1, weight=0.0)
-    kept = [[r for r, info in zip(one.rewards, one.infos, strict=True) if "line" in info] for one in play(asked)]
-    assert kept == [one.rewards for one in play(plain)]
 
 
 def test_two_rewards_for_answers_are_each_paid_for_their_own_answers():

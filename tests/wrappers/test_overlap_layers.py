@@ -8,19 +8,15 @@ import threading
 from typing import Any
 
 import numpy as np
+import pytest
 from gymnasium.vector import SyncVectorEnv, VectorWrapper
 
 import persona_wrappers as pw
 from persona_env.judges.ensemble import Ensemble
 from persona_env.sb3 import as_sb3
 from tests.envs.parts import TOKENS, policies
-from tests.wrappers.playing import WEIGHTS, gym_env
-from tests.wrappers.waiting import (
-    Exact,
-    dialogues,
-    nobody_judges,
-    played,
-)
+from tests.wrappers.playing import gym_env
+from tests.wrappers.waiting import Exact, dialogues, played
 
 
 def test_a_stack_of_remote_and_local_judges_pays_the_same():
@@ -39,15 +35,6 @@ class Repeating(VectorWrapper):
         return self.env.step(actions)
 
 
-def test_a_layer_that_steps_twice_is_judged_by_what_it_returns():
-    found = []
-    for is_remote in (True, False):
-        judge = Exact(is_remote)
-        envs = pw.vector.PromptToLineReward(Repeating(dialogues()), judge)
-        found.append(played(pw.vector.LineToLineReward(envs, judge), 7))
-    assert found[0] == found[1]
-
-
 class Rewriting(VectorWrapper):
     """Changes what was said on its way out."""
 
@@ -60,22 +47,14 @@ class Rewriting(VectorWrapper):
         return *rest, info
 
 
-def test_a_layer_that_rewrites_what_was_said_is_judged_by_what_it_returns():
+@pytest.mark.parametrize("layer", [Repeating, Rewriting])
+def test_a_layer_that_changes_steps_is_judged_by_what_it_returns(layer):
     found = []
     for is_remote in (True, False):
         judge = Exact(is_remote)
-        envs = pw.vector.PromptToLineReward(Rewriting(dialogues()), judge)
-        found.append(played(pw.vector.RelevanceReward(envs, judge), 7))
+        envs = pw.vector.PromptToLineReward(layer(dialogues()), judge)
+        found.append(played(pw.vector.LineToLineReward(envs, judge), 7))
     assert found[0] == found[1]
-
-
-def test_a_step_of_what_is_inside_asks_nobody():
-    judge = Exact()
-    envs = pw.vector.PromptToLineReward(dialogues(), judge)
-    envs.reset(seed=0)
-    envs.unwrapped.step(["I sleep well."] * 3)
-    assert judge.batches == []
-    assert nobody_judges()
 
 
 def test_gymnasiums_own_vector_of_environments_is_judged_after_the_step():
@@ -87,29 +66,17 @@ def test_gymnasiums_own_vector_of_environments_is_judged_after_the_step():
     assert judge.threads == [threading.current_thread()]
 
 
-def test_copies_play_the_same_and_need_no_copy_of_the_judge():
+def test_copies_go_on_the_same_and_need_no_copy_of_the_judge():
     judge = Exact()  # holds a lock, which neither copies nor pickles
     envs = pw.vector.PromptToLineReward(dialogues(), judge)
-    assert envs.overlaps
     envs.reset(seed=0)
     inside: Any = envs.unwrapped
-    for bare in (copy.deepcopy(inside), pickle.loads(pickle.dumps(inside))):
+    copies = [copy.deepcopy(inside), pickle.loads(pickle.dumps(inside))]
+    expected = played(envs, 9, seed=None)
+    for bare in copies:
         again = pw.vector.PromptToLineReward(bare, judge)
-        lines = ["I sleep four hours.", "I sleep six hours.", "I am a language model."]
-        state = inside.snapshot()
-        expected = repr(envs.step(lines))
-        inside.restore(state)
-        assert repr(again.step(lines)) == expected
         assert again.overlaps
-        assert played(again, 9) == played(envs, 9)
-        envs.reset(seed=0)
-
-
-def test_a_stack_is_copied_between_two_steps():
-    envs = pw.vector.ConsistencyRewards(dialogues(), WEIGHTS, "oracle")
-    envs.reset(seed=0)
-    for again in (copy.deepcopy(envs), pickle.loads(pickle.dumps(envs))):
-        assert played(again, 5) == played(envs, 5)
+        assert played(again, 9, seed=None) == expected
 
 
 def test_the_bridge_to_stable_baselines3_takes_the_same_path():

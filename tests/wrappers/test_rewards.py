@@ -8,7 +8,7 @@ import pytest
 import persona_wrappers as pw
 from persona_env.judges import Verdict
 from persona_env.persona import Fact, Persona, QAItem
-from tests.wrappers.playing import CLASSES, NAMES, aec_env, gym_env, stacked, vector_env
+from tests.wrappers.playing import CLASSES, NAMES, gym_env, play
 
 ANN = Persona(
     "ann",
@@ -61,12 +61,7 @@ def test_a_line_that_conflicts_with_an_earlier_one_is_not_paid():
 
 
 def test_a_line_that_misses_the_question_is_not_paid():
-    env = pw.RelevanceReward(sleep_env())
-    assert paid(env, "Pretty sad.", "Lorem ipsum.")[1] == 0.0
-    truth = "I sleep four hours a night."
-    env.reset(seed=0, options={"persona": ANN})
-    _, reward, _, _, info = env.step(truth)
-    assert reward == info["consistency/relevance"]
+    assert paid(pw.RelevanceReward(sleep_env()), "Pretty sad.", "Lorem ipsum.")[1] == 0.0
 
 
 def test_only_the_right_answer_to_a_question_on_the_side_is_paid():
@@ -97,23 +92,6 @@ def test_the_value_stands_in_the_info_beside_the_environments_own():
     assert (info["consistency/prompt_to_line"], info["consistency/copying"]) == (0.0, 1.0)
     assert info["line"] == "I am Mei. I get about nine hours."
     assert reward == 0.0
-
-
-def test_a_step_of_the_learner_never_changes_the_infos_of_the_environment_inside():
-    inside = gym_env()
-    kept = []
-    step = inside.unwrapped.step
-
-    def keep(action):
-        result = step(action)
-        kept.append((result[4], dict(result[4])))
-        return result
-
-    inside.unwrapped.step = keep
-    env = pw.RepetitionPenalty(inside)
-    env.reset(seed=0)
-    env.step("Hm.")
-    assert all(info == before for info, before in kept)
 
 
 def learned_by_heart(env, say, dialogues=10):
@@ -150,44 +128,14 @@ def test_one_true_line_for_everything_is_consistent_and_does_not_pay_under_the_g
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("copying", "repetition")])
-@pytest.mark.parametrize("form", ["gym", "vector", "aec"])
-def test_an_unreadable_verdict_pays_nothing_and_is_counted(name, form):
+def test_an_unreadable_verdict_pays_nothing_and_is_counted(name):
     more = {"every": 1} if name == "question_answer" else {}
-    home = {"gym": pw, "vector": pw.vector, "aec": pw.aec}[form]
-    wrap = getattr(home, CLASSES[name])
-    if form == "gym":
-        env = wrap(gym_env(), judge=Garbled(), **more)
-        env.reset(seed=0)
-        steps = [env.step("Hm.") for _ in range(4)]
-        rewards, infos = [s[1] for s in steps], [s[4] for s in steps]
-    elif form == "vector":
-        env = wrap(vector_env(1), judge=Garbled(), **more)
-        env.reset(seed=0)
-        steps = [env.step(["Hm."]) for _ in range(3)]
-        rewards, infos = [s[1][0] for s in steps], [s[4] for s in steps]
-    else:
-        env = wrap(aec_env(), judge=Garbled(), **more)
-        env.reset(seed=0)
-        rewards, infos = [], []
-        for _ in range(6):
-            agent = env.agent_selection
-            env.step("Hm.")
-            if agent == "simulator_0":
-                rewards.append(env.rewards[agent])
-                infos.append(env.infos[agent])
-    values = [info[f"consistency/{name}"] for info in infos if f"consistency/{name}" in info]
-    unreadable = [value for value in values if math.isnan(float(value if form != "vector" else value[0]))]
-    # nothing is asked about the first line against history; half the steps are answers
-    assert env.invalid == len(unreadable) > 0
-    assert env.judged == len(values) - len(unreadable) == (name == "line_to_line")
-    assert sum(map(float, rewards)) == float(name == "line_to_line")
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_a_weight_that_is_none_is_refused(name, weight):
-    with pytest.raises(ValueError, match="Expected weight >= 0"):
-        stacked(gym_env(), [name], {name: weight})
+    env = getattr(pw, CLASSES[name])(gym_env(), judge=Garbled(), **more)
+    (dialogue,) = play(env, episodes=1, policy=lambda seen: "Hm.")
+    values = [info[f"consistency/{name}"] for info in dialogue.infos if f"consistency/{name}" in info]
+    assert env.invalid == sum(map(math.isnan, values)) > 0
+    # nothing is asked about the first line against history
+    assert env.judged == len(values) - env.invalid == sum(dialogue.rewards) == (name == "line_to_line")
 
 
 def test_an_unknown_judge_is_refused_where_the_wrapper_is_made():
@@ -226,15 +174,8 @@ def test_an_interviewer_of_the_callers_own_keeps_its_place():
 
 
 def test_once_per_dialogue_asks_within_the_environments_longest_dialogue():
-    for seed in range(12):
-        env = pw.QuestionAnswerReward(gym_env(max_lines=3))
-        env.reset(seed=seed)
-        over, answers, step = False, 0, 0
-        while not over:
-            _, _, over, _, info = env.step(f"Hm, {step}.")
-            answers += "answer" in info
-            step += 1
-        assert answers == 1
+    for dialogue in play(pw.QuestionAnswerReward(gym_env(max_lines=3)), episodes=12):
+        assert sum("answer" in info for info in dialogue.infos) == 1
 
 
 def test_training_and_evaluation_wordings_differ():

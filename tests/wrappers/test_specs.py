@@ -38,19 +38,15 @@ def full_stack():
     return pw.RepetitionPenalty(pw.CopyPenalty(pw.RelevanceReward(env)), weight=0.2, threshold=None)
 
 
-def test_a_stack_survives_its_spec_in_json():
+def test_a_stack_survives_its_spec_in_json_and_pickled():
     env = full_stack()
-    text = spec_of(env).to_json()
-    again = gym.make(EnvSpec.from_json(json.loads(json.dumps(text))))
-    assert str(again) == str(env)
-    assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
-    assert again.get_wrapper_attr("reward_function").terms[0].metric.threshold is None
-
-
-def test_a_stack_survives_its_spec_and_pickling():
-    env = full_stack()
-    again = gym.make(pickle.loads(pickle.dumps(spec_of(env))))
-    assert [p.rewards for p in play(again)] == [p.rewards for p in play(env)]
+    spec = spec_of(env)
+    expected = [p.rewards for p in play(env)]
+    for kept in (EnvSpec.from_json(json.loads(json.dumps(spec.to_json()))), pickle.loads(pickle.dumps(spec))):
+        again = gym.make(kept)
+        assert str(again) == str(env)
+        assert [p.rewards for p in play(again)] == expected
+        assert again.get_wrapper_attr("reward_function").terms[0].metric.threshold is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,13 +70,7 @@ def test_a_judge_that_cannot_be_copied_is_shared_by_the_specs_copies():
 
 def test_wrappers_can_be_registered_with_an_environment():
     spec = pw.PromptToLineReward.wrapper_spec(weight=0.5)
-    env = gym.make(
-        EnvSpec(
-            "PromptToLine-v0",
-            entry_point="persona_env.envs:DialogueEnv",
-            additional_wrappers=(spec,),
-        )
-    )
+    env = gym.make(EnvSpec("My-v0", entry_point="persona_env.envs:DialogueEnv", additional_wrappers=(spec,)))
     assert isinstance(env, pw.PromptToLineReward)
     assert env.weights == {"prompt_to_line": 0.5}
 

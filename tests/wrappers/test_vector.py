@@ -1,4 +1,3 @@
-import time
 from typing import Any
 
 import gymnasium as gym
@@ -62,44 +61,9 @@ def test_a_step_that_completes_nothing_is_passed_on_as_it_is():
     assert judge.batches == []
 
 
-def test_an_answer_at_the_end_of_a_dialogue_is_paid_under_final_info():
-    envs = pw.vector.QuestionAnswerReward(vector_env(2, max_lines=1), every=1)
-    envs.reset(seed=0)
-    _, _, terminated, _, info = envs.step(["Hm.", "Hm."])
-    assert not terminated.any()
-    assert "consistency/question_answer" not in info
-    _, _, terminated, _, info = envs.step(["No idea."] * 2)
-    assert terminated.all()
-    assert info["final_info"]["consistency/question_answer"].tolist() == [0.0, 0.0]
-    assert "consistency/question_answer" not in info
-
-
-def test_all_rewards_together_cost_less_than_a_millisecond_a_line():
-    """A training job says some 8,000 lines in 45 s: that is at most 2 % of it for each 0.1 ms a line."""
-    seconds = {}
-    for paid in (False, True):
-        envs = vector_env(32)
-        envs = pw.vector.ConsistencyRewards(envs, WEIGHTS, every=2) if paid else envs
-        envs.reset(seed=0)
-        start = time.process_time()
-        for step in range(40):
-            envs.step([f"I sleep {n} hours, and it is {step}." for n in range(32)])
-        seconds[paid] = time.process_time() - start
-    assert (seconds[True] - seconds[False]) / (40 * 32) < 1e-3
-
-
 def test_weights_come_by_name_or_keyword_or_both():
     envs = pw.vector.ConsistencyRewards(vector_env(1), {"copying": 0.5}, prompt_to_line=1.0)
     assert envs.weights == {"prompt_to_line": 1.0, "copying": 0.5}
-
-
-def test_a_term_of_weight_zero_is_measured_and_not_paid():
-    envs = pw.vector.ConsistencyRewards(vector_env(1), repetition=0.0)
-    envs.reset(seed=0)
-    envs.step(["Hm."])
-    _, rewards, _, _, info = envs.step(["Hm."])
-    assert rewards.tolist() == [0.0]
-    assert info["consistency/repetition"].tolist() == [0.0]
 
 
 @pytest.mark.parametrize(
@@ -118,15 +82,6 @@ def test_wrong_weights_are_told(weights, more, message):
         pw.vector.ConsistencyRewards(vector_env(1), weights, **more)
 
 
-def test_the_rewards_of_the_environment_inside_are_kept_and_not_written_into():
-    inside = vector_env(2)
-    envs = pw.vector.PromptToLineReward(pw.vector.PromptToLineReward(inside, weight=1.0), weight=2.0)
-    envs.reset(seed=0)
-    _, rewards, _, _, _ = envs.step(["I'd rather not say."] * 2)
-    assert rewards.tolist() == [3.0, 3.0]
-    assert rewards.dtype == np.float64
-
-
 def test_what_the_environment_inside_returned_stays_as_it_was():
     inside, kept = vector_env(2), []
     step = inside.step
@@ -138,9 +93,10 @@ def test_what_the_environment_inside_returned_stays_as_it_was():
         return result
 
     inside.step = keep
-    envs = pw.vector.RelevanceReward(inside)
+    envs = pw.vector.PromptToLineReward(pw.vector.PromptToLineReward(inside, weight=1.0), weight=2.0)
     envs.reset(seed=0)
-    envs.step(["I'd rather not say.", "Goodbye. [END]"])
+    _, paid, *_ = envs.step(["I'd rather not say.", "I'd rather not say. [END]"])
+    assert paid.tolist() == [3.0, 3.0]
     ((result, rewards, keys, final, final_keys),) = kept
     assert (result[1] == rewards).all()
     assert sorted(result[4]) == keys
@@ -156,16 +112,6 @@ def test_gymnasiums_own_vector_of_environments_is_paid_the_same(mode):
         assert one == other
 
 
-def test_questions_are_asked_in_dialogues_that_gymnasium_itself_begins():
-    sync, own = SyncVectorEnv([gym_env] * 2, autoreset_mode=AutoresetMode.SAME_STEP), vector_env(2)
-    found = []
-    for envs in (sync, own):
-        envs = pw.vector.QuestionAnswerReward(envs, every=1)
-        play_rows(envs, 3)
-        found.append(envs.judged + envs.invalid)
-    assert found[0] == found[1] > 2 * 3
-
-
 @pytest.mark.parametrize("lines", [3, 24])
 def test_one_question_a_dialogue_is_asked_anywhere_in_it(lines):
     sync = pw.vector.QuestionAnswerReward(SyncVectorEnv([lambda: gym_env(max_lines=lines)] * 2))
@@ -178,13 +124,6 @@ def test_where_the_lines_of_a_dialogue_are_not_known_they_must_be_given():
     cart = gym.make_vec("CartPole-v1", 2, vectorization_mode="sync")
     with pytest.raises(ValueError, match=r"^Expected a dialogue environment, got .* which has no max_lines: give"):
         pw.vector.QuestionAnswerReward(cart)
-
-
-def test_it_is_a_vector_wrapper_like_gymnasiums_own():
-    envs = pw.vector.PromptToLineReward(vector_env(2))
-    envs = gym.wrappers.vector.RecordEpisodeStatistics(envs)
-    rows = play_rows(envs, 1)
-    assert len(rows) == 2
 
 
 def test_a_vector_of_something_else_is_refused():

@@ -13,7 +13,7 @@ from persona_env.judges import Judge, load_judge
 from tests.envs.parts import LINES, TOKENS, ByteChat, Therapist, policies
 from tests.wrappers.playing import CLASSES, NAMES, WEIGHTS, line_of
 
-LONG = 20.0  # seconds after which a handshake has failed
+LONG = 60.0  # seconds after which a handshake has failed
 
 
 class Exact(Judge):
@@ -117,5 +117,5 @@ def played(envs, steps, seed=3):
 def nobody_judges():
     judging = [thread for thread in threading.enumerate() if thread.name == "persona-env judging"]
     for thread in judging:
-        thread.join(1.0)  # a call that was cancelled before it started ends at once
+        thread.join(LONG)  # a call that was cancelled before it started ends at once
     return not any(thread.is_alive() for thread in judging)
