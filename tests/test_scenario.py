@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
@@ -102,9 +101,6 @@ def test_the_simulator_is_told_before_the_line_and_the_task_agent_never():
     assert asked.with_line("In Bergen.").view("simulator").messages[:-1] == told.messages
     assert asked.view("task").messages == asked.messages
     assert told.system == ANN.prompt
-
-
-def test_the_task_prompt_of_a_scenario_takes_the_place_of_the_roles():
     assert Conversation(ANN, scenario=Scenario(task_prompt="You praise.")).view("task").system == "You praise."
 
 
@@ -114,14 +110,9 @@ def test_an_environment_takes_a_scenario_in_any_form(given, tmp_path):
     (tmp_path / "s.json").write_text(json.dumps(fields))
     update = '[[updates]]\nbefore_line = 1\ntext = "You have moved to Bergen."\n'
     (tmp_path / "s.toml").write_text(f'id = "move"\nmax_lines = 2\n{update}')
-    forms = {
-        "object": load_scenario(fields),
-        "fields": fields,
-        "toml": tmp_path / "s.toml",
-        "json": str(tmp_path / "s.json"),
-    }
-    scenario = forms.get(given)
-    env = DialogueEnv(personas=[ANN], task_agent=Therapist(), scenario=scenario)
+    files = {"toml": tmp_path / "s.toml", "json": str(tmp_path / "s.json")}
+    forms = {"object": load_scenario(fields), "fields": fields, **files}
+    env = DialogueEnv(personas=[ANN], task_agent=Therapist(), scenario=forms.get(given))
     env.reset(seed=0, options={"scenario": fields} if given == "option" else None)
     seen, _, terminated, _, info = env.step("In Oslo.")
     assert (terminated, seen["dialogue"].endswith("You have moved to Bergen.")) == (False, True)
@@ -168,13 +159,6 @@ def test_a_scenario_asks_its_own_probes_and_no_wrapper_pays_for_them():
     assert "consistency/question_answer" not in second
 
 
-def test_a_next_dialogue_of_a_vector_has_the_same_scenario():
-    envs = gym.make_vec("persona_env/Patient-v0", 2, personas=[ANN], task_agent=Therapist(), scenario={"max_lines": 1})
-    envs.reset(seed=0)
-    for _ in range(3):
-        assert np.all(envs.step(["a", "b"])[2])
-
-
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -192,9 +176,10 @@ def test_a_scenario_that_cannot_be_is_refused_in_the_constructor(source, message
         DialogueEnv(personas=[ANN], scenario=source)
 
 
-def test_a_scenario_stands_in_the_spec_of_its_environment():
-    env = gym.make("persona_env/Patient-v0", scenario={"id": "move", "max_lines": 2})
-    assert env.spec is not None
-    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+def test_a_scenario_stands_in_the_spec_of_a_vector_and_holds_for_every_next_dialogue():
+    envs: Any = gym.make_vec("persona_env/Patient-v0", 2, scenario={"id": "one", "max_lines": 1})
+    again: Any = gym.make_vec(EnvSpec.from_json(envs.spec.to_json()))
     again.reset(seed=0)
-    assert again.get_wrapper_attr("conversation").scenario == Scenario("move", max_lines=2)
+    for _ in range(3):
+        assert again.step(["a", "b"])[2].all()
+        assert {talk.scenario for talk in again.unwrapped.conversations} == {Scenario("one", max_lines=1)}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_env.metrics.agreement import accuracy, alpha, auroc, balanced_accuracy, kappa, over_personas
+from persona_env.metrics.statistics import t_interval
 
 LABELS = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.9, 1.0])), min_size=1, max_size=40)
 
@@ -19,34 +20,26 @@ def table(yes_yes: int, yes_no: int, no_yes: int, no_no: int) -> tuple[list[bool
     return truth, [1.0] * yes_yes + [0.0] * yes_no + [1.0] * no_yes + [0.0] * no_no
 
 
-def test_kappa_of_a_table_by_hand():
-    # p_o = 35/50 = .7; yes shares 25/50 and 30/50: p_e = .5 * .6 + .5 * .4 = .5; (.7 - .5) / .5
-    assert kappa(*table(20, 5, 10, 15)) == pytest.approx(0.4)
-
-
-def test_kappa_is_negative_below_chance_and_1_where_all_agree():
-    # p_o = 0, p_e = .5
-    assert kappa(*table(0, 2, 2, 0)) == pytest.approx(-1.0)
-    assert kappa(*table(3, 0, 0, 1)) == pytest.approx(1.0)
-
-
-def test_kappa_of_two_that_always_say_the_same_is_unknown_and_not_perfect():
-    assert math.isnan(kappa(*table(4, 0, 0, 0)))
-
-
-def test_balanced_accuracy_of_a_table_by_hand():
-    # 45 of 50 consistent ones, 2 of 10 inconsistent ones: (.9 + .2) / 2; accuracy 47/60
-    truth, said = table(45, 5, 8, 2)
-    assert balanced_accuracy(truth, said) == pytest.approx(0.55)
-    assert accuracy(truth, said) == pytest.approx(47 / 60)
-
-
-def test_a_rare_class_flatters_accuracy_only():
-    truth, said = table(95, 0, 5, 0)
-    assert accuracy(truth, said) == 0.95
-    assert balanced_accuracy(truth, said) == 0.5
-    assert kappa(truth, said) == 0.0
-    assert auroc(truth, said) == 0.5
+@pytest.mark.parametrize(
+    ("statistic", "counts", "value"),
+    [
+        # p_o = 35/50 = .7; yes shares 25/50 and 30/50: p_e = .5 * .6 + .5 * .4 = .5; (.7 - .5) / .5
+        (kappa, (20, 5, 10, 15), 0.4),
+        (kappa, (0, 2, 2, 0), -1.0),  # p_o = 0, p_e = .5
+        (kappa, (3, 0, 0, 1), 1.0),
+        (kappa, (4, 0, 0, 0), math.nan),  # both always say the same: unknown, not perfect
+        # 45 of 50 consistent ones, 2 of 10 inconsistent ones: (.9 + .2) / 2; accuracy 47/60
+        (balanced_accuracy, (45, 5, 8, 2), 0.55),
+        (accuracy, (45, 5, 8, 2), 47 / 60),
+        # a rare class flatters accuracy only
+        (accuracy, (95, 0, 5, 0), 0.95),
+        (balanced_accuracy, (95, 0, 5, 0), 0.5),
+        (kappa, (95, 0, 5, 0), 0.0),
+        (auroc, (95, 0, 5, 0), 0.5),
+    ],
+)
+def test_a_statistic_of_a_table_by_hand(statistic, counts, value):
+    assert statistic(*table(*counts)) == pytest.approx(value, nan_ok=True)
 
 
 def test_auroc_with_ties_by_hand():
@@ -74,17 +67,18 @@ def test_saying_the_opposite_mirrors_balanced_accuracy_and_auroc(rows: list[tupl
         assert auroc(truth, said) == pytest.approx(balanced_accuracy(truth, said))
 
 
-def test_alpha_of_the_published_example():
-    # Krippendorff (2011), section A: two observers, ten units, binary: .095
-    one, two = "0100000010", "1110010000"
-    assert alpha(list(zip(one, two, strict=True))) == pytest.approx(0.095, abs=5e-4)
-
-
-def test_alpha_of_the_published_example_with_missing_answers():
-    # Krippendorff (2011), section C: four observers, twelve units, five names, some answers missing: .743
-    observers = ("123321412...", "1233224125.3", ".3332342251.", "12332441251.")
+@pytest.mark.parametrize(
+    ("observers", "value"),
+    [
+        (("0100000010", "1110010000"), 0.095),  # section A: two observers, ten units, binary
+        # section C: four observers, twelve units, five names, some answers missing
+        (("123321412...", "1233224125.3", ".3332342251.", "12332441251."), 0.743),
+    ],
+)
+def test_alpha_of_the_published_examples(observers, value):
+    """Krippendorff (2011)."""
     units = [[a for a in answers if a != "."] for answers in zip(*observers, strict=True)]
-    assert alpha(units) == pytest.approx(0.743, abs=5e-4)
+    assert alpha(units) == pytest.approx(value, abs=5e-4)
 
 
 def test_alpha_needs_two_answers_and_two_names():
@@ -102,8 +96,6 @@ def test_the_interval_of_three_personas_by_hand():
 
 
 def test_with_one_item_each_the_interval_of_a_mean_is_that_of_student():
-    from persona_env.metrics.statistics import t_interval
-
     said = [1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]
     ours, students = over_personas(accuracy, [True] * 12, said, range(12)), t_interval(said)
     assert (ours.mean, ours.low, ours.high) == pytest.approx((students.mean, students.low, students.high))

@@ -35,6 +35,8 @@ TEXT = "You are Ann. You sleep four hours a night. You have a grey cat at home."
         ("I have a grey cat at home.", "What have you got?", 1.0),
         ("", "", 0.0),
         ("?!", "", 0.0),
+        # zero-width characters hide nothing
+        ("I have a gr\u200bey cat at ho\u200bme.", "", 1.0),
     ],
 )
 def test_the_recited_share_by_hand(line, heard, share):
@@ -56,22 +58,13 @@ def test_the_parrot_that_answers_each_question_with_its_whole_description_is_cau
 
 
 def test_other_scripts_are_read_too():
-    text = "你睡四个小时。你有一只灰猫。"
-    assert recited_share(text, "我有一只灰猫") > 0.5
+    assert recited_share("你睡四个小时。你有一只灰猫。", "我有一只灰猫") > 0.5
     assert recited_share("Вы спите четыре часа ночью.", "Спите четыре часа ночью!") == 1.0
 
 
-def test_zero_width_characters_hide_nothing():
-    hidden = "I have a gr\u200bey cat at ho\u200bme."
-    assert recited_share(TEXT, hidden) == 1.0
+LETTERS = st.text(alphabet="ab cd.", max_size=40)
 
 
-@given(st.text(max_size=60), st.text(max_size=60), st.text(max_size=60))
-def test_the_share_is_in_range_for_any_text(description, line, heard):
-    assert 0.0 <= recited_share(description, line, heard) <= 1.0
-
-
-@given(st.text(alphabet="ab cd.", max_size=40), st.text(alphabet="ab cd.", max_size=40))
-def test_hearing_more_never_accuses_more(line, heard):
-    text = "a b c d ab. cd ab a b."
-    assert recited_share(text, line, heard) <= recited_share(text, line, "")
+@given(LETTERS, LETTERS, LETTERS)
+def test_hearing_more_never_accuses_more(description, line, heard):
+    assert 0.0 <= recited_share(description, line, heard) <= recited_share(description, line, "") <= 1.0

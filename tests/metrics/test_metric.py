@@ -1,4 +1,5 @@
 import math
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -19,8 +20,8 @@ from persona_env.metrics import (
     Score,
     evaluate,
     load_metric,
-    verdicts_on,
 )
+from persona_env.metrics.metric import with_verdicts
 from persona_env.persona import Persona
 from persona_env.registry import Registry
 from persona_env.testing import check_metric
@@ -53,27 +54,17 @@ def talk(*lines):
     return conversation
 
 
-def test_a_score_is_the_mean_of_the_readable_verdicts():
-    score = Score.of((1.0, 0.0, NAN, 1.0))
-    assert (score.value, score.n, score.invalid) == (2 / 3, 3, 1)
-    assert score.inconsistency == pytest.approx(1 / 3)
-
-
-def test_a_score_of_nothing_readable_is_nan_and_never_good():
-    assert math.isnan(Score.of(()).value)
-    assert math.isnan(Score.of((NAN, NAN)).value)
-    assert Score.of((NAN, NAN)).invalid == 2
-
-
 @given(st.lists(st.sampled_from([1.0, 0.0, NAN])))
 def test_every_score_is_in_range_and_counts_every_line(values):
     score = Score.of(values)
-    assert score.n + score.invalid == len(score.per_line) == len(values)
-    assert math.isnan(score.value) if score.n == 0 else 0.0 <= score.value <= 1.0
+    assert (score.n, score.invalid) == (len(values) - values.count(NAN), values.count(NAN))
+    assert math.isnan(score.value) if score.n == 0 else score.value == values.count(1.0) / score.n
+    assert score.n == 0 or score.inconsistency == 1 - score.value
 
 
 def test_all_metrics_of_many_conversations_are_judged_in_one_batch():
     judge = LyingIsBad()
+    assert evaluate([], [PromptToLine()], judge) == {"prompt_to_line": []}
     conversations = [talk("I am Ann.", "That is a lie."), talk("Yes."), talk()]
     metrics = [PromptToLine(), LineToLine(), Relevance(), Copying(), Repetition()]
     table = evaluate(conversations, metrics, judge)
@@ -85,9 +76,7 @@ def test_all_metrics_of_many_conversations_are_judged_in_one_batch():
         "copying": [(1.0, 1.0), (1.0,), ()],
         "repetition": [(1.0, 1.0), (1.0,), ()],
     }
-    assert [type(q) for q in judge.batches[0]].count(LineVsPersona) == 3
-    assert [type(q) for q in judge.batches[0]].count(LineVsHistory) == 1
-    assert [type(q) for q in judge.batches[0]].count(LineVsPrevious) == 3
+    assert Counter(map(type, judge.batches[0])) == {LineVsPersona: 3, LineVsHistory: 1, LineVsPrevious: 3}
 
 
 def test_an_identical_question_is_asked_once_and_counted_each_time():
@@ -103,35 +92,16 @@ def test_an_invalid_verdict_is_counted_and_never_consistent():
     assert math.isnan(score.per_line[1])
 
 
-def test_metrics_of_the_text_need_no_judge():
-    table = evaluate([talk("Yes.", "Yes.")], [Copying(), Repetition()])
-    assert table["repetition"][0].value == 0.5
-
-
 def test_a_missing_judge_is_told():
     with pytest.raises(ValueError, match="Expected a judge of 1 queries, got None"):
         PromptToLine()([talk("Yes.")])
 
 
-def test_a_judge_that_miscounts_is_told():
-    class OneVerdict:
-        def judge(self, questions):
-            return [Verdict("consistent")]
-
+def test_a_judge_that_miscounts_and_two_metrics_of_one_name_are_refused():
     with pytest.raises(ValueError, match="Expected 2 verdicts, got 1"):
-        PromptToLine()([talk("Yes.", "No.")], OneVerdict())
-
-
-def test_two_metrics_of_one_name_are_refused():
+        with_verdicts(PromptToLine().queries([talk("Yes.", "No.")])[0], [Verdict("consistent")])
     with pytest.raises(ValueError, match="distinct names"):
         evaluate([talk("Yes.")], [Repetition(), Repetition(None)])
-
-
-def test_no_question_calls_no_judge():
-    judge = LyingIsBad()
-    assert verdicts_on([Verdict("consistent")], judge) == [Verdict("consistent")]
-    assert evaluate([], [PromptToLine()], judge) == {"prompt_to_line": []}
-    assert judge.batches == []
 
 
 @pytest.mark.parametrize("name", METRICS.names())

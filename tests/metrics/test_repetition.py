@@ -17,22 +17,24 @@ def talk(*lines):
     return conversation
 
 
-def test_a_repeated_line_counts_whatever_its_case_and_punctuation():
-    (score,) = Repetition()([talk("I'm fine, thanks.", "And you?", "i am fine -- THANKS!")])
-    assert score.per_line == (1.0, 1.0, 0.0)
+NEAR = ("one two three four five", "one two three four six", "one two three four five six")
 
 
-def test_a_nearly_repeated_line_counts_from_the_threshold_on():
-    lines = talk("one two three four five", "one two three four six", "one two three four five six")
-    # likeness of line 1 to line 0: 4 of 6 words; of line 2 to either: 5 of 6
-    assert Repetition()([lines])[0].per_line == (1.0, 1.0, 0.0)
-    assert Repetition(0.6)([lines])[0].per_line == (1.0, 0.0, 0.0)
-    assert Repetition(None)([lines])[0].per_line == (1.0, 1.0, 1.0)
-
-
-def test_the_threshold_itself_counts():
-    (score,) = Repetition(0.6)([talk("I sleep four hours.", "I sleep five hours.")])
-    assert score.per_line == (1.0, 0.0)  # three of five words
+@pytest.mark.parametrize(
+    ("threshold", "lines", "per_line"),
+    [
+        (0.8, ("I'm fine, thanks.", "And you?", "i am fine -- THANKS!"), (1, 1, 0)),
+        # likeness of line 1 to line 0: 4 of 6 words; of line 2 to either: 5 of 6
+        (0.8, NEAR, (1, 1, 0)),
+        (0.6, NEAR, (1, 0, 0)),
+        (None, NEAR, (1, 1, 1)),
+        (0.6, ("I sleep four hours.", "I sleep five hours."), (1, 0)),  # three of five words: the threshold counts
+        (0.8, ("I sleep four hours.", "I eat at noon.", "I drink four beers."), (1, 1, 1)),
+        (0.8, ("...", "?!"), (1, 0)),  # lines without words repeat each other
+    ],
+)
+def test_a_line_repeats_from_the_threshold_on(threshold, lines, per_line):
+    assert Repetition(threshold)([talk(*lines)])[0].per_line == per_line
 
 
 def test_the_verdict_says_which_lines_are_repeated_and_how():
@@ -40,15 +42,6 @@ def test_the_verdict_says_which_lines_are_repeated_and_how():
     assert (verdict.label, verdict.conflicts, verdict.reason) == ("inconsistent", (0,), "exact")
     near = Repetition(0.5).query(talk("Yes I do.", "Yes I do think so."), 1)
     assert (near.conflicts, near.reason) == ((0,), "near")
-
-
-def test_another_fact_in_the_same_frame_is_no_repetition():
-    (score,) = Repetition()([talk("I sleep four hours.", "I eat at noon.", "I drink four beers.")])
-    assert score.value == 1.0
-
-
-def test_lines_without_words_repeat_each_other():
-    assert Repetition()([talk("...", "?!")])[0].per_line == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0, 1.1, float("nan")])

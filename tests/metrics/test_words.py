@@ -20,13 +20,7 @@ def test_accents_are_told_apart_and_composition_is_not():
 
 
 def test_sentences_end_at_stops_and_lines():
-    assert sentences("One. Two! Three?\nFour\n\nFive.") == (
-        "One.",
-        "Two!",
-        "Three?",
-        "Four",
-        "Five.",
-    )
+    assert sentences("One. Two! Three?\nFour\n\nFive.") == ("One.", "Two!", "Three?", "Four", "Five.")
     assert sentences("一。二。") == ("一。", "二。")
     assert sentences('He said "go." Then left.') == ('He said "go."', "Then left.")
 

@@ -103,7 +103,7 @@ def actions_on(observation, rows):
     return [line_of({key: texts[row] for key, texts in observation.items()}) for row in range(rows)]
 
 
-def played(envs, steps, seed=3):
+def played(envs, steps, seed: int | None = 3):
     """Everything that each step returns, as texts that can be compared."""
     observation, info = envs.reset(seed=seed)
     found = [repr((observation, info))]
