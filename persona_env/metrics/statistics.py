@@ -44,52 +44,25 @@ class Interval:
     n: int
 
 
-def _beta_fraction(x: float, a: float, b: float) -> float:
-    """Returns the continued fraction of the incomplete beta function, by Lentz's method."""
-    tiny = 1e-300
-    c, d = 1.0, 1.0 / max(1.0 - (a + b) * x / (a + 1), tiny)
-    value, step = d, 0.0
-    for m in range(1, 10_000):
-        even = m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
-        odd = -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))
-        for term in (even, odd):
-            d = 1.0 / ((1.0 + term * d) or tiny)
-            c = (1.0 + term / c) or tiny
-            step = c * d
-            value *= step
-        if abs(step - 1.0) < 1e-15:
-            break
-    return value
-
-
-def _beta(x: float, a: float, b: float) -> float:
-    """Returns the regularised incomplete beta function I_x(a, b).
-
-    Source: Press et al., Numerical Recipes (3rd edition), section 6.4.
-    """
-    if x <= 0.0 or x >= 1.0:
-        return float(x >= 1.0)
-    log_front = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x)
-    front = math.exp(log_front)
-    if x < (a + 1) / (a + b + 2):
-        return front * _beta_fraction(x, a, b) / a
-    return 1.0 - front * _beta_fraction(1.0 - x, b, a) / b
-
-
-def t_cdf(t: float, df: float) -> float:
+def t_cdf(t: float, df: int) -> float:
     """Returns the probability that a Student t variable with `df` degrees of freedom is at most t.
 
-    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.1.
+    Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
 
     >>> round(t_cdf(2.0, 4), 6), t_cdf(0.0, 9)
     (0.941942, 0.5)
     """
-    tail = _beta(df / (df + t * t), df / 2, 0.5) / 2
-    return 1.0 - tail if t > 0 else tail
+    angle, odd = math.atan(t / math.sqrt(df)), df % 2
+    j = np.arange(1, (df - odd) // 2)
+    series = 1.0 + float(np.cumprod((2 * j + odd - 1) / (2 * j + odd) * math.cos(angle) ** 2).sum())
+    if not odd:
+        return (1.0 + math.sin(angle) * series) / 2
+    rest = math.sin(angle) * math.cos(angle) * series if df > 1 else 0.0
+    return 0.5 + (angle + rest) / math.pi
 
 
 @lru_cache(maxsize=1024)
-def t_quantile(p: float, df: float) -> float:
+def t_quantile(p: float, df: int) -> float:
     """Returns the t below which a Student t variable falls with probability p in (0, 1).
 
     By bisection on `t_cdf`; right to 11 digits up to a thousand degrees of freedom.
@@ -106,8 +79,6 @@ def t_quantile(p: float, df: float) -> float:
         low, high = high, 2 * high
     while high - low > 1e-13 * high:
         middle = (low + high) / 2
-        if middle in (low, high):
-            break
         low, high = (middle, high) if t_cdf(middle, df) < p else (low, middle)
     return (low + high) / 2
 
