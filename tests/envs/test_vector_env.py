@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.vector import AutoresetMode
-from gymnasium.wrappers.vector import RecordEpisodeStatistics
 
 from tests.envs.parts import END, FIRST, LINES, PERSONAS, TOKENS, SleepProbe, Therapist, make, make_vec, policies
 
@@ -82,17 +81,6 @@ def test_wrong_numbers_of_rows_and_seeds_are_refused():
         make_vec(LINES).step(["a"] * 3)
 
 
-def test_gymnasiums_vector_wrappers_work():
-    envs = RecordEpisodeStatistics(make_vec(TOKENS))
-    observation, _ = envs.reset(seed=0)
-    lengths = []
-    for _ in range(60):
-        observation, _, terminated, truncated, info = envs.step(policies(observation, 3))
-        lengths += [int(info["episode"]["l"][row]) for row in np.flatnonzero(terminated | truncated)]
-    assert len(lengths) >= 3
-    assert min(lengths) >= 3
-
-
 def test_a_reset_mask_begins_some_rows_anew_and_leaves_the_others():
     envs = make_vec(LINES)
     envs.reset(seed=0)
@@ -107,13 +95,15 @@ def test_a_reset_mask_begins_some_rows_anew_and_leaves_the_others():
 
 
 def test_a_step_callback_has_the_events_before_the_task_agent_replies_and_the_info_tells_the_same():
-    agent, told = Therapist(), []
+    agent, told, called = Therapist(), [], []
     envs = make_vec(LINES, 2, task_agent=agent, max_lines=1).unwrapped
     envs.reset(seed=0, options={"probe_fns": (SleepProbe(1),)})
     with envs.step_callback(lambda events: told.append((len(agent.batches), events))):
-        envs.step(["One.", "Two."])
+        with envs.step_callback(lambda events: called.append(len(told))):
+            envs.step(["One.", "Two."])
         _, _, terminated, _, info = envs.step(["Four.", "Five."])
     assert terminated.all()
+    assert called == [0], "the one that came last is called first, and only in its context"
     (before, lines), (again, answers) = told
     assert (before, again) == (1, 1), "only the openings by then"
     assert {index: event.info["line"] for index, event in lines.items()} == {0: "One.", 1: "Two."}
@@ -121,29 +111,11 @@ def test_a_step_callback_has_the_events_before_the_task_agent_replies_and_the_in
     assert len(agent.batches) == 2
     assert answers[1].probe is info["final_info"]["probe"][1]
     assert envs.events is answers
-
-
-def test_only_what_was_completed_is_an_event_and_a_step_without_has_none():
-    envs = make_vec(TOKENS).unwrapped
-    envs.reset(seed=0)
-    envs.step([FIRST + 97, FIRST + 98, FIRST + 99])
-    assert envs.events == {}
-    _, _, _, _, info = envs.step([END, FIRST + 97, END])
-    assert sorted(envs.events) == [0, 2]
-    assert envs.events[2].conversation is info["conversation"][2]
-    envs.step([FIRST + 97] * 3)
-    assert envs.events == {}
-
-
-def test_the_step_callback_that_came_last_is_called_first_and_only_in_its_context():
-    envs, called = make_vec(LINES).unwrapped, []
-    envs.reset(seed=0)
-    with envs.step_callback(lambda events: called.append("outer")):
-        with envs.step_callback(lambda events: called.append("inner")):
-            envs.step(["One."] * 3)
-        envs.step(["One."] * 3)
-    envs.step(["One."] * 3)
-    assert called == ["inner", "outer", "outer"]
+    tokens = make_vec(TOKENS, 2).unwrapped
+    tokens.reset(seed=0)
+    for actions, completed in (([END, FIRST], [0]), ([FIRST, FIRST], [])):
+        tokens.step(actions)
+        assert sorted(tokens.events) == completed
 
 
 @pytest.mark.parametrize("form", [LINES, TOKENS])
