@@ -21,11 +21,7 @@ def register_algorithm(name: str, algorithm: type[Algorithm]) -> type[Algorithm]
 
 
 def load_algorithm(spec: str, **hyperparameters: object) -> Algorithm:
-    """Returns the algorithm that a spec names.
-
-    Args:
-        spec: Such as `ppo` or `ppo?epochs=2&batch=512`.
-        **hyperparameters: More of them; those in the spec win.
+    """Returns the algorithm that a spec such as `ppo?epochs=2&batch=512` names; its options win over the keywords.
 
     Raises:
         InputError: If the algorithm or a hyperparameter is unknown or out of its bounds.

@@ -48,22 +48,13 @@ class Learner(ABC):
 
 
 class Run:
-    """What a run offers an algorithm. This one keeps nothing; a run with a folder overrides the methods.
-
-    Args:
-        tokens: How many tokens to train on; an algorithm may round up to a whole batch.
-        seed: Everything random in the training follows from it.
-    """
+    """What a run offers an algorithm; this one keeps nothing. An algorithm may round `tokens` up to a whole batch."""
 
     def __init__(self, tokens: int, seed: int = 0):
         self.wanted, self.seed = tokens, seed
 
     def resume(self, learner: Learner) -> bool:
-        """Goes back to the last checkpoint. Call it once, before the first step.
-
-        Returns:
-            Whether there was one.
-        """
+        """Goes back to the last checkpoint and returns whether there is one. Call it once, before the first step."""
         return False
 
     def enter_boundary(self, learner: Learner) -> None:
@@ -76,11 +67,7 @@ class Run:
         """Call it after the last update: writes the last checkpoint."""
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Call it after each batch of experience.
-
-        Args:
-            record: Plain data; `tokens` (so far), and `judged` and `invalid` (verdicts since the last record) if a
-                judge was asked.
+        """Call it after each batch of experience with plain data: `tokens` so far, `judged` and `invalid` verdicts.
 
         Raises:
             RunEnded: If the run must stop, for example because too many verdicts are invalid.
@@ -93,10 +80,7 @@ class Algorithm(ABC):
 
     Each hyperparameter is a field annotated with a `Setting`; it becomes an option of `persona-env train` (of
     ours) or of the spec: `--algorithm "mine?learning_rate=1e-4"`. Checkpoints are optional: an algorithm that never
-    calls `run.resume` begins anew when its run is resumed.
-
-    Attributes:
-        name: The name under which it is registered.
+    calls `run.resume` begins anew when its run is resumed. `name` is that under which it is registered.
     """
 
     name: ClassVar[str]
@@ -111,13 +95,7 @@ class Algorithm(ABC):
 
     @abstractmethod
     def fit(self, model: LanguageModel, data: Any, run: Run) -> LanguageModel:
-        """Trains a model.
+        """Trains a model, which may be changed in place, and returns it.
 
-        Args:
-            model: The simulator as it was loaded; it may be changed in place.
-            data: What it learns from: the vectorised token-level environment with its rewards.
-            run: How much to train, and where checkpoints and figures go.
-
-        Returns:
-            The trained model.
+        `data` is what it learns from: the vectorised token-level environment with its rewards.
         """

@@ -31,9 +31,6 @@ class OnPolicyLearner(Learner):
     Its state is more than stable-baselines3's own `save` keeps: also each environment's episode and the counters.
     A cached and a fresh forward differ in the last bits, so the caches are dropped at each boundary, in an unbroken
     run as in a resumed one.
-
-    Args:
-        algorithm: stable-baselines3's, with a `TokenPolicy`.
     """
 
     def __init__(self, algorithm: OnPolicyAlgorithm):
@@ -60,11 +57,6 @@ class OnPolicyLearner(Learner):
     def save_pretrained(self, folder: Path) -> None:
         """Saves the model and the value head."""
         self.policy.save_pretrained(folder)
-
-    def drop_caches(self) -> None:
-        """Drops what the policy and the task agent have cached."""
-        self.policy.reset_cache()
-        self.envs.envs.unwrapped.task_agent.reset_cache()
 
     def state(self) -> dict[str, Any]:
         """Returns the counters, the environments' episodes and the optimizer's settings."""
@@ -132,7 +124,8 @@ class _Reporter(BaseCallback):
         self._values: dict[str, list[float]] = defaultdict(list)
 
     def _on_rollout_start(self) -> None:
-        self._learner.drop_caches()
+        self._learner.policy.reset_cache()
+        self._learner.envs.envs.unwrapped.task_agent.reset_cache()
         self._run.enter_boundary(self._learner)
 
     def _on_step(self) -> bool:

@@ -1,13 +1,8 @@
-"""The evaluation log: one versioned record of an evaluation, written by `train` and `bench` alike.
+"""The evaluation log: one versioned record, written by `train` and `bench` alike; what is shown is a function of it.
 
-Everything that is shown (tables, summaries, reports) is a pure function of it. The file `eval.jsonl` holds
-
-- first the header: `format`, command, time, role, settings, metrics, judge, versions;
-- then for each arm (a simulator, or one stage of a training run) a line of type `arm`, the personas that are new
-  (type `persona`, each once), and a line of type `sample` for each dialogue: its messages, the answers to its
-  probes, and every verdict whole, by metric.
-
-A field that holds its default is left out.
+The file `eval.jsonl` holds a line of type `header`; then for each arm (a simulator, or one stage of a training run) a
+line of type `arm`, its personas that are new (type `persona`), and a line of type `sample` for each dialogue: its
+messages, the answers to its probes, and every verdict whole, by metric. A field that holds its default is left out.
 """
 
 from __future__ import annotations
@@ -25,7 +20,7 @@ import msgspec
 from persona_env.conversation import Conversation
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.io import LoggedDialogue, LoggedReply
-from persona_env.io.atomic import write_jsonl
+from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.json_files import FileError, converted, json_lines
 from persona_env.judges.base import Verdict
 from persona_env.metrics import Answer, Metric, QuestionAnswer, load_metric
@@ -69,14 +64,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arm:
-    """One simulator on one suite.
+    """One simulator on one suite; `simulator` is its spec.
 
-    Attributes:
-        name: The spec in a benchmark; in a training run the stage: `before`, `before_extended`, `after`,
-            `after_extended`, `train_personas` or `drift_free`.
-        simulator: Its spec.
-        suite: What was played.
-        samples: The dialogues.
+    In a benchmark `name` is the spec, in a training run the stage: `before`, `before_extended`, `after`,
+    `after_extended`, `train_personas` or `drift_free`.
     """
 
     name: str
@@ -87,16 +78,7 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """What tables need to know about a metric; stored, so that a log can be read without the metric's plug-in.
-
-    Attributes:
-        name: Its name.
-        title: What a table calls the share that it shows.
-        mark: What a transcript writes behind a bad line.
-        group: `drift` or `guard`.
-        shows: Whether tables show the share of good or of bad lines; what is stored is always 1 = good.
-        is_judged: Whether its verdicts are a judge's.
-    """
+    """What `Metric` says of itself; stored, so that a log can be read without the metric's plug-in."""
 
     name: str
     title: str
@@ -108,7 +90,7 @@ class MetricInfo:
     @classmethod
     def of(cls, metric: Metric) -> MetricInfo:
         """Returns what is known of a metric."""
-        return cls(metric.name, metric.title, metric.mark, metric.group, metric.shows, metric.is_judged)
+        return cls(*(getattr(metric, item.name) for item in fields(cls)))
 
 
 def metric_infos(suite: EvalSuite) -> tuple[MetricInfo, ...]:
@@ -118,13 +100,7 @@ def metric_infos(suite: EvalSuite) -> tuple[MetricInfo, ...]:
 
 @dataclass(frozen=True, slots=True)
 class JudgeInfo:
-    """Who judged.
-
-    Attributes:
-        spec: The judge's spec.
-        identity: All that can change a verdict.
-        is_calibrated: Whether it was compared with labels and found usable, or is exact.
-    """
+    """Who judged: its spec, all that can change a verdict, and whether it is exact or was found usable."""
 
     spec: str
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -139,9 +115,9 @@ class Header:
         command: `train` or `bench`.
         role: Who is simulated.
         seed: The seed of the run.
-        config: All settings of the command.
         judge: Who judged.
         metrics: What was computed, in the order of tables.
+        config: All settings of the command.
         created: When, in UTC.
         versions: Python's, the platform's, and those of the packages that matter.
     """
@@ -178,12 +154,7 @@ def _versions() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class EvalLog:
-    """The record of an evaluation: see the module.
-
-    Attributes:
-        header: What holds for all arms.
-        arms: Those that are finished, in order.
-    """
+    """The record of an evaluation: its header, and the arms that are finished, in order."""
 
     header: Header
     arms: tuple[Arm, ...] = ()
@@ -242,21 +213,10 @@ def _rows(log: EvalLog) -> Iterator[dict[str, Any]]:
             if written.get(persona.id) != persona:
                 written[persona.id] = persona
                 yield {"type": "persona", "persona": persona}
-            yield {"type": "sample", **_sample_fields(sample)}
-
-
-def _sample_fields(sample: Sample) -> dict[str, Any]:
-    conversation = {
-        item.name: value
-        for item in fields(Conversation)
-        if item.name != "persona" and (value := getattr(sample.conversation, item.name)) != item.default
-    }
-    return {
-        "persona": sample.conversation.persona.id,
-        "conversation": conversation,
-        "answers": sample.answers,
-        "verdicts": dict(sample.verdicts),
-    }
+            talk = cast("dict[str, Any]", record_fields(sample.conversation))
+            del talk["persona"]
+            rest = {"answers": sample.answers, "verdicts": dict(sample.verdicts)}
+            yield {"type": "sample", "persona": persona.id, "conversation": talk, **rest}
 
 
 def load_eval_log(path: str | Path) -> EvalLog:
@@ -283,16 +243,12 @@ def load_eval_log(path: str | Path) -> EvalLog:
                     raise FileError(
                         f"Expected an arm and a persona before the sample at {place}, got none: write it again."
                     )
-                arms[-1][1].append(_sample(line, personas[line.persona], place))
+                talk = converted({**line.conversation, "persona": personas[line.persona]}, Conversation, place)
+                arms[-1][1].append(Sample(talk, line.answers, line.verdicts))
     if header is None:
         raise FileError(f"Expected an evaluation log at {file}, got an empty file: name another.")
     found = (Arm(name=a.name, simulator=a.simulator, suite=a.suite, samples=tuple(samples)) for a, samples in arms)
     return EvalLog(header, tuple(found))
-
-
-def _sample(line: _Sample, persona: Persona, place: str) -> Sample:
-    conversation = converted({**line.conversation, "persona": persona}, Conversation, place)
-    return Sample(conversation, line.answers, line.verdicts)
 
 
 def logged_dialogues(log: EvalLog | str | Path) -> Iterator[LoggedDialogue]:
@@ -309,16 +265,13 @@ def _replies(sample: Sample, judged: Sequence[str]) -> Iterator[LoggedReply]:
     """Yields the verdicts of a judge; the text alone settles the others."""
     places = [place for place, message in enumerate(sample.conversation.messages) if message.side == "simulator"]
     for metric in judged:
-        verdicts = sample.verdicts[metric]
-        if metric == QuestionAnswer.name:
-            for answer, verdict in zip(sample.answers, verdicts, strict=True):
-                probe = answer.probe
-                asked = dict(question=probe.text, gold=probe.gold, answer=answer.text, choices=probe.choices)
-                yield _reply(metric, places[answer.line_index], verdict, **asked)
-        else:
-            yield from (_reply(metric, *found) for found in zip(places, verdicts, strict=True))
+        of_answers = metric == QuestionAnswer.name
+        lines = [places[answer.line_index] for answer in sample.answers] if of_answers else places
+        asked = [_asked(answer) for answer in sample.answers] if of_answers else [{}] * len(places)
+        for line, v, about in zip(lines, sample.verdicts[metric], asked, strict=True):
+            yield LoggedReply(metric, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **about)
 
 
-def _reply(metric: str, line: int, verdict: Verdict, **asked: Any) -> LoggedReply:
-    v = verdict
-    return LoggedReply(metric, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **asked)
+def _asked(answer: Answer) -> dict[str, Any]:
+    probe = answer.probe
+    return dict(question=probe.text, gold=probe.gold, answer=answer.text, choices=probe.choices)

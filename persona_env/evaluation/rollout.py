@@ -44,7 +44,9 @@ def play(
         personas: Who is simulated; where None, those of the suite's split, in order.
         tick: Called after each step with the number of lines and answers that were said.
     """
-    personas = [*personas] if personas is not None else _personas(suite)
+    if personas is None:
+        found = resolve_personas(suite.role, suite.personas, suite.split)
+        personas = [found[i % len(found)] for i in range(suite.dialogues)]
     envs: Any = gym.make_vec(
         "persona_env/Dialogue-v0",
         role=suite.role,
@@ -70,11 +72,6 @@ def play(
         tick(len(unfinished))
     envs.close()
     return [row.sample() for row in rows]
-
-
-def _personas(suite: EvalSuite) -> list[Persona]:
-    found = resolve_personas(suite.role, suite.personas, suite.split)
-    return [found[i % len(found)] for i in range(suite.dialogues)]
 
 
 class _Row:

@@ -10,7 +10,7 @@ from typing import Any
 from persona_env.evaluation.eval_log import Arm, EvalLog, MetricInfo, Sample, metric_infos
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
-from persona_env.judges.base import JudgeLike, Verdict
+from persona_env.judges.base import JudgeLike
 from persona_env.metrics import Metric, QuestionAnswer, Score, answer_query, load_metric, verdicts_on
 from persona_env.metrics.metric import QueryOrVerdict
 from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction
@@ -30,16 +30,7 @@ def run_arm(
     spec: str = "",
     tick: Callable[[int], None] = lambda lines: None,
 ) -> Arm:
-    """Plays a suite with a simulator and judges it: `scores(run_arm(...))` are its figures.
-
-    Args:
-        simulator: Who plays the personas.
-        suite: What is played.
-        judge: Who judges it.
-        name: Of the arm.
-        spec: Of the simulator.
-        tick: See `play`.
-    """
+    """Plays a suite with a simulator and judges it: `scores(run_arm(...))` are its figures; for `tick` see `play`."""
     samples = judge_samples(play(simulator, suite, tick=tick), judge, suite.metrics)
     return Arm(name=name, simulator=spec, suite=suite, samples=samples)
 
@@ -64,12 +55,9 @@ def _queries(metric: Metric, samples: Sequence[Sample]) -> list[tuple[QueryOrVer
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with its 95 % interval over personas.
+    """A figure, 1 = good, with its 95 % interval over personas; None where too little could be judged.
 
     Attributes:
-        value: The mean over personas, 1 = good; None if nothing could be judged.
-        low: Lower end; None where there are too few personas.
-        high: Upper end; likewise.
         n: Lines (or answers) that were judged.
         invalid: Lines (or answers) on which the judge's reply could not be read.
         undecided: Lines (or answers) on which the judge contradicted itself.
@@ -92,10 +80,6 @@ class Estimate:
     def interval(self) -> dict[str, float | None]:
         """The figure and its interval alone, as plain data."""
         return {"value": self.value, "low": self.low, "high": self.high}
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns all of it as plain data."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +127,7 @@ class Scores:
 
     def as_json(self) -> dict[str, Any]:
         """Returns all estimates as plain data."""
-        return {name: estimate.as_json() for name, estimate in self.estimates.items()}
-
-    def by_line(self, name: str) -> list[float]:
-        """Returns the mean of a metric at each line index, in order; nan where nothing was judged."""
-        rows = [score.per_line for score in self.metrics[name]]
-        columns = [[row[i] for row in rows if i < len(row)] for i in range(max(map(len, rows), default=0))]
-        return [Score.of(column).value for column in columns]
+        return {name: asdict(estimate) for name, estimate in self.estimates.items()}
 
     def inconsistency(self, name: str) -> list[float]:
         """Returns 1 - value of each dialogue: of a drift type, or of the mean of them all (`overall`)."""
@@ -164,14 +142,10 @@ def scores(arm: Arm, metrics: Sequence[MetricInfo] = ()) -> Scores:
     samples, metrics = arm.samples, metrics or metric_infos(arm.suite)
     return Scores(
         tuple(sample.conversation.persona.id for sample in samples),
-        {m.name: [_score(sample.verdicts[m.name]) for sample in samples] for m in metrics},
+        {m.name: [Score.of([v.value for v in sample.verdicts[m.name]]) for sample in samples] for m in metrics},
         _style(arm),
         tuple(m.name for m in metrics if m.group == "drift"),
     )
-
-
-def _score(verdicts: Sequence[Verdict]) -> Score:
-    return Score.of([verdict.value for verdict in verdicts])
 
 
 def _style(arm: Arm) -> dict[str, list[float]]:
@@ -193,10 +167,7 @@ def reductions(before: Scores, after: Scores) -> dict[str, Interval]:
 
 
 def generalisation_gap(heldout: Scores, training: Scores) -> dict[str, float | None]:
-    """Returns how many times as inconsistent the simulator is with held-out personas as with training personas.
-
-    None where it is never inconsistent with training personas, or nothing could be judged.
-    """
+    """Returns the inconsistency with held-out personas divided by that with training personas; None where unknown."""
     pairs = {name: (heldout.estimate(name).value, training.estimate(name).value) for name in heldout.drift}
     return {name: None if a is None or b is None or b == 1 else (1 - a) / (1 - b) for name, (a, b) in pairs.items()}
 

@@ -65,15 +65,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 class Training(Run):
-    """The training of a run: writes its figures, its checkpoints and its model.
-
-    Args:
-        config: The run.
-        folder: Where metrics, checkpoints and the model go.
-        checkpoints: Those of the folder.
-        cost_log: Where its cost is noted.
-        progress: Called with the tokens so far.
-    """
+    """The training of a run: writes its figures, its checkpoints and its model; `progress` is told the tokens."""
 
     def __init__(
         self,

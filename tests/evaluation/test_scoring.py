@@ -54,7 +54,6 @@ def test_a_dialogue_worked_by_hand():
     assert found.estimate("prompt_to_line").value == 0.75
     assert found.estimate("prompt_to_line").low is None  # one persona: nothing to take an interval over
     assert found.inconsistency("overall") == [(0.25 + 0.5 + 0.5) / 3]
-    assert found.by_line("line_to_line") == [1.0, 0.0, 0.0, 1.0]
     assert found.invalid == 0
 
 

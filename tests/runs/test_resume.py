@@ -12,6 +12,7 @@ from persona_env.cli.bench import bench
 from persona_env.cli.train import resume_training
 from persona_env.io.persona_file import save_personas
 from persona_env.persona import Persona, QAItem
+from tests.models.fault_server import fault_process
 from tests.runs.runs import contents, go, started, when
 
 ROLLOUT = 8 * 32
@@ -68,6 +69,21 @@ def test_a_run_with_a_model_as_task_agent_is_resumed_too(tmp_path: Path):
     assert started(tmp_path / "two", ("training", 2 * ROLLOUT, 0.0), **more) == -signal.SIGKILL
     assert started(tmp_path / "two", **more) == 0
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_run_with_a_judge_behind_a_server_is_resumed_too_and_its_canaries_count_once(tmp_path: Path):
+    with fault_process("--answer", "tests.reliability.oracle_server:reply") as server:
+        more: dict[str, Any] = dict(judge=f"openai:{server.spec}", extended_dialogues=0)
+        assert started(tmp_path / "one", **more) == 0
+        for at in (("before", 3, 0.3), ("training", 2 * ROLLOUT, 0.0), ("after", 3, 0.0)):
+            assert started(tmp_path / "two", at, **more) == -signal.SIGKILL
+        assert started(tmp_path / "two", **more) == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    usage = [json.loads((tmp_path / name / "summary.json").read_text())["judge_usage"] for name in ("one", "two")]
+    for name in ("canaries", "canaries_failed", "invalid"):
+        assert usage[0][name] == usage[1][name]
+    assert usage[0]["canaries"] > 5
 
 
 def test_ctrl_c_in_a_rollout_leaves_its_beginning_on_disk(unbroken: Path, tmp_path: Path):
