@@ -39,37 +39,33 @@ class _Rows:
     audits: Sequence[Audit]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        cells = [_COLUMNS, *(tuple(_cells(row)) for one in self.audits for row in one.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        if sum(widths) + len(widths) + 1 <= options.max_width:
-            yield self._table(widths[0])
-        else:
-            yield from self._lines()
-
-    def _table(self, names: int) -> Table:
+        logs = [(_log_name(one.rows[0]), [tuple(_cells(row)) for row in one.rows]) for one in self.audits if one.rows]
+        columns = zip(_COLUMNS, *(cells for _, rows in logs for cells in rows), strict=True)
+        widths = [max(map(len, column)) for column in columns]
+        if sum(widths) + len(widths) + 1 > options.max_width:
+            yield from _lines(logs)
+            return
         table = Table(title=_TITLE, caption=_CAPTION, box=box.HORIZONTALS, padding=(0, 0))
-        table.add_column(_COLUMNS[0], overflow="fold", min_width=names)
+        table.add_column(_COLUMNS[0], overflow="fold", min_width=widths[0])
         for name in _COLUMNS[1:]:
             table.add_column(name, justify="right", no_wrap=True)
-        for one in self.audits:
+        for name, rows in logs:
             table.add_section()
-            for place, row in enumerate(one.rows):
-                if place == 0:
-                    table.add_row(_log_name(row))
-                table.add_row(*(Text(cell) for cell in _cells(row)))
-        return table
+            table.add_row(name)
+            for cells in rows:
+                table.add_row(*map(Text, cells))
+        yield table
 
-    def _lines(self) -> Iterator[RenderableType]:
-        yield Text(f"{_TITLE}\n")
-        for one in self.audits:
-            for place, row in enumerate(one.rows):
-                if place == 0:
-                    yield _log_name(row)
-                name, *figures = _cells(row)
-                yield Text(f"{name}:")
-                known = (f"{title} {figure}" for title, figure in zip(_COLUMNS[1:], figures, strict=True) if figure)
-                yield Padding(Text(", ".join(known)), (0, 0, 0, 4))
-        yield Text(f"\n{_CAPTION}\n")
+
+def _lines(logs: Sequence[tuple[Text, Sequence[tuple[str, ...]]]]) -> Iterator[RenderableType]:
+    yield Text(f"{_TITLE}\n")
+    for name, rows in logs:
+        yield name
+        for metric, *figures in rows:
+            known = (f"{title} {figure}" for title, figure in zip(_COLUMNS[1:], figures, strict=True) if figure)
+            yield Text(f"{metric}:")
+            yield Padding(Text(", ".join(known)), (0, 0, 0, 4))
+    yield Text(f"\n{_CAPTION}\n")
 
 
 def _log_name(row: AuditRow) -> Text:

@@ -26,11 +26,7 @@ class Checkpoints:
         self.folder, self.damaged = folder, list[str]()
 
     def write(self, tokens: int, fill: Callable[[Path], None]) -> None:
-        """Lets `fill` write the files of a checkpoint, and removes all but the last two.
-
-        Raises:
-            CannotWrite: If there is no room; older checkpoints stay.
-        """
+        """Lets `fill` write the files of a checkpoint, and removes all but the last two."""
 
         def fill_and_sum(draft: Path) -> None:
             fill(draft)

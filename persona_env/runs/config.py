@@ -120,14 +120,10 @@ class RunConfig:
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any], source: str | Path = "") -> RunConfig:
-        """Returns the run of a flat table of settings; those left out have their defaults.
-
-        Args:
-            values: The settings; `algorithm` is a spec.
-            source: Where they come from, for error messages.
+        """Returns the run of a flat table of settings; those left out have their defaults, `algorithm` is a spec.
 
         Raises:
-            InputError: If a setting is unknown or wrong.
+            InputError: If a setting is unknown or wrong; the source is named.
         """
         try:
             spec = values.get("algorithm", PPO.name)
@@ -146,11 +142,7 @@ class RunConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], source: str | Path) -> RunConfig:
-        """Returns the run that `as_json` gave.
-
-        Raises:
-            InputError: If the settings are those of another version, or wrong; the source is named.
-        """
+        """Returns the run that `as_json` gave; settings of another version are refused."""
         found = cls.from_flat(values, source)
         if missing := sorted(found.as_json().keys() - values.keys()):
             others = ", ".join(map(shown, missing[:9]))
@@ -161,10 +153,7 @@ class RunConfig:
         return found
 
     def resumed(self, given: Mapping[str, Any]) -> RunConfig:
-        """Returns these settings of a run that has begun, with those given now that may differ.
-
-        Raises:
-            InputError: If others differ; each is shown as it was and as it is.
+        """Returns these settings of a run that has begun, with those given now that may differ; see `refuse_changes`.
 
         >>> RunConfig(seed=3).resumed({"seed": 3, "checkpoint_every": 9}).checkpoint_every
         9

@@ -21,9 +21,6 @@ class TrainResult:
     """What a run has found so far, and what it has cost.
 
     Attributes:
-        config: The run's settings.
-        log: What was measured.
-        tokens: The learner's tokens.
         seconds: Wall time by stage.
         ended: Why it stopped before its end, if it did.
         invalid_in_training: Verdicts of the training that could not be read.

@@ -26,12 +26,8 @@ _LOCK = ".lock.tmp"
 class RunFolder:
     """The folder of one run: `config.json`, `model/`, `checkpoints/`, `metrics.jsonl`, `eval.jsonl`, ...
 
-    As a context manager it is unlocked at the end, and tells Ctrl-C inside it how to go on with the run.
-
-    Args:
-        path: Where; a new run's must be empty, a resumed run's holds a `config.json`.
-        resume: Whether a run is continued there.
-        way_on: How the user goes on with it, for messages; empty where it cannot be resumed.
+    A new run's must be empty, a resumed run's holds a `config.json`. As a context manager it is unlocked at the end,
+    and tells Ctrl-C inside it the `way_on`: how the user goes on with the run, empty where it cannot be resumed.
 
     Raises:
         InputError: If the folder is not as it must be.
@@ -54,11 +50,7 @@ class RunFolder:
             )
 
     def create(self) -> RunFolder:
-        """Makes the folder, locks it for this process, checks that it can be written, and removes unfinished drafts.
-
-        Raises:
-            InputError: If that fails, or another process runs in the folder.
-        """
+        """Makes the folder, locks it for this process, checks that it can be written, and removes unfinished drafts."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock()
@@ -103,28 +95,16 @@ class RunFolder:
             error.args = (f"go on with: {self.way_on}",)
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """Returns a JSON file of the run.
-
-        Raises:
-            FileError: If it cannot be read, or holds no object.
-        """
+        """Returns a JSON file of the run; one that holds no object raises FileError."""
         return read_json(self.path / name, dict[str, Any])
 
     def write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Writes a JSON file whole.
-
-        Raises:
-            CannotWrite: If there is no room; the old file stays.
-        """
+        """Writes a JSON file whole; where there is no room it raises CannotWrite, and the old file stays."""
         with self.writing(name):
             atomic.write_json(self.path / name, value)
 
     def append_line(self, name: str, row: Mapping[str, Any]) -> None:
-        """Adds one line to a JSONL file: the whole line or, where there is no room, nothing of it.
-
-        Raises:
-            CannotWrite: If there is no room.
-        """
+        """Adds one line to a JSONL file: the whole line or, where there is no room (CannotWrite), nothing of it."""
         line, size = atomic.json_line(row), self.size(name)
         with self.writing(name):
             try:
@@ -135,11 +115,7 @@ class RunFolder:
                 raise
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """Returns the lines of a JSONL file, none where there is no file; a half-written last line is cut away first.
-
-        Raises:
-            FileError: If one is no JSON object.
-        """
+        """Returns the lines of a JSONL file, none where there is no file; a half-written last one is cut away first."""
         self.cut(name)
         return [row for _, row in json_lines(self.path / name, dict[str, Any])] if self.size(name) else []
 
@@ -161,11 +137,7 @@ class RunFolder:
             os.truncate(path, size)
 
     def write_folder(self, name: str, fill: Callable[[Path], None]) -> None:
-        """Lets `fill` write a folder whole: under another name first, then renamed.
-
-        Raises:
-            CannotWrite: If there is no room; the old folder stays.
-        """
+        """Lets `fill` write a folder, then renames it; where there is no room (CannotWrite), the old one stays."""
         target = self.path / name
         draft = target.with_name(f".{target.name}.tmp")
         with self.writing(name):

@@ -31,20 +31,17 @@ class RunJudge(Judge):
     """The judge of a training run or a benchmark.
 
     Queries with known answers (canaries) are mixed in, which end the run if the judge fails them. They are left out
-    for exact judges and where none can be made from the personas.
+    for exact judges and where none can be made from the facts of `personas`.
 
     Args:
         judge: A spec or a judge.
         personas: Whose facts the canaries are made from; none for no canaries.
-        cache: A file of replies that runs share; None for none.
+        cache: A file of replies that runs share.
         budget: The most `calls` and `tokens`; what is missing is not limited.
-        outage_timeout: Seconds that a server may be away before the run ends in order; None for the client's.
+        outage_timeout: Seconds that a server may be away before the run ends in order.
 
     Attributes:
         on_wait: Called about once a second with the seconds waited for a server so far; to be set before `open`.
-
-    Raises:
-        InputError: If the judge cannot be had.
     """
 
     def __init__(
@@ -57,6 +54,7 @@ class RunJudge(Judge):
         outage_timeout: float | None = None,
     ):
         self._judge = load_judge(judge)
+        self.parts = (self._judge,)
         self._cache, self._budget, self._outage_timeout = cache, dict(budget or {}), outage_timeout
         self.is_exact, self.is_remote = self._judge.is_exact, self._judge.is_remote
         self.on_wait: Callable[[float], None] | None = None
@@ -70,11 +68,7 @@ class RunJudge(Judge):
 
     @classmethod
     def from_config(cls, config: RunConfig) -> RunJudge:
-        """Returns the judge of a run.
-
-        Raises:
-            InputError: If the judge or the personas cannot be had.
-        """
+        """Returns the judge of a run."""
         judge = load_judge(config.judge, prompts=config.judge_prompts or None)
         return cls(
             judge,
@@ -90,13 +84,10 @@ class RunJudge(Judge):
         spent: Usage | None = None,
         on_asked: Callable[[], object] = lambda: None,
     ) -> None:
-        """Opens the caches and sets the limits.
+        """Opens the caches, one of them in the run's folder, and sets the limits.
 
-        Args:
-            folder: The run's, for its own cache; None for none.
-            spent: What earlier processes of the run have taken from its budget.
-            on_asked: Called after each batch of queries and about every 64 calls of a model, also from other threads,
-                to store `counts` before the process may be killed.
+        Earlier processes of the run have `spent` some of its budget. `on_asked` is called after each batch of queries
+        and about every 64 calls of a model, also from other threads, to store `counts` in case of a kill.
 
         Raises:
             InputError: If the budget is spent, or a cache cannot be used.
@@ -110,13 +101,8 @@ class RunJudge(Judge):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The judge's own."""
+        """The judge's own: what a run adds changes no verdict."""
         return self._judge.identity
-
-    @property
-    def usage(self) -> Usage:
-        """What the judge's models have used in this process."""
-        return self._judge.usage
 
     @property
     def counts(self) -> dict[str, int]:
@@ -148,13 +134,9 @@ class RunJudge(Judge):
         finally:
             self._book()
 
-    def cancel(self) -> None:
-        """Makes calls of `judge` in other threads raise soon."""
-        self._judge.cancel()
-
     def close(self) -> None:
         """Closes the judge and the caches; the files are whole at any time."""
-        self._judge.close()
+        super().close()
         for cache in self._caches:
             cache.close()
 

@@ -20,6 +20,7 @@ from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.result import TrainResult, summary
 from persona_env.runs.run_folder import CONFIG, RunFolder
 from persona_env.runs.run_judge import RunJudge
+from persona_env.settings import settings_of
 from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["EXTENDED_LENGTH", "Progress", "TrainAndEvaluate", "is_complete"]
@@ -34,14 +35,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class TrainAndEvaluate:
-    """The main job. Everything is checked when it is made, so that `run` starts only what can end.
-
-    Args:
-        config: The run.
-
-    Raises:
-        InputError: If a model, judge, task agent or persona source cannot be had.
-    """
+    """The main job. Everything is checked when it is made (InputError), so that `run` starts only what can end."""
 
     def __init__(self, config: RunConfig):
         from persona_env.runs.training import training_envs
@@ -64,16 +58,13 @@ class TrainAndEvaluate:
 
         What a run in the same folder has done already is not done again. Ctrl-C, or a judge that cannot
         go on, ends it cleanly: what is known by then is written, and its `status` says so.
-
-        Raises:
-            CannotWrite: If there is no room on the disk; what stood there stands there still.
         """
-        from persona_env.runs.training import torch_threads
+        import torch
 
         self._open(folder)
+        torch.set_num_threads(self.config.threads or torch.get_num_threads())
         try:
-            with torch_threads(self.config.threads):
-                self._run_stages(progress)
+            self._run_stages(progress)
         except (KeyboardInterrupt, RunEnded) as ended:
             self.result.ended = ended
         finally:
@@ -166,18 +157,10 @@ def is_complete(folder: RunFolder) -> bool:
 
 def _suite(config: RunConfig) -> EvalSuite:
     """Returns what is evaluated before and after: all our metrics, and those that are rewarded."""
-    return EvalSuite(
-        role=config.role,
-        personas=config.personas,
-        split=config.split,
-        dialogues=config.dialogues,
-        lines=config.lines,
-        seed=config.seed,
-        questions_every=max(1, config.lines // _QUESTIONS),
-        task_agent=config.task_agent,
-        max_tokens=config.max_tokens,
-        metrics=tuple(dict.fromkeys([*METRICS.builtins, *config.rewards])),
-    )
+    shared = {name: value for name, value in config.as_json().items() if name in settings_of(EvalSuite)}
+    metrics = tuple(dict.fromkeys([*METRICS.builtins, *config.rewards]))
+    every = max(1, config.lines // _QUESTIONS)
+    return EvalSuite(**shared, questions_every=every, max_tokens=config.max_tokens, metrics=metrics)
 
 
 def _is_calibrated(judge: RunJudge, config: RunConfig) -> bool:

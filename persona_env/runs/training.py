@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import torch
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import VectorEnv
 from safetensors.torch import load_file, save_file
@@ -24,7 +22,7 @@ from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.training_state import random_state, read_state, reading_checkpoint, set_random_state, write_state
 from persona_env.speakers.local import LanguageModel
 
-__all__ = ["Training", "torch_threads", "training_envs"]
+__all__ = ["Training", "training_envs"]
 
 _METRICS = "metrics.jsonl"
 _REWARDS = "persona_wrappers.vector:ConsistencyRewards"
@@ -34,9 +32,6 @@ def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEn
     """Returns the training dialogues of a run, one action a token, with all rewards in one judge batch a step.
 
     Without a judge, the one that the run names is loaded.
-
-    Raises:
-        InputError: If a persona source, task agent, judge or simulator cannot be loaded.
     """
     envs = gym.make_vec(
         "persona_env/DialogueTokens-v0",
@@ -51,17 +46,6 @@ def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEn
     )
     rewards: Any = load_env_creator(_REWARDS)
     return rewards(envs, weights=dict(config.rewards), judge=judge or config.judge)
-
-
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Runs with this many CPU threads of torch and then restores their number; 0 changes nothing."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Training(Run):

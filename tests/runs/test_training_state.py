@@ -16,7 +16,7 @@ from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.costs import CostLog
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.training import Training, torch_threads, training_envs
+from persona_env.runs.training import Training, training_envs
 from persona_env.runs.training_state import random_state, write_state
 from persona_env.speakers.local import LanguageModel
 
@@ -80,18 +80,3 @@ def test_a_forged_state_is_refused_in_one_line(trained: Path, learner: OnPolicyL
         training(tmp_path / "run").resume(learner)
     assert str(refused.value).isprintable()
     assert len(str(refused.value)) < 400
-
-
-def fail_with(count: int) -> None:
-    with torch_threads(count):
-        assert torch.get_num_threads() == count
-        raise KeyError
-
-
-def test_the_number_of_threads_is_restored_however_a_run_ends():
-    before = torch.get_num_threads()
-    with pytest.raises(KeyError):
-        fail_with(before + 1)
-    assert torch.get_num_threads() == before
-    with torch_threads(0):
-        assert torch.get_num_threads() == before
