@@ -37,6 +37,10 @@ def often(judge, times):
         judge.judge(QUERIES)
 
 
+def total(judge, field):
+    return sum(getattr(count, field) for count in judge.counts.values())
+
+
 @pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
 def test_the_oracle_knows_every_known_answer(role):
     known = known_answers(personas(role, "train"))
@@ -99,16 +103,18 @@ def test_the_caller_never_sees_them_and_they_change_nothing():
     (asked,) = inside.asked
     more = len(asked) - len(QUERIES)
     assert len(QUERIES) / 8 < more < len(QUERIES) / 2
-    assert sum(count.asked for count in judge.counts.values()) == more
-    assert sum(count.failed for count in judge.counts.values()) == 0
+    assert total(judge, "asked") == more
+    assert total(judge, "failed") == 0
 
 
 def test_a_canary_is_of_the_kind_of_the_query_before_it():
     inside = Says(inside=OracleJudge())
-    Canaries(inside, KNOWN, every=1).judge(QUERIES)
+    judge = Canaries(inside, KNOWN, every=1)
+    judge.judge(QUERIES)
     (asked,) = inside.asked
     assert [type(q) for q in asked[::2]] == [type(q) for q in asked[1::2]]
     assert asked[::2] == QUERIES
+    assert judge.identity == judge.inner.identity
 
 
 def test_the_same_queries_get_the_same_canaries_however_they_are_cut():
@@ -122,9 +128,8 @@ def test_the_same_queries_get_the_same_canaries_however_they_are_cut():
 
 def test_a_good_model_goes_on():
     judge = Canaries(LLMJudge(TextBackend()), KNOWN, every=1)
-    for _ in range(3):
-        judge.judge(QUERIES)
-    assert sum(count.failed for count in judge.counts.values()) == 0
+    often(judge, 3)
+    assert total(judge, "failed") == 0
 
 
 @pytest.mark.parametrize("label", ["consistent", "inconsistent", "invalid"])
@@ -134,7 +139,7 @@ def test_a_judge_that_always_says_the_same_is_stopped(label):
         often(judge, 5)
     assert isinstance(caught.value, RunEnded)
     assert caught.value.exit_code == 77
-    assert sum(count.asked for count in judge.counts.values()) < 200
+    assert total(judge, "asked") < 200
 
 
 def test_a_judge_that_fails_one_kind_only_is_stopped():
@@ -152,8 +157,7 @@ def test_a_judge_that_fails_one_kind_only_is_stopped():
 def test_a_judge_that_gets_worse_late_is_stopped_by_the_last_ones():
     inside = Says(inside=OracleJudge())
     judge = Canaries(inside, KNOWN, every=1)
-    for _ in range(20):
-        judge.judge(QUERIES)
+    often(judge, 20)
     inside.inside = None
     with pytest.raises(JudgeUnreliable):
         often(judge, 3)
@@ -171,7 +175,3 @@ def test_personas_without_facts_have_no_known_answers():
     assert known_answers([Persona("a", "patient", "Ann", "You are Ann.")]) == []
     with pytest.raises(ValueError, match="known answers, got none"):
         Canaries(OracleJudge(), [])
-
-
-def test_the_identity_is_that_of_the_judge():
-    assert Canaries(OracleJudge(), KNOWN).identity == OracleJudge().identity

@@ -37,20 +37,10 @@ def test_an_opener_without_content_is_below(key, form):
     assert [rejection_reason(question) for question in everywhere(line)] == ["is an opener without content"] * 4
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "No.",
-        "Four.",
-        "4",
-        "The answer is four.",
-        "I have a solution.",
-        "睡不好。",
-        "A",
-        "Let me think. Four hours.",
-        "Ja.",
-    ],
-)
+@pytest.mark.parametrize("line", [
+    "No.", "Four.", "4", "The answer is four.", "I have a solution.", "睡不好。", "A", "Ja.",
+    "Let me think. Four hours.",
+])  # fmt: skip
 def test_a_line_with_content_is_asked_about(line):
     assert [rejection_reason(question) for question in everywhere(line)] == [""] * 4
 
@@ -78,18 +68,10 @@ def test_only_what_is_no_answer_counts_as_copied(heard, line, is_copied):
     assert bool(rejection_reason(LineVsPrevious(ANN, heard, line))) == is_copied
 
 
-@pytest.mark.parametrize(
-    ("line", "is_recited"),
-    [
-        (ANN.description, True),
-        (ANN.prompt, True),
-        ("You sleep four hours a night.", True),
-        ("Your cat is ill.", True),
-        ("It is late.", False),
-        ("I sleep four hours a night.", False),
-        ("You sleep well.", False),
-    ],
-)
+@pytest.mark.parametrize(("line", "is_recited"), [
+    (ANN.description, True), (ANN.prompt, True), ("You sleep four hours a night.", True), ("Your cat is ill.", True),
+    ("It is late.", False), ("I sleep four hours a night.", False), ("You sleep well.", False),
+])  # fmt: skip
 def test_the_persona_text_word_for_word_is_below(line, is_recited):
     assert bool(rejection_reason(LineVsPersona(ANN, line))) == is_recited
 

@@ -93,11 +93,8 @@ def test_exact_match_looks_for_the_words_of_the_gold_text(answer, label):
     query = AnswerVsGold(
         "patient", "How long do you sleep?", "four hours", answer, ("four hours", "nine hours", "four")
     )
-    assert load_judge("match").judge([query])[0].label == label
-
-
-def test_exact_match_judges_answers_only():
-    assert load_judge("match").judge([QUERY])[0].label == "invalid"
+    assert load_judge("match").judge([query, QUERY])[0].label == label
+    assert load_judge("match").judge([query, QUERY])[1].label == "invalid"
 
 
 class Remote(Judge):

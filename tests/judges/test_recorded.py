@@ -4,15 +4,7 @@ import pytest
 
 from persona_env.conversation import Conversation
 from persona_env.io import FileError, LoggedDialogue, LoggedReply, load_logs, save_logs
-from persona_env.judges import (
-    AnswerVsGold,
-    Judge,
-    LineVsHistory,
-    LineVsPersona,
-    LineVsPrevious,
-    Verdict,
-    load_judge,
-)
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict, load_judge
 from persona_env.judges.recorded import RecordedJudge, recorded_queries
 from persona_env.metrics.line_to_line import LineToLine
 from persona_env.metrics.prompt_to_line import PromptToLine
@@ -27,7 +19,6 @@ TALK = Conversation(ANN).with_reply("Hello.").with_line("I am Ann.").with_reply(
 def test_a_spec_names_a_log(tmp_path: Path):
     judge = load_judge(f"recorded:{written(tmp_path, THERAPY)}")
     assert isinstance(judge, RecordedJudge)
-    assert isinstance(judge, Judge)
     with pytest.raises(FileError, match="No such file"):
         load_judge("recorded:nothing.json")
 

@@ -1,5 +1,4 @@
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -10,84 +9,29 @@ from persona_env.judges.reply_parsing import Kind, parse_verdict, read_yes_no
 KINDS: tuple[Kind, ...] = ("prompt_to_line", "line_to_line", "question_answer", "relevance")
 
 YES = [
-    "YES",
-    "yes",
-    "Yes.",
-    "**YES**",
-    "`YES`",
-    "YES, it contradicts the background.",
-    "Yes.\nThey said otherwise.",
-    "**Yes**\r\nThey said otherwise.",
-    "YES\nBecause of the cat.",
-    "It goes against what they said. YES",
-    "It goes against what they said; YES.",
-    "It goes against what they said.\n\nYES",
-    "It goes against it, so YES.",
-    "Therefore, YES",
-    "Verdict: yes",
-    "The answer is YES",
-    "They said otherwise. YES (a little).",
-    "No cat was named before; YES",
-    "There is no doubt. YES!",
-    "**Answer:**\n\nYES.",
-    "So the answer is: YES.",
-    'The answer is "YES".',
-    'Verdict: **"YES"**',
-    'They say "I stopped." YES',
-    "(Yes)",
-]
+    "YES", "yes", "Yes.", "**YES**", "`YES`", "YES, it contradicts the background.", "Yes.\nThey said otherwise.",
+    "**Yes**\r\nThey said otherwise.", "YES\nBecause of the cat.", "It goes against what they said. YES",
+    "It goes against what they said; YES.", "It goes against what they said.\n\nYES", "It goes against it, so YES.",
+    "Therefore, YES", "Verdict: yes", "The answer is YES", "They said otherwise. YES (a little).",
+    "No cat was named before; YES", "There is no doubt. YES!", "**Answer:**\n\nYES.", "So the answer is: YES.",
+    'The answer is "YES".', 'Verdict: **"YES"**', 'They say "I stopped." YES', "(Yes)",
+]  # fmt: skip
 UNREADABLE = [
-    "",
-    " \n",
-    "It does not contradict the background.",
-    "YESTERDAY",
-    "NOTHING",
-    "KNOW",
-    "YES-man",
-    "no-one",
-    "YES or NO",
-    "The background says YES. The line does not fit. NO",
-    "No, I cannot judge this.",
-    "Yes, of course I can help you with that!",
-    "No. I will not.",
-    "It fits, no",
-    "They sleep well, so yes",
-    "NO. 3 is what they mean",
-    "NO. On second thoughts: YES",
-    "I answer YES if it contradicts, NO if not. It fits.",
-    "I cannot say NO",
-    "This is not a NO",
-    "The line says NO to tea and fits.",
-    "No. 3 is what they mean",
-    "No cat was named",
-    "yes and then some",
-    "Is it a NO?",
-    "\uff2e\uff2f",
-    "N\u200bO",
-    "\u041d\u041e",
-    "[]",
-    "y",
-    "true",
-    '"NO"',
-    "'No.'",
-    '"No."\n\nThis contradicts the background: Ann drinks every day.',
+    "", " \n", "It does not contradict the background.", "YESTERDAY", "NOTHING", "KNOW", "YES-man", "no-one",
+    "YES or NO", "The background says YES. The line does not fit. NO", "No, I cannot judge this.",
+    "Yes, of course I can help you with that!", "No. I will not.", "It fits, no", "They sleep well, so yes",
+    "NO. 3 is what they mean", "NO. On second thoughts: YES", "I answer YES if it contradicts, NO if not. It fits.",
+    "I cannot say NO", "This is not a NO", "The line says NO to tea and fits.", "No. 3 is what they mean",
+    "No cat was named", "yes and then some", "Is it a NO?", "\uff2e\uff2f", "N\u200bO", "\u041d\u041e", "[]", "y",
+    "true", '"NO"', "'No.'", '"No."\n\nThis contradicts the background: Ann drinks every day.',
     "\u201cNo.\u201d\n\nThis contradicts the background: Ann drinks every day.",
-    '*"No."*\n\nThis contradicts the background.',
-    "> No.",
-    "> NO.\n\nThis line contradicts the background.",
+    '*"No."*\n\nThis contradicts the background.', "> No.", "> NO.\n\nThis line contradicts the background.",
     '> "No."\n\nThis line contradicts the background.',
     'The background says she drinks daily. Asked whether she drinks, the patient answers: "No."',
-    'The patient says: "NO."',
-    "The patient says: \u201cNo.\u201d",
-    "The patient says: **NO**",
-    'The patient says, "NO"',
-    'She answered. "NO',
-    "The line is:\nNo",
-    "The line is:\n\nNO",
-    "The line is:\n> No",
-    'The line is\n"No."',
-    'Line: "No"\nIt contradicts the background.',
-]
+    'The patient says: "NO."', "The patient says: \u201cNo.\u201d", "The patient says: **NO**",
+    'The patient says, "NO"', 'She answered. "NO', "The line is:\nNo", "The line is:\n\nNO", "The line is:\n> No",
+    'The line is\n"No."', 'Line: "No"\nIt contradicts the background.',
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("reply", YES)
@@ -114,38 +58,20 @@ def test_no_verdict_or_both_is_invalid(reply: str, kind: Kind):
 
 
 LISTS = [
-    ("[]", "consistent", ()),
-    ("No conflict. [ ]", "consistent", ()),
-    ("No conflict.\n\n[]\n\nNothing was said before.", "consistent", ()),
-    ("None of them. [None]", "consistent", ()),
-    ("It conflicts. [3]", "inconsistent", (1,)),
-    ("It conflicts.\n**[5, 1]**.", "inconsistent", (0, 2)),
+    ("[]", "consistent", ()), ("No conflict. [ ]", "consistent", ()),
+    ("No conflict.\n\n[]\n\nNothing was said before.", "consistent", ()), ("None of them. [None]", "consistent", ()),
+    ("It conflicts. [3]", "inconsistent", (1,)), ("It conflicts.\n**[5, 1]**.", "inconsistent", (0, 2)),
     ("It conflicts. [3, 3, 3,]", "inconsistent", (1,)),
     ("As said [1, 3], it conflicts.\n[3, 1]", "inconsistent", (0, 1)),
-    ("It conflicts. [3, 4, 99]", "inconsistent", (1,)),
-    ("Only with the other speaker. [2, 4]", "invalid", ()),
-    ("Out of range. [7]", "invalid", ()),
-    ("Negative. [-1]", "invalid", ()),
-    ("No list.", "invalid", ()),
-    ("", "invalid", ()),
-    ("It goes with [1, 3] as said before.", "invalid", ()),
-    ("No conflict []. But it might: [3]", "invalid", ()),
-    ("[No conflicting lines]", "invalid", ()),
-    ("[line 3]", "invalid", ()),
-    ("[1-3]", "invalid", ()),
-    ("[1, 3.0]", "invalid", ()),
-    ("['3']", "invalid", ()),
-    ('The line is: "[]"', "invalid", ()),
-    ("[[3]]", "invalid", ()),
-    ("[3", "invalid", ()),
-    ("3]", "invalid", ()),
-    ("[,]", "invalid", ()),
-    ("[1,,3]", "invalid", ()),
-    ("[٣]", "invalid", ()),
-    ("[" + "9" * 5000 + "]", "invalid", ()),
-    ("[__import__('os').abort()]", "invalid", ()),
-    ("NO", "invalid", ()),
-]
+    ("It conflicts. [3, 4, 99]", "inconsistent", (1,)), ("Only with the other speaker. [2, 4]", "invalid", ()),
+    ("Out of range. [7]", "invalid", ()), ("Negative. [-1]", "invalid", ()), ("No list.", "invalid", ()),
+    ("", "invalid", ()), ("It goes with [1, 3] as said before.", "invalid", ()),
+    ("No conflict []. But it might: [3]", "invalid", ()), ("[No conflicting lines]", "invalid", ()),
+    ("[line 3]", "invalid", ()), ("[1-3]", "invalid", ()), ("[1, 3.0]", "invalid", ()), ("['3']", "invalid", ()),
+    ('The line is: "[]"', "invalid", ()), ("[[3]]", "invalid", ()), ("[3", "invalid", ()), ("3]", "invalid", ()),
+    ("[,]", "invalid", ()), ("[1,,3]", "invalid", ()), ("[٣]", "invalid", ()), ("[" + "9" * 5000 + "]", "invalid", ()),
+    ("[__import__('os').abort()]", "invalid", ()), ("NO", "invalid", ()),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("reply", "label", "conflicts"), LISTS)
@@ -163,26 +89,8 @@ def test_no_text_raises(reply: str, kind: Kind):
 
 
 PIECES = [
-    "YES",
-    "NO",
-    "yes",
-    "no",
-    "[",
-    "]",
-    "[]",
-    "[3]",
-    "3",
-    ",",
-    ".",
-    "\n",
-    " ",
-    "(",
-    ")",
-    "not",
-    "None",
-    "**",
-    "so",
-]
+    "YES", "NO", "yes", "no", "[", "]", "[]", "[3]", "3", ",", ".", "\n", " ", "(", ")", "not", "None", "**", "so",
+]  # fmt: skip
 
 
 @settings(deadline=None, max_examples=100)
@@ -199,11 +107,3 @@ def test_shuffled_pieces_of_replies_are_consistent_only_with_the_word_or_list_fo
 @given(st.text(st.characters(exclude_characters="nNoOyYeE[")), st.sampled_from(KINDS))
 def test_garbage_is_never_consistent(reply: str, kind: Kind):
     assert parse_verdict(reply, kind, (0, 2)).label == "invalid"
-
-
-@pytest.mark.parametrize("piece", ["[", "(", ")", "[1", "()", "* ", "YES ", "NO (", "[]", " ", ".", "'", "[1,", "-"])
-def test_a_long_reply_is_read_in_no_time(piece: str):
-    start = time.process_time()
-    for kind in KINDS:
-        parse_verdict(piece * 50_000, kind, (1, 3))
-    assert time.process_time() - start < 2.0
