@@ -6,6 +6,7 @@
 import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,124 +123,64 @@ def test_the_joint_rewards_pass():
 # --- broken speakers --------------------------------------------------------------------------------
 
 
-class Plain:
-    def reply(self, views):
-        return [f"Line {view.seed}." for view in views]
+class Replying:
+    """A speaker whose replies are a function of the views and of the lines of a right speaker."""
 
-
-class Mute:
-    pass
-
-
-class Eager(Plain):
-    def reply(self, views):
-        return super().reply(views) or ["Hello?"]
-
-
-class Short(Plain):
-    def reply(self, views):
-        return super().reply(views)[1:]
-
-
-class Halved(Plain):
-    def reply(self, views):
-        return ["\ud83d" for _ in views]
-
-
-class Silent(Plain):
-    def reply(self, views):
-        return [None for _ in views]
-
-
-class Global(Plain):
-    def reply(self, views):
-        return [f"{line} {random.random()}" for line in super().reply(views)]
-
-
-class GlobalNumbers(Plain):
-    def reply(self, views):
-        return [f"{line} {np.random.randint(9)}" for line in super().reply(views)]
-
-
-class Remembering(Plain):
-    calls = 0
+    def __init__(self, change=lambda views, lines: lines):
+        self.change = change
 
     def reply(self, views):
-        self.calls += bool(views)
-        return [f"{line} {self.calls}" for line in super().reply(views)]
+        return self.change(views, [f"Line {view.seed}." for view in views])
 
 
-class FirstComesFirst(Plain):
-    def reply(self, views):
-        return [f"{line} {place}" for place, line in enumerate(super().reply(views))]
+CALLS = itertools.count()
 
 
-class Crowded(Plain):
-    def reply(self, views):
-        return [f"{line} {len(views)}" for line in super().reply(views)]
-
-
-@pytest.mark.parametrize(
-    ("speaker", "clause"),
-    [
-        (Mute(), "speaker.protocol"),
-        (Eager(), "speaker.no_views"),
-        (Short(), "speaker.one_line_per_view"),
-        (Halved(), "speaker.text"),
-        (Silent(), "speaker.text"),
-        (Global(), "speaker.own_seed_only"),
-        (GlobalNumbers(), "speaker.own_seed_only"),
-        (Remembering(), "speaker.own_seed_only"),
-        (FirstComesFirst(), "speaker.batching"),
-        (Crowded(), "speaker.batching"),
-    ],
-    ids=lambda part: type(part).__name__,
-)
+@pytest.mark.parametrize(("speaker", "clause"), [
+    (object(), "speaker.protocol"),
+    (Replying(lambda views, lines: lines or ["Hello?"]), "speaker.no_views"),
+    (Replying(lambda views, lines: lines[1:]), "speaker.one_line_per_view"),
+    (Replying(lambda views, lines: ["\ud83d" for _ in lines]), "speaker.text"),
+    (Replying(lambda views, lines: [None for _ in lines]), "speaker.text"),
+    (Replying(lambda views, lines: [f"{line} {random.random()}" for line in lines]), "speaker.own_seed_only"),
+    (Replying(lambda views, lines: [f"{line} {np.random.randint(9)}" for line in lines]), "speaker.own_seed_only"),
+    (Replying(lambda views, lines: [f"{line} {next(CALLS)}" for line in lines]), "speaker.own_seed_only"),
+    (Replying(lambda views, lines: [f"{line} {place}" for place, line in enumerate(lines)]), "speaker.batching"),
+    (Replying(lambda views, lines: [f"{line} {len(lines)}" for line in lines]), "speaker.batching"),
+])  # fmt: skip
 def test_a_broken_speaker_is_named(speaker, clause):
-    check_speaker(Plain())
+    check_speaker(Replying())
     with pytest.raises(AssertionError, match=f"^{clause}: "):
         check_speaker(speaker)
 
 
 def test_a_speaker_that_is_equal_in_distribution_only_passes_as_such():
-    check_speaker(Remembering(), exact=False)
+    check_speaker(Replying(lambda views, lines: [f"{line} {next(CALLS)}" for line in lines]), exact=False)
 
 
 # --- broken judges ----------------------------------------------------------------------------------
 
 
-class Fair:
-    def __init__(self, change=None, when=lambda query: True):
-        self.inside, self.change, self.when = load_judge("oracle"), change, when
+class Judging:
+    """A judge whose verdicts are a function of those of the oracle."""
+
+    def __init__(self, change=lambda verdicts: verdicts):
+        self.oracle, self.change = load_judge("oracle"), change
 
     def judge(self, queries):
-        verdicts = self.inside.judge(queries)
-        if self.change is None:
-            return verdicts
-        return [self.change(v) if self.when(q) else v for q, v in zip(queries, verdicts, strict=True)]
+        return self.change(self.oracle.judge(queries))
 
 
-class Miscounting(Fair):
-    def judge(self, queries):
-        return super().judge(queries)[1:]
+class Each(Judging):
+    """A judge that changes verdicts one by one, where `when` holds of the query."""
 
-
-class EagerJudge(Fair):
-    def judge(self, queries):
-        return super().judge(queries) or [Verdict("consistent")]
-
-
-class Moody(Fair):
-    calls = 0
+    def __init__(self, change, when=lambda query: True):
+        super().__init__()
+        self.one, self.when = change, when
 
     def judge(self, queries):
-        self.calls += bool(queries)
-        return [Verdict("invalid", raw=str(self.calls)) for _ in queries]
-
-
-class Ranking(Fair):
-    def judge(self, queries):
-        return [Verdict("invalid", raw=str(place)) for place, _ in enumerate(queries)]
+        verdicts = self.oracle.judge(queries)
+        return [self.one(v) if self.when(q) else v for q, v in zip(queries, verdicts, strict=True)]
 
 
 class Unnamed(Judge):
@@ -255,26 +196,23 @@ def is_history(query):
     return isinstance(query, LineVsHistory)
 
 
-@pytest.mark.parametrize(
-    ("judge", "clause"),
-    [
-        (Mute(), "judge.protocol"),
-        (Unnamed(), "judge.identity"),
-        (EagerJudge(), "judge.no_queries"),
-        (Miscounting(), "judge.one_verdict_per_query"),
-        (Fair(lambda verdict: verdict.label), "judge.verdict"),
-        (Fair(lambda verdict: Verdict("yes")), "judge.label"),
-        (Fair(lambda verdict: Verdict("inconsistent", (99,)), is_history), "judge.conflicts"),
-        (Fair(lambda verdict: Verdict("consistent", (0,)), lambda q: is_history(q) and q.earlier), "judge.conflicts"),
-        (Fair(lambda verdict: Verdict("inconsistent", (0,))), "judge.conflicts"),
-        (Fair(lambda verdict: Verdict(verdict.label, verdict.conflicts, probability=1.5)), "judge.probability"),
-        (Fair(lambda verdict: Verdict("consistent")), "judge.says_nothing"),
-        (Moody(), "judge.same_again"),
-        (Ranking(), "judge.batching"),
-    ],
-)
+@pytest.mark.parametrize(("judge", "clause"), [
+    (object(), "judge.protocol"),
+    (Unnamed(), "judge.identity"),
+    (Judging(lambda verdicts: verdicts or [Verdict("consistent")]), "judge.no_queries"),
+    (Judging(lambda verdicts: verdicts[1:]), "judge.one_verdict_per_query"),
+    (Each(lambda verdict: verdict.label), "judge.verdict"),
+    (Each(lambda verdict: Verdict("yes")), "judge.label"),
+    (Each(lambda verdict: Verdict("inconsistent", (99,)), is_history), "judge.conflicts"),
+    (Each(lambda verdict: Verdict("consistent", (0,)), lambda q: is_history(q) and q.earlier), "judge.conflicts"),
+    (Each(lambda verdict: Verdict("inconsistent", (0,))), "judge.conflicts"),
+    (Each(lambda verdict: Verdict(verdict.label, verdict.conflicts, probability=1.5)), "judge.probability"),
+    (Each(lambda verdict: Verdict("consistent")), "judge.says_nothing"),
+    (Each(lambda verdict: Verdict("invalid", raw=str(next(CALLS)))), "judge.same_again"),
+    (Judging(lambda verdicts: [Verdict("invalid", raw=str(i)) for i, _ in enumerate(verdicts)]), "judge.batching"),
+])  # fmt: skip
 def test_a_broken_judge_is_named(judge, clause):
-    check_judge(Fair())
+    check_judge(Judging())
     with pytest.raises(AssertionError, match=f"^{clause}: "):
         check_judge(judge)
 
@@ -282,31 +220,15 @@ def test_a_broken_judge_is_named(judge, clause):
 # --- broken metrics ---------------------------------------------------------------------------------
 
 
-class Backwards(PromptToLine):
+class Scoring(PromptToLine):
+    """Changes each score; `verdicts` are those that it was made from."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
     def score(self, conversation, verdicts):
-        return Score.of([1.0 - verdict.value for verdict in verdicts])
-
-
-class FailsOpen(PromptToLine):
-    def score(self, conversation, verdicts):
-        return Score.of([float(verdict.label != "inconsistent") for verdict in verdicts])
-
-
-class Generous(PromptToLine):
-    def score(self, conversation, verdicts):
-        score = super().score(conversation, verdicts)
-        return Score(min(1.0, score.value + 0.1), score.per_line, score.n, score.invalid)
-
-
-class Percent(PromptToLine):
-    def score(self, conversation, verdicts):
-        return Score.of([100 * verdict.value for verdict in verdicts])
-
-
-class Forgetful(PromptToLine):
-    def score(self, conversation, verdicts):
-        score = super().score(conversation, verdicts)
-        return Score(score.value, score.per_line, score.n, 1)
+        return self.change(super().score(conversation, verdicts), verdicts)
 
 
 class OneByOne(PromptToLine):
@@ -333,23 +255,20 @@ class Lossy(PromptToLine):
         return super().__call__(conversations[1:], judge)
 
 
-@pytest.mark.parametrize(
-    ("metric", "clause"),
-    [
-        (Mute(), "metric.protocol"),
-        (Named(), "metric.name"),
-        (Untitled(), "metric.described"),
-        (Lossy(), "metric.one_score_each"),
-        (Percent(), "metric.range"),
-        (Forgetful(), "metric.counts"),
-        (Generous(), "metric.mean"),
-        (OneByOne(), "metric.one_judge_call"),
-        (Backwards(), "metric.one_is_good"),
-        (Ordered(), "metric.pure"),
-        (FailsOpen(), "metric.fails_closed"),
-    ],
-    ids=lambda part: type(part).__name__,
-)
+@pytest.mark.parametrize(("metric", "clause"), [
+    (object(), "metric.protocol"),
+    (Named(), "metric.name"),
+    (Untitled(), "metric.described"),
+    (Lossy(), "metric.one_score_each"),
+    (Scoring(lambda score, verdicts: Score.of([100 * v.value for v in verdicts])), "metric.range"),
+    (Scoring(lambda score, verdicts: replace(score, invalid=1)), "metric.counts"),
+    (Scoring(lambda score, verdicts: replace(score, value=min(1.0, score.value + 0.1))), "metric.mean"),
+    (OneByOne(), "metric.one_judge_call"),
+    (Scoring(lambda score, verdicts: Score.of([1.0 - v.value for v in verdicts])), "metric.one_is_good"),
+    (Ordered(), "metric.pure"),
+    (Scoring(lambda score, verdicts: Score.of([float(v.label != "inconsistent") for v in verdicts])),
+     "metric.fails_closed"),
+])  # fmt: skip
 def test_a_broken_metric_is_named(metric, clause):
     with pytest.raises(AssertionError, match=f"^{clause}: "):
         check_metric(metric)
@@ -357,26 +276,24 @@ def test_a_broken_metric_is_named(metric, clause):
 
 # --- broken reward wrappers -------------------------------------------------------------------------
 
+NAME = "consistency/prompt_to_line"
+
+
+def stepping(change, base=pw.PromptToLineReward):
+    """A wrapper whose rewards and infos are a function of those of a right one."""
+
+    class Broken(base):
+        def step(self, action):
+            observation, reward, terminated, truncated, info = super().step(action)
+            reward, info = change(float(reward), info)
+            return observation, reward, terminated, truncated, info
+
+    return Broken
+
 
 class Meddling(pw.PromptToLineReward):
     def step(self, action):
         return super().step(action + " Well.")
-
-
-class Wage(gym.Wrapper):
-    def step(self, action):
-        observation, reward, terminated, truncated, info = self.env.step(action)
-        return observation, float(reward) + 1.0, terminated, truncated, info
-
-
-class Unwritten(gym.Wrapper):
-    """Keeps its judgement to itself."""
-
-
-class Unbounded(pw.PromptToLineReward):
-    def step(self, action):
-        observation, reward, terminated, truncated, info = super().step(action)
-        return observation, reward, terminated, truncated, {**info, "consistency/prompt_to_line": 2.0}
 
 
 class Stale(pw.QuestionAnswerReward):
@@ -390,26 +307,9 @@ class Stale(pw.QuestionAnswerReward):
         return *rest, {**info, "consistency/question_answer": self.last, "answer": ""}
 
 
-class PaysUnreadable(pw.PromptToLineReward):
-    def step(self, action):
-        observation, _, terminated, truncated, info = super().step(action)
-        return observation, 1.0, terminated, truncated, {**info, "consistency/prompt_to_line": float("nan")}
-
-
-class Replacing(pw.PromptToLineReward):
-    """Forgets what the environment inside has paid."""
-
-    def step(self, action):
-        *before, info = super().step(action)
-        before[1] = info.get("consistency/prompt_to_line", 0.0)
-        return *before, info
-
-
 class Whimsical(pw.PromptToLineReward):
-    made = itertools.count()
-
     def __init__(self, env):
-        super().__init__(env, weight=float(next(self.made)) + 1.0)
+        super().__init__(env, weight=float(next(CALLS)) + 1.0)
 
 
 class Unrecorded(gym.Wrapper):
@@ -417,25 +317,22 @@ class Unrecorded(gym.Wrapper):
         super().__init__(pw.PromptToLineReward(env))
 
 
-@pytest.mark.parametrize(
-    ("wrap", "clause"),
-    [
-        (Meddling, "wrapper.leaves_no_trace"),
-        (Wage, "wrapper.pays_only_what_it_judged"),
-        (Unwritten, "wrapper.writes_info"),
-        (Unbounded, "wrapper.values"),
-        (Stale, "wrapper.pays_only_completed_lines"),
-        (PaysUnreadable, "wrapper.pays_only_what_it_judged"),
-        (Whimsical, "wrapper.same_again"),
-        (Replacing, "wrapper.adds"),
-        (Unrecorded, "wrapper.spec"),
-        (lambda env: pw.PromptToLineReward(env, judge=Fair()), "wrapper.spec"),
-    ],
-)
+@pytest.mark.parametrize(("wrap", "clause"), [
+    (Meddling, "wrapper.leaves_no_trace"),
+    (stepping(lambda reward, info: (reward + 1.0, info), gym.Wrapper), "wrapper.pays_only_what_it_judged"),
+    (gym.Wrapper, "wrapper.writes_info"),
+    (stepping(lambda reward, info: (reward, {**info, NAME: 2.0})), "wrapper.values"),
+    (Stale, "wrapper.pays_only_completed_lines"),
+    (stepping(lambda reward, info: (1.0, {**info, NAME: float("nan")})), "wrapper.pays_only_what_it_judged"),
+    (Whimsical, "wrapper.same_again"),
+    (stepping(lambda reward, info: (info.get(NAME, 0.0), info)), "wrapper.adds"),
+    (Unrecorded, "wrapper.spec"),
+    (partial(pw.PromptToLineReward, judge=Judging()), "wrapper.spec"),
+])  # fmt: skip
 def test_a_broken_reward_is_named(wrap, clause):
     with pytest.raises(AssertionError, match=f"^{clause}: "):
         check_reward_wrapper(wrap)
 
 
 def test_a_reward_with_a_live_judge_passes_but_for_its_spec():
-    check_reward_wrapper(lambda env: pw.PromptToLineReward(env, judge=Fair()), spec=False)
+    check_reward_wrapper(partial(pw.PromptToLineReward, judge=Judging()), spec=False)
