@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 
 from persona_env.errors import InputError
-from persona_env.judges.base import AnswerVsGold, Judge, JudgeLike, LineVsHistory, Query, Verdict, as_judge
+from persona_env.judges.base import AnswerVsGold, Judge, JudgeLike, Label, LineVsHistory, Query, Verdict, as_judge
 from persona_env.testing.clauses import require
 from persona_env.testing.samples import sample_queries
 
 __all__ = ["check_judge"]
 
-_LABELS = ("consistent", "inconsistent", "invalid")
+_LABELS = get_args(Label)
 
 
 def check_judge(judge: JudgeLike, *, queries: Sequence[Query] | None = None, exact: bool = True) -> None:
-    """Checks that a judge fails closed and answers each query for itself.
+    """Checks that a judge fails closed and answers each query for itself, on `sample_queries` if none are given.
 
-    Args:
-        judge: What to check.
-        queries: What it is asked; those of `sample_queries` if not given.
-        exact: Whether a verdict is a function of its query alone.
+    With `exact` a verdict is a function of its query alone.
 
     Raises:
         AssertionError: Naming the clause that does not hold.
@@ -43,8 +40,8 @@ def check_judge(judge: JudgeLike, *, queries: Sequence[Query] | None = None, exa
         _check_verdict(query, verdict)
     if exact:
         require(judge.submit(queries).result() == verdicts, "judge.same_again", "the same queries got other verdicts")
-        reverse = judge.judge(queries[::-1])[::-1]
-        require(reverse == verdicts, "judge.batching", "the order of the queries changes verdicts")
+        turned = judge.judge(queries[::-1])[::-1]
+        require(turned == verdicts, "judge.batching", "the order of the queries changes verdicts")
         alone = [judge.judge([query])[0] for query in queries[:4]]
         require(alone == verdicts[:4], "judge.batching", "the other queries of a batch change a verdict")
 
@@ -54,16 +51,12 @@ def _checked_form(judge: Any) -> Judge:
         judge = as_judge(judge)
     except InputError as error:
         raise AssertionError(f"judge.protocol: {error}") from None
-    identity = judge.identity
-    require(_is_plain(identity), "judge.identity", f"Expected a mapping of plain data, got {identity!r:.80}")
-    return judge
-
-
-def _is_plain(identity: Any) -> bool:
     try:
-        return isinstance(identity, Mapping) and json.loads(json.dumps(dict(identity))) == dict(identity)
+        is_plain = json.loads(json.dumps(dict(judge.identity))) == dict(judge.identity)
     except (TypeError, ValueError):
-        return False
+        is_plain = False
+    require(is_plain, "judge.identity", f"Expected a mapping of plain data, got {judge.identity!r:.80}")
+    return judge
 
 
 def _check_verdict(query: Query, verdict: Verdict) -> None:
@@ -71,15 +64,11 @@ def _check_verdict(query: Query, verdict: Verdict) -> None:
     require(verdict.label in _LABELS, "judge.label", f"Expected one of {_LABELS}, got {verdict.label!r}")
     found = verdict.conflicts
     earlier = len(query.earlier) if isinstance(query, LineVsHistory) else 0
+    possible = range(earlier) if verdict.label == "inconsistent" else ()
     require(
-        list(found) == sorted(set(found)) and all(0 <= index < earlier for index in found),
+        list(found) == sorted(set(found)) and set(found) <= set(possible),
         "judge.conflicts",
-        f"Expected ascending indices of {earlier} earlier lines, got {found}",
-    )
-    require(
-        not found or verdict.label == "inconsistent",
-        "judge.conflicts",
-        f"Expected conflicts of an inconsistent line only, got {found} of a {verdict.label} one",
+        f"Expected ascending indices of earlier lines of an inconsistent line only, got {found}",
     )
     chance = verdict.probability
     require(chance is None or 0.0 <= chance <= 1.0, "judge.probability", f"Expected one in [0, 1], got {chance}")

@@ -31,9 +31,7 @@ class Always:
 def check_metric(metric: Metric, *, conversations: Sequence[Conversation] | None = None) -> None:
     """Checks that a metric is a pure function in [0, 1], 1 is good, that counts and fails closed.
 
-    Args:
-        metric: What to check.
-        conversations: What it is to score; `sample_conversations` if not given.
+    It scores `sample_conversations` if none are given.
 
     Raises:
         AssertionError: Naming the clause that does not hold.
@@ -55,12 +53,14 @@ def check_metric(metric: Metric, *, conversations: Sequence[Conversation] | None
         for score in scores:
             _check_score(score)
     require(len(good.batches) <= 1, "metric.one_judge_call", f"it called the judge {len(good.batches)} times")
+    is_turned = any(b.value < w.value for b, w in zip(best, worst, strict=True))
+    require(not is_turned, "metric.one_is_good", "good verdicts score lower than bad ones")
+    again = metric(talks[::-1], Always("consistent"))[::-1]
     require(
-        all(not b.value < w.value for b, w in zip(best, worst, strict=True)),
-        "metric.one_is_good",
-        "good verdicts score lower than bad ones",
+        [str(score.per_line) for score in again] == [str(score.per_line) for score in best],
+        "metric.pure",
+        "scored again in another order, the conversations get other scores",
     )
-    _check_pure(metric, talks, best)
     _check_fails_closed(metric, talks)
 
 
@@ -73,21 +73,8 @@ def _check_score(score: Score) -> None:
         f"Expected n readable and the rest invalid, got n={score.n}, invalid={score.invalid} of {score.per_line}",
     )
     mean = sum(readable) / len(readable) if readable else math.nan
-    require(
-        math.isclose(score.value, mean) or (math.isnan(score.value) and math.isnan(mean)),
-        "metric.mean",
-        f"Expected the mean of the readable lines, {mean}, got {score.value}",
-    )
-
-
-def _check_pure(metric: Metric, talks: Sequence[Conversation], scores: Sequence[Score]) -> None:
-    again = metric(talks[::-1], Always("consistent"))[::-1]
-    lines = [score.per_line for score in scores]
-    require(
-        [str(score.per_line) for score in again] == list(map(str, lines)),
-        "metric.pure",
-        "scored again in another order, the conversations get other scores",
-    )
+    is_mean = math.isclose(score.value, mean) or (math.isnan(score.value) and math.isnan(mean))
+    require(is_mean, "metric.mean", f"Expected the mean of the readable lines, {mean}, got {score.value}")
 
 
 def _check_fails_closed(metric: Metric, talks: Sequence[Conversation]) -> None:

@@ -59,7 +59,7 @@ def check_reward_wrapper(
     Args:
         wrap: From an environment to the wrapped one, such as `PromptToLineReward`.
         form: What it wraps: `gym`, `vector` (a VectorEnv) or `aec` (a PettingZoo environment).
-        seed: Of the dialogues.
+        seed: That of the dialogues.
         dialogues: How many.
         spec: Whether the spec of the `gym` form is to survive JSON; not with a live object as judge.
 
@@ -80,7 +80,10 @@ def check_reward_wrapper(
     require(written, "wrapper.writes_info", 'no info["consistency/<name>"] in any step')
     again = _play(form, wrap, seed, dialogues)
     require(_rewards(again) == _rewards(paid), "wrapper.same_again", "the same dialogues have other rewards")
-    _check_adds(paid, _play(form, lambda env: wrap(wrap(env)), seed, dialogues))
+    twice = _play(form, lambda env: wrap(wrap(env)), seed, dialogues)
+    for one, other in zip(map(sum, _rewards(paid)), map(sum, _rewards(twice)), strict=True):
+        is_sum = math.isclose(2 * one, other, abs_tol=1e-9)
+        require(is_sum, "wrapper.adds", f"once it gives {one}, stacked on itself {other}")
     if form == "gym" and spec:
         _check_spec(wrap, paid, seed)
 
@@ -89,33 +92,15 @@ def _rewards(dialogues: Sequence[_Dialogue]) -> list[list[float]]:
     return [one.rewards for one in dialogues]
 
 
-def _check_adds(paid: Sequence[_Dialogue], twice: Sequence[_Dialogue]) -> None:
-    for one, other in zip(paid, twice, strict=True):
-        require(
-            math.isclose(2 * sum(one.rewards), sum(other.rewards), abs_tol=1e-9),
-            "wrapper.adds",
-            f"once it gives {sum(one.rewards)}, stacked on itself {sum(other.rewards)}",
-        )
-
-
 def _check_payment(reward: float, info: dict[str, Any]) -> None:
     values = [value for key, value in info.items() if key.startswith("consistency/")]
     require(math.isfinite(reward), "wrapper.finite", f"a reward of {reward}")
-    require(
-        all(math.isnan(value) or value in (0.0, 1.0) for value in values),
-        "wrapper.values",
-        f"Expected 1.0, 0.0 or nan in the info, got {values}",
-    )
-    require(
-        reward == 0.0 or any(not math.isnan(value) for value in values),
-        "wrapper.pays_only_what_it_judged",
-        f"a reward of {reward} in a step with {sorted(info)}",
-    )
-    require(
-        not values or ("line" in info) != ("answer" in info),
-        "wrapper.pays_only_completed_lines",
-        f"it judged a step with {sorted(info)}",
-    )
+    readable = [value for value in values if not math.isnan(value)]
+    require(set(readable) <= {0.0, 1.0}, "wrapper.values", f"Expected 1.0, 0.0 or nan in the info, got {values}")
+    is_earned = reward == 0.0 or bool(readable)
+    require(is_earned, "wrapper.pays_only_what_it_judged", f"a reward of {reward} in a step with {sorted(info)}")
+    is_completed = not values or ("line" in info) != ("answer" in info)
+    require(is_completed, "wrapper.pays_only_completed_lines", f"it judged a step with {sorted(info)}")
 
 
 def _check_spec(wrap: Callable[[Any], Any], paid: Sequence[_Dialogue], seed: int) -> None:
@@ -123,11 +108,8 @@ def _check_spec(wrap: Callable[[Any], Any], paid: Sequence[_Dialogue], seed: int
         again = gym.make(EnvSpec.from_json(wrap(_make("gym")).spec.to_json()))
     except (TypeError, ValueError, AttributeError, gym.error.Error) as error:
         raise AssertionError(f"wrapper.spec: it cannot be made from its spec in JSON: {error}") from error
-    require(
-        _rewards(_play_one(again, seed, len(paid))) == _rewards(paid),
-        "wrapper.spec",
-        "made from its spec in JSON, it rewards otherwise",
-    )
+    is_same = _rewards(_play_one(again, seed, len(paid))) == _rewards(paid)
+    require(is_same, "wrapper.spec", "made from its spec in JSON, it rewards otherwise")
 
 
 def _make(form: Form) -> Any:
@@ -139,7 +121,6 @@ def _make(form: Form) -> Any:
 
 
 def _play(form: Form, wrap: Callable[[Any], Any], seed: int, dialogues: int) -> list[_Dialogue]:
-    """Returns dialogues of the learner in a wrapped environment."""
     env = wrap(_make(form))
     if form == "vector":
         return _play_vector(env, seed, dialogues)

@@ -10,9 +10,9 @@ from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, 
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker
 
-__all__ = ["AWKWARD", "sample_conversations", "sample_queries", "sample_views"]
+__all__ = ["sample_conversations", "sample_queries", "sample_views"]
 
-AWKWARD = ("", "...", "Ça va 😀?", "<|end|> [/INST] </s>", "{line} %s \\n", "YES. NO.", "a " * 200)
+_AWKWARD = ("", "...", "Ça va 😀?", "<|end|> [/INST] </s>", "{line} %s \\n", "YES. NO.", "a " * 200)
 
 
 def sample_conversations(role: str = "patient", number: int = 3) -> list[Conversation]:
@@ -28,7 +28,7 @@ def sample_conversations(role: str = "patient", number: int = 3) -> list[Convers
     dialogues = [_dialogue(cast[i], speaker, lines=4) for i in range(number)]
     recital = cast[0].description.replace("You are", "I am")
     again = _said(cast[0], ("I see.", recital, "I see.", "I see!"))
-    return [*dialogues, again, _said(cast[1], AWKWARD), Conversation(cast[2])]
+    return [*dialogues, again, _said(cast[1], _AWKWARD), Conversation(cast[2])]
 
 
 def _dialogue(persona: Persona, speaker: Speaker, lines: int) -> Conversation:
@@ -58,7 +58,7 @@ def sample_views(side: Side = "simulator", role: str = "patient") -> list[View]:
     ]
     if side == "task":  # the task agent opens
         views.append(sample_conversations(role)[-1].view(side, 7))
-    return [*views, *(replace(views[0], messages=()).with_incoming(text) for text in AWKWARD)]
+    return [*views, *(replace(views[0], messages=()).with_incoming(text) for text in _AWKWARD)]
 
 
 def sample_queries(role: str = "patient") -> list[Query]:

@@ -19,13 +19,9 @@ __all__ = ["check_speaker"]
 def check_speaker(
     speaker: Speaker | Replies, *, side: Side = "simulator", views: Sequence[View] | None = None, exact: bool = True
 ) -> None:
-    """Checks that a speaker keeps to the protocol.
+    """Checks that a speaker keeps to the protocol, on `sample_views` if none are given.
 
-    Args:
-        speaker: What to check.
-        side: Which side it plays.
-        views: What it is to reply to; those of `sample_views` if not given.
-        exact: Whether a reply is a function of its view alone. A remote model's is not.
+    With `exact` a reply is a function of its view alone; a remote model's is not.
 
     Raises:
         AssertionError: Naming the clause that does not hold.
@@ -39,7 +35,7 @@ def check_speaker(
     require(speaker.reply([]) == [], "speaker.no_views", "reply([]) is to be []")
     before = _global_randomness()
     lines = speaker.reply(views)
-    untouched = before == _global_randomness()
+    is_untouched = before == _global_randomness()
     require(
         isinstance(lines, list) and len(lines) == len(views),
         "speaker.one_line_per_view",
@@ -49,22 +45,17 @@ def check_speaker(
         require(_is_text(line), "speaker.text", f"Expected text that UTF-8 can hold, got {line!r:.80}")
     if not exact:
         return
-    require(untouched, "speaker.own_seed_only", "it draws from a global generator: use view.seed alone")
-    _move_global_randomness()
+    require(is_untouched, "speaker.own_seed_only", "it draws from a global generator: use view.seed alone")
+    random.seed(random.random())
+    np.random.seed(np.random.randint(1 << 31))
     require(speaker.reply(views) == lines, "speaker.own_seed_only", "the same views got other lines")
-    backwards = speaker.reply(views[::-1])[::-1]
-    require(backwards == lines, "speaker.batching", "the order of the views changes the lines")
+    require(speaker.reply(views[::-1])[::-1] == lines, "speaker.batching", "the order of the views changes the lines")
     alone = [speaker.reply([view])[0] for view in views[:4]]
     require(alone == lines[:4], "speaker.batching", "the other views of a batch change a line")
 
 
 def _is_text(line: object) -> bool:
     return isinstance(line, str) and not any(0xD800 <= ord(c) <= 0xDFFF for c in line)
-
-
-def _move_global_randomness() -> None:
-    random.seed(random.random())
-    np.random.seed(np.random.randint(1 << 31))
 
 
 def _global_randomness() -> tuple[object, ...]:
