@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from persona_env.io import LoggedDialogue, SpeakerKey, load_logs
 from persona_env.metrics import METRICS, LineMetric, Score, load_metric
@@ -28,22 +28,14 @@ class AuditRow:
     """One metric of one log; every share is in [0, 1], 1 is good, averaged over personas.
 
     Attributes:
-        file: The log.
-        metric: `prompt_to_line`, `line_to_line`, `question_answer`, or a guard: `repetition`, `copying`.
-        dialogues: Dialogues in which it was judged.
-        personas: Different personas in them.
-        n: Lines (or answers) with a readable verdict.
-        invalid: Lines (or answers) without one.
+        n: Lines (or answers) with a readable verdict; those without one are `invalid`.
         recorded: The paper's score as the log has it; None if it has none. For `line_to_line` this is
             the pair score, for `question_answer` the share of right answers.
         recomputed: The same from the raw replies by the paper's (fail-open) rule.
         disagreements: Recorded scores that are not the recomputed ones.
-        fail_closed: Share of good lines among the readable ones; for `line_to_line` lines without any
-            conflict, which longer dialogues do not dilute.
-        low: Lower end of its 95 % interval over personas; None below two personas.
-        high: Upper end.
-        broken_golds: For `question_answer`: questions whose gold answer is broken.
-        questions: For `question_answer`: questions in all.
+        fail_closed: Share of good lines among the readable ones, with its 95 % interval over personas (`low`, `high`);
+            for `line_to_line` lines without any conflict, which longer dialogues do not dilute.
+        broken_golds: For `question_answer`: how many of the `questions` have a broken gold answer.
     """
 
     file: str
@@ -80,14 +72,6 @@ class _Part:
     fail_closed: FailClosed
 
     @property
-    def readings(self) -> dict[str, Score]:
-        """The strictly read scores by metric."""
-        found = self.fail_closed
-        return dict(
-            prompt_to_line=found.prompt_to_line, line_to_line=found.line_to_line, question_answer=found.question_answer
-        )
-
-    @property
     def persona(self) -> str:
         """The persona; a speaker without one stands for itself."""
         persona = self.dialogue.speaker(self.speaker).persona
@@ -95,25 +79,15 @@ class _Part:
 
 
 def audit_log(path: str | Path) -> Audit:
-    """Returns the audit of a log file.
-
-    Raises:
-        FileError: If the file is no log.
-    """
+    """Returns the audit of a log file; raises FileError if it is none."""
     dialogues = load_logs(path)
     parts = [part for dialogue in dialogues for part in _parts(dialogue)]
     rows = [_judged_row(str(path), metric, parts) for metric in _PAPER_NAMES]
-    rows += [_guard_row(str(path), metric, parts) for metric in _text_metrics()]
+    metrics = [load_metric(name) for name in METRICS.builtins]
+    guards = [metric for metric in metrics if isinstance(metric, LineMetric) and not metric.is_judged]
+    rows += [_guard_row(str(path), metric, parts) for metric in guards]
     found = tuple(row for row in rows if row.n or row.invalid or row.recorded is not None)
     return Audit(found, tuple(audit(dialogues)))
-
-
-def _text_metrics() -> Iterator[LineMetric]:
-    """Yields our metrics that the text alone settles."""
-    for name in METRICS.builtins:
-        metric = load_metric(name)
-        if isinstance(metric, LineMetric) and not metric.is_judged:
-            yield metric
 
 
 def _parts(dialogue: LoggedDialogue) -> Iterator[_Part]:
@@ -125,8 +99,9 @@ def _parts(dialogue: LoggedDialogue) -> Iterator[_Part]:
 
 def _judged_row(file: str, metric: str, parts: Sequence[_Part]) -> AuditRow:
     """Returns the row of a metric that a judge was asked for."""
-    found = [(part, part.readings[metric], part.scores.get(_PAPER_NAMES[metric])) for part in parts]
-    found = [(p, score, paper) for p, score, paper in found if paper or score.per_line]
+    name = _PAPER_NAMES[metric]
+    found = [(part, cast("Score", getattr(part.fail_closed, metric)), part.scores.get(name)) for part in parts]
+    found = [(part, score, paper) for part, score, paper in found if paper or score.per_line]
     personas = [part.persona for part, _, _ in found]
     papers = [(part.persona, paper) for part, _, paper in found if paper and paper.n]
     asked = metric == "question_answer"

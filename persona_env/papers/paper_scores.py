@@ -27,7 +27,10 @@ __all__ = [
 
 PaperMetric: TypeAlias = Literal["prompt", "index", "survey"]
 
-_INTEGER = re.compile(r"-?(?:0+|[1-9][0-9]*)")
+_LIST = re.compile(r"^[^\[\n]*\[([^\]\n]*)\]", re.MULTILINE)
+_INTEGER = re.compile("-?[0-9]+")
+_ITEM = r"\s*(?:None|-?(?:0{1,4000}|[1-9][0-9]{0,4000}))\s*"
+_ITEMS = re.compile(rf"\s*|{_ITEM}(?:,{_ITEM})*(?:,\s*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +38,6 @@ class PaperScore:
     """One of the paper's scores of one speaker in one dialogue.
 
     Attributes:
-        place: The file and dialogue.
-        speaker: P1 or P2.
         metric: `prompt` (in [0, 1]), `index` (at most 1) or `survey` (mean number right).
         recorded: What the log says; None if it says nothing.
         recomputed: What its raw replies give by the published rule; nan if it has none.
@@ -79,10 +80,8 @@ def paper_scores(dialogue: LoggedDialogue) -> tuple[PaperScore, ...]:
     - survey: over the judged lines, the mean number of replies in which "yes" occurs in any case.
 
     The rule is fail-open: a reply without a verdict counts as consistent. In a log of ours, labels
-    stand for the replies, and invalid counts as the paper counts it.
-
-    Returns:
-        One score for each speaker and metric that has replies or a recorded score.
+    stand for the replies, and invalid counts as the paper counts it. What has neither replies nor a recorded
+    score is left out.
 
     Source: arXiv 2511.00222, section 3, and `consistency_eval.py` of its released code.
     """
@@ -144,26 +143,15 @@ def listed_by_the_paper(reply: str) -> list[int]:
 
     It evaluates the first `[...]` within a line as Python; what is no Python counts as an empty list,
     and None as an item is passed over. Here nothing is evaluated: a list of plain integers and None is
-    read, anything else is empty (texts or nested lists as items stop the published code).
+    read, anything else is empty.
 
     >>> listed_by_the_paper("See [3, 3, None]\n[5]"), listed_by_the_paper("[line 3]")
     ([3, 3], [])
     """
-    for line in reply.split("\n"):
-        start = line.find("[")
-        end = line.find("]", start) if start >= 0 else -1
-        if end >= 0:
-            return _python_integers(line[start + 1 : end])
-    return []
-
-
-def _python_integers(inside: str) -> list[int]:
-    items = [item.strip() for item in inside.split(",")]
-    if len(items) > 1 and not items[-1]:
-        items.pop()
-    if not all(item == "None" or (_INTEGER.fullmatch(item) and len(item) < 4300) for item in items):
+    found = _LIST.search(reply)
+    if not found or not _ITEMS.fullmatch(found[1]):
         return []
-    return [int(item) for item in items if item != "None"]
+    return [int(number) for number in _INTEGER.findall(found[1])]
 
 
 def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
@@ -179,12 +167,10 @@ class FailClosed:
     """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid.
 
     Attributes:
-        speaker: P1 or P2.
         prompt_to_line: A value for each of the speaker's lines; a line without a reply is invalid.
         line_to_line: The same; the first line has nothing to conflict with: it counts as consistent.
         question_answer: A value for each answer; invalid where the question's gold answer is broken.
-        broken_golds: Questions whose gold answer is broken (one character).
-        questions: Questions in all.
+        broken_golds: How many of the `questions` have a broken gold answer (one character).
     """
 
     speaker: SpeakerKey
