@@ -2,10 +2,8 @@
 
 import json
 import math
-import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +15,6 @@ from persona_env.judges.ensemble import Ensemble
 from persona_env.persona import Persona
 from tests.evaluation.drifted import drifted_votes
 from tests.io.invented import DATA, needs_data
-from tests.io.test_dnli import DNLI, needs_dnli
 
 
 class Saying:
@@ -61,14 +58,8 @@ def test_figures_by_hand():
     rows = [(0, "consistent 0.9", G), (0, "consistent 0.6", G), (1, "inconsistent 0.4", G)]
     rows += [(1, "inconsistent 0.4 ", B), (2, "consistent 0.7", B)]
     (row,) = calibrate(Saying(reading), few(*rows)).rows
-    assert (row.role, row.kind, row.n, row.personas, row.consistent, row.invalid) == (
-        "patient",
-        "prompt_to_line",
-        5,
-        3,
-        3,
-        0,
-    )
+    assert (row.role, row.kind, row.n, row.personas) == ("patient", "prompt_to_line", 5, 3)
+    assert (row.consistent, row.invalid) == (3, 0)
     assert row.judged["accuracy"].value == pytest.approx(3 / 5)
     assert row.judged["balanced_accuracy"].value == pytest.approx((2 / 3 + 1 / 2) / 2)
     # p_o = .6, p_e = .6 * .6 + .4 * .4 = .52
@@ -122,17 +113,6 @@ def test_a_constant_judge_is_exactly_worthless_and_is_not_usable(drifted: Labels
             assert "as low as 0.500, below 0.6" in row.why
 
 
-def test_a_random_judge_is_about_a_coin_and_is_not_usable(drifted: Labels):
-    for seed in range(5):
-        rng = random.Random(seed)
-        judge = Saying(lambda question, rng=rng: Verdict(rng.choice((G, B)), probability=rng.random()))
-        for row in calibrate(judge, drifted).rows:
-            assert row.judged["balanced_accuracy"].value == pytest.approx(0.5, abs=0.15)
-            assert row.judged["kappa"].value == pytest.approx(0.0, abs=0.3)
-            assert row.judged["auroc"].value == pytest.approx(0.5, abs=0.15)
-            assert not row.usable
-
-
 @pytest.mark.parametrize(
     ("personas", "bad", "why"),
     [(9, 45, "the labels are of 9 personas, fewer than 10"), (40, 19, "only 19 labels are inconsistent"), (40, 20, "")],
@@ -161,17 +141,14 @@ def test_one_kind_with_both_classes_does_not_vouch_for_another(drifted: Labels):
     assert rows["prompt_to_line"].judged["balanced_accuracy"].value is None
 
 
-def test_the_members_of_a_committee_are_compared(drifted: Labels):
-    def yes(questions: Sequence[Query]) -> list[Verdict]:
-        asked.extend(questions)
-        return [Verdict("consistent") for _ in questions]
-
+def test_the_members_of_an_ensemble_are_compared(drifted: Labels):
     asked: list[Query] = []
-    always: Any = Saying(lambda question: Verdict("consistent"))
-    always.judge, always.identity = yes, {"judge": "yes"}
-    oracle: Any = Saying(lambda question: load_judge("oracle").judge([question])[0])
-    oracle.identity = {"judge": "oracle"}
-    found = calibrate(Ensemble([oracle, oracle, always]), drifted)
+
+    def yes(question: Query) -> Verdict:
+        asked.append(question)
+        return Verdict("consistent")
+
+    found = calibrate(Ensemble([load_judge("oracle"), load_judge("oracle"), Saying(yes)]), drifted)
     assert found.members is not None
     assert (len(found.members.names), found.members.questions) == (3, len(drifted.items))
     assert len(asked) == len(drifted.items)  # nobody is asked twice for the agreement
@@ -202,21 +179,8 @@ def test_a_calibration_vouches_for_this_judge_this_role_and_these_kinds_only(dri
     assert not is_calibrated(path, identity, "student")
     assert not is_calibrated(path, identity, "patient", ("prompt_to_line", "question_answer"))
     assert not is_calibrated(path, {**identity, "prompt": "another"}, "patient")
-
-
-def test_a_judge_found_wanting_is_not_calibrated(drifted: Labels, tmp_path: Path):
-    judge = Saying(lambda question: Verdict("consistent"))
-    path = saved(tmp_path, calibrate(judge, drifted, spec="yes"))
-    assert not is_calibrated(path, as_judge(judge).identity, "patient")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"format": "persona-env/calibration-v1"}', '{"format": 1}', "\x00"]
-)
-def test_a_file_that_cannot_be_read_vouches_for_nobody(tmp_path: Path, text: str):
-    (tmp_path / FILE).write_text(text)
-    assert not is_calibrated(tmp_path, {}, "patient")
-    assert not is_calibrated(tmp_path / "missing.json", {}, "patient")
+    constant = Saying(lambda question: Verdict("consistent"))
+    assert not is_calibrated(saved(tmp_path, calibrate(constant, drifted)), as_judge(constant).identity, "patient")
 
 
 def test_the_file_holds_what_was_asked_and_of_whom(drifted: Labels):
@@ -235,10 +199,3 @@ def test_the_strict_reading_of_a_real_log_agrees_with_the_published_one_but_for_
     row = rows["prompt_to_line"]
     assert 0.95 < (row.judged["kappa"].value or math.nan) < 1.0
     assert row.judged["accuracy"].value == pytest.approx(1 - row.invalid / row.n)
-
-
-@needs_dnli
-def test_the_oracle_of_the_embedded_world_is_no_judge_of_human_dialogue():
-    (row,) = calibrate(load_judge("oracle"), load_labels([DNLI])).rows
-    assert row.invalid > row.n / 2
-    assert not row.usable

@@ -48,3 +48,10 @@ def test_what_is_no_such_file_vouches_for_nobody(tmp_path: Path, make):
 @pytest.mark.parametrize("name", ["x" * 5000, "x/" * 5000, "nul\0", "\ud800"])
 def test_a_name_that_no_file_can_have_vouches_for_nobody(tmp_path: Path, name: str):
     assert not is_calibrated(f"{tmp_path}/{name}", JUDGE, "patient")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", json.dumps({"format": FORMAT}), '{"format": 1}', "\x00"])
+def test_a_file_that_cannot_be_read_vouches_for_nobody(tmp_path: Path, text: str):
+    (tmp_path / "calibration.json").write_text(text)
+    assert not is_calibrated(tmp_path, {}, "patient")
+    assert not is_calibrated(tmp_path / "missing.json", {}, "patient")

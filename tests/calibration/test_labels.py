@@ -1,7 +1,6 @@
 """Labels from our own files, logs and Dialogue NLI, gathered into one label to a question."""
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,15 +9,14 @@ from typing import Any
 
 import pytest
 
-from persona_env.calibration.label_file import Labelled, question_fields, read_question, save_labels
+from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.calibration.labels import Labels, load_labels
 from persona_env.conversation import Conversation
 from persona_env.io import FileError, LoggedDialogue, LoggedReply, save_logs
-from persona_env.io.atomic import json_line
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious
 from persona_env.persona import Fact, Persona, QAItem
 from tests.io.invented import CHATTING, DATA, EDUCATION, THERAPY, needs_data, written
-from tests.io.test_dnli import DNLI, ROW, needs_dnli
+from tests.io.test_dnli import ROW
 
 ANN = Persona("p1", "patient", "Ann", "You are Ann.", (Fact("a", "b"),), ("c",), (QAItem("four", ("How many?",)),))
 QUESTIONS = [
@@ -27,12 +25,6 @@ QUESTIONS = [
     LineVsHistory("student", "I like it.", ("I hate it.", "Pi.")),
     AnswerVsGold("chat_partner", "Which pet?", "a cat", "Cat.", ("a cat", "a dog")),
 ]
-
-
-@pytest.mark.parametrize("question", QUESTIONS, ids=lambda question: type(question).__name__)
-def test_a_question_survives_being_plain_data(question):
-    fields = json.loads(json_line(question_fields(question)))
-    assert read_question(fields, "q") == question
 
 
 def test_labels_survive_a_file(tmp_path: Path):
@@ -61,9 +53,8 @@ GOOD, BAD = "consistent", "inconsistent"
 
 
 def test_the_majority_of_annotators_labels_a_question(tmp_path: Path):
-    labels = voted(
-        tmp_path, (0, GOOD, "a"), (0, BAD, "b"), (0, BAD, "c"), (1, GOOD, "a"), (2, GOOD, "a"), (2, BAD, "b")
-    )
+    votes = [(0, GOOD, "a"), (0, BAD, "b"), (0, BAD, "c"), (1, GOOD, "a"), (2, GOOD, "a"), (2, BAD, "b")]
+    labels = voted(tmp_path, *votes)
     assert [(item.question, item.label) for item in labels.items] == [(QUESTIONS[0], BAD), (QUESTIONS[1], GOOD)]
     assert labels.disputed == 1
     # units (good bad bad) and (good bad): o = (3*2 - 2)/2 + (2*1 - 0)/1 = 4, n = 5, totals 2 and 3: 25 - 13 = 12
@@ -222,13 +213,3 @@ def test_the_real_logs_label_as_many_lines_as_the_published_rule_counts():
     labels = load_labels([DATA / "education" / "mistral-instruct_0_615.json"])
     counts = {key: (len(items), sum(i.label == GOOD for i in items)) for key, items in labels.groups().items()}
     assert counts == {("student", "prompt_to_line"): (465, 337), ("student", "line_to_line"): (403, 389)}
-
-
-@needs_dnli
-def test_the_real_dialogue_nli_has_labels_of_both_classes():
-    labels = load_labels([DNLI])
-    assert len(labels.items) == 1840
-    assert sum(item.label == GOOD for item in labels.items) == 960
-    assert len({item.persona_id for item in labels.items}) == 78
-    assert labels.annotators is None
-    assert not math.isnan(len(labels.digest))
