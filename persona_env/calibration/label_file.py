@@ -27,7 +27,6 @@ __all__ = [
     "Labelled",
     "question_fields",
     "read_labels",
-    "read_question",
     "save_labels",
 ]
 
@@ -91,14 +90,6 @@ def question_fields(question: Query) -> dict[str, Any]:
     return {"kind": _kind(question), **cast("dict[str, Any]", record_fields(question))}
 
 
-def read_question(fields: Mapping[str, Any], place: str) -> Query:
-    """Returns the question of an object that was read from JSON at a place, or raises FileError."""
-    kind = fields.get("kind")
-    if kind not in KINDS:
-        raise FileError(f"Expected a kind of question {', '.join(KINDS)} at {place}, got {kind!r:.40}: choose one.")
-    return converted({name: value for name, value in fields.items() if name != "kind"}, _QUERIES[kind], place)
-
-
 def save_labels(path: str | Path, labels: Iterable[Labelled]) -> int:
     """Writes labels to a file of ours, whole or not at all, and returns how many.
 
@@ -125,6 +116,13 @@ def read_labels(path: str | Path) -> Iterator[Labelled]:
         FileError: If a line is no label; the message names the line and the field.
     """
     for place, line in json_lines(path, _Line):
-        question = read_question(line.question, f"{place}, $.question")
+        question = _question(line.question, f"{place}, $.question")
         of_question = question.persona.id if isinstance(question, LineVsPersona | LineVsPrevious) else ""
         yield Labelled(question, line.label, line.persona or of_question, line.annotator)
+
+
+def _question(fields: dict[str, Any], place: str) -> Query:
+    kind = fields.pop("kind", None)
+    if kind not in KINDS:
+        raise FileError(f"Expected a kind of question {', '.join(KINDS)} at {place}, got {kind!r:.40}: choose one.")
+    return converted(fields, _QUERIES[kind], place)

@@ -26,6 +26,7 @@ __all__ = [
     "Verdict",
     "as_judge",
     "ask",
+    "query_key",
 ]
 
 Label = Literal["consistent", "inconsistent", "invalid"]
@@ -80,6 +81,19 @@ class LineVsPrevious:
 
 
 Query: TypeAlias = LineVsPersona | LineVsHistory | AnswerVsGold | LineVsPrevious
+
+
+def query_key(query: Query) -> tuple[str | tuple[str, ...], ...]:
+    """Returns the texts that make two queries the same, whatever persona object they came from."""
+    match query:
+        case LineVsPersona(persona, line, heard):
+            return "prompt_to_line", persona.prompt, line, heard
+        case LineVsHistory(_, line, earlier):
+            return "line_to_line", line, earlier
+        case AnswerVsGold(_, question, gold, answer):
+            return "question_answer", question, gold, answer
+        case LineVsPrevious(_, heard, line):
+            return "relevance", heard, line
 
 
 @dataclass(frozen=True, slots=True)

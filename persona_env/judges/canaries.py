@@ -10,7 +10,7 @@ from math import comb
 from typing import Any
 
 from persona_env.errors import InputError, JudgeUnreliable
-from persona_env.judges.base import AnswerVsGold, Judge, JudgeLike, LineVsHistory, Query, Verdict, as_judge, ask
+from persona_env.judges.base import Judge, JudgeLike, Query, Verdict, as_judge, ask, query_key
 from persona_env.judges.canary_items import KnownAnswer
 
 __all__ = ["Canaries", "CanaryCount"]
@@ -91,7 +91,7 @@ class Canaries(Judge):
 
     def _canary(self, query: Query) -> KnownAnswer | None:
         kind = type(query).__name__
-        draw = int.from_bytes(sha256(_text(query).encode("utf-8", "surrogatepass")).digest()[:8], "big")
+        draw = int.from_bytes(sha256(repr(query_key(query)).encode("utf-8", "surrogatepass")).digest()[:8], "big")
         if draw % self.every:
             return None
         known = self._known.get((kind, query.role)) or self._known.get((kind, "")) or self._known["", ""]
@@ -113,12 +113,3 @@ class Canaries(Judge):
                     f"Expected a judge that errs on at most {self.limit:.0%} of queries with known answers, got "
                     f"{failed} of {asked} wrong ({name}): calibrate it, or use another judge."
                 )
-
-
-def _text(query: Query) -> str:
-    """Returns what makes two queries the same."""
-    if isinstance(query, LineVsHistory):
-        return repr((query.role, query.line, query.earlier))
-    if isinstance(query, AnswerVsGold):
-        return repr((query.role, query.question, query.gold, query.answer))
-    return repr((type(query).__name__, query.persona.id, query.heard, query.line))

@@ -57,7 +57,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _wrong(persona: Persona, item: QAItem, others: Sequence[str]) -> str:
-    """Returns another answer than the persona's: another choice, or else one of other personas; "" if there is none."""
+    """Returns another answer than the persona's, a choice or one of `others`; "" if there is none."""
     right = _words(item.gold)
     if len(right) > _MAX_WORDS:
         return ""

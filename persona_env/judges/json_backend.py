@@ -64,12 +64,7 @@ class JSONBackend(JudgeBackend):
         }
 
     def answer(self, prompts: Sequence[JudgePrompt]) -> list[JudgeAnswer]:
-        """Returns the answers, in order.
-
-        Raises:
-            JudgeUnreliable: If too many answers in a row have a problem.
-            RunEnded: If the server stays away or the budget is spent.
-        """
+        """Returns the answers, in order; raises JudgeUnreliable if too many in a row have a problem."""
         replies = self.client.complete([self._request(prompt) for prompt in prompts], accept=_accept)
         answers = [_answer(reply, prompt) for reply, prompt in zip(replies, prompts, strict=True)]
         for answer in answers:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,7 @@ class LabelProbBackend(JudgeBackend):
     """Asks a Hugging Face causal language model for one of two letters (`hf:<folder or hub id>`).
 
     The letters' probabilities are read off the logits at the position of the first answer token, over the letters
-    alone. One forward pass serves a batch of prompts, padded on the right, where a causal model does not look.
-    Probabilities are rounded to 0.001, so that an answer depends on its prompt alone and not on its batch.
+    alone, and rounded to 0.001, so that an answer depends on its prompt alone and not on its batch.
 
     What cannot be trusted has a `problem` instead of a label: both letters equally likely; together less likely
     than `min_mass`, in [0, 1), so that the model wants to say something else; a context that is too long; control
@@ -102,7 +101,10 @@ class LabelProbBackend(JudgeBackend):
         contexts = {prompt: self._context(prompt) for prompt in prompts}
         problems = {prompt: self._problem(prompt, ids) for prompt, ids in contexts.items()}
         keys = self._keys([prompt for prompt, problem in problems.items() if not problem])
-        known = self._cached(keys.values())
+        known = dict[bytes, str]()
+        for cache in self._resources.caches:
+            known |= cache.get(set(keys.values()) - known.keys())
+        self._usage += Usage(cached=len(known))
         missing = {key: contexts[prompt] for prompt, key in keys.items() if key not in known}
         for batch in self._batches(missing):
             rows = [missing[key] for key in batch]
@@ -111,12 +113,8 @@ class LabelProbBackend(JudgeBackend):
             for cache in self._resources.caches:
                 cache.put(fresh)
             known |= fresh
-        return [
-            JudgeAnswer(problem=problems[prompt])
-            if problems[prompt]
-            else self._answer(*json.loads(known[keys[prompt]]))
-            for prompt in prompts
-        ]
+        answers = {prompt: self._answer(*json.loads(known[key])) for prompt, key in keys.items()}
+        return [answers[prompt] if prompt in answers else JudgeAnswer(problem=problems[prompt]) for prompt in prompts]
 
     def _label_ids(self) -> tuple[list[int], list[int]]:
         """Returns the tokens before a label in a line of the model, and the one token of each label."""
@@ -135,13 +133,6 @@ class LabelProbBackend(JudgeBackend):
     def _keys(self, prompts: Sequence[JudgePrompt]) -> dict[JudgePrompt, bytes]:
         identity = self.identity if prompts and self._resources.caches else {}
         return {prompt: reply_key(identity, {"system": prompt.system, "user": prompt.user}) for prompt in prompts}
-
-    def _cached(self, keys: Iterable[bytes]) -> dict[bytes, str]:
-        keys, found = set(keys), dict[bytes, str]()
-        for cache in self._resources.caches:
-            found |= cache.get(keys - found.keys())
-        self._usage += Usage(cached=len(found))
-        return found
 
     def _spend(self, contexts: Sequence[Sequence[int]]) -> None:
         tokens = sum(map(len, contexts))

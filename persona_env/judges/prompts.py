@@ -14,7 +14,7 @@ from typing import Any
 
 from persona_env.errors import InputError, printable
 from persona_env.io.json_files import Record, Words, converted, open_file
-from persona_env.judges.backend import JudgePrompt, Polarity
+from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.sanitize import PLACEHOLDER, as_json, fill
 from persona_env.roles import BUNDLED, ROLES, Role, role_named
@@ -69,9 +69,7 @@ class RolePrompts:
         for kind, wording in wordings.items():
             _check(wording, kind, path)
         if PLACEHOLDER.search(found.system):
-            raise InputError(
-                f"Expected system in {path} without placeholders, got one: texts of others never stand there."
-            )
+            raise InputError(f"Expected system in {path} without placeholders, got one: move it to shown.")
         return cls(found.system.strip(), wordings)
 
 
@@ -128,22 +126,18 @@ class JudgePrompts:
 
     def per_earlier_line(self, query: LineVsHistory) -> list[tuple[JudgePrompt, JudgePrompt]]:
         """Returns two prompts for each earlier line, for a model that cannot answer with a list."""
-        line = as_json(query.line)
-        return [
-            self._pair(query.role, "line_vs_earlier", {"before": as_json(before), "line": line})
-            for before in query.earlier
-        ]
+        texts = [{"before": as_json(before), "line": as_json(query.line)} for before in query.earlier]
+        return [self._pair(query.role, "line_vs_earlier", shown) for shown in texts]
 
     def _pair(self, role: str, kind: str, texts: Mapping[str, str], items: int = 0) -> tuple[JudgePrompt, JudgePrompt]:
         prompts = self.roles[role] if role in self.roles else _prompts_of(role_named(role))
         wording = prompts.wordings[kind]
         shown = fill(wording.shown, texts)
-
-        def prompt(polarity: Polarity, question: str) -> JudgePrompt:
-            # The question comes first, so that both prompts end alike: a clueless model answers both alike.
-            return JudgePrompt(polarity, prompts.system, f"{question}\n\n{shown}", items)
-
-        return prompt("negative", wording.negative), prompt("positive", wording.positive)
+        # The question comes first, so that both prompts end alike: a clueless model answers both alike.
+        return (
+            JudgePrompt("negative", prompts.system, f"{wording.negative}\n\n{shown}", items),
+            JudgePrompt("positive", prompts.system, f"{wording.positive}\n\n{shown}", items),
+        )
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -189,8 +183,7 @@ def _check(wording: Wording, kind: str, path: object) -> None:
     if unknown := sorted(used - required - optional):
         known = ", ".join(f"{{{name}}}" for name in sorted(required | optional))
         raise InputError(f"Expected only {known} in {kind}.shown of {path}, got {{{unknown[0]}}}: remove it.")
-    for part, text in (("negative", wording.negative), ("positive", wording.positive)):
-        if PLACEHOLDER.search(text):
-            raise InputError(f"Expected {kind}.{part} of {path} without placeholders, got one: move it to shown.")
+    if PLACEHOLDER.search(f"{wording.negative} {wording.positive}"):
+        raise InputError(f"Expected questions in [{kind}] of {path} without placeholders, got one: move it to shown.")
     if wording.negative == wording.positive:
         raise InputError(f"Expected {kind}.positive of {path} to ask the opposite, got the same text: reverse it.")

@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from persona_env.conversation import Conversation
 from persona_env.io import LoggedDialogue, LoggedReply, SpeakerKey, iter_logs
 from persona_env.io.released import qa_item
-from persona_env.judges.base import AnswerVsGold, Judge, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges.base import (
+    AnswerVsGold,
+    Judge,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    Query,
+    Verdict,
+    query_key,
+)
 from persona_env.judges.reply_parsing import parse_verdict
 
 __all__ = ["RecordedJudge", "recorded_queries", "recorded_verdict", "survey_replies"]
-
-_Key: TypeAlias = tuple[object, ...]
 
 _UNKNOWN = Verdict("invalid", reason="the log has no record of this query")
 
@@ -38,24 +45,20 @@ class RecordedJudge(Judge):
     is_exact = True
 
     def __init__(self, dialogues: Iterable[LoggedDialogue]):
-        self._verdicts: dict[_Key, Verdict] = {}
+        self._verdicts: dict[object, Verdict] = {}
         for dialogue in dialogues:
             for speaker in dialogue.judged:
                 for query, reply, own_lines in recorded_queries(dialogue, speaker):
-                    self._add(_key(query), recorded_verdict(reply, own_lines))
+                    self._add(query_key(query), recorded_verdict(reply, own_lines))
 
-    def _add(self, key: _Key, verdict: Verdict) -> None:
+    def _add(self, key: object, verdict: Verdict) -> None:
         known = self._verdicts.setdefault(key, verdict)
         if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
             self._verdicts[key] = Verdict("invalid", reason="the log's replies to this differ")
 
     @classmethod
     def load(cls, path: str | Path) -> RecordedJudge:
-        """Returns the judge of a log file.
-
-        Raises:
-            FileError: If the file is no log.
-        """
+        """Returns the judge of a log file; raises FileError if it is none."""
         return cls(iter_logs(path))
 
     @property
@@ -66,20 +69,7 @@ class RecordedJudge(Judge):
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
         """Returns the recorded verdicts, in order."""
-        return [self._verdicts.get(_key(query), _UNKNOWN) for query in queries]
-
-
-def _key(query: Query) -> _Key:
-    """Returns what makes two queries the same: the texts that a judge sees."""
-    match query:
-        case LineVsPersona(persona, line, heard):
-            return "prompt_to_line", persona.prompt, line, heard
-        case LineVsHistory(_, line, earlier):
-            return "line_to_line", line, earlier
-        case AnswerVsGold(_, question, gold, answer):
-            return "question_answer", question, gold, answer
-        case LineVsPrevious(_, heard, line):
-            return "relevance", heard, line
+        return [self._verdicts.get(query_key(query), _UNKNOWN) for query in queries]
 
 
 def recorded_queries(

@@ -110,7 +110,7 @@ def test_every_text_is_part_of_the_digest():
         ("[line_vs_persona]", "[line_vs_person]", "`line_vs_person`"),
         ("said: {line}", "said: line", r"\{line\} in line_vs_persona.shown"),
         ("{heard}", "{hear}", r"got \{hear\}"),
-        ("contradict what is known", "contradict {persona}", "line_vs_persona.negative"),
+        ("contradict what is known", "contradict {persona}", r"\[line_vs_persona\]"),
         ("You check software", "You check {line}", "system"),
         ("\npositive =", "\nfavour =", r"\$\.line_vs_persona, .* missing required field `positive`"),
         ("shown = ", "shown = 3 #", "TOML"),
