@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import operator
 import threading
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 from persona_env.errors import BudgetSpent, InputError
 from persona_env.models.reply_cache import ReplyCache
@@ -40,7 +39,13 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(*map(operator.add, astuple(self), astuple(other)))
+        return Usage(
+            self.calls + other.calls,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.retries + other.retries,
+            self.cached + other.cached,
+        )
 
 
 class UsageLimit:

@@ -16,7 +16,6 @@ SETTING = ("--tokens", "81920", "--rewards", "line_to_line=1,relevance=0.5")
 
 
 def main() -> None:
-    """Runs what is missing and prints one table."""
     options, more = study(__doc__, "credit", 4)
     base = base_model(options.out, 0, drift="reckless-opening")
     common = ("--simulator", base, *SETTING, *more)

@@ -63,7 +63,6 @@ def guard_row(role: str, runs: Sequence[Summary]) -> str:
 
 
 def main() -> None:
-    """Runs what is missing and prints the tables."""
     options, more = study(__doc__, "figures", 3, "--roles", "--bases")
     bases = {number: base_model(options.out, number) for number in options.bases}
     grid = list(itertools.product(options.roles, bases, options.seeds))

@@ -47,7 +47,6 @@ def measured(made: Any, sample: Any, limits: MemoryLimits) -> tuple[int, float]:
 
 
 def main() -> None:
-    """Prints the ratios."""
     made, sample = learner(2000, 256, 8)
     tokens = sample.observations.input_ids.numel()
     most, seconds = measured(made, sample, UNBOUNDED)

@@ -82,7 +82,6 @@ def measure(judge_spec: str, agent_spec: str) -> tuple[float, float, float]:
 
 
 def main() -> bool:
-    """Prints the ratios and returns whether all are low enough."""
     good = True
     for judging_latency, speaking_latency in LATENCIES:
         with (

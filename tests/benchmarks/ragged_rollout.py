@@ -91,7 +91,6 @@ def recorded_contexts(vocabulary: int) -> list[torch.Tensor]:
 
 
 def main() -> None:
-    """Prints both ratios."""
     model = llama(**SIZES["0.7M"])
     vocabulary = model.config.vocab_size
     contexts = recorded_contexts(vocabulary)

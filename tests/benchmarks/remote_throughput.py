@@ -80,7 +80,6 @@ def measure(number: int = REQUESTS, times: int = 3) -> tuple[float, float]:
 
 
 def main() -> bool:
-    """Prints the ratio and returns whether it is enough."""
     bare, ours = measure()
     print(
         f"remote: {REQUESTS} requests in {ours:.2f} s, x{ours / bare:.2f} a bare aiohttp client's (target <= {TARGET})"

@@ -50,7 +50,6 @@ def ratio(size: str) -> float:
 
 
 def main(sizes: list[str]) -> None:
-    """Prints a line for each size."""
     for size in sizes:
         print(f"uniform rollout, {size}: x{ratio(size):.2f} generate's tokens per second (target >= 1.0)", flush=True)
 

@@ -33,7 +33,6 @@ def backward(policy: Any, loss: torch.Tensor) -> None:
 
 
 def main() -> None:
-    """Prints the ratios."""
     algorithm, contexts = rollout(512)
     policy, buffer = algorithm.policy, algorithm.rollout_buffer
     policy.set_training_mode(True)

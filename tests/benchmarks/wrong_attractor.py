@@ -13,7 +13,6 @@ ARMS = {"line-to-line alone": ("--rewards", "line_to_line=1,relevance=0.5"), "th
 
 
 def main() -> None:
-    """Runs what is missing and prints one table."""
     options, more = study(__doc__, "attractor", 3)
     base = base_model(options.out, 0, drift="attractor")
     print("| reward | " + " | ".join(f"{name.replace('_', '-')}, before | after" for name in DRIFT) + " | relevance |")

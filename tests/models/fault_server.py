@@ -82,15 +82,7 @@ class FaultProcess:
 
 
 class FaultServer:
-    """Listens on a port of its own, in a thread of its own.
-
-    Args:
-        behave: Chooses what is done with a call.
-        answer: The reply to a prompt.
-        latency: Seconds before it does anything.
-        port: 0 takes a free one.
-        tls: Speaks https with this.
-    """
+    """Listens in a thread of its own; `behave` chooses what is done with a call, after `latency` seconds."""
 
     def __init__(
         self,

@@ -19,17 +19,7 @@ from persona_env.models.faults import BadReply, TimedOut, TooLong, Unavailable, 
 from persona_env.models.limits import ModelResources
 from persona_env.models.reply_cache import ReplyCache
 from tests.models.asked import client, outcomes, requests
-from tests.models.behaviours import (
-    BAD_BODIES,
-    BOMBS,
-    HTTP_FAULTS,
-    SLOW,
-    Behaviour,
-    Call,
-    by_chance,
-    status,
-    well,
-)
+from tests.models.behaviours import BAD_BODIES, BOMBS, HTTP_FAULTS, SLOW, Behaviour, Call, by_chance, status, well
 from tests.models.fault_server import FaultProcess, FaultServer, fault_process
 from tests.reliability.demands import Measured, demand
 
@@ -115,7 +105,10 @@ _MANY, _OUTAGES, _DOWN = 4000, 2, 5.0
 
 def outage(server: FaultProcess, asked: ChatClient, future: Future[Any]) -> tuple[float, float]:
     """Kills the server for a while; returns the probes per second, and how long after it went on."""
-    time.sleep(1.5)
+    replied = asked.usage.completion_tokens
+    while asked.usage.completion_tokens == replied:
+        time.sleep(0.01)
+    time.sleep(1.0)
     server.kill()
     time.sleep(0.5)  # what was in flight has come back broken
     calls, begin = asked.usage.calls, time.monotonic()
@@ -159,7 +152,9 @@ def server_stays_down() -> Measured:
     ):
         asked.use(ModelResources((cache,)))
         future = pool.submit(asked.complete, requests(_MANY))
-        time.sleep(1.0)
+        while not asked.usage.completion_tokens:
+            time.sleep(0.05)
+        time.sleep(0.5)
         server.kill()
         begin = time.monotonic()
         ended = future.exception(60)

@@ -115,7 +115,7 @@ def errors(base_url: str) -> Iterator[tuple[str, bytes]]:
         try:
             yield f"in memory {number}", repr(work()).encode()
         except Exception as error:
-            yield f"in memory {number}", _shown(error).encode()
+            yield f"in memory {number}", "".join(traceback.format_exception(error)).encode() + repr(error).encode()
 
 
 def password_specs(base_url: str) -> list[str]:
