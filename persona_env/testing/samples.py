@@ -8,7 +8,6 @@ from dataclasses import replace
 from persona_env.conversation import Conversation, Side, View
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.persona import Persona
-from persona_env.speakers import Speaker
 
 __all__ = ["sample_conversations", "sample_queries", "sample_views"]
 
@@ -25,20 +24,15 @@ def sample_conversations(role: str = "patient", number: int = 3) -> list[Convers
     from persona_env.world.scripted import ScriptedSpeaker
 
     speaker, cast = ScriptedSpeaker(), personas(role, "train")
-    dialogues = [_dialogue(cast[i], speaker, lines=4) for i in range(number)]
+    dialogues = [Conversation(persona) for persona in cast[:number]]
+    for seed in range(4):
+        for side in ("task", "simulator"):
+            texts = speaker.reply([talk.view(side, seed) for talk in dialogues])
+            said = zip(dialogues, texts, strict=True)
+            dialogues = [talk.with_line(text) if side == "simulator" else talk.with_reply(text) for talk, text in said]
     recital = cast[0].description.replace("You are", "I am")
     again = _said(cast[0], ("I see.", recital, "I see.", "I see!"))
     return [*dialogues, again, _said(cast[1], _AWKWARD), Conversation(cast[2])]
-
-
-def _dialogue(persona: Persona, speaker: Speaker, lines: int) -> Conversation:
-    conversation = Conversation(persona)
-    for seed in range(lines):
-        (heard,) = speaker.reply([conversation.view("task", seed)])
-        conversation = conversation.with_reply(heard)
-        (line,) = speaker.reply([conversation.view("simulator", seed)])
-        conversation = conversation.with_line(line)
-    return conversation
 
 
 def _said(persona: Persona, lines: Sequence[str]) -> Conversation:

@@ -53,17 +53,14 @@ def test_a_copied_question_is_below(line):
     assert rejection_reason(AnswerVsGold("patient", heard, "badly", line))
 
 
-@pytest.mark.parametrize(
-    ("heard", "line", "is_copied"),
-    [
-        ("Good morning.", "Good morning.", False),  # a greeting is returned
-        ("Nice to meet you.", "Nice to meet you.", False),
-        ("That must be very hard for you.", "That must be very hard for you.", True),
-        ("Do you sleep?", "I sleep.", False),
-        ("So you sleep four hours, right?", "Four hours, right.", False),
-        ("", "Hello.", False),
-    ],
-)
+@pytest.mark.parametrize(("heard", "line", "is_copied"), [
+    ("Good morning.", "Good morning.", False),  # a greeting is returned
+    ("Nice to meet you.", "Nice to meet you.", False),
+    ("That must be very hard for you.", "That must be very hard for you.", True),
+    ("Do you sleep?", "I sleep.", False),
+    ("So you sleep four hours, right?", "Four hours, right.", False),
+    ("", "Hello.", False),
+])  # fmt: skip
 def test_only_what_is_no_answer_counts_as_copied(heard, line, is_copied):
     assert bool(rejection_reason(LineVsPrevious(ANN, heard, line))) == is_copied
 

@@ -161,9 +161,3 @@ def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_version():
     asked = [(p.polarity, p.system, p.user, p.items) for batch in backend.batches for p in batch]
     found = sha256(repr((asked, verdicts)).encode()).hexdigest()[:16]
     assert (JUDGE_VERSION, found) == (1, "2962043d2f698f3e")
-
-
-def test_the_identity_holds_version_prompts_and_backend():
-    identity = LLMJudge(TextBackend()).identity
-    assert json.loads(json.dumps(identity)) == identity
-    assert set(identity) == {"judge", "version", "prompts", "backend"}

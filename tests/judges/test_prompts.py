@@ -103,19 +103,16 @@ def test_every_text_is_part_of_the_digest():
     assert len(found | {prompts.digest}) == 3 * (1 + 3 * len(PLACEHOLDERS)) + 1
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "named"),
-    [
-        ('system = """', 'sytem = """', "`sytem`"),
-        ("[line_vs_persona]", "[line_vs_person]", "`line_vs_person`"),
-        ("said: {line}", "said: line", r"\{line\} in line_vs_persona.shown"),
-        ("{heard}", "{hear}", r"got \{hear\}"),
-        ("contradict what is known", "contradict {persona}", r"\[line_vs_persona\]"),
-        ("You check software", "You check {line}", "system"),
-        ("\npositive =", "\nfavour =", r"\$\.line_vs_persona, .* missing required field `positive`"),
-        ("shown = ", "shown = 3 #", "TOML"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "named"), [
+    ('system = """', 'sytem = """', "`sytem`"),
+    ("[line_vs_persona]", "[line_vs_person]", "`line_vs_person`"),
+    ("said: {line}", "said: line", r"\{line\} in line_vs_persona.shown"),
+    ("{heard}", "{hear}", r"got \{hear\}"),
+    ("contradict what is known", "contradict {persona}", r"\[line_vs_persona\]"),
+    ("You check software", "You check {line}", "system"),
+    ("\npositive =", "\nfavour =", r"\$\.line_vs_persona, .* missing required field `positive`"),
+    ("shown = ", "shown = 3 #", "TOML"),
+])  # fmt: skip
 def test_a_bad_file_is_named_with_its_key_in_one_line(folder, old, new, named):
     with pytest.raises(ValueError, match=named) as caught:
         JudgePrompts.load(edited(folder, old, new))
