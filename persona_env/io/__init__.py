@@ -8,7 +8,7 @@ from pathlib import Path
 from persona_env.io import dialogue_log as own
 from persona_env.io import released
 from persona_env.io.dialogue_log import save_logs
-from persona_env.io.json_files import MAX_TEXT, FileError, first_byte
+from persona_env.io.json_files import FileError, first_byte
 from persona_env.io.persona_file import load_personas, save_personas
 from persona_env.io.records import (
     LoggedDialogue,
@@ -21,7 +21,6 @@ from persona_env.io.records import (
 )
 
 __all__ = [
-    "MAX_TEXT",
     "FileError",
     "LoggedDialogue",
     "LoggedMessage",

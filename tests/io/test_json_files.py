@@ -35,15 +35,11 @@ ARRAYS = {
     b"\xff\xfe[\x00]\x00": "got a byte order mark",
     b"hello": "line 1, got 'h'",
     b'[{"conversation": NaN}]': r"malformed: invalid character \(byte 18\)",
-    b"[-Infinity]": "malformed",
     b'[{"task_name": 1e999}]': r"dialogue 0, \$\.task_name, got an error .Number out of range",
     b"[1, 2": "truncated",
-    b"[{}, {}": "truncated",
     b"[{}]": "dialogue 0, .*missing required field `task_name`",
     b"[null]": "Expected `object` at .*dialogue 0, got `null`",
-    b"[] []": r"trailing characters \(byte 4\)",
     b"[" * 100_000: "nested too deep",
-    b'[{"task_name": "\xff"}]': "(?i)dialogue 0, got an error .*utf-8",
     b"[]": "Expected dialogues in .*, got none",
 }
 
@@ -54,11 +50,9 @@ def test_a_broken_array_is_named(tmp_path: Path, content: bytes):
 
 
 LINES = {
-    b'{"a": NaN}': "line 1, got an error .*malformed",
     b"\n\n  {": "line 3, got an error .*truncated",
     b"{} {}": r"line 1, got an error .*trailing characters \(byte 4\)",
     b'{"a": "\xff"}': "(?i)line 1, got an error .*utf-8",
-    b'{}\n{"a": "tab\there"}': "line 2, got an error .*malformed",
     b'{"a": "\\ud83d"}': "line 1, got an error",
     b'{"a": ' * 100_000: "line 1, got one nested too deep",
 }

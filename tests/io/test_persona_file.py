@@ -44,7 +44,6 @@ def test_without_named_splits_no_persona_is_in_two_of_them(tmp_path: Path):
     ("row", "role", "prompt"),
     [
         ({"persona": '"You are Bo.\\nYou \\"bake\\"."', "name": "Bo"}, "chat_partner", 'You are Bo.\nYou "bake".'),
-        ({"persona": "You are Bo.", "name": "Bo"}, "chat_partner", "You are Bo."),
         ({"description": " I bake. ", "strategy": "I joke."}, "patient", "I bake.\n\nI joke."),
         (
             ["bread", {"grade_level": "college", "description": "I ask why."}],

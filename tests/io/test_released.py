@@ -21,6 +21,10 @@ def test_a_released_dialogue_becomes_a_typed_record(tmp_path: Path):
     assert dialogue.recorded("P2", "prompt") == 2 / 3
     assert dialogue.recorded("P1", "prompt") is None
     assert dialogue.judged == ("P2",)
+    with pytest.raises(FileError, match=r"Expected a persona of P1 in .*log.json, dialogue 0, got none"):
+        dialogue.conversation("P1")
+    items = dialogue.conversation().persona.questions
+    assert [(item.gold, item.choices) for item in items] == [("Bake", ("Bake", "Teach"))]  # the broken one is left out
 
 
 def test_a_line_without_the_speakers_name_is_kept_whole(tmp_path: Path):
@@ -31,15 +35,12 @@ def test_a_line_without_the_speakers_name_is_kept_whole(tmp_path: Path):
 
 def test_the_task_says_who_is_simulated(tmp_path: Path):
     found = [log.conversation().persona for log in load_logs(written(tmp_path, THERAPY, EDUCATION, CHATTING))]
-    assert [(persona.role, persona.description, persona.scene) for persona in found] == [
-        ("patient", "You are Bo, a baker. You never sleep well.", ""),
-        (
-            "student",
-            "As a college student, I ask for examples.",
-            "The lesson is about bread. The student is in college.",
-        ),
-        ("chat_partner", "You are Bo.", ""),
+    assert [(persona.role, persona.description) for persona in found] == [
+        ("patient", "You are Bo, a baker. You never sleep well."),
+        ("student", "As a college student, I ask for examples."),
+        ("chat_partner", "You are Bo."),
     ]
+    assert [persona.scene for persona in found] == ["", "The lesson is about bread. The student is in college.", ""]
 
 
 def test_both_chat_partners_can_be_the_simulator(tmp_path: Path):
@@ -49,28 +50,11 @@ def test_both_chat_partners_can_be_the_simulator(tmp_path: Path):
     assert dialogue.conversation("P1").persona.description == 'You are Ann.\nYou "love" tea.'
 
 
-def test_a_speaker_without_a_persona_cannot_be_the_simulator(tmp_path: Path):
-    with pytest.raises(FileError, match=r"Expected a persona of P1 in .*log.json, dialogue 0, got none"):
-        load_logs(written(tmp_path, THERAPY))[0].conversation("P1")
+GOLD = {"Answer: B) Dog": "Dog", "Answer: B)": "Dog", "B. Dog\nBecause.": "Dog\nBecause."}
+BROKEN = dict.fromkeys(["Answer: B", "s", "", "..."])
 
 
-def test_a_question_with_a_broken_gold_answer_is_left_out(tmp_path: Path):
-    items = load_logs(written(tmp_path, THERAPY))[0].conversation().persona.questions
-    assert [(item.gold, item.choices) for item in items] == [("Bake", ("Bake", "Teach"))]
-
-
-@pytest.mark.parametrize(
-    ("gold", "right"),
-    [
-        ("Answer: B) Dog", "Dog"),
-        ("Answer: B", None),
-        ("Answer: B)", "Dog"),
-        ("B. Dog\nBecause.", "Dog\nBecause."),
-        ("s", None),
-        ("", None),
-        ("...", None),
-    ],
-)
+@pytest.mark.parametrize(("gold", "right"), (GOLD | BROKEN).items())
 def test_a_gold_answer_is_read_or_refused(gold: str, right: str | None):
     item = qa_item("Query: Which?\n\nA) Cat\nB) Dog", gold)
     assert (item.gold if item else None) == right

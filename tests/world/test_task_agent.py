@@ -3,7 +3,7 @@ from collections import Counter
 
 import pytest
 
-from persona_env.world.lexicon import ATTRIBUTES
+from persona_env.world.lexicon import ATTRIBUTES, WORDS
 from persona_env.world.reading import is_warm, read_asked
 from persona_env.world.task_agent import AskingSettings, ask
 
@@ -19,21 +19,18 @@ def test_the_first_line_greets_and_asks_anything() -> None:
     assert not any(is_warm(line) for line in lines)
 
 
-def test_a_quarter_of_the_reactions_to_an_ordinary_line_is_warm() -> None:
-    lines = asked_lines(["I don't know, sorry."], ["Hello. Where do you live?"])
-    assert sum(map(is_warm, lines)) / len(lines) == pytest.approx(0.5 * 0.25, abs=0.03)
-    lines = asked_lines(["I go by Mei."], ["Hello. Who are you?"], echo=0.0)
-    assert sum(map(is_warm, lines)) / len(lines) == pytest.approx(0.25, abs=0.04)
-
-
-def test_a_refusal_meets_no_pressure() -> None:
-    lines = asked_lines(["I don't know, sorry."], ["Hello. Where do you live?"])
-    assert sum(line.startswith("No pressure.") for line in lines) / len(lines) == pytest.approx(0.5, abs=0.05)
-
-
-def test_a_value_is_sometimes_echoed() -> None:
-    lines = asked_lines(["I'm from Rome."], ["Hello. Where do you live?"])
-    assert sum(line.startswith("You said Rome.") for line in lines) / len(lines) == pytest.approx(0.15, abs=0.04)
+@pytest.mark.parametrize(
+    ("line", "opening", "share"),
+    [
+        ("I don't know, sorry.", WORDS.warm_reactions, 0.5 * 0.25),
+        ("I go by Mei.", WORDS.warm_reactions, 0.85 * 0.25),
+        ("I don't know, sorry.", ("No pressure.",), 0.5),
+        ("I'm from Rome.", ("You said Rome.",), 0.15),
+    ],
+)
+def test_a_reaction_is_warm_spares_or_echoes_as_often_as_the_settings_say(line, opening, share) -> None:
+    lines = asked_lines([line], ["Hello. Where do you live?"])
+    assert sum(reply.startswith(opening) for reply in lines) / len(lines) == pytest.approx(share, abs=0.04)
 
 
 def test_a_leading_question_suggests_something_common_that_was_not_said_last() -> None:
