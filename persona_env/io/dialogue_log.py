@@ -68,11 +68,7 @@ def dialogue_fields(dialogue: LoggedDialogue) -> dict[str, Any]:
 
 
 def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
-    """Yields the dialogues of a log of ours, one line at a time.
-
-    Raises:
-        FileError: If the file is no such log; the message names the line and the field.
-    """
+    """Yields the dialogues of a log of ours, one line at a time; a `FileError` names the line and the field."""
     _, first = next(json_lines(path, dict[str, Any]))
     if first.get("format") == _EVAL_FORMAT:
         reader = import_module("persona_env.evaluation.eval_log")

@@ -60,10 +60,6 @@ def is_dnli(value: object) -> bool:
 
 
 def read_dnli(path: str | Path) -> Iterator[DnliRow]:
-    """Yields the rows of a file.
-
-    Raises:
-        FileError: If the file is not of this set, holds nothing, or something in it is wrong.
-    """
+    """Yields the rows of a file; a `FileError` says what is wrong in it."""
     first_byte(path)
     return (row for _, row in json_lines(path, DnliRow))

@@ -1,4 +1,4 @@
-"""JSON and JSONL files, decoded into typed records; what is wrong in them is one line that names the place."""
+"""JSON and JSONL files, decoded into typed records; what is wrong in them is a `FileError` that names the place."""
 
 from __future__ import annotations
 
@@ -83,11 +83,7 @@ def first_byte(path: str | Path) -> bytes:
 
 
 def json_lines(path: str | Path, kind: type[T]) -> Iterator[tuple[str, T]]:
-    """Yields the records of a JSONL file, one line at a time, each after its place; blank lines are skipped.
-
-    Raises:
-        FileError: If a line is no such record.
-    """
+    """Yields the records of a JSONL file, one line at a time, each after its place; blank lines are skipped."""
     decoder = msgspec.json.Decoder(kind)
     with open_file(path) as file:
         for number, line in enumerate(file, 1):
@@ -97,11 +93,7 @@ def json_lines(path: str | Path, kind: type[T]) -> Iterator[tuple[str, T]]:
 
 
 def json_array(path: str | Path, kind: type[T], noun: str) -> Iterator[tuple[str, T]]:
-    """Yields the records of a file that is one JSON array, each after its place: for the noun `item` `a.json, item 3`.
-
-    Raises:
-        FileError: If the file is no JSON array, or an item is no such record.
-    """
+    """Yields the records of a file that is one JSON array, each after its place, such as `a.json, item 3`."""
     decoder = msgspec.json.Decoder(kind)
     for number, item in enumerate(read_json(path, list[msgspec.Raw])):
         place = f"{path}, {noun} {number}"
@@ -109,21 +101,13 @@ def json_array(path: str | Path, kind: type[T], noun: str) -> Iterator[tuple[str
 
 
 def read_json(path: str | Path, kind: type[T]) -> T:
-    """Returns the record of a JSON file.
-
-    Raises:
-        FileError: If the file is no such record.
-    """
+    """Returns the record of a JSON file."""
     with open_file(path, "name another") as file:
         return _decoded(msgspec.json.Decoder(kind), file.read(), str(path))
 
 
 def converted(value: object, kind: type[T], place: str) -> T:
-    """Returns decoded JSON as a record; a field that the record does not have is an error.
-
-    Raises:
-        FileError: If the value is no such record.
-    """
+    """Returns decoded JSON as a record; a field that the record does not have is an error."""
     try:
         found = msgspec.convert(value, kind)
     except _ERRORS as error:

@@ -49,9 +49,7 @@ class LoggedReply(Record, frozen=True):
     Attributes:
         metric: `prompt_to_line`, `line_to_line`, `question_answer` or `relevance`.
         line: The line's place in the dialogue, counted over both speakers from 0.
-        raw: The reply as it came.
-        label: The verdict (`consistent`, `inconsistent` or `invalid`) in a log of ours; None in the
-            released logs, whose replies have to be read.
+        label: The verdict in a log of ours; None in the released logs, whose replies have to be read.
         conflicts: For `line_to_line` in a log of ours: places among the speaker's own lines.
         probability: The judge's probability of `consistent`, in [0, 1].
         question: For `question_answer`, as `gold`, `answer` and `choices`: what was asked.
@@ -95,8 +93,7 @@ class LoggedDialogue:
         role: Key of the `Role` that is simulated.
         speakers: P1, who opens in the released logs, and P2.
         messages: What was said, oldest first.
-        replies: What a judge replied, in the log's order.
-        survey: The released logs' Q&A entries.
+        replies: What a judge replied; `survey` has the released logs' Q&A entries.
         topic: What a lesson was about; `grade` is the student's level.
         source: The file it was read from; `number` is the place in it, from 0. Neither is part of equality.
 

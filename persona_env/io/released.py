@@ -60,11 +60,7 @@ class _Dialogue(Struct, frozen=True, kw_only=True):
 
 
 def read_dialogues(path: str | Path) -> Iterator[LoggedDialogue]:
-    """Yields the dialogues of a released log.
-
-    Raises:
-        FileError: If the file is no such log; the message names the dialogue and the field.
-    """
+    """Yields the dialogues of a released log; a `FileError` names the dialogue and the field that are wrong."""
     for number, (place, found) in enumerate(json_array(path, _Dialogue, "dialogue")):
         yield _read(found, place, str(path), number)
 
