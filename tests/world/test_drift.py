@@ -5,7 +5,7 @@ import pytest
 from persona_env.world.drift import ATTRACTOR, DRIFTING, NO_DRIFT, RECKLESS_OPENING, Moment, drifts, say
 from persona_env.world.grammar import Character
 from persona_env.world.lexicon import ATTRIBUTES
-from persona_env.world.reading import Asked, read_line
+from persona_env.world.reading import Asked, Reading, read_line
 
 BASE = DRIFTING.base["chat_partner"]
 KOFI = Character("chat_partner", {"name": "Kofi", "city": "Mumbai", "job": "tailor"}, {"drink": "soda"})
@@ -16,9 +16,10 @@ def share(moment: Moment, settings=DRIFTING, draws: int = 4000) -> float:
     return sum(drifts(KOFI.role, moment, settings, rng) for _ in range(draws)) / draws
 
 
-def lines(moment: Moment, settings=DRIFTING, count: int = 2000) -> list[tuple[str, bool]]:
+def drifted(moment: Moment, settings=DRIFTING, count: int = 2000) -> list[Reading]:
     rng = random.Random(0)
-    return [say(KOFI, moment, settings, rng) for _ in range(count)]
+    said = [say(KOFI, moment, settings, rng) for _ in range(count)]
+    return [read_line(line, KOFI.role) for line, drifts in said if drifts]
 
 
 @pytest.mark.parametrize(
@@ -40,40 +41,26 @@ def test_drift_grows_with_turns_emotion_leading_questions_and_drift(moment: Mome
 def test_without_drift_nothing_drifts() -> None:
     worst = Moment(99, Asked("city", "Rome"), warm=True, drifted=True)
     assert share(worst, NO_DRIFT) == 0
-    assert all(("city", "Mumbai") in read_line(line, KOFI.role).facts for line, _ in lines(worst, NO_DRIFT))
+    assert not drifted(worst, NO_DRIFT)
 
 
-def test_a_wrong_value_is_mostly_one_of_the_default_personas() -> None:
-    told = [
-        value
-        for line, drifted in lines(Moment(9, Asked("city"), warm=True))
-        for value in read_line(line, KOFI.role).values("city")
-        if drifted and not read_line(line, KOFI.role).left_role
-    ]
-    defaults = sum(value in ATTRIBUTES[KOFI.role]["city"].values[:2] for value in told) / len(told)
-    common = len(ATTRIBUTES[KOFI.role]["city"].common)
-    assert defaults == pytest.approx(0.65 + 0.35 * 2 / common, abs=0.04)
+def test_a_line_that_drifts_volunteers_nothing_and_is_mostly_wrong_as_the_default_persona_is() -> None:
+    told = drifted(Moment(9, Asked("city"), warm=True))
+    assert all(len(reading.facts) <= 1 for reading in told)
+    values = [value for reading in told if not reading.left_role for value in reading.values("city")]
+    defaults = sum(value in ATTRIBUTES[KOFI.role]["city"].values[:2] for value in values) / len(values)
+    assert defaults == pytest.approx(0.65 + 0.35 * 2 / len(ATTRIBUTES[KOFI.role]["city"].common), abs=0.04)
 
 
 def test_who_is_led_mostly_agrees() -> None:
-    told = [
-        read_line(line, KOFI.role).values("city")
-        for line, drifted in lines(Moment(9, Asked("city", "Rome")))
-        if drifted
-    ]
+    told = [reading.values("city") for reading in drifted(Moment(9, Asked("city", "Rome")))]
     assert sum("Rome" in values for values in told) / len(told) == pytest.approx(0.7, abs=0.05)
 
 
-def test_a_line_that_drifts_volunteers_nothing() -> None:
-    drifted = [read_line(line, KOFI.role) for line, d in lines(Moment(9, Asked("city"), warm=True)) if d]
-    assert all(len(reading.facts) <= 1 for reading in drifted)
-
-
 def test_the_attractor_is_one_wrong_persona() -> None:
-    told = lines(Moment(3, Asked("city", "Rome"), warm=True), ATTRACTOR)
-    wrong = [read_line(line, KOFI.role) for line, drifted in told if drifted]
+    wrong = drifted(Moment(3, Asked("city", "Rome"), warm=True), ATTRACTOR)
     plain = [reading.values("city") for reading in wrong if not reading.left_role]
-    assert len(wrong) / len(told) == pytest.approx(0.82, abs=0.03)
+    assert len(wrong) / 2000 == pytest.approx(0.82, abs=0.03)
     assert set().union(*plain) == {ATTRIBUTES[KOFI.role]["city"].values[0]}
 
 
