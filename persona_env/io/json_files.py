@@ -111,7 +111,7 @@ def converted(value: object, kind: type[T], place: str) -> T:
     try:
         found = msgspec.convert(value, kind)
     except _ERRORS as error:
-        raise _located(error, place) from None
+        raise _located(error, place, kind) from None
     for unknown in _unknown_fields(value, msgspec.to_builtins(found)):
         raise FileError(f"Expected no field of that name at {place}, got {shown(unknown)[1:-1]}: correct the name.")
     return found
@@ -132,10 +132,10 @@ def _decoded(decoder: msgspec.json.Decoder[T], data: bytes | msgspec.Raw, place:
     try:
         return decoder.decode(data)
     except _ERRORS as error:
-        raise _located(error, place) from None
+        raise _located(error, place, decoder.type) from None
 
 
-def _located(error: Exception, place: str) -> FileError:
+def _located(error: Exception, place: str, kind: object) -> FileError:
     """Returns an error of decoding as one line with the file, the place and the path in the value."""
     if isinstance(error, RecursionError):
         return FileError(f"Expected JSON at {place}, got one nested too deep: write it again.")
@@ -150,4 +150,18 @@ def _located(error: Exception, place: str) -> FileError:
     if reason.startswith("Expected "):
         expected, _, got = reason.partition(", got ")
         return FileError(f"{expected} at {where}, got {got or 'another'}: correct the file.")
+    if choices := reason.startswith("Invalid enum value") and _choices(msgspec.inspect.type_info(kind), str(path)):
+        got = reason.removeprefix("Invalid enum value ")
+        return FileError(f"Expected one of {', '.join(choices)} at {where}, got {got}: correct the file.")
     return FileError(f"Expected a valid value at {where}, got an error ({reason}): correct the file.")
+
+
+def _choices(info: object, path: str) -> list[str]:
+    """Returns the texts that the last field of a path may be, in whichever record of a type has it."""
+    if isinstance(info, msgspec.inspect.Field) and path.endswith(f".{info.encode_name}"):
+        kinds = info.type.types if isinstance(info.type, msgspec.inspect.UnionType) else (info.type,)
+        return [str(value) for kind in kinds if isinstance(kind, msgspec.inspect.LiteralType) for value in kind.values]
+    if isinstance(info, msgspec.Struct):
+        info = msgspec.structs.astuple(info)
+    parts = cast("tuple[object, ...]", info) if isinstance(info, tuple) else ()
+    return next((found for part in parts if (found := _choices(part, path))), list[str]())

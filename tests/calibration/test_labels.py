@@ -182,7 +182,7 @@ LABEL: dict[str, Any] = {
     "label": "consistent",
 }
 WRONG = {
-    "an invalid label": ({**LABEL, "label": "invalid"}, r"line 1, \$\.label, got an error .*'invalid'"),
+    "an invalid label": ({**LABEL, "label": "invalid"}, r"line 1, \$\.label, got 'invalid'"),
     "a field too many": ({**LABEL, "mood": 1}, "unknown field `mood`"),
     "an unknown kind": ({**LABEL, "question": {"kind": "mood"}}, "question prompt_to_line, .*question, got 'mood'"),
     "a line too many": ({**LABEL, "question": {**LABEL["question"], "said": ""}}, r"question, got \$\.said"),

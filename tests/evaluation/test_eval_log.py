@@ -70,7 +70,6 @@ DAMAGED = {
     "with a sample of nobody": lambda rows: [rows[0], rows[1], *rows[3:]],
     "with half a line": lambda rows: [*rows[:-1], rows[-1][:40]],
     "of another version": lambda rows: [rows[0].replace("eval-v1", "eval-v9"), *rows[1:]],
-    "with a label that is none": lambda rows: [*rows[:-1], rows[-1].replace('"consistent"', '"fine"')],
 }
 
 
@@ -80,4 +79,12 @@ def test_a_damaged_log_is_refused_in_one_line(damage, log: EvalLog, tmp_path: Pa
     save_eval_log(path, log)
     path.write_text("\n".join(damage(path.read_text().splitlines())))
     with pytest.raises(InputError, match=r"^Expected .*eval\.jsonl"):
+        load_eval_log(path)
+
+
+def test_a_label_that_is_none_is_told_with_those_there_are(log: EvalLog, tmp_path: Path):
+    path = tmp_path / "eval.jsonl"
+    save_eval_log(path, log)
+    path.write_text(path.read_text().replace('"consistent"', '"fine"', 1))
+    with pytest.raises(InputError, match=r"Expected one of consistent, inconsistent, invalid at .*label, got 'fine'"):
         load_eval_log(path)
