@@ -21,14 +21,7 @@ Action = TypeVar("Action")
 
 
 class DialogueForm(ABC):
-    """N episodes, and what one action is in them: a line, or a token.
-
-    Attributes:
-        engine: Who may be simulated, and who answers.
-        episodes: The dialogues.
-        observation_space: Of one dialogue.
-        action_space: Of one dialogue.
-    """
+    """N episodes, and what one action is in them: a line, or a token. The spaces are those of one dialogue."""
 
     engine: DialogueEngine
     episodes: Sequence[Episode]

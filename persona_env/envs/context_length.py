@@ -17,14 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["context_length", "load_format"]
 
-_REPLY_TOKENS = 64
-"""Room for a reply of a task agent that does not say how long its replies are."""
-
-_LOOKED_AT = 512
-"""How many personas are looked at, of those that there are."""
-
-_MEASURED = 8
-"""How many of the longest texts are encoded, to find the one with the most tokens."""
+_REPLY_TOKENS = 64  # room for a reply of a task agent that does not say how long its replies are
+_LOOKED_AT = 512  # personas, of those that there are
+_MEASURED = 8  # of the longest texts, to find the one with the most tokens
 
 
 def load_format(
@@ -49,8 +44,8 @@ def load_format(
 def context_length(chat: ChatFormat, engine: DialogueEngine, context: int | None) -> int:
     """Returns the context to use: the one asked for, or one that holds the longest dialogue.
 
-    The longest dialogue is the longest persona, `max_lines` lines, what comes in between them, and
-    one probe with its answer. It is known where the task agent has a `longest_reply` (a text).
+    The longest dialogue is the longest persona, `max_lines` lines, what comes in between them, and one probe with its
+    answer. It is known where the task agent has a `longest_reply` (a text).
 
     Raises:
         InputError: If the context asked for is known to be too short.

@@ -1,8 +1,4 @@
-"""The state of a dialogue, from the persona to the last line.
-
-Every form of the environment (lines, tokens, vectors, PettingZoo) plays episodes on a `DialogueEngine`, so that the
-same seed and the same lines give the same dialogue everywhere.
-"""
+"""The state of a dialogue: all forms play episodes, so the same seed and lines give the same dialogue everywhere."""
 
 from __future__ import annotations
 
@@ -42,11 +38,9 @@ class EpisodeState:
     """All that an episode is at one moment, as plain data that pickles.
 
     Attributes:
-        probe: The probe that is to be answered now.
-        pending_probes: Those that come after it.
+        probe: What is to be answered now, before the pending probes.
         closing: Nothing is said after the probes.
         skipped: Probes that had no room, over all dialogues of this episode object.
-        rng: The state of the generator.
     """
 
     conversation: Conversation

@@ -36,7 +36,7 @@ class LineForm(DialogueForm):
         return {key: tuple(one[key] for one in seen) for key in ("dialogue", "prompt")}
 
     def say(self, actions: Any) -> tuple[Sequence[int], Sequence[str]]:
-        """Takes one line for each episode: all of them are complete."""
+        """Takes one line for each episode."""
         number = len(self.episodes)
         if isinstance(actions, str) or len(actions) != number:
             raise InputError(f"Expected {number} lines of text, got {actions!r:.60}: give one per environment.")

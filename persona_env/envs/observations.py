@@ -31,11 +31,10 @@ def reading_space(engine: DialogueEngine) -> spaces.Dict:
     label = 2 + max(len(role.task), len(role.simulator))
     own = LINE_CHARACTERS * engine.max_tokens + label
     incoming = INCOMING_CHARACTERS + label
-    # A side's own instructions come on top of the persona or the scene. Two more lines: one that closes the
-    # dialogue, and a probe.
-    prompts = (role.task_prompt, role.instruction, engine.scenario.task_prompt)
+    prompts = (role.task_prompt, role.instruction, engine.scenario.task_prompt)  # besides the persona or the scene
     prompt = PROMPT_CHARACTERS + max(map(len, prompts)) + 1
-    dialogue = (engine.max_lines + 2 + len(engine.scenario.updates)) * (own + incoming + 2)
+    lines = engine.max_lines + 2 + len(engine.scenario.updates)  # two more: one that closes the dialogue, and a probe
+    dialogue = lines * (own + incoming + 2)
     return spaces.Dict(prompt=Utterance(prompt), dialogue=Utterance(dialogue))
 
 

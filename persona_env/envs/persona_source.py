@@ -18,8 +18,7 @@ from persona_env.roles import BUNDLED, Role, role_named
 __all__ = ["PROMPT_CHARACTERS", "PersonaSource", "chosen_personas", "resolve_personas"]
 
 PersonaSource: TypeAlias = "str | PathLike[str] | Sequence[Persona]"
-"""`"bundled"` (those of the embedded world), `"natural"` (34 a role in natural English, with Q&A items), a file,
-or the personas themselves."""
+"""What `resolve_personas` takes."""
 
 PROMPT_CHARACTERS = 2**15
 """The longest system prompt that the observation space of the text forms holds."""

@@ -39,11 +39,7 @@ class TokenSettings(AnsweredSettings, total=False):
 
 
 class TokenForm(DialogueForm):
-    """N episodes in which one action is one token.
-
-    Attributes:
-        chat: How the tokens are written.
-    """
+    """N episodes in which one action is one token; `chat` says how the tokens are written."""
 
     def __init__(
         self,
@@ -98,9 +94,6 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
         render_mode: None or `ansi`.
         **settings: Those of `DialogueEnv`, and any of `TokenSettings`: `simulator`, `context`, `chat_template`,
             `template_kwargs`.
-
-    Attributes:
-        chat: How the tokens are written.
     """
 
     def __init__(self, role: str = "patient", *, render_mode: str | None = None, **settings: Unpack[TokenSettings]):

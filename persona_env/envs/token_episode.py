@@ -1,8 +1,4 @@
-"""Episodes whose lines are said token by token, in one preallocated array.
-
-The learner's token ids stay as they were sampled: text is decoded from them and never encoded back. Incoming text is
-encoded once, in one piece, behind them.
-"""
+"""Episodes whose lines are said token by token: the learner's ids stay as they were sampled, in one array."""
 
 from __future__ import annotations
 
@@ -28,9 +24,8 @@ __all__ = ["TokenContexts", "TokenEpisode"]
 class TokenContexts:
     """The contexts of N episodes and the lines being said in them.
 
-    A line ends with an end token. A control token in its index counts as one: it is written down as
-    `end_id`, so nobody can forge a turn. A line of `max_tokens` without an end is given one.
-    A line only starts where there is room for all of it.
+    A line ends with an end token; a control token counts as one and is written down as `end_id`, so nobody can forge a
+    turn. A line of `max_tokens` without an end is given one. A line only starts where there is room for all of it.
 
     Attributes:
         ids: (N, context) int32, right-padded.
@@ -100,10 +95,7 @@ class TokenContexts:
 
 
 class TokenEpisode(Episode):
-    """An episode whose context is one of a `TokenContexts`.
-
-    A probe that has no room is skipped, and a dialogue that has none is truncated.
-    """
+    """An episode in one of the contexts: a probe without room is skipped, a dialogue without room truncated."""
 
     def __init__(self, rng: np.random.Generator, max_lines: int, contexts: TokenContexts, index: int):
         super().__init__(rng, max_lines)
@@ -132,11 +124,7 @@ class TokenEpisode(Episode):
         return True
 
     def hear(self, text: str) -> str:
-        """Takes what the task agent said; truncates if it and a next line have no room.
-
-        Raises:
-            InputError: If the context cannot hold the opening of the dialogue.
-        """
+        """Takes what the task agent said; truncates if it and a next line have no room (an opening must have it)."""
         text = super().hear(text)
         if self.terminated:
             return text
@@ -157,17 +145,12 @@ class TokenEpisode(Episode):
 
     def snapshot(self) -> EpisodeState:
         """Returns all of the episode's state, its context included."""
-        length = int(self.contexts.lengths[self.index])
-        ids = tuple(self.contexts.ids[self.index, :length].tolist())
+        ids = self.contexts.ids[self.index, : self.contexts.lengths[self.index]].tolist()
         start = int(self.contexts.starts[self.index])
-        return replace(super().snapshot(), tokens=TokenState(ids, start, self.trunk))
+        return replace(super().snapshot(), tokens=TokenState(tuple(ids), start, self.trunk))
 
     def restore(self, state: EpisodeState) -> None:
-        """Goes back to a state.
-
-        Raises:
-            InputError: If the state is of an episode without tokens, or of a longer context.
-        """
+        """Goes back to a state, which must have tokens that fit."""
         tokens = state.tokens
         if tokens is None or len(tokens.ids) > self.contexts.context:
             found = "none" if tokens is None else len(tokens.ids)

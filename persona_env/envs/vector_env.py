@@ -37,12 +37,7 @@ StepEvents: TypeAlias = Mapping[int, Event]
 
 
 class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
-    """N dialogues in the form that is given.
-
-    Attributes:
-        events: What the last step completed. The rewards of `persona_wrappers.vector` read it here; the info tells
-            the same to everybody else.
-    """
+    """N dialogues in the form that is given; `events` is what the last step completed, as its info tells it, too."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
         "autoreset_mode": AutoresetMode.SAME_STEP,
@@ -75,10 +70,7 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
             self._callbacks.remove(callback)
 
     def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: dict[str, Any] | None = None,
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observations, dict[str, Any]]:
         """Begins a dialogue in each environment; the task agent opens them in one call.
 
@@ -215,10 +207,7 @@ class DialogueVectorEnv(BaseDialogueVectorEnv[dict[str, tuple[str, ...]], Sequen
     - Observation: `{"prompt": (N texts), "dialogue": (N texts)}`. Action: N texts.
     - Info: Gymnasium's vector layout (`line` and the mask `_line`, ...).
 
-    Args:
-        num_envs: The number of dialogues.
-        role: As of `DialogueEnv`.
-        **settings: Those of `DialogueEnv`.
+    The role and settings are those of `DialogueEnv`.
     """
 
     def __init__(self, num_envs: int = 1, role: str = "patient", **settings: Unpack[AnsweredSettings]):
@@ -231,13 +220,7 @@ class TokenDialogueVectorEnv(BaseDialogueVectorEnv[NDArray[np.int32], NDArray[np
     - Observation: (N, context) int32. Action: (N,) integers.
     - Info: Gymnasium's vector layout (`line` and the mask `_line`, ...).
 
-    Args:
-        num_envs: The number of dialogues.
-        role: As of `DialogueEnv`.
-        **settings: Those of `TokenDialogueEnv`.
-
-    Attributes:
-        chat: How the tokens are written.
+    The role and settings are those of `TokenDialogueEnv`; `chat` says how the tokens are written.
     """
 
     def __init__(self, num_envs: int = 1, role: str = "patient", **settings: Unpack[TokenSettings]):

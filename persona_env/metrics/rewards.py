@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from persona_env.conversation import Event, LineCompleted, ProbeAnswered
@@ -42,7 +41,6 @@ class RewardTerm:
     """A metric of lines or of answers, and what a good one is worth; of a penalty, what a bad one costs.
 
     Attributes:
-        name: The metric's, as in `info["consistency/<name>"]`.
         source: The place of its questions among the environment's `probe_fns`, which its probes carry.
         judged: How many verdicts could be read.
         invalid: How many could not; nothing is paid for them.
@@ -110,8 +108,7 @@ class DueQuery(NamedTuple):
     query: QueryOrVerdict
 
 
-@dataclass(frozen=True, slots=True)
-class RewardItem:
+class RewardItem(NamedTuple):
     """What the event of this number is worth by one term: 1.0 good, 0.0 bad or nan invalid, and the reward for it."""
 
     number: int
