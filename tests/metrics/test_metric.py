@@ -141,16 +141,6 @@ def test_a_metric_spec_that_names_none_is_refused(spec):
         load_metric(spec)
 
 
-def test_prompt_to_line_shows_the_judge_persona_line_and_what_was_heard():
-    asked = PromptToLine().query(talk("One.", "Two.").with_reply("And then?").with_line("Three."), 2)
-    assert asked == LineVsPersona(ANN, "Three.", "And then?")
-
-
-def test_line_to_line_asks_nothing_about_the_first_line():
-    assert LineToLine().query(talk("One.", "Two."), 0) == Verdict("consistent", reason="nothing was said before")
-    assert LineToLine().query(talk("One.", "Two."), 1) == LineVsHistory("patient", "Two.", ("One.",))
-
-
 def test_relevance_asks_nothing_where_nothing_was_heard():
     opening = Conversation(ANN).with_line("Hello, I am Ann.")
     assert Relevance()([opening])[0].value == 1.0

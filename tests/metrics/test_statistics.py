@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_env.metrics.statistics import (
-    Interval,
     cluster_means,
     clustered_mean,
     clustered_share,
@@ -14,7 +13,6 @@ from persona_env.metrics.statistics import (
     t_cdf,
     t_interval,
     t_quantile,
-    within,
 )
 
 
@@ -106,12 +104,6 @@ def test_a_perfect_share_is_not_certain(k, doubt):
     assert narrow.low == pytest.approx(0.25 ** (1 / k))
 
 
-def test_a_range_may_be_another_one():
-    assert within(Interval(0.9, 0.7, 1.1, 4), -1.0) == Interval(0.9, 0.7, 1.0, 4)
-    perfect = within(Interval(1.0, 1.0, 1.0, 2), -1.0)
-    assert perfect.low == pytest.approx(1 - 2 * 0.841886, abs=2e-6)
-
-
 @given(st.lists(st.sampled_from([0.0, 0.25, 0.9, 1.0]), min_size=2, max_size=12))
 def test_the_interval_of_a_share_is_a_part_of_its_range_around_it(values):
     interval = clustered_share(values, range(len(values)))
@@ -159,12 +151,6 @@ def test_a_persona_that_is_only_on_one_side_is_left_out():
 def test_getting_worse_is_a_negative_reduction_and_no_drift_has_none():
     assert reduction([0.2, 0.2], [0.4, 0.4], ["ann", "bo"]).mean == pytest.approx(-1.0)
     assert math.isnan(reduction([0.0, 0.0], [0.1, 0.1], ["ann", "bo"]).mean)
-
-
-def test_equal_reductions_of_all_personas_leave_no_doubt():
-    interval = reduction([0.2, 0.4, 0.9], [0.1, 0.2, 0.45], ["a", "b", "c"])
-    assert interval.mean == pytest.approx(0.5)
-    assert half_width(interval) == pytest.approx(0.0, abs=1e-12)
 
 
 def test_the_intervals_cover_what_they_claim_where_lines_hang_together():

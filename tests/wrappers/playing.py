@@ -44,14 +44,12 @@ def play(env, episodes=3, seed=5, policy=line_of):
     played = []
     for episode in range(episodes):
         observation, _ = env.reset(seed=seed if episode == 0 else None)
-        rewards, infos, over = [], [], False
-        while not over:
-            observation, reward, terminated, truncated, info = env.step(policy(observation))
+        rewards, infos, ended = [], [], [False]
+        while not any(ended):
+            observation, reward, *ended, info = env.step(policy(observation))
             rewards.append(float(reward))
             infos.append(info)
-            over = terminated or truncated
-        record = env.unwrapped.conversation
-        played.append(SimpleNamespace(rewards=rewards, infos=infos, conversation=record))
+        played.append(SimpleNamespace(rewards=rewards, infos=infos, conversation=env.unwrapped.conversation))
     return played
 
 

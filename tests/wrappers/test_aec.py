@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from pettingzoo import AECEnv
 from pettingzoo.test import api_test, parallel_api_test, seed_test
-from pettingzoo.utils import BaseWrapper
 
 import persona_wrappers as pw
 from persona_env.envs.aec_env import ParallelDialogue
@@ -72,49 +71,22 @@ def test_what_was_paid_is_part_of_a_snapshot():
     assert (env.agent_selection, env.last()[1]) == ("simulator_0", 0.75)
     state = env.unwrapped.snapshot()
     env.step("Pretty sad.")
-    while env.agents:
-        over = env.terminations[env.agent_selection]
-        env.step(None if over else "Bye. [END]")
+    env.step("Bye. [END]")
+    assert env.last()[1] != 0.75
     env.unwrapped.restore(state)
     assert (env.agent_selection, env.last()[1]) == ("simulator_0", 0.75)
-
-
-def test_a_wrapper_in_between_that_changes_rewards_is_paid_on_top():
-    class Tripled(BaseWrapper):
-        """Keeps rewards and sums of its own, three times those of the environment inside."""
-
-        def _copy(self):
-            self.rewards = {agent: 3 * reward for agent, reward in self.env.rewards.items()}
-            self._cumulative_rewards = {agent: 3 * r for agent, r in self.env._cumulative_rewards.items()}
-
-        def reset(self, seed=None, options=None):
-            super().reset(seed, options)
-            self._copy()
-
-        def step(self, action):
-            super().step(action)
-            self._copy()
-
-    env = pw.aec.RepetitionPenalty(Tripled(pw.aec.PromptToLineReward(aec_env())), weight=0.25)
-    env.reset(seed=0)
-    for text in ("How are you?", "I'd rather not say.", "Hm?", "I'd rather not say."):
-        env.step(text)
-    assert env.rewards["simulator_0"] == 3 * 1.0 - 0.25
 
 
 def test_the_parallel_form_goes_on_from_a_restored_point():
     env: Any = ParallelDialogue(pw.aec.CopyPenalty(aec_env(max_lines=1)))
     env.reset(seed=0)
     state = env.unwrapped.snapshot()
-    both = dict.fromkeys(env.possible_agents, "Hm.")
     ends = []
     for _ in range(2):
-        steps = 0
         while env.agents:
-            env.step(both)
-            steps += 1
-        ends.append((steps, env.unwrapped.conversation))
+            env.step(dict.fromkeys(env.possible_agents, "Hm."))
+        ends.append(env.unwrapped.conversation)
         env.unwrapped.restore(state)
         assert sorted(env.agents) == sorted(env.possible_agents)
     assert ends[0] == ends[1]
-    assert ends[0][0] > 1
+    assert len(ends[0].messages) > 1

@@ -85,15 +85,6 @@ def test_a_repeated_line_costs_exactly_or_nearly():
     assert paid(exact, *lines) == [0.0, -0.5, 0.0]
 
 
-def test_the_value_stands_in_the_info_beside_the_environments_own():
-    env = pw.CopyPenalty(pw.PromptToLineReward(sleep_env(), weight=0.5))
-    env.reset(seed=0, options={"persona": ANN})
-    _, reward, _, _, info = env.step("I am Mei. I get about nine hours.")
-    assert (info["consistency/prompt_to_line"], info["consistency/copying"]) == (0.0, 1.0)
-    assert info["line"] == "I am Mei. I get about nine hours."
-    assert reward == 0.0
-
-
 def learned_by_heart(env, say, dialogues=10):
     """The mean reward of a learner that says the same thing whatever it hears."""
     rewards = []
@@ -176,17 +167,3 @@ def test_an_interviewer_of_the_callers_own_keeps_its_place():
 def test_once_per_dialogue_asks_within_the_environments_longest_dialogue():
     for dialogue in play(pw.QuestionAnswerReward(gym_env(max_lines=3)), episodes=12):
         assert sum("answer" in info for info in dialogue.infos) == 1
-
-
-def test_training_and_evaluation_wordings_differ():
-    texts = {}
-    for held_out in (False, True):
-        env = pw.QuestionAnswerReward(gym_env(), every=1, held_out=held_out)
-        _, info = env.reset(seed=0)
-        items = info["persona"].questions
-        env.step("Hm.")
-        question = env.get_wrapper_attr("view")().messages[-1].text
-        texts[held_out] = question
-        wordings = {text for item in items for text in (item.held_out_wordings if held_out else item.wordings)}
-        assert question in wordings
-    assert texts[False] != texts[True]
