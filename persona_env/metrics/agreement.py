@@ -147,13 +147,10 @@ def over_personas(
         statistic: `accuracy`, `balanced_accuracy`, `kappa` or `auroc`; its highest value is 1.
         truth: The labels.
         said: Verdicts as 0 and 1, or probabilities.
-        personas: Whose each item is.
-        lowest: The statistic's lowest value: -1 for kappa.
-        level: Coverage of the interval.
-
-    Returns:
-        The statistic and its interval, cut to its range; n is the number of personas. The ends are nan below two
-        personas, and where the rest without one of them has no such statistic.
+        personas: Whose each item is; their number is the n of the interval.
+        lowest: The statistic's lowest value, where the interval is cut: -1 for kappa.
+        level: Coverage of the interval. Its ends are nan below two personas, and where the rest without one of them
+            has no such statistic.
 
     Source: Efron and Stein, "The Jackknife Estimate of Variance" (1981); Obuchowski, "Nonparametric Analysis of
     Clustered ROC Curve Data" (1997).

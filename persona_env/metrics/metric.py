@@ -13,7 +13,6 @@ from persona_env.errors import InputError
 from persona_env.judges.base import JudgeLike, Query, Verdict
 
 __all__ = [
-    "Group",
     "LineMetric",
     "Metric",
     "QueryOrVerdict",
@@ -26,8 +25,6 @@ __all__ = [
 
 QueryOrVerdict: TypeAlias = Query | Verdict
 """What a metric has to ask about a line: a query for the judge, or a verdict that the text alone settles."""
-
-Group: TypeAlias = Literal["drift", "guard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,7 @@ class Metric(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     mark: ClassVar[str] = ""
-    group: ClassVar[Group] = "guard"
+    group: ClassVar[Literal["drift", "guard"]] = "guard"
     shows: ClassVar[Literal["good", "bad"]] = "bad"
     is_judged: ClassVar[bool] = True
     is_penalty: ClassVar[bool] = False
@@ -117,11 +114,7 @@ def distinct_queries(items: Sequence[QueryOrVerdict]) -> list[Query]:
 
 
 def with_verdicts(items: Sequence[QueryOrVerdict], verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Returns a verdict for each item, from the verdicts on their distinct queries.
-
-    Raises:
-        InputError: If there is another number of them.
-    """
+    """Returns a verdict for each item, from the verdicts on their distinct queries."""
     distinct = distinct_queries(items)
     if len(verdicts) != len(distinct):
         raise InputError(

@@ -17,15 +17,7 @@ from persona_env.metrics import METRICS, load_metric
 from persona_env.metrics.metric import LineMetric, Metric, QueryOrVerdict, verdicts_on
 from persona_env.metrics.question_answer import QuestionAnswer, answer_query
 
-__all__ = [
-    "DueQuery",
-    "RewardFunction",
-    "RewardItem",
-    "RewardStats",
-    "RewardTerm",
-    "event_in",
-    "weighted_terms",
-]
+__all__ = ["DueQuery", "RewardFunction", "RewardItem", "RewardStats", "RewardTerm", "event_in", "weighted_terms"]
 
 
 def event_in(info: Mapping[str, Any]) -> Event | None:

@@ -16,17 +16,7 @@ from numpy.typing import NDArray
 
 from persona_env.errors import InputError
 
-__all__ = [
-    "Interval",
-    "cluster_means",
-    "clustered_mean",
-    "clustered_share",
-    "reduction",
-    "t_cdf",
-    "t_interval",
-    "t_quantile",
-    "within",
-]
+__all__ = ["Interval", "clustered_mean", "clustered_share", "reduction", "t_interval", "t_quantile", "within"]
 
 Floats = NDArray[np.float64]
 
@@ -177,16 +167,9 @@ def reduction(
     A ratio of means r = mean(a_i) / mean(b_i), paired by persona i. By the delta method its variance is that of the
     mean of (a_i - r b_i) / mean(b); the interval is Student's t with k - 1 degrees of freedom.
 
-    Args:
-        before: Inconsistency (1 is bad) of each dialogue or line before, in [0, 1].
-        after: The same after; may be of other length.
-        clusters: The persona of each value before.
-        after_clusters: The persona of each value after; that of `before` if not given.
-        level: Coverage of the interval.
-
-    Returns:
-        1 if all is gone, 0 if nothing changed, negative if it got worse; nan where there was nothing to reduce. Its n
-        is the number of personas that are in both.
+    Before and after are inconsistencies (1 is bad) of dialogues or lines, in [0, 1]; the clusters are the persona of
+    each (after: those of before if not given). The reduction is 1 if all is gone, 0 if nothing changed, negative if it
+    got worse, and nan where there was nothing to reduce. Its n is the number of personas that are in both.
 
     Source: Cochran, Sampling Techniques (3rd edition), section 6.4; Deng et al., arXiv 1803.06336, section 3.
 

@@ -51,16 +51,12 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
     """Adds what the terms of a reward function are worth for completed lines and answers to the rewards.
 
     With same-step autoreset the info of a dialogue that ends stands under `final_info`, and so does what is written
-    about it. A step that completes nothing costs a look-up.
+    about it.
 
     Directly around our vector environments (other rewards may be in between) the events of a step come from the
     environment itself, and a judge that waits for a server is asked while the task agent replies; no call outlives its
     step. Around any other vector they are read from the info and judged after the step. Rewards, infos and calls of
     the judge are the same.
-
-    Args:
-        env: A vector environment of dialogues.
-        function: What is paid for.
     """
 
     def __init__(self, env: VectorEnv[Any, Any, Any], function: RewardFunction):
@@ -165,9 +161,7 @@ class ConsistencyRewards(VectorReward):
         weights: The weight of each metric, each at least 0, by name, spec or metric: those of `METRICS`, third
             parties' included. One with weight 0 is judged and written to the info, and not paid for.
         judge: A judge or its spec.
-        every: Of the questions: see `persona_wrappers.QuestionAnswerReward`.
-        within: Of the questions.
-        held_out: Of the questions.
+        every: Of the questions, as are `within` and `held_out`: see `persona_wrappers.QuestionAnswerReward`.
         threshold: Of repetitions.
         **more: Weights as keywords.
 
