@@ -1,9 +1,6 @@
 """What token-level RL on a language model needs beside an RL library: torch and transformers, nothing else.
 
-In here: `load_trainable` (model, tokenizer and chat format from a spec), `LoraOptions` (adapters), `Trajectories`
-(a rollout with each token stored once), `choice_scores` (packed forward passes within `MemoryLimits`),
-`line_advantages` (turn-level GAE), `Reference` with `kl_divergence` and `k2`, and `ValueHead`. `persona_env.sb3` puts
-them into stable-baselines3; a training loop of one's own calls them directly.
+`persona_env.sb3` puts these parts into stable-baselines3; a training loop of one's own calls them directly.
 """
 
 from __future__ import annotations

@@ -46,11 +46,6 @@ def line_advantages(steps: RolloutArrays, line_gamma: float, line_lambda: float)
     and nothing else; the trace of the dialogue skips it.
 
     Source: Schulman et al., arXiv 1506.02438, eq. 16; the line as the unit of time is ours.
-
-    Args:
-        steps: The rollout.
-        line_gamma: Discount from a line to the next of the same dialogue, in [0, 1].
-        line_lambda: Decay of the trace from a line to the next, in [0, 1].
     """
     advantages = np.zeros_like(steps.rewards)
     main_value = np.where(steps.next_answer, _latest_line_value(steps), steps.next_values)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,27 +19,14 @@ from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import usable_length
 from persona_env.speakers.local import LanguageModel
 
-__all__ = [
-    "TrainableModel",
-    "check_context",
-    "check_vocabulary",
-    "initial_weights",
-    "keep_initial_weights",
-    "load_trainable",
-]
-
-_INITIAL = "_persona_env_initial_weights"
+__all__ = ["TrainableModel", "check_spaces", "load_trainable"]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainableModel:
-    """A model to be trained, and the parts that it is saved and used with.
+    """A causal language model to be trained, perhaps with adapters around it, and what it is saved and used with.
 
-    Attributes:
-        model: A causal language model of transformers, perhaps with adapters around it.
-        tokenizer: Its tokenizer; None for a model of bare token ids.
-        chat: How dialogues become token ids; None for a model of bare token ids.
-        folder: The folder that it was loaded from, if it was one.
+    Without tokenizer and chat format it is a model of bare token ids; `folder` is where it was loaded from, if known.
     """
 
     model: Any
@@ -83,20 +69,16 @@ def load_trainable(
         if tokenizer is not None and (chat_template or tokenizer.chat_template):
             chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
         found = TrainableModel(model, tokenizer, chat)
-    _check_output_layer(found.model)
+    base = base_model(found.model)
+    if not isinstance(base, PreTrainedModel) or base.get_output_embeddings() is None:
+        raise InputError(
+            f"Expected a causal language model, got {type(found.model).__name__}: give a spec such as "
+            "'tiny', or a transformers model with an output layer."
+        )
     if lora is not None:
         return replace(found, model=add_adapters(found.model, lora))
     _make_trainable(found.model)
     return found
-
-
-def _check_output_layer(model: Any) -> None:
-    base = base_model(model)
-    if not isinstance(base, PreTrainedModel) or base.get_output_embeddings() is None:
-        raise InputError(
-            f"Expected a causal language model, got {type(model).__name__}: give a spec such as "
-            "'tiny', or a transformers model with an output layer."
-        )
 
 
 def _make_trainable(model: Any) -> None:
@@ -113,16 +95,17 @@ def _make_trainable(model: Any) -> None:
         model.requires_grad_(True)
 
 
-def check_vocabulary(trainable: TrainableModel, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> int:
+def check_spaces(trainable: TrainableModel, observations: spaces.Space[Any], actions: spaces.Space[Any]) -> int:
     """Returns the number of token ids that the model and the environment share.
 
     Raises:
-        InputError: If they have different ones.
+        InputError: If they have different ones, or contexts may be longer than what the model can read.
     """
-    if not isinstance(actions, spaces.Discrete):
-        raise InputError(f"Expected Discrete actions (token ids), got {actions}: use a token environment.")
-    if not isinstance(observations, TokenContext):
-        raise InputError(f"Expected TokenContext observations, got {observations}: use a token environment.")
+    if not isinstance(actions, spaces.Discrete) or not isinstance(observations, TokenContext):
+        raise InputError(
+            f"Expected Discrete actions (token ids) and TokenContext observations, got {actions} and {observations}: "
+            "use a token environment."
+        )
     count, pad_id, chat = int(actions.n), observations.pad_id, trainable.chat
     logits = trainable.model.get_output_embeddings().weight.shape[0]
     known, known_pad = (logits, pad_id) if chat is None else (chat.vocabulary, chat.pad_id)
@@ -132,47 +115,10 @@ def check_vocabulary(trainable: TrainableModel, observations: spaces.Space[Any],
             f"for the environment's {count} (padding {pad_id}): "
             "give the environment simulator= the model that is trained."
         )
-    return count
-
-
-def check_context(trainable: TrainableModel, observations: spaces.Space[Any]) -> None:
-    """Raises InputError if the environment's contexts may be longer than what the model can read."""
-    shape, most, kind = observations.shape, usable_length(trainable.model), type(trainable.model).__name__
-    assert shape is not None
-    if shape[0] > most:
+    most = usable_length(trainable.model)
+    if observations.context > most:
         raise InputError(
-            f"Expected a context that {kind} can read, at most {most} tokens, got {shape[0]}: "
-            f"give the environment fewer or shorter lines, or context={most}."
+            f"Expected a context that {type(trainable.model).__name__} can read, at most {most} tokens, got "
+            f"{observations.context}: give the environment fewer or shorter lines, or context={most}."
         )
-
-
-class _InitialWeights:
-    """A weak reference to a copy of a model as it was before training; pickled, it turns into the copy."""
-
-    def __init__(self, model: torch.nn.Module):
-        self._model = weakref.ref(model)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _itself, (self._model(),)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> None:
-        return None
-
-
-def _itself(model: torch.nn.Module | None) -> torch.nn.Module | None:
-    return model
-
-
-def keep_initial_weights(model: torch.nn.Module, initial: torch.nn.Module) -> None:
-    """Makes pickles of a model in training contain a copy of it as it was before training.
-
-    stable-baselines3 pickles a model object that it was given with the weights of the moment, and would take them
-    for the untrained ones when it loads.
-    """
-    vars(model)[_INITIAL] = _InitialWeights(initial)  # past torch, which would register it as a submodule
-
-
-def initial_weights(model: torch.nn.Module) -> Any:
-    """Returns the copy that such a pickle brought along; None for any other model."""
-    found = vars(model).get(_INITIAL)
-    return found if isinstance(found, torch.nn.Module) else None
+    return count

@@ -18,16 +18,11 @@ _ADDED = "persona_env_adapters"
 
 @dataclass(frozen=True, kw_only=True)
 class LoraOptions:
-    """The size of the adapters, and the modules that get them.
-
-    There is no dropout: the update would score a policy other than the one that sampled.
+    """The size of the adapters, and the modules that get them, without dropout.
 
     Source: Hu et al., arXiv 2106.09685, section 4.1: W + (alpha / rank) B A, with B = 0 at first.
 
-    Attributes:
-        rank: Width of the two matrices, at least 1.
-        alpha: Their product is multiplied by alpha / rank.
-        targets: `all-linear` (every linear layer but the output layer), or names of modules.
+    The targets are `all-linear` (every linear layer but the output layer), or names of modules.
 
     >>> LoraOptions(rank=8).alpha
     32.0
@@ -82,7 +77,7 @@ def add_adapters(model: Any, options: LoraOptions) -> Any:
         target_modules=targets,
         lora_dropout=0.0,
         bias="none",
-        fan_in_fan_out=_is_transposed(model),
+        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),  # GPT-2: weights (in, out)
     )
     try:
         with warnings.catch_warnings():
@@ -95,8 +90,3 @@ def add_adapters(model: Any, options: LoraOptions) -> Any:
         raise InputError(f"Expected LoRA targets in the model, got {targets} ({why}): name its modules.") from None
     model.__dict__[_ADDED] = (options, adapted)  # not as a submodule: it holds the model
     return adapted
-
-
-def _is_transposed(model: Any) -> bool:
-    """Whether weights are (in, out), as in GPT-2; peft wants to be told."""
-    return any(type(module).__name__ == "Conv1D" for module in model.modules())

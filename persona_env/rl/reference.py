@@ -11,19 +11,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from persona_env.models.merging import is_peft_model
+from persona_env.models.merging import base_model, is_peft_model
 from persona_env.rl.packed_forward import ChoicePositions, MemoryLimits, choice_logits, choice_scores
 
 __all__ = ["Reference"]
 
 
 class Reference:
-    """A frozen model that the policy is compared with; never trained, never saved.
-
-    Args:
-        model: The model. Its parameters are frozen, unless it is the policy's own.
-        adapters_off: The model is the policy's own with adapters (LoRA): the reference is it without them.
-    """
+    """A frozen model that the policy is compared with; with `adapters_off` the policy's own without its adapters."""
 
     def __init__(self, model: PreTrainedModel, *, adapters_off: bool = False):
         self.model, self.adapters_off = model, adapters_off
@@ -33,33 +28,25 @@ class Reference:
     @classmethod
     def initial(cls, model: Any) -> Reference:
         """Returns the model as it is now: a frozen copy, or the base under its adapters where it has some."""
-        if is_peft_model(model):
-            return cls(model, adapters_off=True)
-        return cls(copy.deepcopy(model))
+        return cls(model, adapters_off=True) if is_peft_model(model) else cls(copy.deepcopy(model))
 
     @torch.no_grad()
     def logits(self, positions: ChoicePositions, limits: MemoryLimits) -> Tensor:
-        """Returns the reference's logits (A, V); the arguments are those of `choice_logits`."""
-        with self._ready(positions.input_ids.device) as model:
+        """Returns the reference's logits (A, V), see `choice_logits`."""
+        with self._ready(positions) as model:
             return choice_logits(model, positions, limits=limits)[0]
 
     @torch.no_grad()
     def log_probs(
         self, positions: ChoicePositions, actions: Tensor, allowed: Callable[[Tensor], Tensor], limits: MemoryLimits
     ) -> Tensor:
-        """Returns the reference's log-probabilities of chosen tokens (A,), as `choice_scores` does."""
-        with self._ready(positions.input_ids.device) as model:
+        """Returns the reference's log-probabilities of chosen tokens (A,), see `choice_scores`."""
+        with self._ready(positions) as model:
             return choice_scores(model, positions, actions, allowed, limits=limits).chosen
 
     @contextlib.contextmanager
-    def _ready(self, device: torch.device) -> Iterator[Any]:
-        """The reference on a device, or the policy's model with its adapters switched off meanwhile."""
+    def _ready(self, positions: ChoicePositions) -> Iterator[Any]:
+        """The reference on the device of the positions, or the policy's model with its adapters switched off."""
         model: Any = self.model
-        if not self.adapters_off:
-            yield model.to(device)
-            return
-        with model.disable_adapter():
-            yield model.get_base_model()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Reference:
-        return self
+        with model.disable_adapter() if self.adapters_off else contextlib.nullcontext():
+            yield base_model(model) if self.adapters_off else model.to(positions.input_ids.device)

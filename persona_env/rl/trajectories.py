@@ -1,9 +1,8 @@
 """Trajectories: the contexts of a rollout, each token stored once.
 
-A row's context grows by a token or by a whole reply, is cut back after a probe, or starts anew. `TrajectoryRecorder`
-stores only what is new at each step. `Trajectories` turns that into segments: one segment is a context that only
-grew, so that one forward pass scores all of its tokens. The segments of a dialogue have a common prefix: with
-shared-prefix attention they share a row.
+A row's context grows by a token or by a whole reply, is cut back after a probe, or starts anew. One segment is a
+context that only grew, so that one forward pass scores all of its tokens. The segments of a dialogue have a common
+prefix: with shared-prefix attention they share a row.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Packed:
         position: (A,) int64, the column of the last token read before the choice.
         step: (A,) the choice's index into the rollout's (T, N) arrays, flattened.
         slices: Rows of similar length, to be run one slice after the other.
-        branches: (3, R, L) int64, see `persona_env.rl.shared_prefix_attention`; None where each row is one segment.
+        branches: (3, R, L) int64, see `shared_prefixes`; None where each row is one segment.
     """
 
     input_ids: NDArray[np.int64]
@@ -96,12 +95,6 @@ class Trajectories:
         """(S,) the tokens that the learner chose in each segment."""
         return np.diff(self.offsets)
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that the contexts of the whole rollout take, with the indices into them."""
-        parts = (self.tokens, self.parent, self.shared_prefix, self.begin, self.end, self.steps, self.offsets)
-        return sum(part.nbytes for part in parts) + self.positions.nbytes
-
     def ids(self, segment: int) -> NDArray[np.int32]:
         """Returns a segment's token ids, from the beginning of its context."""
         pieces, need = [], int(self.lengths[segment])
@@ -114,12 +107,10 @@ class Trajectories:
         return np.concatenate(pieces[::-1])
 
     def packed(self, segments: Ints, most: int, *, shared: bool = False) -> Packed:
-        """Returns these segments as one batch, the longest row first.
+        """Returns these segments as one batch, the longest row first, in slices of at most `most` tokens with padding.
 
-        Args:
-            segments: Their numbers.
-            most: The most tokens in a slice, padding included (a longer row is a slice of its own).
-            shared: Segments of a dialogue share a row, which holds their common prefix once.
+        A longer row is a slice of its own. With `shared` the segments of a dialogue share a row, which holds their
+        common prefix once.
         """
         groups = self._dialogues(segments) if shared else [segments[i : i + 1] for i in range(len(segments))]
         rows = sorted(map(self._row, groups), key=lambda row: -len(row.tokens))
@@ -132,11 +123,11 @@ class Trajectories:
             branches[:, number, : lengths[number]] = row.branches
         return Packed(
             input_ids,
-            np.repeat(np.arange(len(rows)), choices),
-            np.concatenate([row.columns for row in rows]),
-            np.concatenate([row.steps for row in rows]).astype(np.int64),
-            _slices(lengths, [0, *accumulate(choices)], most),
-            branches if shared else None,
+            row=np.repeat(np.arange(len(rows)), choices),
+            position=np.concatenate([row.columns for row in rows]),
+            step=np.concatenate([row.steps for row in rows]).astype(np.int64),
+            slices=_slices(lengths, [0, *accumulate(choices)], most),
+            branches=branches if shared else None,
         )
 
     def _dialogues(self, segments: Ints) -> list[Ints]:
@@ -196,14 +187,7 @@ def _slices(lengths: list[int], offsets: list[int], most: int) -> tuple[Slice, .
 
 
 class TrajectoryRecorder:
-    """Records the contexts of N rows step by step, each token once.
-
-    Args:
-        steps: T, the length of a rollout.
-        rows: N.
-        context: The longest context.
-        pad_id: The padding token, which no context contains.
-    """
+    """Records the contexts of N rows, at most `context` long, for T steps, each token once."""
 
     def __init__(self, steps: int, rows: int, context: int, pad_id: int):
         self.shape, self.pad_id = (steps, rows), pad_id
@@ -219,7 +203,11 @@ class TrajectoryRecorder:
         start, stop, grown = self.compare(contexts, begins)
         column = self._column[: stop.max()]
         new = contexts[:, : len(column)][(column >= start[:, None]) & (column < stop[:, None])]
-        self._append(new)
+        needed = self.count + len(new)
+        if needed > len(self.tokens):
+            self.tokens = np.resize(self.tokens, needed + needed // 2)
+        self.tokens[self.count : needed] = new
+        self.count = needed
         self.start[self.step], self.stop[self.step], self.grown[self.step] = start, stop, grown
         self.step, self._last = self.step + 1, contexts
 
@@ -238,9 +226,8 @@ class TrajectoryRecorder:
     def line_ends(self, after: NDArray[np.int32] | None, begins: Flags) -> Flags:
         """Returns whether each step's token ended its line (T, N): the other speaker's reply follows.
 
-        Args:
-            after: (N, context) the contexts after the last step; None: the last lines count as unfinished.
-            begins: (N,) whether these begin a dialogue.
+        `after` are the contexts (N, context) after the last step (None: the last lines count as unfinished), and
+        `begins` (N,) whether these begin a dialogue.
         """
         ends = np.zeros(self.shape, np.bool_)
         stop = self.stop.astype(np.int64)
@@ -250,13 +237,6 @@ class TrajectoryRecorder:
             _, length, grown = self.compare(after, begins)
             ends[-1] = ~(grown & (length == stop[-1] + 1))
         return ends
-
-    def _append(self, new: NDArray[np.int32]) -> None:
-        needed = self.count + len(new)
-        if needed > len(self.tokens):
-            self.tokens = np.resize(self.tokens, needed + needed // 2)
-        self.tokens[self.count : needed] = new
-        self.count = needed
 
     def finish(self) -> Trajectories:
         """Returns the recorded steps as segments, and frees the recorder's own arrays."""

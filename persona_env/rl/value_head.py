@@ -15,11 +15,7 @@ class ValueHead(nn.Module):
     critic, which must first find the mean return. So the mean is not learned: `follow` shifts `level` to it after
     each rollout, and the learned part, which begins at 0, is multiplied by `scale`.
 
-    Args:
-        hidden: Width of the language model's hidden states, d.
-        width: Width of the one hidden layer.
-        scale: Factor of the learned part.
-        gradient: Whether the critic's error also trains the language model.
+    With `gradient` the critic's error also trains the language model.
 
     >>> head = ValueHead(8)
     >>> head.follow(1.5)

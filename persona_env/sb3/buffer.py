@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,16 +17,14 @@ from persona_env.errors import InputError
 from persona_env.rl.advantages import RolloutArrays, center_rewards, line_advantages
 from persona_env.rl.packed_forward import ChoicePositions
 from persona_env.rl.trajectories import Packed, Trajectories, TrajectoryRecorder
-from persona_env.sb3.link import KLPlace, RolloutLink, RolloutScorer
+from persona_env.sb3.policy import TokenPolicy
 from persona_env.sb3.token_observation import StepInfo, TokenObservation
 from persona_env.spaces import TokenContext
 
 __all__ = ["TrajectoryRolloutBuffer"]
 
-KL_COEF = 0.03
-_KL_BATCH = 4096
-_KL_SAMPLE = 512
-_SLICE = {"cpu": 2048, "accelerator": 32_768}  # tokens of a forward pass: what a CPU's cache holds
+_KL_COEF, _KL_BATCH, _KL_SAMPLE = 0.03, 4096, 512
+_SLICE, _SLICE_ON_CPU = 32_768, 2048  # tokens of a forward pass: what a CPU's cache holds
 
 
 class TrajectoryRolloutBuffer(RolloutBuffer):
@@ -36,14 +34,11 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     trajectories, of about `batch_size` of the learner's tokens together, so that one forward pass scores them all.
     Advantages are turn-level GAE: the algorithm's `gamma` and `gae_lambda` are per token and are not used for them.
 
+    stable-baselines3 makes the buffer, then the policy, and tells neither of the other. Both get the observation
+    space: the buffer puts itself there, and the policy takes it from there and calls `bind`.
+
     Args:
-        buffer_size: Steps in a rollout, T.
-        observation_space: A `TokenContext`.
-        action_space: `Discrete`, the vocabulary.
-        device: The device of the samples.
-        gae_lambda: Not used: `line_lambda` is.
         gamma: The algorithm's, with which it adds the estimate after a truncated dialogue to the reward.
-        n_envs: Rows, N.
         line_gamma: Discount from a line to the next of the same dialogue, in [0, 1].
         line_lambda: Decay of the trace from a line to the next, in [0, 1].
         reward_centering: Whether the mean reward of a line is subtracted from each line; see `center_rewards`.
@@ -71,7 +66,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         line_lambda: float = 0.8,
         reward_centering: bool = False,
         kl_coef: float | None = None,
-        kl_in: KLPlace = "reward",
+        kl_in: Literal["reward", "loss"] = "reward",
     ):
         if not isinstance(observation_space, TokenContext) or not isinstance(action_space, spaces.Discrete):
             raise InputError(
@@ -82,27 +77,29 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.context, self.pad_id = observation_space.context, observation_space.pad_id
         self.line_gamma, self.line_lambda, self.reward_centering = line_gamma, line_lambda, reward_centering
         self.kl_coef, self.kl_in = kl_coef, kl_in
+        self.bootstrap_values: NDArray[np.float32]
         self.trajectories: Trajectories | None = None
-        self.link = observation_space.rollout_link = RolloutLink(kl_in, kl_coef)
+        self.policy: TokenPolicy | None = None
+        observation_space.rollout_link = self
         super().__init__(buffer_size, observation_space, action_space, device, gae_lambda, gamma, n_envs)
 
-    @property
-    def policy(self) -> RolloutScorer | None:
-        """The policy whose rollouts these are; None before the algorithm has made it."""
-        return self.link.policy
+    def bind(self, policy: TokenPolicy) -> None:
+        """Sets the policy whose rollouts these are; raises InputError if a KL penalty has no reference there."""
+        if (self.kl_in == "loss" or self.kl_coef) and policy.reference is None:
+            raise InputError(
+                f"Expected a reference for kl_in={self.kl_in!r}, kl_coef={self.kl_coef}, got none: "
+                "give policy_kwargs=dict(reference='initial')."
+            )
+        self.policy = policy
 
     def reset(self) -> None:
-        """Prepares the next rollout, and moves the critic's level to the mean of the last one's returns.
-
-        Not before the update, which must see the estimates that the rollout had.
-        """
+        """Prepares the next rollout; only now the critic's level may move to the mean of the last one's returns."""
         if self.policy is not None and self.trajectories is not None:
             self.policy.value_head.follow(float((self.returns - self.values).mean()))
         shape = (self.buffer_size, self.n_envs)
         self.actions = np.zeros((*shape, self.action_dim), np.int64)
-        for name in ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages"):
+        for name in ("rewards", "returns", "episode_starts", "values", "log_probs", "advantages", "bootstrap_values"):
             setattr(self, name, np.zeros(shape, np.float32))
-        self.bootstrap_values = np.zeros(shape, np.float32)
         self.answers, self.unfinished = np.zeros(shape, np.bool_), np.zeros(shape, np.bool_)
         self.recorder = TrajectoryRecorder(*shape, self.context, self.pad_id)
         self.trajectories = None
@@ -120,16 +117,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         value: Tensor,
         log_prob: Tensor,
     ) -> None:
-        """Records one step of all rows.
-
-        Args:
-            obs: (N, context) the contexts; a `TokenObservation` tells which rows answer a probe.
-            action: (N,) or (N, 1) the chosen tokens.
-            reward: (N,) their rewards.
-            episode_start: (N,) whether the context begins a dialogue.
-            value: (N, 1) the critic's estimate.
-            log_prob: (N,) of the chosen tokens.
-        """
+        """Records one step of all rows; see `RolloutBuffer.add`. A `TokenObservation` tells who answers a probe."""
         step, begins = self.pos, np.asarray(episode_start, np.bool_)
         info = obs.info if isinstance(obs, TokenObservation) else StepInfo()
         self.recorder.add(np.asarray(obs), begins)
@@ -147,10 +135,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.full = self.pos == self.buffer_size
 
     def _move_bootstrap(self, step: int, cut_off: Mapping[int, NDArray[np.int32]]) -> None:
-        """Takes the estimate after a truncated dialogue out of the reward, and stores it by itself.
-
-        The algorithm has added it to the reward, with its own discount; turn-level GAE has another one.
-        """
+        """Takes the estimate after a truncated dialogue, which the algorithm has added, out of the reward."""
         if self.policy is None:
             return
         rows, contexts = list(cut_off), np.stack(list(cut_off.values()))
@@ -196,14 +181,10 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         """The coefficient of the KL penalty in this rollout's rewards."""
         if self.kl_in == "loss" or self.policy is None or self.policy.reference is None:
             return 0.0
-        return KL_COEF if self.kl_coef is None else self.kl_coef
+        return _KL_COEF if self.kl_coef is None else self.kl_coef
 
     def log_ratio(self) -> NDArray[np.float32]:
-        """Returns log pi - log ref of each sampled token, (T, N); one packed pass of the reference.
-
-        Raises:
-            InputError: If the policy has no reference.
-        """
+        """Returns log pi - log ref of each sampled token, (T, N); one packed pass of the reference."""
         if self._log_ratio is None:
             ratio = np.zeros(self.log_probs.size, np.float32)
             for packed in self.batches(_KL_BATCH):
@@ -212,10 +193,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         return self._log_ratio
 
     def _log_ratio_of(self, packed: Packed) -> NDArray[np.float32]:
-        if self.policy is None or self.policy.reference is None:
-            raise InputError(
-                "Expected a policy with a reference, got none: give policy_kwargs=dict(reference='initial')."
-            )
+        assert self.policy is not None
         actions = self.to_torch(self.actions.reshape(-1)[packed.step])
         scored = self.policy.reference_log_probs(self._positions(packed), actions)
         return self.log_probs.reshape(-1)[packed.step] - scored.cpu().numpy()
@@ -230,10 +208,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         return float(self._log_ratio_of(next(self.batches(_KL_SAMPLE))).mean())
 
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
-        """Yields whole trajectories in random order, packed, of about `batch_size` choices together.
-
-        The observations are `ChoicePositions`, which `TokenPolicy.evaluate_actions` takes.
-        """
+        """Yields whole trajectories in random order, with `ChoicePositions` as the observations; see `batches`."""
         for packed in self.batches(batch_size or self.buffer_size * self.n_envs):
             yield self.samples(packed)
 
@@ -241,7 +216,7 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         """Yields the rollout's trajectories in random order, packed, of about `size` choices together."""
         if self.trajectories is None:
             raise InputError("Expected a full rollout, got an unfinished one: collect it first.")
-        most = _SLICE["cpu" if self.device.type == "cpu" else "accelerator"]
+        most = _SLICE_ON_CPU if self.device.type == "cpu" else _SLICE
         shared = self.policy is not None and self.policy.shares_prefixes
         for segments in self.trajectories.batches(size):
             yield self.trajectories.packed(segments, most, shared=shared)
@@ -262,11 +237,9 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         )
 
     def _positions(self, packed: Packed) -> ChoicePositions:
-        ids, row, position = (
-            self.to_torch(array, copy=False) for array in (packed.input_ids, packed.row, packed.position)
-        )
-        branches = None if packed.branches is None else self.to_torch(packed.branches, copy=False)
-        return ChoicePositions(ids, row, position, packed.slices, branches)
+        parts = (packed.input_ids, packed.row, packed.position, packed.branches)
+        ids, row, position, branches = (None if x is None else self.to_torch(x, copy=False) for x in parts)
+        return ChoicePositions(ids, row, position, packed.slices, branches)  # type: ignore[arg-type]
 
 
 def _check_settings(line_gamma: float, line_lambda: float, kl_coef: float | None, kl_in: str) -> None:

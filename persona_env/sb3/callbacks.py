@@ -16,8 +16,7 @@ __all__ = ["KLCallback"]
 class KLCallback(BaseCallback):
     """Logs `train/kl_to_reference`, the KL divergence of the rollout's policy from the reference, in nats per token.
 
-    With `kl_in="loss"` it also checks the algorithm's settings before the first step: `ent_coef`, the coefficient of
-    the KL, is 0 by default, and normalised advantages would change its weight from batch to batch.
+    With `kl_in="loss"` it also checks the algorithm's `ent_coef` and `normalize_advantage` before the first step.
 
     Raises:
         InputError: When training starts, if there is no reference or the settings do not fit.
@@ -36,8 +35,15 @@ class KLCallback(BaseCallback):
             raise InputError(
                 f"Expected a TrajectoryRolloutBuffer, got {type(buffer).__name__}: give it as rollout_buffer_class."
             )
-        if buffer.kl_in == "loss":
-            _check_loss_settings(algorithm.ent_coef, algorithm.normalize_advantage)
+        if buffer.kl_in == "loss" and not algorithm.ent_coef > 0:
+            raise InputError(
+                f"Expected ent_coef > 0 with kl_in='loss', got {algorithm.ent_coef}: it is the coefficient of the KL."
+            )
+        if buffer.kl_in == "loss" and algorithm.normalize_advantage:
+            raise InputError(
+                "Expected normalize_advantage=False with kl_in='loss', got True: normalised advantages "
+                "change the weight of the KL from batch to batch."
+            )
 
     def _on_step(self) -> bool:
         return True
@@ -45,13 +51,3 @@ class KLCallback(BaseCallback):
     def _on_rollout_end(self) -> None:
         algorithm: Any = self.model
         self.logger.record("train/kl_to_reference", algorithm.rollout_buffer.kl_to_reference())
-
-
-def _check_loss_settings(ent_coef: float, normalize_advantage: bool) -> None:
-    if not ent_coef > 0:
-        raise InputError(f"Expected ent_coef > 0 with kl_in='loss', got {ent_coef}: it is the coefficient of the KL.")
-    if normalize_advantage:
-        raise InputError(
-            "Expected normalize_advantage=False with kl_in='loss', got True: normalised advantages "
-            "change the weight of the KL from batch to batch."
-        )

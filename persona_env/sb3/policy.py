@@ -13,20 +13,14 @@ from stable_baselines3.common.distributions import CategoricalDistribution, Dist
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 from transformers import PreTrainedTokenizerBase
 
 from persona_env.errors import InputError
 from persona_env.models.hf import quiet
 from persona_env.models.merging import base_model, is_peft_model, save_merged
 from persona_env.rl.kl import k2, kl_divergence
-from persona_env.rl.loading import (
-    TrainableModel,
-    check_context,
-    check_vocabulary,
-    initial_weights,
-    keep_initial_weights,
-    load_trainable,
-)
+from persona_env.rl.loading import TrainableModel, check_spaces, load_trainable
 from persona_env.rl.lora import LoraOptions
 from persona_env.rl.packed_forward import (
     ChoicePositions,
@@ -42,7 +36,6 @@ from persona_env.rl.packed_forward import (
 from persona_env.rl.reference import Reference
 from persona_env.rl.shared_prefix_attention import shares_prefixes
 from persona_env.rl.value_head import ValueHead
-from persona_env.sb3.link import take_link
 from persona_env.spaces import TokenContext
 from persona_env.speakers.decoding.decoder import Decoder
 from persona_env.speakers.decoding.kv_cache import make_decoder
@@ -60,38 +53,28 @@ class TokenPolicy(ActorCriticPolicy):
     give the same log-probabilities as a full forward pass for each token, to 1e-5 in float32. Dropout is off in both.
 
     Args:
-        observation_space: A `TokenContext`.
-        action_space: `Discrete`, the vocabulary.
-        lr_schedule: The learning rate.
-        use_sde: Must be False; stable-baselines3 passes it.
         model: `tiny`, `hf:<folder or hub id>`, a `LanguageModel`, a transformers model (trained in
             place) or a transformers config (random weights).
         tokenizer: Where `model` is a transformers model or config; without one the tokens are bare ids.
         chat_template: Used instead of the tokenizer's own.
         template_kwargs: Passed on to the template.
-        reference: The reference model of the KL penalty: None, `initial` (the model as it is now, or was before
-            stable-baselines3 trained and saved it; with adapters: without them), a spec or a model.
+        reference: The reference model of the KL penalty: None, `initial` (the model as it is now; with adapters:
+            without them), a spec or a model.
         lora: `LoraOptions`, or its keywords: only adapters are trained.
         micro_batch: Tokens, padding included, of one forward and backward pass; the gradient of a step is
             summed over such passes, each of which is run a second time. None: one pass.
         gradient_checkpointing: Whether a pass keeps only the inputs of layers, and runs each layer again.
         forbidden_ids: Tokens that are never sampled; None: the chat format's, or the padding.
-        value_scale: Factor of the value head's learned part.
-        value_width: Width of the value head's hidden layer.
-        value_gradient: Whether the critic's error also trains the language model.
-        optimizer_class: The optimiser.
-        optimizer_kwargs: Its settings, except for the learning rate.
+        value_scale: See `ValueHead`, as for `value_width` and `value_gradient`.
 
     Attributes:
         lm: The language model.
-        tokenizer: Its tokenizer, or None.
-        chat: Its `ChatFormat`, or None.
-        reference: The `Reference`, or None; no submodule, never trained, and no part of the state.
+        reference: The `Reference`, or None; no submodule and never trained. Where it is a copy of the initial model,
+            its weights are saved with the policy's.
         value_head: The critic.
 
     Raises:
-        InputError: If the model cannot be loaded, does not have the environment's tokens, or cannot read its
-            longest context.
+        InputError: If the model cannot be loaded, has other tokens, or cannot read the longest context.
     """
 
     lm: Any
@@ -126,9 +109,8 @@ class TokenPolicy(ActorCriticPolicy):
         self.lora = LoraOptions.of(lora)
         trainable = load_trainable(model, tokenizer, chat_template, template_kwargs, lora=self.lora)
         self.limits = _checked_limits(trainable.model, micro_batch, gradient_checkpointing)
-        self.vocabulary = check_vocabulary(trainable, observation_space, action_space)
-        check_context(trainable, observation_space)
-        assert isinstance(observation_space, TokenContext)  # `check_vocabulary` has seen to it
+        self.vocabulary = check_spaces(trainable, observation_space, action_space)
+        assert isinstance(observation_space, TokenContext)  # `check_spaces` has seen to it
         self._trainable = trainable  # a plain record: modules can be set after super().__init__ only
         self._value_options = (value_width, value_scale, value_gradient)
         self.context, self.pad_id = observation_space.context, observation_space.pad_id
@@ -141,14 +123,18 @@ class TokenPolicy(ActorCriticPolicy):
             optimizer_class=optimizer_class,
             optimizer_kwargs=optimizer_kwargs,
         )
-        self.forbidden_ids = self._all_forbidden(forbidden_ids)
+        if forbidden_ids is None:
+            forbidden_ids = self.chat.forbidden_ids if self.chat else ()
+        self.forbidden_ids = tuple(sorted({*map(int, forbidden_ids), self.pad_id}))
         self.register_buffer("_forbidden", torch.tensor(self.forbidden_ids, dtype=torch.long), persistent=False)
         self.reference = self._load_reference(reference)
+        is_copy = reference == "initial" and self.reference is not None and not self.reference.adapters_off
+        self._initial = list(self.reference.model.parameters()) if is_copy and self.reference else []
         self.train(False)
-        self.kl_in_loss = False
-        if link := take_link(observation_space):
-            link.bind(self)
-            self.kl_in_loss = link.kl_in == "loss"
+        buffer, observation_space.rollout_link = observation_space.rollout_link, None
+        self.kl_in_loss = buffer is not None and buffer.kl_in == "loss"
+        if buffer is not None:
+            buffer.bind(self)
 
     def _build(self, lr_schedule: Schedule) -> None:
         trainable: TrainableModel = self._trainable
@@ -164,45 +150,40 @@ class TokenPolicy(ActorCriticPolicy):
         self._watched, self._version = list(self.lm.parameters()), -1
         self._shares_prefixes: bool | None = None
 
-    def _all_forbidden(self, forbidden_ids: tuple[int, ...] | None) -> tuple[int, ...]:
-        if forbidden_ids is None:
-            forbidden_ids = self.chat.forbidden_ids if self.chat else ()
-        return tuple(sorted({*map(int, forbidden_ids), self.pad_id}))
-
     def _load_reference(self, reference: Any) -> Reference | None:
         if reference is None:
             return None
         if isinstance(reference, str) and reference == "initial":
-            return self._initial_reference()
+            return Reference.initial(self.lm)
         loaded = load_trainable(reference, self.tokenizer)
-        check_vocabulary(loaded, self.observation_space, self.action_space)
-        check_context(loaded, self.observation_space)
+        check_spaces(loaded, self.observation_space, self.action_space)
         if loaded.model is self.lm:
             raise InputError("Expected a reference that stays as it is, got the policy's own model: say 'initial'.")
         return Reference(loaded.model)
 
-    def _initial_reference(self) -> Reference:
-        initial = initial_weights(self.lm)
-        found = Reference.initial(self.lm) if initial is None else Reference(initial)
-        if not found.adapters_off:
-            keep_initial_weights(self.lm, found.model)
-        return found
+    def get_extra_state(self) -> Tensor:
+        """Returns the weights of a copied reference, end to end, which stable-baselines3 saves with the policy's."""
+        return parameters_to_vector(self._initial) if self._initial else torch.empty(0)
+
+    @torch.no_grad()
+    def set_extra_state(self, state: Tensor) -> None:
+        """Loads what `get_extra_state` returned; a policy without a copied reference has no use for it."""
+        if self._initial and len(state):
+            pieces = state.split([weight.numel() for weight in self._initial])
+            for weight, piece in zip(self._initial, pieces, strict=True):
+                weight.copy_(piece.view_as(weight))
 
     def train(self, mode: bool = True) -> TokenPolicy:
-        """Sets the mode of everything but the language model, whose dropout stays off.
+        """Sets the mode of everything but the language model, whose dropout stays off; clears caches before an update.
 
         With dropout the update would score a policy other than the one that sampled (GPT-2's default changes
         log-probabilities by 0.3).
         """
         super().train(mode)
         self.lm.eval()
-        return self
-
-    def set_training_mode(self, mode: bool) -> None:
-        """Sets the mode, and clears the KV caches before an update."""
-        self.train(mode)
         if mode:
             self.clear_cache()
+        return self
 
     def clear_cache(self) -> None:
         """Empties the KV caches; needed only if weights were replaced in a way that torch does not count."""
@@ -225,11 +206,8 @@ class TokenPolicy(ActorCriticPolicy):
         """Returns values (A, 1), log-probabilities (A,) and entropies (A,) of chosen tokens.
 
         With `kl_in="loss"` minus the KL to the reference takes the place of the entropy. For a large vocabulary
-        there is no entropy (None: stable-baselines3 then estimates it from the samples).
-
-        Args:
-            obs: `ChoicePositions` in packed trajectories, or padded contexts (A, context).
-            actions: (A,) the chosen tokens.
+        there is no entropy (None: stable-baselines3 then estimates it from the samples). `obs` are `ChoicePositions` in
+        packed trajectories, or padded contexts (A, context).
         """
         positions = _positions(obs, self.pad_id)
         if self.kl_in_loss and isinstance(obs, ChoicePositions):
@@ -313,15 +291,11 @@ class TokenPolicy(ActorCriticPolicy):
         return super()._apply(*args, **kwargs)
 
     def save_pretrained(self, folder: str | Path, *, adapter: bool = False) -> None:
-        """Saves the model, the tokenizer with its chat template, and the value head.
+        """Saves the model (adapters merged), the tokenizer with its chat template, and the value head.
 
         The folder is an ordinary Hugging Face model: transformers, vLLM and the hosts load it, and so does
-        `TokenPolicy(model="hf:<folder>")`, which also finds the value head. Adapters are merged into the saved
-        weights; the policy's own stay as they are.
-
-        Args:
-            folder: Where to save.
-            adapter: Whether the adapters are also saved alone, in `adapter/`, in the format of `peft`.
+        `TokenPolicy(model="hf:<folder>")`, which also finds the value head. With `adapter` the adapters are also saved
+        alone, in `adapter/`, in the format of `peft`.
 
         Raises:
             InputError: If `adapter` is asked for and there is none.

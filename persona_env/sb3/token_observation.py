@@ -1,4 +1,4 @@
-"""The observations that the bridge hands to stable-baselines3: contexts, with facts for the rollout buffer."""
+"""Contexts as stable-baselines3 gets them, with facts for the rollout buffer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StepInfo:
         probing: (N,) bool: the coming tokens answer a probe; None where the environment does not say.
         cut_off: The last contexts of the dialogues that the step truncated, by row.
         next_contexts: (N, context) the contexts after the step; None before it is taken.
-        next_probing: (N,) bool: `probing` after the step.
+        next_probing: (N,) `probing` after the step.
     """
 
     probing: NDArray[np.bool_] | None = None
@@ -31,9 +31,9 @@ class StepInfo:
 class TokenObservation(np.ndarray):
     """Contexts (N, context) int32, with a `StepInfo`.
 
-    stable-baselines3 hands the very object that an environment returned to its buffer, so this is where the
-    environment can tell the buffer more than the contexts. A copy shares the info of its original, also what is
-    added later: some wrappers, such as `VecNormalize`, hand on copies. A part or a sum has an empty one.
+    stable-baselines3 hands an environment's very object to its buffer, so the environment can tell the buffer more
+    than the contexts. A copy shares the info of its original, also what is added later: some wrappers, such as
+    `VecNormalize`, hand on copies. A part or a sum has an empty one.
 
     >>> contexts = np.zeros((2, 4), np.int32).view(TokenObservation)
     >>> contexts.info.probing = np.array([False, True])

@@ -20,26 +20,15 @@ _STATISTICS = "episode"  # under this key Gymnasium and stable-baselines3 keep t
 _Step = tuple[TokenObservation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
 
 
-def as_sb3(envs: VectorEnv[Any, Any, Any]) -> VectorEnvBridge:
-    """Returns the vector environment in the form that stable-baselines3 takes.
-
-    Unlike `DummyVecEnv` it keeps the dialogues together: the task agent and the judges are still called
-    once a step for all of them.
-
-    Raises:
-        InputError: If the environment does not reset finished rows in the same step.
-    """
-    return VectorEnvBridge(envs)
-
-
 class VectorEnvBridge(VecEnv):
     """A Gymnasium vector environment with `SAME_STEP` autoreset as a stable-baselines3 `VecEnv`.
 
-    Each row's info has that row's entries of the vector environment's info, such as `consistency/prompt_to_line`;
-    a finished row's has those of its last step, and `terminal_observation`.
+    Unlike `DummyVecEnv` it keeps the dialogues together: the task agent and the judges are still called once a step
+    for all of them. Each row's info has that row's entries of the vector environment's info, such as
+    `consistency/prompt_to_line`; a finished row's has those of its last step, and `terminal_observation`.
 
-    Args:
-        envs: The environment; wrappers around it are kept.
+    Raises:
+        InputError: If the environment does not reset finished rows in the same step.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]):
@@ -56,7 +45,9 @@ class VectorEnvBridge(VecEnv):
 
     def reset(self) -> TokenObservation:
         """Begins a dialogue in every row, with the seeds and options set before."""
-        observation, info = self.envs.reset(seed=self._take_seeds(), options=self._take_options())
+        first_seed = self._seeds[0]  # `seed` has numbered the rows' seeds from here, as Gymnasium does
+        observation, info = self.envs.reset(seed=first_seed, options=self._take_options())
+        self._reset_seeds()
         self.reset_infos = self._by_row(info)
         self._previous = None
         return self._marked(observation)
@@ -88,8 +79,6 @@ class VectorEnvBridge(VecEnv):
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
         """Returns an attribute of the environment (of the outermost wrapper that has it), once per row."""
-        if attr_name == "render_mode":
-            return [self.envs.render_mode for _ in self._get_indices(indices)]
         value = getattr(_holder(self.envs, attr_name), attr_name)
         return [value for _ in self._get_indices(indices)]
 
@@ -139,14 +128,6 @@ class VectorEnvBridge(VecEnv):
             _spread(info["final_info"], infos)
         return infos
 
-    def _take_seeds(self) -> Any:
-        seeds, first = list(self._seeds), self._seeds[0]
-        self._reset_seeds()
-        if first is None and not any(seed is not None for seed in seeds):
-            return None
-        in_order = first is not None and seeds == [first + row for row in range(self.num_envs)]
-        return first if in_order else seeds
-
     def _take_options(self) -> dict[str, Any] | None:
         options: Sequence[dict[str, Any]] = self._options
         self._reset_options()
@@ -187,3 +168,6 @@ def _holder(envs: Any, name: str) -> Any:
         if name in layer.__dict__ or hasattr(type(layer), name):
             return layer
     raise AttributeError(f"Expected an attribute of {envs}, got {name!r}: it has none of that name.")
+
+
+as_sb3 = VectorEnvBridge

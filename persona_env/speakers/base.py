@@ -40,10 +40,7 @@ class Speaker(ABC):
 
     @abstractmethod
     def reply(self, views: Sequence[View]) -> list[str]:
-        """Returns the next line for each view, in order; one batched call for all of them.
-
-        What is sampled depends on a view's `seed` and nothing else.
-        """
+        """Returns the next line for each view, in order; what is sampled depends on the view's `seed` alone."""
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -83,11 +80,7 @@ class _Wrapped(Speaker):
 
 
 def as_speaker(found: Speaker | Replies) -> Speaker:
-    """Returns a speaker as it is, and any other object with a method `reply` wrapped into one.
-
-    Raises:
-        InputError: If the object has no such method.
-    """
+    """Returns a speaker as it is, any other object with a method `reply` wrapped; raises InputError without one."""
     if isinstance(found, Speaker):
         return found
     if not callable(getattr(found, "reply", None)):

@@ -64,8 +64,8 @@ class ChatFormat:
     stub = "Hello."
 
     def __init__(self, rendering: Rendering, segments: Segments):
-        self.tokenizer, self.template = rendering.tokenizer, rendering.template
-        self._tokenizer: Any = self.tokenizer  # typed more widely than it is
+        self.tokenizer: Any = rendering.tokenizer  # typed more widely than it is
+        self.template = rendering.template
         self._segments = segments
         controls = _control_tokens(rendering)
         self._control_ids = frozenset(i for i in controls.values() if i is not None)
@@ -73,7 +73,7 @@ class ChatFormat:
         self._controls = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         self.end_id, self._end = self._find_end()
         closing = self._control_ids & set(self._encode(rendering.closing())[:1])
-        ends = {self.end_id, self._tokenizer.eos_token_id, *closing}
+        ends = {self.end_id, self.tokenizer.eos_token_id, *closing}
         self.end_ids = frozenset(int(i) for i in ends if i is not None)
         ids = set(self.tokenizer.get_vocab().values())
         self.vocabulary = max(ids) + 1
@@ -92,10 +92,7 @@ class ChatFormat:
     ) -> ChatFormat:
         """Finds the format of a template: as it is, or with content in parts, or with the persona in the first line.
 
-        Args:
-            tokenizer: Any transformers tokenizer.
-            chat_template: Used instead of the tokenizer's own: Jinja, or the path of a `.jinja` file.
-            template_kwargs: Passed on to the template, such as `{"enable_thinking": True}`.
+        A `chat_template` (Jinja, or the path of a `.jinja` file) is used instead of the tokenizer's own.
 
         Raises:
             CannotCompose: If there is no template, or it has no fixed segments.
@@ -134,41 +131,33 @@ class ChatFormat:
         return self._encode(self._segments.lead + self._clean(text) + self._end)
 
     def context(self, view: View) -> list[int]:
-        """Returns the context in which a side speaks, its own lines encoded from their texts.
-
-        Raises:
-            InputError: If the view's last line is the side's own.
-        """
+        """Returns the context in which a side speaks; raises InputError if the view's last line is the side's own."""
         lines = view.chat()[1:]
         opened = bool(lines) and lines[0]["role"] == "user"
         return self.opening(view.system, lines.pop(0)["content"] if opened else None) + self.continuation(lines)
 
     def continuation(self, chat: Sequence[Mapping[str, str]]) -> list[int]:
         """Returns the ids of further messages of a chat (see `View.chat`)."""
-        return [
-            token
-            for line in chat
-            for token in (self.own if line["role"] == "assistant" else self.incoming)(line["content"])
-        ]
+        lines = [(self.own if line["role"] == "assistant" else self.incoming)(line["content"]) for line in chat]
+        return [token for line in lines for token in line]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Returns the text of an own line, without control tokens and the white space around it."""
         line = [int(i) for i in ids if i not in self.end_ids]
         if isinstance(self.tokenizer, PreTrainedTokenizerFast):  # its own `decode` adds much time
-            return str(self.tokenizer.backend_tokenizer.decode(line, skip_special_tokens=True)).strip()
-        text = self._tokenizer.decode(line, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text).strip()
+            return self.tokenizer.backend_tokenizer.decode(line, skip_special_tokens=True).strip()
+        return self.tokenizer.decode(line, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
 
     def _encode(self, text: str) -> list[int]:
         return _encoded(self, text).tolist()
 
     def _clean(self, text: str) -> str:
         """The text without control tokens, which nobody may forge: `<|end|>` becomes `< |end|>`."""
-        return self._controls.sub(lambda m: f"{m[0][0]} {m[0][1:]}", _whole(text).strip()).strip()
+        return self._controls.sub(lambda m: f"{m[0][0]} {m[0][1:]}", _HALF.sub("\ufffd", text).strip()).strip()
 
     def _find_end(self) -> tuple[int, str]:
         after = self._segments.after
-        added: dict[str, int] = self._tokenizer.get_added_vocab()
+        added: dict[str, int] = self.tokenizer.get_added_vocab()
         token = max((x for x in added if x and after.startswith(x)), key=len, default="")
         if not token or self._encode(after)[:1] != [added[token]]:
             raise Misfit(7, f"has no end token right after an own line, only {after[:20]!r}")
@@ -180,8 +169,8 @@ class ChatFormat:
         # Texts are cleaned of control tokens: no context contains one that no segment contains.
         vocabulary = self.tokenizer.get_vocab()
         rest = (*sorted(self._control_ids), *(vocabulary.get(byte) for byte in _IMPOSSIBLE_BYTES))
-        for i in (self._tokenizer.pad_token_id, *rest):
-            if i is not None and i not in used and i != self._tokenizer.unk_token_id:
+        for i in (self.tokenizer.pad_token_id, *rest):
+            if i is not None and i not in used and i != self.tokenizer.unk_token_id:
                 return int(i)
         raise Misfit(8, "leaves no token for padding (add a pad token to the tokenizer)")
 
@@ -198,18 +187,9 @@ class ChatFormat:
                 ids += self.incoming(line) if i % 2 else self.own(line)
             exact = exact and ids == self._encode(composed)
         back = self.decode(self.own(_PLAIN))
-        if not {self._tokenizer.unk_token_id} & set(self.own(_PLAIN)) and back != _PLAIN:
+        if not {self.tokenizer.unk_token_id} & set(self.own(_PLAIN)) and back != _PLAIN:
             raise Misfit(10, f"gives {back!r} back for {_PLAIN!r} (use another tokenizer)")
         return exact
-
-
-def _whole(text: str) -> str:
-    """Returns a text with U+FFFD for halves of surrogate pairs, which no tokenizer takes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return _HALF.sub("\ufffd", text)
-    return text
 
 
 @lru_cache(maxsize=2048)
@@ -225,16 +205,12 @@ def _encoded(chat: ChatFormat, text: str) -> NDArray[np.int32]:
 
 def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None) -> str:
     if chat_template is not None and chat_template.endswith(".jinja"):
-        path = Path(chat_template)
         try:
-            found = path.read_text(encoding="utf-8") if path.is_file() else None
+            return Path(chat_template).read_text(encoding="utf-8")
         except (OSError, ValueError):
-            found = None
-        if found is not None:
-            return found
-        raise CannotCompose(
-            f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."
-        )
+            raise CannotCompose(
+                f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."
+            ) from None
     template: Any = chat_template or tokenizer.chat_template
     if isinstance(template, Mapping):
         template = template.get("default")

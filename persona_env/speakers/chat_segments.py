@@ -29,13 +29,7 @@ class Misfit(Exception):  # noqa: N818 - never leaves this package
 
 @dataclass(frozen=True)
 class Rendering:
-    """One way of rendering a template.
-
-    Attributes:
-        kwargs: Further variables of the template.
-        fold: The system text is folded into the first incoming line.
-        parts: A message's content is a list of parts.
-    """
+    """One way of rendering a template: the system text folded into the first line or not, content in parts or not."""
 
     tokenizer: PreTrainedTokenizerBase
     template: str

@@ -16,13 +16,9 @@ from persona_env.speakers.base import Speaker
 
 __all__ = ["InterviewSpeaker"]
 
-_LISTS = ("openings", "reactions", "questions")
-
 
 class InterviewSpeaker(Speaker):
     """Asks the questions of a role's `interview.toml`, each once before any comes again.
-
-    It does not understand what it hears: a reply depends on its view's seed, the role and what was asked before.
 
     >>> from persona_env.conversation import Conversation
     >>> from persona_env.persona import Persona
@@ -48,7 +44,7 @@ class InterviewSpeaker(Speaker):
 def _interview_of(role: Role) -> Mapping[str, Sequence[str]]:
     path = files("persona_env.roles") / "interview.toml"
     texts: Mapping[str, Any] = role.interview or tomllib.loads(path.read_text(encoding="utf-8"))
-    for name in _LISTS:
+    for name in ("openings", "reactions", "questions"):
         found = texts.get(name)
         if not isinstance(found, list) or not found or not all(isinstance(t, str) and t.strip() for t in found):
             raise InputError(

@@ -38,7 +38,6 @@ class LanguageModel(Speaker):
 
     Args:
         model: The model, perhaps with adapters of `peft`; it is put into evaluation mode.
-        tokenizer: Its tokenizer.
         chat: The chat format; derived from the tokenizer if None.
         max_tokens: The most tokens of a line, its end token included.
         temperature: 0 always takes the most probable token.
@@ -108,8 +107,7 @@ class LanguageModel(Speaker):
         rows = self._assign_rows(decoder, contexts)
         draws = [np.random.default_rng(view.seed).random(self.max_tokens) for view in views]
         order = np.argsort(rows)  # neighbouring rows are read without a copy
-        sorted_contexts = [contexts[i] for i in order]
-        lines = self._generate(decoder, rows[order], sorted_contexts, np.stack(draws)[order])
+        lines = self._generate(decoder, rows[order], [contexts[i] for i in order], np.stack(draws)[order])
         texts = [""] * len(views)
         for i, line in zip(order.tolist(), lines, strict=True):
             texts[i] = self.chat.decode(line)

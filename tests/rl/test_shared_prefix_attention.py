@@ -12,8 +12,9 @@ import transformers as tf
 from persona_env.rl.packed_forward import ChoicePositions, MemoryLimits, choice_scores
 from persona_env.rl.shared_prefix_attention import shared_prefixes, shares_prefixes
 from tests.sb3.rollouts import collect, make
+from tests.sb3.test_policy import compared
 from tests.sb3.toys import ToyDialogues, tiny_llama
-from tests.speakers.families import FAMILIES, SHAPE, built
+from tests.speakers.families import FAMILIES, SHAPE, built, llama4
 
 TEXT = list(range(3, 33))
 TAILS = {12: [40, 41, 42, 43], 20: [50, 51], 1: [60] * 14}
@@ -71,9 +72,18 @@ def test_a_model_that_does_not_follow_the_interface_shares_no_prefixes(config: A
     assert not shares_prefixes(built(config))
 
 
-def rollout(**policy: Any) -> Any:
+def test_attention_that_sharpens_with_the_position_shares_no_prefixes_and_is_scored_alike_all_the_same() -> None:
+    assert not shares_prefixes(llama4(128))
+    assert shares_prefixes(llama4(128, attn_temperature_tuning=False))
+    made = make(ToyDialogues(4, asks=1, reply=12, vocabulary=120), llama4(24))
+    with pytest.warns(UserWarning, match="without a cache"):
+        worst = compared(made)
+    assert max(worst.values()) < 1e-5, worst
+
+
+def rollout() -> Any:
     envs = ToyDialogues(6, asks=1, lines=4)
-    made = make(envs, tiny_llama(), n_steps=48, policy_kwargs=dict(reference="initial", **policy))
+    made = make(envs, tiny_llama(), n_steps=48, policy_kwargs=dict(reference="initial"))
     collect(made)
     return made
 

@@ -45,12 +45,6 @@ def test_a_context_that_is_cut_back_shares_its_prefix() -> None:
     assert (found.parent.tolist(), found.shared_prefix.tolist()) == ([-1, 0], [0, 3])
 
 
-def test_branches_hang_from_branches() -> None:
-    _, found = recorded([[5, 6]], [[5, 6, 3]], [[5, 6, 7, 8]], [[5, 6, 7, 9]], [[5, 6, 7, 9, 9]])
-    assert segments(found) == [[5, 6, 3], [5, 6, 7, 8], [5, 6, 7, 9, 9]]
-    assert len(found.tokens) == 7
-
-
 def test_golden_row_that_a_dialogue_and_its_probe_share() -> None:
     """The probe [3, 4] was asked after 5 6 7; the dialogue went on with 8."""
     _, found = recorded([[5, 6]], [[5, 6, 7, 3]], [[5, 6, 7, 3, 4]], [[5, 6, 7, 8]])
@@ -160,5 +154,6 @@ def test_contexts_cost_less_than_three_times_their_tokens() -> None:
         recorder.add(ids.copy(), anew)
     assert recorder.tokens.nbytes < 2 * 4 * recorder.count
     found = recorder.finish()
-    assert found.nbytes < 3 * 4 * len(found.tokens)
+    arrays = [part for part in vars(found).values() if isinstance(part, np.ndarray)]
+    assert sum(array.nbytes for array in arrays) < 3 * 4 * len(found.tokens)
     assert recorder.tokens.nbytes < 100  # stored once

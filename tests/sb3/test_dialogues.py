@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium as gym
-import pytest
 from stable_baselines3.common.vec_env import VecMonitor
 
 import persona_env  # noqa: F401
@@ -13,7 +12,6 @@ import persona_wrappers
 from persona_env.sb3 import KLCallback, as_sb3
 from tests.sb3.rollouts import make
 from tests.sb3.test_policy import compared
-from tests.sb3.toys import tiny_llama
 
 
 def dialogues(**options: Any) -> Any:
@@ -45,8 +43,3 @@ def test_rewards_and_their_names_reach_the_learner() -> None:
     algorithm.learn(512, callback=Names())
     assert {"consistency/prompt_to_line", "consistency/question_answer", "line", "episode"} <= seen
     assert abs(algorithm.rollout_buffer.kl_to_reference()) > 1e-6
-
-
-def test_another_models_tokens_are_refused() -> None:
-    with pytest.raises(ValueError, match="give the environment simulator="):
-        make(dialogues(), tiny_llama(20))

@@ -6,23 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from stable_baselines3 import A2C, PPO
 from torch.nn.functional import mse_loss
 from transformers import AutoModelForCausalLM, Cohere2Config, Gemma2Config, GPT2Config, OPTConfig, PreTrainedModel
 
 from persona_env.rl.packed_forward import ChoicePositions, MemoryLimits, choice_logits, choice_scores, choice_states
-from persona_env.sb3 import TokenPolicy
-from persona_env.spaces import TokenContext
 from tests.sb3.peak import peak_bytes
 from tests.sb3.rollouts import collect, make
 from tests.sb3.toys import PAD, ToyDialogues, tiny_llama
 
-OPTIONS: list[dict[str, Any]] = [
-    dict(micro_batch=64),
-    dict(micro_batch=1),  # each trajectory by itself
-    dict(gradient_checkpointing=True),
-    dict(micro_batch=64, gradient_checkpointing=True),
-]
+OPTIONS: list[dict[str, Any]] = [dict(tokens=64), dict(tokens=1), dict(layers=True), dict(tokens=64, layers=True)]
 
 
 def deeper_llama(layers: int = 4) -> PreTrainedModel:
@@ -32,9 +24,9 @@ def deeper_llama(layers: int = 4) -> PreTrainedModel:
     return AutoModelForCausalLM.from_config(config)
 
 
-def rollout(**policy: Any) -> Any:
+def rollout() -> Any:
     envs = ToyDialogues(8, asks=2, lines=4)
-    made = make(envs, deeper_llama(), n_steps=24, batch_size=192, policy_kwargs=dict(value_gradient=True, **policy))
+    made = make(envs, deeper_llama(), n_steps=24, batch_size=192, policy_kwargs=dict(value_gradient=True))
     with torch.no_grad():
         made.policy.value_head.outer.weight.copy_(torch.linspace(-0.3, 0.3, 64))
     collect(made)
@@ -61,25 +53,12 @@ def test_a_minibatch_in_many_passes_has_the_gradient_of_one_pass(options: dict[s
     sample = next(made.rollout_buffer.get(192))
     made.policy.set_training_mode(True)
     want = gradients(made.policy, ppo_loss(made, sample))
-    made.policy.limits = MemoryLimits(tokens=options.get("micro_batch"), layers="gradient_checkpointing" in options)
+    made.policy.limits = MemoryLimits(**options)
     got = gradients(made.policy, ppo_loss(made, sample))
     assert got.keys() == want.keys()
     largest = max(float(gradient.abs().max()) for gradient in want.values())
     for name in want:
         assert float((got[name] - want[name]).abs().max()) < 1e-6 * largest, name
-
-
-@pytest.mark.parametrize("algorithm", [PPO, A2C])
-def test_stock_algorithms_take_the_same_steps_within_limits(algorithm: Any) -> None:
-    ends = []
-    for options in ({}, dict(micro_batch=64, gradient_checkpointing=True)):
-        made = make(
-            ToyDialogues(4, asks=1), tiny_llama(), algorithm, learning_rate=1e-3, n_steps=16, policy_kwargs=options
-        )
-        made.learn(16 * 4 * 2)
-        ends.append(made.policy.state_dict())
-    for name, weight in ends[0].items():
-        assert torch.allclose(weight, ends[1][name], atol=1e-5), name
 
 
 def test_a_limit_on_tokens_limits_the_memory_of_activations() -> None:
@@ -161,25 +140,18 @@ def test_values_need_no_logits() -> None:
         assert peak_bytes(lambda: policy.predict_values(contexts)) < 4 * 64 * vocabulary / 10
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        Gemma2Config(
-            vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, head_dim=8, final_logit_softcapping=0.5, pad_token_id=PAD,
-        ),
-        Cohere2Config(
-            vocab_size=40, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-            num_key_value_heads=2, logit_scale=3.0, pad_token_id=PAD, bos_token_id=1, eos_token_id=1,
-        ),
-        OPTConfig(
-            vocab_size=40, hidden_size=32, ffn_dim=64, num_hidden_layers=2, num_attention_heads=4,
-            word_embed_proj_dim=16, pad_token_id=PAD, bos_token_id=1, eos_token_id=1,
-        ),
-        GPT2Config(vocab_size=40, n_embd=32, n_layer=2, n_head=4, bos_token_id=1, eos_token_id=1, pad_token_id=PAD),
-    ],
-    ids=lambda config: config.model_type,
-)  # fmt: skip
+SHAPE: dict[str, Any] = dict(vocab_size=40, hidden_size=32, num_hidden_layers=2, num_attention_heads=4)
+IDS: dict[str, Any] = dict(pad_token_id=PAD, bos_token_id=1, eos_token_id=1)
+GROUPED: dict[str, Any] = dict(**SHAPE, **IDS, intermediate_size=64, num_key_value_heads=2)
+CONFIGS = [
+    Gemma2Config(**GROUPED, head_dim=8, final_logit_softcapping=0.5),
+    Cohere2Config(**GROUPED, logit_scale=3.0),
+    OPTConfig(**SHAPE, **IDS, ffn_dim=64, word_embed_proj_dim=16),
+    GPT2Config(**SHAPE, **IDS),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
 def test_what_a_model_does_around_its_output_layer_is_done_part_by_part_too(config: Any) -> None:
     """A soft cap, a scale, a projection before it; dropout, where it is the default, stays off."""
     torch.manual_seed(0)
@@ -187,11 +159,8 @@ def test_what_a_model_does_around_its_output_layer_is_done_part_by_part_too(conf
     where, actions = positions(3, 12, 5, 40)
     want = choice_logits(model, where)
     assert torch.equal(choice_states(model, where), want[1])
-    for limits in (
-        MemoryLimits(logits=120),
-        MemoryLimits(tokens=12, layers=True),
-        MemoryLimits(logits=120, tokens=24, layers=True),
-    ):
+    for tokens, layers, logits in ((None, False, 120), (12, True, 2**24), (24, True, 120)):
+        limits = MemoryLimits(tokens=tokens, layers=layers, logits=logits)
         got = choice_scores(model, where, actions, lambda logits: logits, limits=limits, entropy=True)
         everything = want[0].log_softmax(-1)
         assert torch.allclose(got.chosen, everything.gather(1, actions[:, None])[:, 0], atol=1e-5)
@@ -216,12 +185,3 @@ def test_layers_are_left_as_they_were() -> None:
     where, actions = positions(2, 8, 3, 20)
     choice_scores(model, where, actions, lambda x: x, limits=MemoryLimits(layers=True)).chosen.sum().backward()
     assert [dict(layer.__dict__) for layer in model.modules()] == before
-
-
-@pytest.mark.parametrize("micro_batch", [0, -5])
-def test_an_impossible_limit_is_refused(micro_batch: int) -> None:
-    with pytest.raises(ValueError, match="Expected micro_batch >= 1"):
-        TokenPolicy(
-            TokenContext(20, 8, PAD), ToyDialogues(1).single_action_space, lambda _: 1e-3,
-            model=tiny_llama(), micro_batch=micro_batch,
-        )  # fmt: skip

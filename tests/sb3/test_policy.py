@@ -10,39 +10,14 @@ import pytest
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from persona_env.rl import sample_tokens
 from persona_env.sb3 import TokenPolicy, as_sb3
 from persona_env.spaces import TokenContext
 from tests.sb3.rollouts import collect, make, random_values
-from tests.sb3.toys import END, PAD, ToyDialogues, dropping_gpt2, tiny_llama
-
-TEMPLATE = (
-    "{% for m in messages %}{{ '<|' + m['role'] + '|>' + m['content'] }}"
-    "{% if m['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
-)
-
-
-def word_tokenizer() -> PreTrainedTokenizerFast:
-    """Every byte is a token; control tokens for the chat format."""
-    specials = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"]
-    symbols = specials + sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = Tokenizer(models.BPE({symbol: i for i, symbol in enumerate(symbols)}, []))
-    split = pre_tokenizers.Split(Regex(r"\s?\w+|\W"), "isolated")
-    to_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    words.pre_tokenizer = pre_tokenizers.Sequence([split, to_bytes])
-    words.decoder = decoders.ByteLevel()
-    words.add_special_tokens(specials)
-    found = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<|pad|>", eos_token="<|end|>")
-    found.chat_template = TEMPLATE
-    return found
-
-
-def padded_like(contexts: list[np.ndarray]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(contexts).reshape(-1, contexts[0].shape[1]))
+from tests.sb3.toys import PAD, ToyDialogues, dropping_gpt2, tiny_llama
+from tests.speakers import small
 
 
 def compared(algorithm: Any, batch: int = 32) -> dict[str, float]:
@@ -50,7 +25,7 @@ def compared(algorithm: Any, batch: int = 32) -> dict[str, float]:
     random_values(algorithm)
     contexts = collect(algorithm)
     worst: dict[str, float] = dict.fromkeys(("packed", "naive", "value", "naive_value"), 0.0)
-    everything = padded_like(contexts)
+    everything = torch.from_numpy(np.concatenate(contexts))
     for packed in algorithm.rollout_buffer.batches(batch):
         sample = algorithm.rollout_buffer.samples(packed)
         actions = sample.actions.long().flatten()
@@ -94,6 +69,8 @@ def test_weights_that_are_set_by_hand_are_noticed() -> None:
     with torch.enable_grad():
         want = algorithm.policy.get_distribution(context).distribution.logits
     assert torch.allclose(got, want, atol=1e-5)
+    actions, _ = algorithm.predict(algorithm._last_obs, deterministic=True)
+    assert (actions == want.argmax(-1).numpy()).all()
 
 
 def test_dropout_changes_nothing() -> None:
@@ -124,11 +101,6 @@ def test_forbidden_tokens_are_never_said_and_nothing_is_nan() -> None:
     assert np.isfinite(algorithm.rollout_buffer.returns).all()
 
 
-def test_the_padding_is_always_forbidden() -> None:
-    algorithm = make(ToyDialogues(2), tiny_llama(), policy_kwargs=dict(forbidden_ids=()))
-    assert algorithm.policy.forbidden_ids == (PAD,)
-
-
 def test_tokens_are_drawn_with_their_probabilities() -> None:
     torch.manual_seed(0)
     probabilities = torch.tensor([0.0, 0.5, 0.2, 0.0, 0.25, 0.05, 0.0])
@@ -138,47 +110,24 @@ def test_tokens_are_drawn_with_their_probabilities() -> None:
     assert torch.allclose(drawn, probabilities, atol=0.015)
 
 
-def test_the_same_seed_gives_the_same_tokens() -> None:
-    first = make(ToyDialogues(4), tiny_llama())
-    collect(first)
-    second = make(ToyDialogues(4), tiny_llama())
-    collect(second)
-    assert (first.rollout_buffer.actions == second.rollout_buffer.actions).all()
-
-
-def test_the_likeliest_token_is_said_when_asked_for() -> None:
-    algorithm = make(ToyDialogues(4), tiny_llama())
-    context = algorithm.env.reset()
-    actions, _ = algorithm.predict(context, deterministic=True)
-    logits = algorithm.policy.get_distribution(torch.tensor(context)).distribution.logits
-    assert (actions == logits.argmax(-1).numpy()).all()
-    assert algorithm.predict(context[0], deterministic=True)[0] == actions[0]
+BOX, CONTEXT, TOKENS = spaces.Box(0, 19, (8,), np.int32), TokenContext(20, 8, PAD), spaces.Discrete(20)
 
 
 @pytest.mark.parametrize(
-    ("vocabulary", "message"),
-    [(19, "got 20 ids"), (21, "got 20 ids")],
+    ("observations", "actions", "options", "message"),
+    [
+        (TokenContext(19, 8, PAD), spaces.Discrete(19), {}, "got 20 ids"),
+        (TokenContext(21, 8, PAD), spaces.Discrete(21), {}, "got 20 ids"),
+        (BOX, TOKENS, {}, "use a token environment"),
+        (CONTEXT, BOX, {}, "use a token environment"),
+        (CONTEXT, TOKENS, dict(use_sde=True), "use_sde=False"),
+        (CONTEXT, TOKENS, dict(micro_batch=0), "micro_batch >= 1"),
+        (CONTEXT, TOKENS, dict(model=tiny_llama().base_model), "causal language model"),
+    ],
 )
-def test_a_model_with_other_tokens_than_the_environment_is_refused(vocabulary: int, message: str) -> None:
+def test_what_does_not_fit_is_refused(observations: Any, actions: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make(ToyDialogues(2, vocabulary=vocabulary), tiny_llama(20))
-
-
-def test_a_model_without_an_output_layer_is_refused() -> None:
-    with pytest.raises(ValueError, match="causal language model"):
-        make(ToyDialogues(2), tiny_llama().base_model)
-
-
-def test_other_spaces_are_refused() -> None:
-    box, tokens = spaces.Box(0, 19, (8,), np.int32), TokenContext(20, 8, PAD)
-    for observations, actions in ((box, spaces.Discrete(20)), (tokens, box)):
-        with pytest.raises(ValueError, match="use a token environment"):
-            TokenPolicy(observations, actions, lambda _: 1e-3, model=tiny_llama())
-
-
-def test_noise_for_continuous_actions_is_refused() -> None:
-    with pytest.raises(ValueError, match="use_sde=False"):
-        TokenPolicy(TokenContext(20, 8, PAD), spaces.Discrete(20), lambda _: 1e-3, True, model=tiny_llama())
+        TokenPolicy(observations, actions, lambda _: 1e-3, **{"model": tiny_llama(), **options})
 
 
 def test_the_reference_is_no_part_of_the_policy() -> None:
@@ -200,18 +149,16 @@ def test_the_policys_own_model_is_no_reference() -> None:
 
 
 def test_a_saved_model_is_an_ordinary_one_and_comes_back_with_its_value_head(tmp_path: Path) -> None:
-    tokenizer = word_tokenizer()
+    tokenizer = small.tokenizer()
     size = len(tokenizer)
-    model = tiny_llama(size)
-    algorithm = make(ToyDialogues(2, vocabulary=size), model, policy_kwargs=dict(tokenizer=tokenizer))
-    assert algorithm.policy.chat.end_id == END
-    assert set(algorithm.policy.forbidden_ids) == {0, 2, 3, 4}
+    algorithm = make(ToyDialogues(2, vocabulary=size), tiny_llama(size), policy_kwargs=dict(tokenizer=tokenizer))
+    assert algorithm.policy.forbidden_ids == algorithm.policy.chat.forbidden_ids
     random_values(algorithm)
     algorithm.learn(64)
     algorithm.policy.save_pretrained(tmp_path)
     assert {"model.safetensors", "tokenizer.json", "value_head.safetensors"} <= {p.name for p in tmp_path.iterdir()}
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
-    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == TEMPLATE
+    assert AutoTokenizer.from_pretrained(tmp_path).chat_template == small.CHATML
     for old, new in zip(algorithm.policy.lm.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(old, new)
     again = make(ToyDialogues(2, vocabulary=size), f"hf:{tmp_path}")
@@ -233,8 +180,7 @@ def test_stable_baselines_own_saving_still_works(tmp_path: Path) -> None:
         PPO.load(tmp_path / "all.zip", env=envs, device="cpu").policy,
     ):
         assert isinstance(policy, TokenPolicy)
-        for name, weight in algorithm.policy.state_dict().items():
-            assert torch.equal(weight, policy.state_dict()[name]), name
+        assert all(map(torch.equal, algorithm.policy.parameters(), policy.parameters()))
         want = algorithm.policy.get_distribution(context).distribution.logits
         found = policy.get_distribution(context).distribution
         assert isinstance(found, torch.distributions.Categorical)
@@ -244,5 +190,4 @@ def test_stable_baselines_own_saving_still_works(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_weights_are_trained_in_single_precision(dtype: torch.dtype) -> None:
     model: Any = tiny_llama()
-    algorithm = make(ToyDialogues(2), model.to(dtype))
-    assert algorithm.policy.lm.dtype == torch.float32
+    assert make(ToyDialogues(2), model.to(dtype)).policy.lm.dtype == torch.float32

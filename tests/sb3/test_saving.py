@@ -10,7 +10,6 @@ import torch
 from stable_baselines3 import PPO
 
 from persona_env.sb3 import as_sb3
-from persona_env.speakers.local import LanguageModel
 from tests.sb3.rollouts import make
 from tests.sb3.toys import ToyDialogues, tiny_llama
 
@@ -49,18 +48,6 @@ def test_a_live_models_initial_reference_is_saved_and_found_again(tmp_path: Path
         algorithm.learn(128, reset_num_timesteps=False)
 
 
-def test_so_is_a_language_models(tmp_path: Path) -> None:
-    import gymnasium as gym
-
-    speaker = LanguageModel.load("tiny")
-    envs = as_sb3(gym.make_vec("persona_env/PatientTokens-v0", num_envs=2, max_lines=1, simulator=speaker))
-    algorithm = trained(speaker, envs)
-    algorithm.save(tmp_path / "all.zip")
-    loaded = PPO.load(tmp_path / "all.zip", env=envs, device="cpu")
-    sample = sampled(algorithm)
-    assert torch.equal(reference_log_probs(loaded, sample), reference_log_probs(algorithm, sample))
-
-
 def test_the_reference_of_a_model_that_was_trained_before_is_what_it_is_now() -> None:
     envs, model = as_sb3(ToyDialogues(4)), tiny_llama()
     first = trained(model, envs)
@@ -74,16 +61,3 @@ def test_the_reference_of_a_model_that_was_trained_before_is_what_it_is_now() ->
         ):
             assert torch.equal(weight, now)
             assert not torch.equal(weight, old)
-
-
-def test_initial_weights_live_no_longer_than_the_policy() -> None:
-    import gc
-    import weakref
-
-    model = tiny_llama()
-    algorithm = make(ToyDialogues(2), model, policy_kwargs=dict(reference="initial"))
-    reference = weakref.ref(algorithm.policy.reference.model)
-    del algorithm
-    gc.collect()
-    assert reference() is None
-    assert not [name for name in model.state_dict() if name not in tiny_llama().state_dict()]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
-import weakref
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import spaces
-from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from stable_baselines3.common.vec_env import VecMonitor
+from gymnasium.vector import AutoresetMode, VectorWrapper
 
 from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer, as_sb3
 from tests.sb3.toys import END, Bandit, ToyDialogues
@@ -51,12 +49,11 @@ def test_an_entry_of_the_info_stands_in_the_rows_that_it_is_about() -> None:
 def test_what_was_cut_off_from_outside_is_told_apart() -> None:
     bridge = as_sb3(ToyDialogues(2, cut_after=2, max_tokens=9))
     before = bridge.reset()
-    middle, _, _, _ = bridge.step(np.array([2, 2]))
+    middle: Any = bridge.step(np.array([2, 2]))[0]
     assert not before.info.cut_off
     _, _, dones, infos = bridge.step(np.array([2, 2]))
     assert dones.all()
     assert all(info["TimeLimit.truncated"] for info in infos)
-    assert isinstance(middle, TokenObservation)
     assert sorted(middle.info.cut_off) == [0, 1]
     assert (middle.info.cut_off[1] == infos[1]["terminal_observation"]).all()
 
@@ -71,9 +68,6 @@ def test_seeds_reach_the_rows_and_are_used_once() -> None:
     assert envs.seeds == [None, None, None]
     bridge.seed(7)
     assert (np.array(bridge.reset()) == first).all()
-    bridge._seeds = [3, 1, 2]
-    bridge.reset()
-    assert envs.seeds == [3, 1, 2]
 
 
 def test_options_reach_the_environment_once() -> None:
@@ -92,28 +86,12 @@ def test_options_reach_the_environment_once() -> None:
 def test_an_observation_knows_who_answers_a_probe_and_what_followed() -> None:
     envs = ToyDialogues(2, asks=1, max_tokens=3)
     bridge = as_sb3(envs)
-    first = bridge.reset()
-    assert isinstance(first, TokenObservation)
-    assert first.info.probing is not None
-    assert first.info.probing.tolist() == [False, False]
-    second, *_ = bridge.step(np.array([END, 5]))
-    assert isinstance(second, TokenObservation)
-    assert second.info.probing is not None
+    first: Any = bridge.reset()
+    second: Any = bridge.step(np.array([END, 5]))[0]
     assert second.info.probing.tolist() == [True, False]
-    assert first.info.next_contexts is not None
     assert (first.info.next_contexts == second).all()
     assert first.info.next_probing is second.info.probing
     assert first.info.probing.tolist() == [False, False]  # a copy: the environment goes on changing its own
-
-
-def test_an_observation_that_is_held_does_not_hold_all_that_followed() -> None:
-    bridge = as_sb3(ToyDialogues(2))
-    first = bridge.reset()
-    bridge.step(np.array([2, 2]))
-    third = weakref.ref(bridge.step(np.array([2, 2]))[0])
-    bridge.step(np.array([2, 2]))
-    assert first.info.next_contexts is not None
-    assert third() is None
 
 
 def test_an_environment_without_probes_says_nothing_of_them() -> None:
@@ -132,16 +110,6 @@ def test_an_environment_that_writes_into_its_own_array_does_no_harm() -> None:
     first = bridge.reset()
     second, *_ = bridge.step(np.array([1, 1]))
     assert not np.may_share_memory(first, second)
-
-
-def test_a_monitor_on_top_counts_the_episodes() -> None:
-    monitor = VecMonitor(as_sb3(ToyDialogues(2, lines=1)))
-    monitor.reset()
-    monitor.step(np.array([2, 3]))
-    observation, _, dones, infos = monitor.step(np.array([END, 3]))
-    assert dones[0]
-    assert (infos[0]["episode"]["r"], infos[0]["episode"]["l"]) == (0.5, 2)
-    assert isinstance(observation, TokenObservation)
 
 
 @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED, None])
@@ -173,20 +141,6 @@ def test_attributes_and_methods_are_found_through_wrappers() -> None:
     assert not bridge.has_attr("nothing")
     with pytest.raises(ValueError, match="rows share"):
         bridge.set_attr("max_tokens", 2, indices=[0])
-
-
-def test_gymnasiums_own_vector_environment_is_bridged_too() -> None:
-    envs: VectorEnv[Any, Any, Any] = gym.make_vec(
-        "CartPole-v1", num_envs=2, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}
-    )
-    bridge = as_sb3(envs)
-    bridge.seed(0)
-    bridge.reset()
-    done, infos = np.array([False]), []
-    while not done.any():
-        _, _, done, infos = bridge.step(np.array([1, 1]))
-    assert "terminal_observation" in infos[int(done.argmax())]
-    bridge.close()
 
 
 def test_a_link_that_no_policy_took_does_no_harm_to_copies_of_the_space() -> None:

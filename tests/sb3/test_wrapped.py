@@ -36,15 +36,6 @@ def test_gymnasiums_statistics_stand_in_the_rows_that_ended() -> None:
     assert "episode" not in infos[0].get("reset_info", {})
 
 
-def test_what_stable_baselines3_logs_of_the_episodes_is_gymnasiums() -> None:
-    envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=4, max_lines=1, max_tokens=4)
-    algorithm = make(as_sb3(RecordEpisodeStatistics(envs)), "tiny")
-    algorithm.learn(128)
-    ended = [episode["l"] for episode in algorithm.ep_info_buffer]
-    assert ended
-    assert all(1 <= length <= 5 for length in ended)
-
-
 def test_an_entry_in_an_entry_stands_in_the_rows_that_its_own_mask_names() -> None:
     def counted(length: int) -> gym.Env[Any, Any]:
         return gym.wrappers.RecordEpisodeStatistics(gym.make("CartPole-v1", max_episode_steps=length))
@@ -73,14 +64,6 @@ def test_a_copy_of_an_observation_knows_what_it_is_told_later(copied: Any) -> No
     assert sorted(other.info.cut_off) == [0, 1]
     assert other.info.next_probing is second.info.probing
     assert copied(second).info.probing is second.info.probing
-
-
-def test_a_part_of_an_observation_has_an_info_of_its_own() -> None:
-    first = as_sb3(ToyDialogues(2)).reset()
-    for part in (first[::-1], first[:1], first + 0):
-        assert isinstance(part, TokenObservation)
-        assert part.info.probing is None
-    assert type(np.asarray(first)) is np.ndarray
 
 
 @pytest.mark.parametrize(("asks", "cut_after"), [(0, 7), (1, None), (1, 7)])

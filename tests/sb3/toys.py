@@ -5,34 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import GPT2Config, PreTrainedModel
 
 from persona_env.spaces import TokenContext
+from tests.speakers import small
 
 PAD, END = 0, 1
 
 
 def tiny_llama(vocabulary: int = 20, *, width: int = 32, seed: int = 0, scale: float = 0.1) -> PreTrainedModel:
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=1024,
-        initializer_range=scale,
-        tie_word_embeddings=True,
-        pad_token_id=PAD,
-        bos_token_id=None,
-        eos_token_id=END,
-    )
-    return LlamaForCausalLM(config)
+    shape = {"hidden_size": width, "intermediate_size": 2 * width, "initializer_range": scale}
+    ids = {"pad_token_id": PAD, "bos_token_id": None, "eos_token_id": END, "tie_word_embeddings": True}
+    return small.model(vocabulary, 1024, seed, **shape, **ids).train()
 
 
 def dropping_gpt2(vocabulary: int = 20) -> GPT2Config:
@@ -43,15 +30,26 @@ def dropping_gpt2(vocabulary: int = 20) -> GPT2Config:
     )  # fmt: skip
 
 
-class ToyDialogues(VectorEnv[Any, Any, Any]):
+class Toy(VectorEnv[Any, Any, Any]):
+    """Token ids below `vocabulary`, padded to `width`, in N rows."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
+
+    def __init__(self, num_envs: int, vocabulary: int, width: int):
+        self.num_envs, self.vocabulary, self.width = num_envs, vocabulary, width
+        self.single_observation_space = TokenContext(vocabulary, width, PAD)
+        self.single_action_space = spaces.Discrete(vocabulary)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+
+class ToyDialogues(Toy):
     """N dialogues of `lines` lines; a line ends with END or after `max_tokens`.
 
     A line is paid the share of its tokens that are even. After every `asks`-th line a side question
     comes, whose answer is paid `answer_reward` if its first token is 2, and leaves no trace. `cut_after`
     is the step at which a dialogue is cut off, if it is.
     """
-
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
 
     def __init__(
         self,
@@ -67,13 +65,9 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         answer_reward: float = 1.0,
         cut_after: int | None = None,
     ):
-        self.num_envs, self.vocabulary, self.lines, self.width = num_envs, vocabulary, lines, context
-        self.max_tokens, self.prompt, self.reply = max_tokens, prompt, reply
+        super().__init__(num_envs, vocabulary, context)
+        self.lines, self.max_tokens, self.prompt, self.reply = lines, max_tokens, prompt, reply
         self.asks, self.answer_reward, self.cut_after = asks, answer_reward, cut_after
-        self.single_observation_space = TokenContext(vocabulary, context, PAD)
-        self.single_action_space = spaces.Discrete(vocabulary)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
         self.probing = np.zeros(num_envs, np.bool_)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -157,17 +151,12 @@ class ToyDialogues(VectorEnv[Any, Any, Any]):
         return self._observations(), rewards, terminated, truncated, info
 
 
-class Bandit(VectorEnv[Any, Any, Any]):
+class Bandit(Toy):
     """N dialogues of one token; token i is paid rewards[i]."""
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
-
     def __init__(self, rewards: Any, num_envs: int = 64):
-        self.rewards, self.num_envs = np.asarray(rewards, np.float64), num_envs
-        self.single_observation_space = TokenContext(len(self.rewards), 8, PAD)
-        self.single_action_space = spaces.Discrete(len(self.rewards))
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        super().__init__(num_envs, len(rewards), 8)
+        self.rewards = np.asarray(rewards, np.float64)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
         return self._observations(), {}
@@ -184,17 +173,11 @@ class Bandit(VectorEnv[Any, Any, Any]):
         return self._observations(), self.rewards[actions], done, np.zeros_like(done), info
 
 
-class CopyFirst(VectorEnv[Any, Any, Any]):
+class CopyFirst(Toy):
     """An identity world: a line of one token, paid 1 where it is the first token of the context; 4 lines."""
 
-    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}  # noqa: RUF012
-
     def __init__(self, num_envs: int = 32, vocabulary: int = 8):
-        self.num_envs, self.vocabulary = num_envs, vocabulary
-        self.single_observation_space = TokenContext(vocabulary, 16, PAD)
-        self.single_action_space = spaces.Discrete(vocabulary)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        super().__init__(num_envs, vocabulary, 16)
         self.ids = np.full((num_envs, 16), PAD, np.int32)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:

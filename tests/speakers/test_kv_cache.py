@@ -13,10 +13,11 @@ import transformers as tf
 from persona_env.speakers.decoding.decoder import Decoder, FullForwardDecoder, usable_length
 from persona_env.speakers.decoding.kv_cache import CannotDecode, RaggedDecoder, make_decoder
 from tests.speakers import small
-from tests.speakers.families import FAMILIES, SHAPE, built
+from tests.speakers.families import FAMILIES, SHAPE, built, llama4
 
 torch.set_num_threads(1)
 MAMBA = tf.MambaConfig(vocab_size=120, hidden_size=16, num_hidden_layers=1, state_size=4)
+DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
 BLOOM = tf.BloomConfig(vocab_size=120, hidden_size=32, n_layer=1, n_head=4)
 
 
@@ -117,18 +118,6 @@ def test_only_what_is_new_is_run() -> None:
     assert run == [30, 2, 6, 18 + 1]
 
 
-def test_clearing_the_cache_reads_with_the_new_weights() -> None:
-    model = built(FAMILIES["Llama"])
-    decoder = RaggedDecoder(model, 1, 20)
-    ids, n = np.arange(3, 13)[None], np.array([9])
-    decoder.extend(ids, n)
-    with torch.no_grad():
-        model.model.embed_tokens.weight.mul_(-1)
-    decoder.clear_cache()
-    got = decoder.extend(ids, n + 1)[0].log_softmax(-1)
-    assert float((got - naive(model, [ids[0]])).abs().max()) < 1e-5
-
-
 def test_nan_left_behind_by_bad_weights_is_forgotten() -> None:
     model = built(FAMILIES["Llama"])
     decoder = RaggedDecoder(model, 2, 20)
@@ -162,12 +151,6 @@ def test_a_long_prompt_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
     assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
 
 
-def test_memory_follows_use() -> None:
-    decoder = RaggedDecoder(built(FAMILIES["Llama"]), 2, 2000)
-    decoder.extend(np.full((2, 8), 3), np.array([8, 8]))
-    assert decoder._layers[0].keys.shape[2] == 64
-
-
 def test_the_model_is_left_as_found_even_when_a_step_fails() -> None:
     model = built(FAMILIES["Gemma2"])
     decoder = RaggedDecoder(model, 1, 20)
@@ -188,27 +171,10 @@ def test_training_mode_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "why"),
-    [
-        (BLOOM, "ALiBi"),
-        (MAMBA, "do not attend through"),
-        (
-            tf.LlamaConfig(
-                **SHAPE,
-                max_position_embeddings=16,
-                rope_parameters={
-                    "rope_type": "dynamic",
-                    "factor": 2.0,
-                    "rope_theta": 10000.0,
-                },
-            ),
-            "RoPE follows",
-        ),
-    ],
+    ("model", "why"),
+    [(built(BLOOM), "ALiBi"), (built(MAMBA), "do not attend through"), (llama4(16), "from 16 tokens on")],
 )
-@pytest.mark.filterwarnings("ignore:Decoding without a cache")
-def test_what_does_not_fit_is_refused_and_read_without_a_cache(config: Any, why: str) -> None:
-    model = built(config)
+def test_what_does_not_fit_is_refused_and_read_without_a_cache(model: Any, why: str) -> None:
     with pytest.raises(CannotDecode, match=why):
         RaggedDecoder(model, 3, 24)
     with pytest.warns(UserWarning, match=why):
@@ -219,12 +185,28 @@ def test_what_does_not_fit_is_refused_and_read_without_a_cache(config: Any, why:
         assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
 
 
-def test_a_model_whose_attention_differs_fails_the_self_check(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_model_whose_attention_differs_fails_the_self_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("persona_env.speakers.decoding.ragged_attention.attend", lambda q, *rest, **options: q * 0)
     with pytest.raises(CannotDecode, match="from the full forward"):
         RaggedDecoder(built(FAMILIES["Llama"]), 1, 8)
+
+
+def test_rope_that_follows_the_longest_row_is_refused_beyond_the_length_up_to_which_it_stays() -> None:
+    model = built(tf.LlamaConfig(**SHAPE, max_position_embeddings=16, rope_parameters=DYNAMIC))
+    assert usable_length(model) == 16
+    RaggedDecoder(model, 3, 16)
+    with pytest.raises(CannotDecode, match="RoPE follows"):
+        RaggedDecoder(model, 3, 17)
+
+
+@pytest.mark.parametrize(("rows", "length", "more"), [(5, 15, {}), (3, 40, {"attn_temperature_tuning": False})])
+def test_llama_4_is_cached_where_its_attention_does_not_sharpen(rows: int, length: int, more: dict[str, Any]) -> None:
+    model = llama4(16, **more)
+    decoder = RaggedDecoder(model, rows, length)
+    ids = np.random.default_rng(0).integers(3, 120, (rows, length))
+    for n in (np.arange(length - rows, length), np.arange(length - rows, length) + 1):
+        got = decoder.extend(ids, n)[0].log_softmax(-1)
+        assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("n", [[0, 3], [3, 5], [3, 9]])
@@ -232,9 +214,3 @@ def test_contexts_of_impossible_length_are_refused(n: list[int]) -> None:
     decoder = RaggedDecoder(small.model(120), 2, 8)
     with pytest.raises(ValueError, match="Expected"):
         decoder.extend(np.full((2, 4), 3), np.array(n))
-
-
-def test_usable_length_stops_where_rope_frequencies_change() -> None:
-    assert usable_length(small.model(length=77)) == 77
-    rope = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
-    assert usable_length(small.model(length=77, rope_parameters=rope)) == 77

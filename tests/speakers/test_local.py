@@ -13,7 +13,7 @@ from huggingface_hub import constants
 
 from persona_env.conversation import Conversation, Message, View
 from persona_env.persona import Persona
-from persona_env.speakers import Speaker, load_speaker
+from persona_env.speakers import load_speaker
 from persona_env.speakers.local import LanguageModel, load_model, load_tokenizer
 from tests.speakers import small
 
@@ -40,13 +40,6 @@ def play(lm: LanguageModel, talks: list[Conversation], turns: int = 3) -> list[C
         said = zip(talks, lm.reply(views), strict=True)
         talks = [talk.with_line(x).with_reply(REPLIES[(turn + len(x)) % 4]) for talk, x in said]
     return talks
-
-
-def test_it_is_a_speaker_and_answers_each_view() -> None:
-    lm = speaker()
-    assert isinstance(lm, Speaker)
-    assert lm.reply([]) == []
-    assert len(lm.reply([talk.view("simulator") for talk in opened(3)])) == 3
 
 
 def test_the_same_seeds_say_the_same_and_others_something_else() -> None:
@@ -106,17 +99,9 @@ def test_sampling_inverts_the_distribution_function() -> None:
     lm = speaker()
     logits = torch.full((5, 400), -1e9)
     logits[:, [40, 50, 60]] = torch.log(torch.tensor([0.5, 0.25, 0.25]))
+    logits[:, list(lm.chat.forbidden_ids)] = 50.0  # never sampled
     draws = np.array([0.0, 0.49, 0.51, 0.76, 1 - 2**-53])
     assert lm._sample(logits, draws).tolist() == [40, 40, 50, 60, 60]
-
-
-def test_control_tokens_are_never_sampled() -> None:
-    lm = speaker()
-    logits = torch.zeros(200, 400)
-    logits[:, list(lm.chat.forbidden_ids)] = 50.0
-    sampled = set(lm._sample(logits, np.random.default_rng(0).random(200)).tolist())
-    assert not sampled & set(lm.chat.forbidden_ids)
-    assert max(sampled) < lm.chat.vocabulary
 
 
 def test_temperature_zero_is_greedy_and_hears_no_seed() -> None:
@@ -185,12 +170,6 @@ def test_a_given_template_is_saved_with_the_model(tmp_path: Path) -> None:
     assert LanguageModel.load(f"hf:{tmp_path / 'own'}").chat.template == small.CHATML
 
 
-def test_the_tiny_model_speaks() -> None:
-    lines = load_speaker("tiny").reply([talk.view("simulator", seed=3) for talk in opened(2)])
-    assert all(lines)
-    assert load_model("tiny").dtype == torch.float32
-
-
 @pytest.mark.parametrize("spec", ["tinny", "hf:", "hf:/no/such/folder", "hf:../no", "hf:runs/a/model"])
 def test_a_spec_that_names_nothing_is_refused_in_one_line(spec: str) -> None:
     for load in (load_tokenizer, load_model):
@@ -221,37 +200,38 @@ def test_a_hub_id_out_of_reach_is_refused_in_one_line(monkeypatch: pytest.Monkey
         assert "\n" not in str(caught.value)
 
 
-def test_pickled_weights_are_refused(saved: Path) -> None:
-    (saved / "model.safetensors").unlink()
-    with pytest.raises(ValueError, match="got no ones"):
-        load_model(f"hf:{saved}")
-    torch.save({}, saved / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="got pickled ones"):
-        load_model(f"hf:{saved}")
+def edited(folder: Path, **values: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **values}))
 
 
-def test_nan_weights_are_refused(tmp_path: Path) -> None:
+def pickled(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+
+
+def with_nan(folder: Path) -> None:
     lm = speaker()
     with torch.no_grad():
         embeddings(lm).weight[3, 3] = float("nan")
-    lm.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"Expected finite weights .*embed_tokens"):
-        load_model(f"hf:{tmp_path}")
+    lm.save_pretrained(folder)
 
 
-def test_missing_and_broken_weights_are_refused(saved: Path) -> None:
-    config = json.loads((saved / "config.json").read_text())
-    (saved / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
-    with pytest.raises(ValueError, match="Expected all weights"):
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "model.safetensors").unlink(), "got no ones"),
+        (pickled, "got pickled ones"),
+        (with_nan, r"Expected finite weights .*embed_tokens"),
+        (lambda folder: edited(folder, num_hidden_layers=3), "Expected all weights"),
+        (lambda folder: (folder / "config.json").write_text("{"), "Expected a whole model"),
+        (lambda folder: (folder / "config.json").unlink(), r"without a config\.json"),
+    ],
+)
+def test_spoilt_models_are_refused(saved: Path, spoil: Any, message: str) -> None:
+    spoil(saved)
+    with pytest.raises(ValueError, match=message):
         load_model(f"hf:{saved}")
-    (saved / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="Expected a whole model"):
-        load_model(f"hf:{saved}")
-
-
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"without a config\.json"):
-        load_model(f"hf:{tmp_path}")
 
 
 def test_weights_are_float32_on_the_cpu_unless_asked_otherwise(tmp_path: Path) -> None:
@@ -285,9 +265,7 @@ def test_a_gpu_that_is_not_there_is_refused_in_one_line() -> None:
 def test_code_in_a_models_folder_is_never_run(saved: Path, tmp_path: Path) -> None:
     trace = tmp_path / "ran"
     (saved / "evil.py").write_text(f"open({str(trace)!r}, 'w').close()\nclass C: pass\nclass M: pass\n")
-    config = json.loads((saved / "config.json").read_text())
-    named = {"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"}
-    (saved / "config.json").write_text(json.dumps({**config, "model_type": "evil", "auto_map": named}))
+    edited(saved, model_type="evil", auto_map={"AutoConfig": "evil.C", "AutoModelForCausalLM": "evil.M"})
     with pytest.raises(ValueError, match="Expected a whole model"):
         load_model(f"hf:{saved}")
     assert not trace.exists()

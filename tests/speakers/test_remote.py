@@ -2,9 +2,6 @@ import pytest
 
 from persona_env.conversation import Message, View
 from persona_env.errors import RunEnded
-from persona_env.models.chat_api import ChatClient
-from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import Unavailable
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
 from persona_env.testing import check_speaker
@@ -51,11 +48,6 @@ def test_all_views_are_in_flight_together_and_keep_their_order():
         assert server.most_in_flight >= 8
 
 
-def test_it_keeps_to_the_protocol_through_faults():
-    with FaultServer(by_chance(0.3, HTTP_FAULTS)) as server, client(server) as asked:
-        check_speaker(RemoteSpeaker(asked), exact=False)
-
-
 def test_a_line_that_does_not_come_is_an_error_and_never_invented():
     def behave(call: object):
         return status(400) if getattr(call, "prompt") == "Hi 3." else well  # noqa: B009
@@ -65,14 +57,6 @@ def test_a_line_that_does_not_come_is_an_error_and_never_invented():
         RemoteSpeaker(asked).reply([view(*said(f"Hi {i}.")) for i in range(5)])
     assert isinstance(caught.value, RunEnded)
     assert "\n" not in str(caught.value)
-
-
-def test_a_server_that_stays_down_ends_the_run():
-    with FaultServer() as server, client(server, outage_timeout=0.2) as asked:
-        server.__exit__()
-        with pytest.raises(Unavailable):
-            RemoteSpeaker(asked).reply([view(*said("Hi."))])
-        server.__enter__()
 
 
 def test_it_speaks_only_when_it_is_its_turn():
@@ -92,7 +76,6 @@ def test_a_spec_names_it():
             load_speaker(wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"max_tokens": 0}, {"temperature": -1.0}, {"temperature": float("inf")}])
-def test_settings_out_of_range_are_refused(wrong: dict[str, float]):
-    with pytest.raises(ValueError, match="Expected"):
-        RemoteSpeaker(ChatClient(Endpoint("m", "http://127.0.0.1:1/v1")), **wrong)  # type: ignore[arg-type]
+def test_it_keeps_to_the_protocol_through_faults():
+    with FaultServer(by_chance(0.3, HTTP_FAULTS)) as server, client(server) as asked:
+        check_speaker(RemoteSpeaker(asked), exact=False)

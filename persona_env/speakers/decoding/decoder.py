@@ -70,28 +70,17 @@ class Decoder(ABC):
 
     @abstractmethod
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
-        """Runs new tokens in some slots, replacing what follows `start` there: the lowest level, which checks nothing.
+        """Runs new tokens (N,) in some slots, replacing what follows `start` there: the lowest level, without checks.
 
-        Args:
-            slots: (R,) different row numbers.
-            start: (R,) the position of each slot's first new token.
-            count: (R,) the number of its new tokens, >= 1.
-            tokens: (N,) all new tokens, slot after slot.
-
-        Returns:
-            Logits (R, V) and last hidden states (R, d) after each slot's last token.
+        The slots (R,) are different row numbers; each gets `count` (R,) >= 1 tokens from position `start` (R,) on.
+        Returns logits (R, V) and last hidden states (R, d) after each slot's last token.
         """
 
     def extend(self, ids: NDArray[Any], n: NDArray[Any], rows: Ints | None = None) -> tuple[Tensor, Tensor]:
         """Reads whole contexts; only the tokens after each row's longest cached prefix are run.
 
-        Args:
-            ids: (R, width) right-padded contexts.
-            n: (R,) their lengths, in [1, max_len].
-            rows: (R,) the different rows that they belong to; all if None.
-
-        Returns:
-            Logits (R, V) and last hidden states (R, d) after each context.
+        The contexts `ids` (R, width) are right-padded, `n` (R,) are their lengths in [1, max_len], and `rows` (R,) the
+        different rows that they belong to (all if None). Returns the same as `step`.
 
         Raises:
             InputError: If a context is empty or too long, or the model is in training mode.
@@ -120,7 +109,7 @@ class Decoder(ABC):
         return out
 
     def append(self, rows: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
-        """Reads one more token (R,) in each of some rows; returns the same as `extend`."""
+        """Reads one more token (R,) in each of some rows; returns the same as `step`."""
         start = self.n[rows]
         self.ids[rows, start] = tokens
         out = self.step(rows, start, np.ones_like(start), tokens)
@@ -147,22 +136,13 @@ class Decoder(ABC):
 
 
 class FullForwardDecoder(Decoder):
-    """A decoder without a cache: each step runs whole contexts. Slow, and right for every model."""
+    """A decoder without a cache: each step runs whole contexts. Slow, and right for every model's `usable_length`."""
 
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
         """See `Decoder.step`."""
         total = start + count
         for slot, end, piece in zip(slots, total, np.split(tokens, np.cumsum(count)[:-1]), strict=True):
             self.ids[slot, end - len(piece) : end] = piece
-        if not rope_follows_length(self.model):
-            return self._run(slots, total)
-        groups = [np.flatnonzero(total == length) for length in np.unique(total)]
-        parts = [self._run(slots[group], total[group]) for group in groups]
-        back = torch.from_numpy(np.argsort(np.concatenate(groups))).to(self.model.device)
-        logits, hidden = (torch.cat(part)[back] for part in zip(*parts, strict=True))
-        return logits, hidden
-
-    def _run(self, slots: Ints, total: Ints) -> tuple[Tensor, Tensor]:
         width, device = int(total.max()), self.model.device
         real = np.arange(width) < total[:, None]
         ids = np.where(real, self.ids[slots, :width], self.ids[slots, :1])

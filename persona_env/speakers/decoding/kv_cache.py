@@ -1,7 +1,4 @@
-"""Decoding with a KV cache whose rows have different lengths, for any transformers decoder that passes its self-check.
-
-`make_decoder` falls back to `FullForwardDecoder` for the others.
-"""
+"""Decoding with a KV cache whose rows have different lengths, for any transformers decoder that passes a self-check."""
 
 from __future__ import annotations
 
@@ -136,10 +133,7 @@ def _refuse_by_config(model: PreTrainedModel, max_len: int) -> None:
 
 
 def sharpens_from(model: PreTrainedModel) -> float:
-    """Returns the number of tokens in one forward that changes a model's attention; infinity for almost all models.
-
-    Llama 4's layers without RoPE count the columns of a forward, whatever their positions.
-    """
+    """Returns from which number of tokens in one forward attention sharpens (Llama 4: whatever their positions)."""
     return float(setting(model, "floor_scale")) if setting(model, "attn_temperature_tuning") else math.inf
 
 

@@ -1,9 +1,7 @@
 """Attention over rows of different lengths: all rows' new tokens, end to end, in one forward.
 
-Three public extension points of transformers make that exact for any decoder that uses them: `SlotLayer` (a cache
-layer) writes each new token to its row's slot, `ragged_mask` evaluates the model's own rule (causal, sliding window,
-chunked) at the pairs of position and slot column that are needed, and `ragged_attention` makes two batched calls per
-layer: one for every row's last token, one for the earlier tokens of the rows that got several.
+Three public extension points of transformers make that exact for any decoder that uses them: a cache layer, a mask
+function, which evaluates the model's own rule (causal, sliding window, chunked), and an attention function.
 """
 
 from __future__ import annotations
@@ -140,10 +138,7 @@ def _early_tokens(slots: Ints, start: Ints, count: Ints, send: Callable[[Ints], 
 
 
 class SlotLayer(CacheLayerMixin):
-    """One layer's keys and values, each (slots, heads, capacity, dim); the capacity grows with use.
-
-    `reset` zeroes everything: a nan behind the mask would still spread (0 * nan).
-    """
+    """One layer's keys and values, each (slots, heads, capacity, dim); the capacity grows with use."""
 
     keys: Any
     values: Any
@@ -232,11 +227,7 @@ def ragged_mask(
 def ragged_attention(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor, **options: Any
 ) -> tuple[Tensor, None]:
-    """Attends each new token to its own row; returns ((1, N, heads, dim), None).
-
-    The query is (1, heads, N, dim), key and value are the whole stores that `SlotLayer.update` returned, and the mask
-    is what `ragged_mask` returned; see `attend` for the options.
-    """
+    """Attends each new token to its own row: query (1, heads, N, dim), whole stores; returns (1, N, heads, dim)."""
     plan = planned.get()
     plan.calls += 1
     masks, tokens = plan.masks[id(attention_mask)], query[0].transpose(0, 1)
@@ -276,9 +267,9 @@ def attend(
 ) -> Tensor:
     """Plain attention: q (B, T, heads, dim), k and v (B, key heads, L, dim), mask (B, 1, T, L).
 
-    The query heads of a group are folded into T, so that keys are never repeated. The options are those that layers of
-    transformers pass on: `scaling` of the scores (dim ** -0.5 if None), `softcap` (scores are squashed to
-    (-softcap, softcap) with tanh, as in Gemma 2) and `s_aux` ((heads,) attention sinks, as in GPT-OSS).
+    The query heads of a group are folded into T, so that keys are never repeated. Layers of transformers pass on
+    `scaling` of the scores (dim ** -0.5 if None), `softcap` (scores are squashed with tanh, as in Gemma 2) and `s_aux`
+    ((heads,) attention sinks, as in GPT-OSS).
     """
     (batch, steps, heads, dim), group = q.shape, q.shape[2] // k.shape[1]
     if steps == 1:
