@@ -16,15 +16,16 @@ import functools
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 from persona_env.errors import InputError, shown
 
-__all__ = ["Setting", "check", "from_text", "kinds", "settings_of"]
+__all__ = ["Setting", "check", "from_text", "kinds", "number", "settings_of"]
 
 _LIMIT = 10**15
 """Numbers at or beyond this are mistakes, and overflow what computes with them."""
 
+_T = TypeVar("_T", int, float)
 _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -80,8 +81,22 @@ def from_text(record: type, name: str, text: str) -> Any:
     if setting is None:
         known = ", ".join(settings_of(record))
         raise InputError(f"Expected an option among {known}, got {shown(name)}: remove or rename it.")
-    if setting.parse:
-        return setting.parse(text)
+    return setting.parse(text) if setting.parse else _parsed(name, text, kind)
+
+
+def number(name: str, value: object, kind: type[_T], ge: float, lt: float | None = None) -> _T:
+    """Returns an option of a spec, given as a number or as a text; any other is an `InputError`.
+
+    >>> number("max_tokens", "64", int, ge=1)
+    64
+    """
+    found: Any = _parsed(name, value, kind) if isinstance(value, str) else value
+    _check_type(name, found, kind)
+    _check_number(name, found, Setting("", ge=ge, lt=lt))
+    return kind(found)
+
+
+def _parsed(name: str, text: str, kind: Any) -> Any:
     try:
         return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
     except (KeyError, ValueError):

@@ -33,12 +33,9 @@ __all__ = [
 FILE = "calibration.json"
 FORMAT = "persona-env/calibration-v1"
 
-LEAST_PERSONAS = 10
-LEAST_LABELS = 20
-LEAST_LOW = 0.6
-"""A judge is usable as a reward if its labels come from at least this many personas, each class has at least this
-many labels, and the lower end of its balanced accuracy is at least this: clearly above the 0.5 of a judge
-that always says the same."""
+# A judge is usable as a reward if its labels come from so many personas, each class has so many labels, and the lower
+# end of its balanced accuracy is at least this: clearly above the 0.5 of a judge that always says the same.
+LEAST_PERSONAS, LEAST_LABELS, LEAST_LOW = 10, 20, 0.6
 
 _BATCH = 256
 
@@ -67,26 +64,17 @@ class CalibrationRow:
     An invalid verdict counts as wrong everywhere: as the opposite of the label in accuracy, balanced
     accuracy and kappa, and in AUROC as ranked on the wrong side of all others. AUROC is known only
     where every valid verdict has a probability.
-
-    Attributes:
-        role: Key of the role.
-        kind: The metric that asks.
-        n: Labels.
-        personas: Different personas in them.
-        consistent: Labels that say consistent.
-        invalid: Invalid verdicts.
-        why: Why the judge is not usable as a reward for this; "" where it is.
     """
 
     role: str
-    kind: str
-    n: int
+    kind: str  # the metric that asks
+    n: int  # labels, `consistent` of which say that
     personas: int
     consistent: int
-    invalid: int
+    invalid: int  # verdicts
     judged: Mapping[str, Figure]
     constant: Mapping[str, Figure]
-    why: str = ""
+    why: str = ""  # the judge is not usable as a reward for this; "" where it is
 
     @property
     def usable(self) -> bool:
@@ -96,20 +84,14 @@ class CalibrationRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """A judge (its spec, and all that can change its verdicts) compared with labels.
-
-    Attributes:
-        rows: One for each role and kind of question.
-        verdicts: Its verdicts, one for each item of the labels.
-        members: For an ensemble, the agreement of its members; invalid is an answer of its own.
-    """
+    """A judge (its spec, and all that can change its verdicts) compared with labels."""
 
     judge: str
     identity: Mapping[str, Any]
     labels: Labels
-    rows: tuple[CalibrationRow, ...]
-    verdicts: tuple[Verdict, ...] = field(repr=False)
-    members: Annotators | None = None
+    rows: tuple[CalibrationRow, ...]  # one for each role and kind of question
+    verdicts: tuple[Verdict, ...] = field(repr=False)  # one for each item of the labels
+    members: Annotators | None = None  # of an ensemble: how its members agree; invalid is an answer of its own
 
     def as_json(self) -> dict[str, Any]:
         """Returns what stands in `calibration.json`; an unknown figure is null."""
@@ -140,19 +122,11 @@ def _known(value: float) -> float | None:
 
 
 def calibrate(
-    judge: JudgeLike,
-    labels: Labels,
-    *,
-    spec: str = "",
-    tick: Callable[[int], None] = lambda judged: None,
+    judge: JudgeLike, labels: Labels, *, spec: str = "", tick: Callable[[int], None] = lambda judged: None
 ) -> Calibration:
-    """Asks a judge all labelled questions and compares its verdicts with the labels.
+    """Asks a judge, named `spec`, all labelled questions and compares its verdicts with the labels.
 
-    Args:
-        judge: The judge; of an ensemble the agreement of its members is told too.
-        labels: The questions.
-        spec: How the judge is named.
-        tick: Called with the number of questions judged since the last call.
+    `tick` is called with the number of questions judged since the last call.
 
     Raises:
         InputError: If no role and kind has labels of both classes, or the judge miscounts.

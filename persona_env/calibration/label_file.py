@@ -20,15 +20,7 @@ from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.json_files import FileError, Record, Text, converted, json_lines
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 
-__all__ = [
-    "FORMAT",
-    "KINDS",
-    "GivenLabel",
-    "Labelled",
-    "question_fields",
-    "read_labels",
-    "save_labels",
-]
+__all__ = ["FORMAT", "KINDS", "GivenLabel", "Labelled", "question_fields", "read_labels", "save_labels"]
 
 FORMAT = "persona-env/label-v1"
 
@@ -57,18 +49,12 @@ class _Line(Record, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A question and its label.
-
-    Attributes:
-        label: What the annotator says, or most of several.
-        persona_id: Whose line it is; "" where that is not known.
-        annotator: Who labelled it; "" for several, and where that is not known.
-    """
+    """A question and its label: what the annotator says, or most of several."""
 
     question: Query
     label: GivenLabel
-    persona_id: str = ""
-    annotator: str = ""
+    persona_id: str = ""  # whose line it is; "" where that is not known
+    annotator: str = ""  # "" for several, and where that is not known
 
     @property
     def kind(self) -> str:
@@ -91,12 +77,7 @@ def question_fields(question: Query) -> dict[str, Any]:
 
 
 def save_labels(path: str | Path, labels: Iterable[Labelled]) -> int:
-    """Writes labels to a file of ours, whole or not at all, and returns how many.
-
-    Raises:
-        FileError: If there is none.
-        CannotWrite: If the file cannot be written.
-    """
+    """Writes labels to a file of ours, whole or not at all, and returns how many; FileError if there is none."""
     rows = [_fields(item) for item in labels]
     if not rows:
         raise FileError("Expected labels to write, got none: a file holds at least one.")
@@ -110,11 +91,7 @@ def _fields(item: Labelled) -> dict[str, Any]:
 
 
 def read_labels(path: str | Path) -> Iterator[Labelled]:
-    """Yields the labels of a file of ours.
-
-    Raises:
-        FileError: If a line is no label; the message names the line and the field.
-    """
+    """Yields the labels of a file of ours; a `FileError` names the line and the field that are wrong."""
     for place, line in json_lines(path, _Line):
         question = _question(line.question, f"{place}, $.question")
         of_question = question.persona.id if isinstance(question, LineVsPersona | LineVsPrevious) else ""

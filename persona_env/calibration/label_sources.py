@@ -40,9 +40,6 @@ def log_labels(path: str | Path) -> Iterator[Labelled | None]:
     In logs of ours the label stands there. The raw replies of the released logs are read by their published rule,
     which is fail-open: a reply without a verdict labels its line as consistent. Answers whose gold answer cannot be
     used are left out.
-
-    Raises:
-        FileError: If the file is no log.
     """
     for dialogue in iter_logs(path):
         for speaker in dialogue.judged:

@@ -47,19 +47,13 @@ class Annotators:
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Labelled questions, each once.
-
-    Attributes:
-        disputed: Questions without a label, as half of the votes say the one and half the other.
-        annotators: Their agreement, where the same questions were labelled by several.
-        limit: How many of each role, kind and label were drawn at most, with `seed`; None for all.
-    """
+    """Labelled questions, each once."""
 
     items: tuple[Labelled, ...]
     sources: tuple[Source, ...] = ()
-    disputed: int = 0
-    annotators: Annotators | None = None
-    limit: int | None = None
+    disputed: int = 0  # questions without a label, as half of the votes say the one and half the other
+    annotators: Annotators | None = None  # where the same questions were labelled by several
+    limit: int | None = None  # how many of each role, kind and label were drawn at most, with `seed`; None for all
     seed: int = 0
 
     @property
@@ -172,8 +166,8 @@ def _gathered(votes: Sequence[Labelled], sources: tuple[Source, ...]) -> Labels:
             shared.append(clear)
     if not items:
         raise FileError("Expected labels that a majority agrees on, got none: name other files.")
-    names = sorted({name or "unnamed" for given in shared for name in given})
     annotators = None
     if shared:
+        names = sorted({name or "unnamed" for given in shared for name in given})
         annotators = Annotators(tuple(names), len(shared), alpha([tuple(given.values()) for given in shared]))
     return Labels(tuple(items), sources, len(given_by) - len(items), annotators)

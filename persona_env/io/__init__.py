@@ -10,25 +10,14 @@ from persona_env.io import released
 from persona_env.io.dialogue_log import save_logs
 from persona_env.io.json_files import FileError, first_byte
 from persona_env.io.persona_file import load_personas, save_personas
-from persona_env.io.records import (
-    LoggedDialogue,
-    LoggedMessage,
-    LoggedReply,
-    LoggedScore,
-    LoggedSpeaker,
-    SpeakerKey,
-    SurveyEntry,
-)
+from persona_env.io.records import LoggedDialogue, LoggedReply, LoggedScore, SpeakerKey
 
 __all__ = [
     "FileError",
     "LoggedDialogue",
-    "LoggedMessage",
     "LoggedReply",
     "LoggedScore",
-    "LoggedSpeaker",
     "SpeakerKey",
-    "SurveyEntry",
     "iter_logs",
     "load_logs",
     "load_personas",
@@ -38,15 +27,10 @@ __all__ = [
 
 
 def iter_logs(path: str | Path) -> Iterator[LoggedDialogue]:
-    """Yields the dialogues of a JSONL log of ours, one line at a time, or of a JSON log of the released kind.
-
-    Raises:
-        FileError: If the file is neither, holds no dialogue, or something in it is wrong; it names the place.
-    """
+    """Yields the dialogues of a JSONL log of ours, one line at a time, or of a JSON log of the released kind."""
     byte = first_byte(path)
     if byte not in (b"[", b"{"):
-        found = ascii(byte.decode("latin-1"))
-        raise FileError(f"Expected JSON or JSONL at {path} line 1, got {found}: name another file.")
+        raise FileError(f"Expected JSON or JSONL at {path} line 1, got {byte.decode('latin-1')!a}: name another file.")
     dialogues = released.read_dialogues(path) if byte == b"[" else own.read_dialogues(path)
     first = next(dialogues, None)
     if first is None:

@@ -43,10 +43,8 @@ def write_jsonl(path: str | Path, rows: Iterable[object]) -> int:
 def json_line(value: object, indent: int | None = None) -> str:
     """Returns a value as JSON, by default in one line; dataclasses lose the fields that hold their default.
 
-    What acts on a terminal is escaped: control, bidi and format characters.
-
-    Raises:
-        FileError: If it holds nan, an infinite number, or half of a surrogate pair.
+    What acts on a terminal is escaped: control, bidi and format characters. What JSON or UTF-8 cannot hold is a
+    `FileError`.
 
     >>> from persona_env.persona import Fact
     >>> json_line([Fact("sleep", "four")])
@@ -78,11 +76,7 @@ def record_fields(record: object) -> object:
 
 
 def check_target(path: str | Path) -> Path:
-    """Returns the path of a file that is to be written, checked before the work that fills it begins.
-
-    Raises:
-        FileError: If there is no such folder, or something else than a file is there.
-    """
+    """Returns the path of a file that is to be written, checked before the work that fills it begins."""
     target = Path(path)
     if not (target.name and os.path.isdir(target.parent)):
         raise FileError(f"Expected a file that can be written at {path}, got one in no folder: name another.")

@@ -17,9 +17,7 @@ from persona_env.scenario import Scenario
 __all__ = ["FORMAT", "dialogue_fields", "read_dialogues", "save_logs"]
 
 FORMAT = "persona-env/dialogue-v1"
-
-_EVAL_FORMAT = "persona-env/eval-v1"
-"""The evaluation log, which holds dialogues too; an upper floor reads it."""
+_EVAL_FORMAT = "persona-env/eval-v1"  # the evaluation log, which holds dialogues too; an upper floor reads it
 
 _FIELDS = ("id", "role", "topic", "grade", "messages", "replies", "survey", "scores", "scenario")
 
@@ -42,12 +40,7 @@ class _Line(Record, frozen=True, kw_only=True):
 
 
 def save_logs(path: str | Path, dialogues: Iterable[LoggedDialogue | Conversation]) -> int:
-    """Writes dialogues to a JSONL file, one by one, whole or not at all, and returns how many.
-
-    Raises:
-        FileError: If there is none, or one holds what JSON or UTF-8 cannot.
-        CannotWrite: If the file cannot be written.
-    """
+    """Writes dialogues to a JSONL file, one by one, whole or not at all, and returns how many; FileError if none."""
     return write_jsonl(path, _rows(dialogues))
 
 

@@ -1,9 +1,5 @@
 """The evaluation set of Dialogue NLI: personas, the start of a dialogue, and replies with human labels.
 
-JSONL; each line holds a persona (sentences), a dialogue up to the reply, and candidate replies: the one that
-was said (`label`), some that contradict the persona (`neg`), some that it entails (`similar`) and random ones
-(`rand`), which nobody labelled.
-
 Source: Welleck et al., "Dialogue Natural Language Inference" (2019), arXiv 1811.00671, section 5.
 """
 
@@ -24,12 +20,12 @@ __all__ = ["DnliCandidates", "DnliRow", "is_dnli", "read_dnli"]
 
 
 class DnliCandidates(Record, frozen=True):
-    """The candidate replies of a row: what was said, and what contradicts and agrees by human label."""
+    """The candidate replies of a row."""
 
-    label: tuple[Words, ...]
-    neg: tuple[Words, ...]
-    similar: tuple[Words, ...]
-    rand: tuple[Words, ...]
+    label: tuple[Words, ...]  # what was said
+    neg: tuple[Words, ...]  # contradicts the persona, by human label
+    similar: tuple[Words, ...]  # is entailed by the persona, by human label
+    rand: tuple[Words, ...]  # nobody labelled these
 
     def __post_init__(self) -> None:
         both = sorted({*self.neg} & {*self.similar})

@@ -53,11 +53,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 def open_file(path: str | Path, hint: str = "name a log or persona file") -> BinaryIO:
-    """Opens a file to read it; pipes and devices are refused, since reading them may never end.
-
-    Raises:
-        FileError: If there is no such file.
-    """
+    """Opens a file to read it; FileError for pipes and devices, as reading them may never end, or if there is none."""
     try:
         if os.path.isfile(path):
             return open(path, "rb")
@@ -68,11 +64,7 @@ def open_file(path: str | Path, hint: str = "name a log or persona file") -> Bin
 
 
 def first_byte(path: str | Path) -> bytes:
-    """Returns the first byte of a file that is no blank.
-
-    Raises:
-        FileError: If there is none, or the file opens with a byte order mark.
-    """
+    """Returns the first byte of a file that is no blank; FileError if there is none, or a byte order mark."""
     with open_file(path) as file:
         head = file.read(1 << 16).lstrip(b" \t\r\n")
     if not head:

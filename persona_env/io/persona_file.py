@@ -45,11 +45,8 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
     `split`. The released files of the three roles are told by their shapes; so are Dialogue NLI (JSONL, a persona a
     row) and Synthetic-Persona-Chat (CSV, two a row), whose personas are chat partners without questions.
 
-    Args:
-        path: The file.
-        split: Only those of `train`, `dev` or `heldout`. Where the file names no splits, of each
-            ten different descriptions the first eight are `train`, the ninth `dev`, the tenth
-            `heldout`, so that no persona is in two of them.
+    With `split` only those of `train`, `dev` or `heldout`. Where the file names no splits, of each ten different
+    descriptions the first eight are `train`, the ninth `dev`, the tenth `heldout`: no persona is in two of them.
 
     Raises:
         FileError: If the file is no persona file, or has no persona in that split.
@@ -66,7 +63,7 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
 def _read(path: str | Path) -> Iterator[tuple[Persona, str | None]]:
     byte = first_byte(path)
     if byte not in (b"[", b"{") and Path(path).suffix.lower() == ".csv":
-        yield from ((persona, None) for row in read_chats(path) for persona in row.personas)
+        yield from ((persona, None) for persona in read_chats(path))
         return
     items = json_array(path, _ITEM, "persona") if byte == b"[" else json_lines(path, _ITEM)
     for number, (place, value) in enumerate(items):
@@ -115,12 +112,7 @@ def _persona(value: list[Any] | dict[str, Any], name: str, place: str) -> tuple[
 
 
 def save_personas(path: str | Path, personas: Sequence[Persona], splits: Sequence[str] | None = None) -> int:
-    """Writes a persona file of ours (JSONL), with a split for each if given, whole or not at all; returns how many.
-
-    Raises:
-        FileError: If there is no persona, or the splits do not fit.
-        CannotWrite: If the file cannot be written.
-    """
+    """Writes a persona file of ours (JSONL), with a split for each if given, whole or not at all; returns how many."""
     if not personas:
         raise FileError("Expected personas to write, got none: a file holds at least one.")
     if splits is None:

@@ -46,23 +46,17 @@ class LoggedMessage(Record, frozen=True, array_like=True):
 class LoggedReply(Record, frozen=True):
     """What a judge replied about one line.
 
-    Attributes:
-        metric: `prompt_to_line`, `line_to_line`, `question_answer` or `relevance`.
-        line: The line's place in the dialogue, counted over both speakers from 0.
-        label: The verdict in a log of ours; None in the released logs, whose replies have to be read.
-        conflicts: For `line_to_line` in a log of ours: places among the speaker's own lines.
-        probability: The judge's probability of `consistent`, in [0, 1].
-        question: For `question_answer`, as `gold`, `answer` and `choices`: what was asked.
+    `label` is the verdict in a log of ours; it is None in the released logs, whose replies have to be read.
     """
 
-    metric: Words
-    line: int
+    metric: Words  # `prompt_to_line`, `line_to_line`, `question_answer` or `relevance`
+    line: int  # the place in the dialogue, counted over both speakers from 0
     raw: Text = ""
     label: Literal["consistent", "inconsistent", "invalid"] | None = None
-    conflicts: tuple[int, ...] = ()
+    conflicts: tuple[int, ...] = ()  # for `line_to_line` in a log of ours: places among the speaker's own lines
     reason: Text = ""
-    probability: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None
-    question: Text = ""
+    probability: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None  # of `consistent`
+    question: Text = ""  # for `question_answer`, as the next three
     gold: Text = ""
     answer: Text = ""
     choices: tuple[Text, ...] = ()
@@ -87,15 +81,7 @@ class LoggedScore(Record, frozen=True, array_like=True):
 
 @dataclass(frozen=True, slots=True)
 class LoggedDialogue:
-    """A dialogue as a log tells it.
-
-    Attributes:
-        role: Key of the `Role` that is simulated.
-        speakers: P1, who opens in the released logs, and P2.
-        messages: What was said, oldest first.
-        replies: What a judge replied; `survey` has the released logs' Q&A entries.
-        topic: What a lesson was about; `grade` is the student's level.
-        source: The file it was read from; `number` is the place in it, from 0. Neither is part of equality.
+    """A dialogue as a log tells it; where it stands (`source`, `number` from 0) is no part of equality.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).with_reply("How are you?").with_line("Tired: very.")
@@ -104,14 +90,14 @@ class LoggedDialogue:
     """
 
     role: str
-    speakers: tuple[LoggedSpeaker, LoggedSpeaker]
+    speakers: tuple[LoggedSpeaker, LoggedSpeaker]  # P1, who opens in the released logs, and P2
     messages: tuple[LoggedMessage, ...]
     replies: tuple[LoggedReply, ...] = ()
     survey: tuple[SurveyEntry, ...] = ()
     scores: tuple[LoggedScore, ...] = ()
     id: str = ""
-    topic: str = ""
-    grade: str = ""
+    topic: str = ""  # what a lesson is about
+    grade: str = ""  # the student's
     scenario: Scenario = Scenario()  # noqa: RUF009 - frozen
     source: str = field(default="", compare=False)
     number: int = field(default=0, compare=False)
@@ -173,11 +159,7 @@ class LoggedDialogue:
         return tuple(key for key in keys if key in lines)
 
     def conversation(self, key: SpeakerKey = "P2") -> Conversation:
-        """Returns the dialogue as a conversation in which that speaker is the simulator.
-
-        Raises:
-            FileError: If the log gives that speaker no persona.
-        """
+        """Returns the dialogue with that speaker as the simulator; FileError if the log gives it no persona."""
         persona = self.speaker(key).persona
         if persona is None:
             raise FileError(f"Expected a persona of {key} in {self.place}, got none: choose the other speaker.")

@@ -1,8 +1,6 @@
-r"""The released logs of `abdulhaim/consistent-LLMs`: dialogues with every raw judge reply, and persona files.
+r"""The released logs of `abdulhaim/consistent-LLMs` (arXiv 2511.00222), with every raw judge reply.
 
-Source: arXiv 2511.00222 and its released code. What the format means is told here by what is checked:
-P1 says the even lines and opens (`pturn` 1); a line is `[number, "Name: text\n"]` and may hold more colons;
-some persona texts are JSON strings within the JSON.
+P1 says the even lines and opens; a line is `[number, "Name: text\n"]` and may hold more colons.
 """
 
 from __future__ import annotations

@@ -56,10 +56,8 @@ def load_judge(spec: str | JudgeLike, *, prompts: str | Path | None = None) -> J
     Kinds are `oracle` (exact, for the embedded world), `match` (the gold text in the answer), `recorded:<log>`,
     `hf:<folder or hub id>` (by label probabilities), `openai:<model>[@<base_url>]`, `ensemble:<spec>,<spec>,<spec>`
     (the majority), and those added by `register_judge` or an entry point of the group `persona_env.judges`.
-    `prompts` is a folder with judge prompts for judges that are language models; ours if None.
-
-    Raises:
-        InputError: If the spec names no known kind of judge, or what it names cannot be loaded.
+    `prompts` is a folder with judge prompts for judges that are language models; ours if None. An `InputError` says
+    why a judge cannot be loaded.
     """
     if not isinstance(spec, str):
         return as_judge(spec)
@@ -78,9 +76,6 @@ def register_judge(kind: str, factory: Callable[..., Any]) -> None:
     """Adds a kind of judge, the first word of its specs.
 
     The factory is called with the rest of the spec, if it takes one, and its options as keywords; one with a keyword
-    `prompts` is for language models.
-
-    Raises:
-        InputError: If there is such a kind already, or it is no word.
+    `prompts` is for language models. A kind that there is already, or that is no word, is an `InputError`.
     """
     JUDGES.register(kind, factory)

@@ -21,14 +21,10 @@ the same answer contradicts itself."""
 
 @dataclass(frozen=True, slots=True)
 class JudgePrompt:
-    """One request to the model.
+    """One request to the model: the instruction (`system`), then what is asked about what is shown (`user`).
 
-    Attributes:
-        polarity: What it asks.
-        system: The instruction.
-        user: What is shown, and what is asked about it.
-        items: 0: the answer is one of `LABELS`. Else it is a list of numbers from 1 to `items`: those of the
-            earlier lines in conflict (`negative`) or compatible (`positive`).
+    The answer is one of `LABELS`, or with `items` a list of numbers from 1 to that: those of the earlier lines in
+    conflict (`negative`) or compatible (`positive`).
     """
 
     polarity: Polarity
@@ -56,13 +52,9 @@ class JudgeAnswer:
 
 
 class JudgeBackend(ModelUser, ABC):
-    """A language model that answers judge prompts.
+    """A language model that answers judge prompts."""
 
-    Attributes:
-        lists: Whether it can answer with a list of numbers; if not, it is asked about one pair of lines at a time.
-    """
-
-    lists: bool = False
+    lists: bool = False  # can answer with a list of numbers; if not, it is asked about one pair of lines at a time
 
     @property
     @abstractmethod

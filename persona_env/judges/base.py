@@ -98,20 +98,13 @@ def query_key(query: Query) -> tuple[str | tuple[str, ...], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judge's answer to one query.
-
-    Attributes:
-        label: `consistent` (good: no contradiction, right answer, relevant), `inconsistent` or `invalid`.
-        conflicts: For `LineVsHistory`: indices into `earlier` of the lines in conflict, ascending.
-        probability: The judge's probability of `consistent` in [0, 1], where it gives one.
-        raw: The judge's reply as it came.
-    """
+    """A judge's answer to one query; `consistent` is good: no contradiction, right answer, relevant."""
 
     label: Label
-    conflicts: tuple[int, ...] = ()
+    conflicts: tuple[int, ...] = ()  # for `LineVsHistory`: indices into `earlier` of the lines in conflict, ascending
     reason: str = ""
-    probability: float | None = None
-    raw: str = ""
+    probability: float | None = None  # of `consistent`, in [0, 1], where the judge gives one
+    raw: str = ""  # the judge's reply as it came
 
     @property
     def value(self) -> float:
@@ -128,15 +121,10 @@ class JudgeLike(Protocol):
 
 
 class ModelUser:
-    """What asks language models, itself or through its `parts`, to which it passes on what it does not do itself.
+    """What asks language models, itself or through its `parts`, to which it passes on what it does not do itself."""
 
-    Attributes:
-        is_remote: Whether its work is mostly waiting for a server.
-        parts: The judges, backends or clients that it asks.
-    """
-
-    is_remote: bool = False
-    parts: tuple[Any, ...] = ()
+    is_remote: bool = False  # its work is mostly waiting for a server
+    parts: tuple[Any, ...] = ()  # the judges, backends or clients that it asks
 
     @property
     def usage(self) -> Usage:
@@ -165,9 +153,6 @@ class ModelUser:
 class Judge(ModelUser, ABC):
     """Base class of judges; only `judge` must be written.
 
-    Attributes:
-        is_exact: Whether its verdicts follow from a rule or a record, so that it needs no calibration and no canaries.
-
     >>> class Strict(Judge):
     ...     def judge(self, queries):
     ...         return [Verdict("inconsistent") for _ in queries]
@@ -175,7 +160,7 @@ class Judge(ModelUser, ABC):
     'inconsistent'
     """
 
-    is_exact: bool = False
+    is_exact: bool = False  # its verdicts follow from a rule or a record: it needs no calibration and no canaries
 
     @abstractmethod
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
@@ -237,11 +222,9 @@ class _Adapted(Judge):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The class of the object."""
         return {"judge": f"{type(self.inner).__module__}.{type(self.inner).__qualname__}"}
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
-        """Returns the object's verdicts, in order."""
         return self.inner.judge(queries)
 
     def __repr__(self) -> str:

@@ -15,8 +15,7 @@ from persona_env.judges.canary_items import KnownAnswer
 
 __all__ = ["Canaries", "CanaryCount"]
 
-_SIGNIFICANCE = 1e-3
-_WINDOW = 200
+_WINDOW, _SIGNIFICANCE = 200, 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,6 @@ class Canaries(Judge):
     depends on the query alone, so that a resumed run asks the same again. The caller never sees them. The run is
     stopped when the errors among the last 200 canaries, or the last 200 of one kind, would have a chance of less than
     1 in 1,000 at an error rate of `limit`. `counts` tells for each kind of query how the judge has done so far.
-
-    Raises:
-        InputError: If an argument cannot be used.
 
     >>> from persona_env.judges import load_judge
     >>> from persona_env.judges.canary_items import known_answers

@@ -13,14 +13,13 @@ __all__ = ["MASTER_KEYS", "rejection_reason", "words_of"]
 
 Words: TypeAlias = tuple[str, ...]
 
-MASTER_KEYS = (
-    "Thought process", "Thoughts", "Thinking process", "Let's solve this step by step",
-    "Let's solve this problem step by step", "Let us solve this step by step", "Let's think step by step",
-    "Let me think step by step", "Let me think about this", "Solution", "Final answer", "The final answer is",
-    "The answer is", "Answer", "My answer", "Response", "Reasoning", "Explanation", "Analysis", "Conclusion",
-    "To solve this", "Here is my answer", "Okay, let me think", "Lösung", "Respuesta", "Réponse", "Решение",
-    "解", "答案", "思考过程", "かいせつ", "解説",
-)  # fmt: skip
+_KEYS = """
+Thought process|Thoughts|Thinking process|Let's solve this step by step|Let's solve this problem step by step
+Let us solve this step by step|Let's think step by step|Let me think step by step|Let me think about this|Solution
+Final answer|The final answer is|The answer is|Answer|My answer|Response|Reasoning|Explanation|Analysis|Conclusion
+To solve this|Here is my answer|Okay, let me think|Lösung|Respuesta|Réponse|Решение|解|答案|思考过程|かいせつ|解説
+"""
+MASTER_KEYS = tuple(re.split(r"[|\n]", _KEYS.strip()))
 """Openers without content that judges take for an answer. Source: arXiv:2507.08794, section 3."""
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*")

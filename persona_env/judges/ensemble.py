@@ -40,9 +40,6 @@ class Ensemble(Judge):
     conflicts; where they find conflicts but name no line in common, the verdict is invalid. `probability` is the
     mean of the members' where all give one. `agreement` counts for each kind of query how often members agreed.
 
-    Raises:
-        InputError: If there are fewer than two.
-
     >>> from persona_env.judges import LineVsHistory, load_judge
     >>> ensemble = Ensemble([load_judge("oracle")] * 3)
     >>> ensemble.judge([LineVsHistory("patient", "Pretty sad.", ("Pretty numb.",))])[0].conflicts

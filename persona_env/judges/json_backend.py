@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from persona_env.errors import InputError, JudgeUnreliable
+from persona_env.errors import JudgeUnreliable
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
 from persona_env.judges.json_answers import answer_schema, read_answer
 from persona_env.judges.llm import LLMJudge
@@ -16,7 +16,7 @@ from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import BadReply, RemoteFault
-from persona_env.models.options import as_int
+from persona_env.settings import number
 
 __all__ = ["JSONBackend", "openai_judge"]
 
@@ -29,12 +29,9 @@ class JSONBackend(JudgeBackend):
 
     The schema is sent as `response_format`, and each reply is checked, as a server may accept a schema and ignore it.
     Any other reply is asked for again as often as the client does that; then its answer has a `problem`, as has one
-    whose reply never came. Label probabilities are not asked for: a server may make them up.
-
-    Args:
-        client: The client. It gets all prompts of a call at once, both polarities.
-        max_tokens: The most tokens of an answer with a label; a list gets 4 more for each line.
-        max_unreadable: After so many answers in a row with a problem the run ends in order.
+    whose reply never came. Label probabilities are not asked for: a server may make them up. An answer with a label has
+    at most `max_tokens`; a list gets 4 more for each line. After `max_unreadable` answers in a row with a problem the
+    run ends in order.
 
     Example:
         `JSONBackend(ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")))`
@@ -43,13 +40,10 @@ class JSONBackend(JudgeBackend):
     lists = True
     is_remote = True
 
-    def __init__(self, client: ChatClient, *, max_tokens: int = 32, max_unreadable: int = 256):
-        if max_tokens < 1 or max_unreadable < 1:
-            raise InputError(
-                f"Expected max_tokens and max_unreadable >= 1, got {max_tokens} and {max_unreadable}: allow some."
-            )
-        self.client, self.max_tokens, self.max_unreadable = client, max_tokens, max_unreadable
-        self.parts, self._unreadable = (client,), 0
+    def __init__(self, client: ChatClient, *, max_tokens: int | str = 32, max_unreadable: int = 256):
+        self.client, self.max_tokens = client, number("max_tokens", max_tokens, int, ge=1)
+        self.max_unreadable, self._unreadable = number("max_unreadable", max_unreadable, int, ge=1), 0
+        self.parts = (client,)
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -98,7 +92,7 @@ def _answer(reply: ChatReply | RemoteFault, prompt: JudgePrompt) -> JudgeAnswer:
     return read_answer(reply.text, prompt)
 
 
-def openai_judge(spec: str, *, prompts: str | Path | None = None, max_tokens: object = 32) -> LLMJudge:
+def openai_judge(spec: str, *, prompts: str | Path | None = None, max_tokens: int | str = 32) -> LLMJudge:
     """Returns the judge of a model behind a server (`openai:<model>[@<base_url>]`)."""
     texts = JudgePrompts.load(prompts)
-    return LLMJudge(JSONBackend(ChatClient(Endpoint.parse(spec)), max_tokens=as_int("max_tokens", max_tokens)), texts)
+    return LLMJudge(JSONBackend(ChatClient(Endpoint.parse(spec)), max_tokens=max_tokens), texts)

@@ -17,8 +17,8 @@ from persona_env.judges.backend import LABELS, JudgeAnswer, JudgeBackend, JudgeP
 from persona_env.judges.llm import LLMJudge
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.limits import ModelResources, Usage
-from persona_env.models.options import as_float, as_int
 from persona_env.models.reply_cache import reply_key
+from persona_env.settings import number
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import FullForwardDecoder, usable_length
 from persona_env.speakers.local import load_model, load_tokenizer
@@ -26,7 +26,6 @@ from persona_env.speakers.local import load_model, load_tokenizer
 __all__ = ["LabelProbBackend", "hf_judge"]
 
 _INSTRUCTION = "Answer with one letter and nothing else: A or B."
-_STEP = 1e-3
 
 
 class LabelProbBackend(JudgeBackend):
@@ -39,11 +38,8 @@ class LabelProbBackend(JudgeBackend):
     than `min_mass`, in [0, 1), so that the model wants to say something else; a context that is too long; control
     tokens in the prompt that are not the template's.
 
-    A batch has at most `batch_tokens` tokens, padding included, but for a single context that has more.
-
-    Raises:
-        InputError: If an argument cannot be used, the chat template does not compose, or the letters are not
-            different single tokens.
+    A batch has at most `batch_tokens` tokens, padding included, but for a single context that has more. A chat template
+    that does not compose, or letters that are not different single tokens, are an `InputError`.
 
     Example:
         `LabelProbBackend(model, tokenizer).answer([prompt])[0].probability`
@@ -55,15 +51,12 @@ class LabelProbBackend(JudgeBackend):
         tokenizer: PreTrainedTokenizerBase,
         name: str = "",
         *,
-        batch_tokens: int = 16384,
-        min_mass: float = 0.01,
+        batch_tokens: int | str = 16384,
+        min_mass: float | str = 0.01,
     ):
-        if batch_tokens < 1:
-            raise InputError(f"Expected batch_tokens >= 1, got {batch_tokens}: allow at least one token in a batch.")
-        if not 0 <= min_mass < 1:
-            raise InputError(f"Expected min_mass in [0, 1), got {min_mass}: 0.01 refuses what says something else.")
+        self.batch_tokens = number("batch_tokens", batch_tokens, int, ge=1)
+        self.min_mass = number("min_mass", min_mass, float, ge=0, lt=1)
         self.model, self.chat, self.name = model.eval(), ChatFormat.derive(tokenizer), name
-        self.batch_tokens, self.min_mass = batch_tokens, min_mass
         self._length = usable_length(model)
         self._lead, self._labels = self._label_ids()
         added: dict[int, Any] = self.chat.tokenizer.added_tokens_decoder  # pyright: ignore[reportAttributeAccessIssue]
@@ -187,7 +180,7 @@ class LabelProbBackend(JudgeBackend):
         if mass < self.min_mass:
             why = f"wants to say something else: A and B together have less than {self.min_mass}"
             return JudgeAnswer(problem=why, raw=raw)
-        if abs(first - 0.5) < _STEP / 2:
+        if first == 0.5:
             return JudgeAnswer(problem="is undecided between A and B", raw=raw)
         label = LABELS[0] if first > 0.5 else LABELS[1]
         return JudgeAnswer(label, max(first, 1 - first), raw=raw)
@@ -204,11 +197,8 @@ class LabelProbBackend(JudgeBackend):
 
 
 def hf_judge(
-    model: str, *, prompts: str | Path | None = None, batch_tokens: object = 16384, min_mass: object = 0.01
+    model: str, *, prompts: str | Path | None = None, batch_tokens: int | str = 16384, min_mass: float | str = 0.01
 ) -> LLMJudge:
     """Returns the judge of a local model (`hf:<folder or hub id>`)."""
-    texts = JudgePrompts.load(prompts)
-    tokens, mass = as_int("batch_tokens", batch_tokens), as_float("min_mass", min_mass)
-    tokenizer = load_tokenizer(f"hf:{model}")
-    loaded = load_model(f"hf:{model}")
-    return LLMJudge(LabelProbBackend(loaded, tokenizer, model, batch_tokens=tokens, min_mass=mass), texts)
+    texts, tokenizer, loaded = JudgePrompts.load(prompts), load_tokenizer(f"hf:{model}"), load_model(f"hf:{model}")
+    return LLMJudge(LabelProbBackend(loaded, tokenizer, model, batch_tokens=batch_tokens, min_mass=min_mass), texts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 from persona_env.errors import InputError
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
@@ -19,9 +19,6 @@ JUDGE_VERSION = 1
 """Part of a judge's identity; raised where the filter, the filled prompts, the reading or the combination change."""
 
 _MAX_RAW = 2000  # characters of a reply that a verdict keeps
-_DIGITS = 4
-
-_Pair: TypeAlias = tuple[JudgePrompt, JudgePrompt]
 
 
 class LLMJudge(Judge):
@@ -66,7 +63,7 @@ class LLMJudge(Judge):
             verdicts.append(plan)
         return verdicts
 
-    def _plan(self, query: Query) -> Verdict | list[_Pair]:
+    def _plan(self, query: Query) -> Verdict | list[tuple[JudgePrompt, JudgePrompt]]:
         """Returns a verdict that is known already, or the pairs of prompts that decide."""
         reason = rejection_reason(query)
         if reason:
@@ -81,7 +78,7 @@ class LLMJudge(Judge):
         return [self.prompts.both(query)]
 
 
-def _verdict(query: Query, pairs: Sequence[_Pair], answers: Sequence[JudgeAnswer]) -> Verdict:
+def _verdict(query: Query, pairs: Sequence[tuple[JudgePrompt, JudgePrompt]], answers: Sequence[JudgeAnswer]) -> Verdict:
     """Combines the answers to the prompts of one query."""
     raw = json.dumps([answer.raw[:_MAX_RAW] for answer in answers])
     problem = next((answer.problem for answer in answers if answer.problem), "")
@@ -90,15 +87,14 @@ def _verdict(query: Query, pairs: Sequence[_Pair], answers: Sequence[JudgeAnswer
     if isinstance(query, LineVsHistory) and pairs[0][0].items:
         return _from_lists(answers[0], answers[1], len(query.earlier), raw)
     answered = list(zip(answers[::2], answers[1::2], strict=True))
-    labels = [_label(negative, positive) for negative, positive in answered]
-    known = [chance for negative, positive in answered if (chance := _chance(negative, positive)) is not None]
-    probability = round(min(known), _DIGITS) if len(known) == len(answered) else None
+    labels = [_label(*pair) for pair in answered]
+    known = [chance for pair in answered if (chance := _chance(*pair)) is not None]
+    probability = round(min(known), 4) if len(known) == len(answered) else None
     if "invalid" in labels:
         return Verdict("invalid", (), "the two answers contradict each other", probability, raw)
-    conflicts = tuple(i for i, label in enumerate(labels) if label == "inconsistent")
-    if not conflicts:
-        return Verdict("consistent", (), "", probability, raw)
-    return Verdict("inconsistent", conflicts if isinstance(query, LineVsHistory) else (), "", probability, raw)
+    places = tuple(i for i, label in enumerate(labels) if label == "inconsistent")
+    conflicts = places if isinstance(query, LineVsHistory) else ()
+    return Verdict("inconsistent" if places else "consistent", conflicts, "", probability, raw)
 
 
 def _label(negative: JudgeAnswer, positive: JudgeAnswer) -> Label:

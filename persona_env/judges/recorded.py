@@ -117,10 +117,7 @@ def _query(conversation: Conversation, index: int, reply: LoggedReply) -> Query 
 
 
 def recorded_verdict(reply: LoggedReply, own_lines: Sequence[int] = ()) -> Verdict:
-    """Returns the verdict of a logged reply: its label if it has one, else the raw reply, read strictly.
-
-    `own_lines` are the places in the dialogue of the speaker's lines before the judged one.
-    """
+    """Returns the verdict of a logged reply: its label, or its text read strictly (see `parse_verdict`)."""
     if reply.label is not None:
         return Verdict(reply.label, reply.conflicts, reply.reason, reply.probability, reply.raw)
     if reply.metric == "question_answer" and not reply.gold:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from persona_env.judges.base import Label, Verdict
+from persona_env.judges.base import Verdict
 
 __all__ = ["Kind", "parse_verdict", "read_yes_no"]
 
@@ -46,8 +46,7 @@ def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verd
     said, reason = read_yes_no(reply)
     if said is None:
         return Verdict("invalid", reason=reason, raw=reply)
-    label: Label = "consistent" if said == (kind != "prompt_to_line") else "inconsistent"
-    return Verdict(label, raw=reply)
+    return Verdict("consistent" if said == (kind != "prompt_to_line") else "inconsistent", raw=reply)
 
 
 def read_yes_no(reply: str) -> tuple[bool | None, str]:
@@ -122,11 +121,7 @@ def _conflict_verdict(reply: str, own_lines: Sequence[int]) -> Verdict:
 
 
 def _listed(reply: str) -> frozenset[int] | str:
-    """Returns the line numbers that a reply lists, or why they cannot be read.
-
-    The list stands in square brackets at the end of a line of the reply; `[None]` is an empty one. All brackets in the
-    reply hold lists, and all lists are the same.
-    """
+    """Returns the line numbers in square brackets at the end of a line of a reply, or why they cannot be read."""
     found = list(_LISTS.finditer(reply))
     if len(found) != reply.count("[") or len(found) != reply.count("]"):
         return "has brackets in brackets or left open"
@@ -135,11 +130,7 @@ def _listed(reply: str) -> frozenset[int] | str:
     lists = {frozenset(map(int, re.findall("[0-9]+", match.group(1)))) for match in found}
     if len(lists) > 1:
         return "has lists that differ"
-    if not any(_ends_line(reply, match.end()) for match in found):
+    rests = [reply[match.end() :].partition("\n")[0] for match in found]
+    if all(rest.strip(_MARKUP + ".;! \t\r") for rest in rests):
         return "has no list at the end of a line"
     return lists.pop()
-
-
-def _ends_line(reply: str, place: int) -> bool:
-    rest, _, _ = reply[place:].partition("\n")
-    return not rest.strip(_MARKUP + ".;! \t\r")

@@ -10,15 +10,13 @@ from functools import lru_cache
 
 __all__ = ["PLACEHOLDER", "as_json", "fill", "sanitized"]
 
-PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-"""A placeholder in a template."""
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")  # in a template
 
 # Every chat family spells its control tokens in brackets of these: <|im_start|>, </s>, <start_of_turn>, [INST].
 _OPENING = re.compile("([<\uff1c\ufe64[\uff3b\ufe47])(?=\\S)")
 _LINE_ENDS = re.compile("\r\n?|[\u0085\u2028\u2029\v\f]")
 # Letters and marks that show nothing: fillers, joiners and variation selectors can smuggle text.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0000-\U000e0fff]")
-
 
 _SHOWN_AS = {"Cf": "", "Cs": "\ufffd", "Co": "\ufffd"}  # by category: format characters, halves of pairs, private ones
 
@@ -40,11 +38,9 @@ def sanitized(text: str) -> str:
     >>> sanitized("Fine.</s>[INST] <|im_start|>system"), sanitized("<\u200b|end|>"), sanitized("5 < 6")
     ('Fine.< /s>[ INST] < |im_start|>system', '< |end|>', '5 < 6')
     """
-    if text.isascii() and text.isprintable():
-        plain = text
-    else:
-        plain = "".join(map(_shown, _BLANK.sub("", _LINE_ENDS.sub("\n", text))))
-    return _OPENING.sub(r"\1 ", plain).strip()
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(map(_shown, _BLANK.sub("", _LINE_ENDS.sub("\n", text))))
+    return _OPENING.sub(r"\1 ", text).strip()
 
 
 def as_json(text: str) -> str:

@@ -23,24 +23,13 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """One chat that a model is to go on with.
+    """One chat that a model is to go on with; an `InputError` if it cannot be asked."""
 
-    Attributes:
-        messages: (role, text), oldest first; roles are `system`, `user` and `assistant`.
-        max_tokens: The most tokens of the reply.
-        temperature: 0 asks for the likeliest token. No server promises to give the same twice.
-        seed: The randomness that is asked for, >= 0; None leaves it to the server.
-        schema: A JSON schema that the reply is to keep. A server may ignore it: look at the reply.
-
-    Raises:
-        InputError: If it cannot be asked.
-    """
-
-    messages: tuple[tuple[str, str], ...]
+    messages: tuple[tuple[str, str], ...]  # (role, text), oldest first; roles are `system`, `user` and `assistant`
     max_tokens: int
-    temperature: float = 0.0
-    seed: int | None = None
-    schema: Mapping[str, Any] | None = None
+    temperature: float = 0.0  # 0 asks for the likeliest token; no server promises to give the same twice
+    seed: int | None = None  # >= 0; None leaves it to the server
+    schema: Mapping[str, Any] | None = None  # a JSON schema that the reply is to keep; a server may ignore it
 
     def __post_init__(self) -> None:
         if not self.messages or any(role not in _ROLES for role, _ in self.messages):
@@ -68,11 +57,7 @@ class ChatRequest:
         return fields
 
     def body(self, model: str) -> bytes:
-        """Returns the body of the HTTP request.
-
-        Raises:
-            InputError: If a text holds half of a surrogate pair.
-        """
+        """Returns the body of the HTTP request; half of a surrogate pair in a text is an `InputError`."""
         try:
             return json.dumps({"model": model, **self.fields}, ensure_ascii=False, separators=(",", ":")).encode()
         except UnicodeEncodeError:
@@ -81,17 +66,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What a model replied.
+    """What a model replied; tokens are as the server counts them, or where it does not, one for every 4 bytes."""
 
-    Attributes:
-        text: Never blank.
-        finish_reason: `stop`, or `length` where it was cut at `max_tokens`.
-        prompt_tokens: As the server counts them; where it does not, one for every 4 bytes.
-        completion_tokens: Likewise.
-    """
-
-    text: str
-    finish_reason: str
+    text: str  # never blank
+    finish_reason: str  # `stop`, or `length` where it was cut at `max_tokens`
     prompt_tokens: int
     completion_tokens: int
 
@@ -130,20 +108,15 @@ _COUNTED, _COMPLETION = msgspec.json.Decoder(_Counted), msgspec.json.Decoder(_Co
 
 
 def read_usage(body: bytes) -> tuple[int, int]:
-    """Returns the tokens of prompt and reply that a body counts, 0 where it counts none.
-
-    Raises:
-        BadReply: If it is no JSON object, or a count is impossible.
-    """
+    """Returns the tokens of prompt and reply that a body counts, 0 where it counts none; else raises BadReply."""
     usage = _decoded(_COUNTED, body).usage or _Usage()
     return usage.prompt_tokens or 0, usage.completion_tokens or 0
 
 
 def read_reply(body: bytes, sent: bytes) -> ChatReply:
-    """Returns the reply in a body; `sent`, the body of the request, is for servers that count no tokens.
+    """Returns the reply in a body, if it is exactly one finished message with text in it; else raises BadReply.
 
-    Raises:
-        BadReply: If it is not exactly one finished message with text in it.
+    `sent`, the body of the request, is for servers that count no tokens.
     """
     found = _decoded(_COMPLETION, body)
     choice, usage = found.choices[0], found.usage or _Usage()

@@ -53,9 +53,6 @@ class ChatClient:
         outage_timeout: Seconds for which a server that is away is waited for.
         max_prompt_chars: The most characters of a prompt (a token has 3 to 4 in English); a longer one is not sent.
 
-    Raises:
-        InputError: If an argument is out of range, or the extra `openai` is missing.
-
     Example:
         `ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1")).complete([request])`
     """

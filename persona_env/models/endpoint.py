@@ -20,9 +20,8 @@ _WANTED = "Expected <model>@<base_url> such as some-model@http://127.0.0.1:8000/
 class Endpoint:
     """A model and the server that it is asked at; `/chat/completions` is added to `base_url`.
 
-    Raises:
-        InputError: If the URL is none of http or https, or holds a user, password, query or fragment. The
-            message does not repeat it.
+    A URL that is none of http or https, or holds a user, password, query or fragment, is an `InputError`, which does
+    not repeat it.
 
     >>> Endpoint.parse("org/some-model@http://127.0.0.1:8000/v1/")
     Endpoint(model='org/some-model', base_url='http://127.0.0.1:8000/v1')
@@ -41,11 +40,7 @@ class Endpoint:
 
     @classmethod
     def parse(cls, rest: str) -> Endpoint:
-        """Returns the endpoint that stands behind `openai:` in a spec.
-
-        Raises:
-            InputError: If there is no model, or no base URL that may be used.
-        """
+        """Returns the endpoint that stands behind `openai:` in a spec."""
         match = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", rest)
         if match is None:
             raise InputError(f"{_WANTED}, got no @http:// or @https:// in it: say where the model is served.")
@@ -83,11 +78,7 @@ def _url_problem(url: str) -> str:
 
 
 def api_key() -> str:
-    """Returns the key in OPENAI_API_KEY, "" if there is none.
-
-    Raises:
-        InputError: If it cannot stand in a header. The message does not repeat it.
-    """
+    """Returns the key in OPENAI_API_KEY, "" if there is none; one that cannot stand in a header is an `InputError`."""
     key = os.environ.get("OPENAI_API_KEY", "").strip()
     if key and not re.fullmatch(r"[!-~]+", key):
         raise InputError("Expected OPENAI_API_KEY of printable ASCII without blanks, got others: copy it again.")

@@ -22,15 +22,10 @@ __all__ = [
 
 
 class RemoteFault(Exception):  # noqa: N818 - named by what happened
-    """A server did not do what it was asked for.
+    """A server did not do what it was asked for."""
 
-    Attributes:
-        tries: How often it may happen to one request, if the client does not allow less.
-        counts: Whether it says something about the request rather than about the server.
-    """
-
-    tries: float = math.inf
-    counts = True
+    tries: float = math.inf  # how often it may happen to one request, if the client does not allow less
+    counts = True  # whether it says something about the request rather than about the server
 
 
 class Unreachable(RemoteFault):

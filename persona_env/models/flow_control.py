@@ -22,15 +22,11 @@ class FlowControl:
     The first request goes alone, so that a wrong key costs one call. A 429 halves how many may be in flight; 20 replies
     let in one more. A server counts as away when no connection can be made, or after `max_failures` in a row. Then one
     request a second tries it, until it answers or `outage_timeout` seconds have passed.
-
-    Attributes:
-        limit: How many may be in flight now.
-        on_wait: Called about once a second with the seconds waited so far.
     """
 
     def __init__(self, server: str, max_in_flight: int, max_failures: int, outage_timeout: float):
-        self.outage_timeout, self.limit = outage_timeout, max_in_flight
-        self.on_wait: Callable[[float], None] | None = None
+        self.outage_timeout, self.limit = outage_timeout, max_in_flight  # `limit`: how many may be in flight now
+        self.on_wait: Callable[[float], None] | None = None  # called once a second with the seconds waited so far
         self._server, self._most, self._max_failures = server, max_in_flight, max_failures
         self._line, self._changed = asyncio.Lock(), asyncio.Event()
         self._in_flight = self._replies = 0
@@ -45,11 +41,7 @@ class FlowControl:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Waits until a request may be sent, first come first served, holds its place, and notes how it ends.
-
-        Raises:
-            Unavailable: If the server is away for longer than `outage_timeout`.
-        """
+        """Waits until a request may be sent, first come first served, holds its place, and notes how it ends."""
         async with self._line:  # only the first in line looks at the clock
             while (delay := self._delay(time.monotonic())) > 0:
                 self._check_outage(time.monotonic())

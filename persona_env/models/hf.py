@@ -44,18 +44,14 @@ def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_
     """Loads the model of `tiny` or `hf:<folder or hub id>`, in evaluation mode.
 
     Weights come from safetensors only, and code never from the folder or the hub. What the hub's cache holds whole
-    is loaded from there.
+    is loaded from there. An `InputError` says in one line why a model cannot be loaded.
 
     Args:
         spec: The model.
-        dtype: `float32`, `bfloat16`, or `auto`: on a GPU the precision of the saved weights (usually bfloat16), on
-            the CPU float32.
+        dtype: `float32`, `bfloat16`, or `auto`: that of the saved weights on a GPU, float32 on the CPU.
         device: A device of torch, or `auto`: the GPU if there is one (for `tiny` the CPU).
-        load_in_4bit: Whether the linear layers' weights are packed into 4 bits (NF4, with `bitsandbytes`,
-            on a GPU); they cannot be trained themselves, only adapters on them.
-
-    Raises:
-        InputError: If it cannot be loaded, or weights are missing or not finite; one line that says why.
+        load_in_4bit: Whether linear layers are packed into 4 bits (NF4, with `bitsandbytes`, on a GPU): they cannot be
+            trained themselves, only adapters on them.
     """
     source, device = _source(spec), _device(spec, device)
     options = _precision(dtype, device, load_in_4bit)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from persona_env.errors import BudgetSpent, InputError
 from persona_env.models.reply_cache import ReplyCache
@@ -14,14 +15,7 @@ __all__ = ["ModelResources", "Usage", "UsageLimit"]
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a model was asked and what that cost.
-
-    Attributes:
-        calls: Requests that were started, failed ones included.
-        prompt_tokens: Tokens of prompts, also of replies that could not be used.
-        completion_tokens: Tokens of replies, likewise.
-        retries: Calls that repeated a failed one.
-        cached: Replies that were read from a cache instead of being asked for.
+    """What a model was asked and what that cost, failed requests and replies that could not be used included.
 
     >>> Usage(calls=1, prompt_tokens=10) + Usage(calls=1, cached=3)
     Usage(calls=2, prompt_tokens=10, completion_tokens=0, retries=0, cached=3)
@@ -30,8 +24,8 @@ class Usage:
     calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    retries: int = 0
-    cached: int = 0
+    retries: int = 0  # calls that repeated a failed one
+    cached: int = 0  # replies that were read from a cache instead of being asked for
 
     @property
     def tokens(self) -> int:
@@ -39,13 +33,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            self.calls + other.calls,
-            self.prompt_tokens + other.prompt_tokens,
-            self.completion_tokens + other.completion_tokens,
-            self.retries + other.retries,
-            self.cached + other.cached,
-        )
+        return Usage(*map(operator.add, astuple(self), astuple(other)))
 
 
 class UsageLimit:
@@ -54,9 +42,6 @@ class UsageLimit:
     Retries are calls, and tokens are those of prompts and replies together; None is no limit. `spent` is what earlier
     processes of the same run have used. The limit is checked before a request starts and what is in flight is
     finished, so tokens may exceed it by what those requests cost; calls never do.
-
-    Raises:
-        InputError: If a limit is below 1, or no higher than what was spent.
 
     >>> limit = UsageLimit(calls=1)
     >>> limit.start()
@@ -82,11 +67,7 @@ class UsageLimit:
         return dict(self._used)
 
     def start(self, calls: int = 1) -> None:
-        """Counts requests that are about to be sent.
-
-        Raises:
-            BudgetSpent: If the limit does not allow them; nothing is counted then.
-        """
+        """Counts requests that are about to be sent; BudgetSpent, and nothing counted, if there is no room."""
         with self._lock:
             for name, more in (("calls", calls), ("tokens", 1)):
                 most = self._most[name]
@@ -104,16 +85,9 @@ class UsageLimit:
 
 @dataclass(frozen=True, slots=True)
 class ModelResources:
-    """What a run hands to judges and speakers, which pass it on to their models: `use(resources)`.
+    """What a run hands to judges and speakers, which pass it on to their models: `use(resources)`."""
 
-    Attributes:
-        caches: Where replies are looked up, in this order; new replies are written to all of them.
-        limit: What all models together may use.
-        outage_timeout: Seconds for which a server that is away is waited for; None leaves it to the client.
-        on_wait: Called about once a second, from the client's thread, with the seconds waited for a server so far.
-    """
-
-    caches: tuple[ReplyCache, ...] = ()
-    limit: UsageLimit | None = None
-    outage_timeout: float | None = None
-    on_wait: Callable[[float], None] | None = None
+    caches: tuple[ReplyCache, ...] = ()  # replies are looked up in this order; new ones are written to all
+    limit: UsageLimit | None = None  # what all models together may use
+    outage_timeout: float | None = None  # seconds for which a server that is away is waited for
+    on_wait: Callable[[float], None] | None = None  # gets the seconds waited so far, once a second, in another thread

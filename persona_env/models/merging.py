@@ -47,11 +47,7 @@ def is_quantized(model: Any) -> bool:
 def save_merged(model: PreTrainedModel, folder: str | os.PathLike[str]) -> None:
     """Saves an ordinary Hugging Face model: weights (safetensors) with the adapters in them, and the config.
 
-    The model itself is left as it is. The sums are formed on the CPU, in the precision of the base; 4-bit weights are
-    unpacked.
-
-    Raises:
-        InputError: If a layer's adapter cannot be added to a weight.
+    The model itself is left as it is; 4-bit weights are unpacked. An adapter that cannot be added is an `InputError`.
     """
     if not has_adapters(model) and not is_quantized(model):
         model.save_pretrained(folder)

@@ -48,18 +48,12 @@ class ReplyCache:
     """Maps keys to replies; safe for several threads and processes.
 
     A write is done when `put` returns and survives the end of the process; only a power failure may lose the last
-    ones. The first reply under a key stays. Each row has a checksum over key and reply: a damaged row counts as
-    missing, so its request is sent again.
+    ones. The first reply under a key stays. Each row has a checksum: a damaged one (`damaged` counts them) is missing.
 
     A run's own file is to `keep_rejected`: it then also takes replies of wrong form that were given up on, so that a
     resumed run does not pay for them again; in a shared one they would keep everybody from asking again.
 
-    Raises:
-        InputError: If the file is no reply cache.
-        CannotWrite: If it cannot be made.
-
-    Attributes:
-        damaged: How many damaged rows were met so far.
+    A file that is no reply cache is an `InputError`, one that cannot be made a `CannotWrite`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, ReplyCache(f"{folder}/replies.sqlite") as cache:
@@ -112,11 +106,7 @@ class ReplyCache:
         return found
 
     def put(self, replies: Mapping[bytes, str]) -> None:
-        """Writes replies; one that is there already stays.
-
-        Raises:
-            CannotWrite: If there is no room, or no right to write.
-        """
+        """Writes replies; one that is there already stays. CannotWrite if there is no room, or no right to write."""
         rows = [(key, reply, _checksum(key, reply.encode())) for key, reply in replies.items()]
         with self._lock, self._errors(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")

@@ -50,9 +50,7 @@ class Transport:
     async def post(self, body: bytes, max_tokens: int) -> bytes:
         """Returns the body of the reply to a body; `max_tokens` says how large it may be.
 
-        Raises:
-            RemoteFault: Of the kind that says what went wrong; its message holds nothing that was received.
-            AccessDenied: If the server will take no request at all.
+        What goes wrong is a `RemoteFault`, or `AccessDenied` where the server takes no request at all.
         """
         if self._session is None:
             self._session = self._open()

@@ -15,42 +15,37 @@ from persona_env.papers.paper_scores import FailClosed, PaperMetric, PaperScore,
 
 __all__ = ["Audit", "AuditRow", "audit_log"]
 
+# Our metrics, and what the paper's logs call theirs.
 _PAPER_NAMES: dict[str, PaperMetric] = {
     "prompt_to_line": "prompt",
     "line_to_line": "index",
     "question_answer": "survey",
 }
-"""Our metrics, and what the paper's logs call theirs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRow:
     """One metric of one log; every share is in [0, 1], 1 is good, averaged over personas.
 
-    Attributes:
-        n: Lines (or answers) with a readable verdict; those without one are `invalid`.
-        recorded: The paper's score as the log has it; None if it has none. For `line_to_line` this is
-            the pair score, for `question_answer` the share of right answers.
-        recomputed: The same from the raw replies by the paper's (fail-open) rule.
-        disagreements: Recorded scores that are not the recomputed ones.
-        fail_closed: Share of good lines among the readable ones, with its 95 % interval over personas (`low`, `high`);
-            for `line_to_line` lines without any conflict, which longer dialogues do not dilute.
-        broken_golds: For `question_answer`: how many of the `questions` have a broken gold answer.
+    `recorded` is the paper's score in the log (for `line_to_line` the pair score, for `question_answer` the share of
+    right answers), `recomputed` the same from the raw replies by the paper's (fail-open) rule. `fail_closed` is the
+    share of good lines among the readable ones, with its 95 % interval over personas (`low`, `high`); for
+    `line_to_line` lines without any conflict, which longer dialogues do not dilute.
     """
 
     file: str
     metric: str
     dialogues: int
     personas: int
-    n: int
+    n: int  # lines (or answers) with a readable verdict; those without one are `invalid`
     invalid: int
     recorded: float | None = None
     recomputed: float | None = None
-    disagreements: int = 0
+    disagreements: int = 0  # recorded scores that are not the recomputed ones
     fail_closed: float | None = None
     low: float | None = None
     high: float | None = None
-    broken_golds: int = 0
+    broken_golds: int = 0  # how many of the `questions` of `question_answer` have a broken gold answer
     questions: int = 0
 
 

@@ -15,15 +15,7 @@ from persona_env.judges.recorded import recorded_verdict, survey_replies
 from persona_env.metrics.line_to_line import LineToLineScore, pair_score
 from persona_env.metrics.metric import Score
 
-__all__ = [
-    "FailClosed",
-    "PaperMetric",
-    "PaperScore",
-    "audit",
-    "fail_closed",
-    "listed_by_the_paper",
-    "paper_scores",
-]
+__all__ = ["FailClosed", "PaperMetric", "PaperScore", "audit", "fail_closed", "listed_by_the_paper", "paper_scores"]
 
 PaperMetric: TypeAlias = Literal["prompt", "index", "survey"]
 
@@ -35,25 +27,16 @@ _ITEMS = re.compile(rf"\s*|{_ITEM}(?:,{_ITEM})*(?:,\s*)?")
 
 @dataclass(frozen=True, slots=True)
 class PaperScore:
-    """One of the paper's scores of one speaker in one dialogue.
-
-    Attributes:
-        metric: `prompt` (in [0, 1]), `index` (at most 1) or `survey` (mean number right).
-        recorded: What the log says; None if it says nothing.
-        recomputed: What its raw replies give by the published rule; nan if it has none.
-        n: Judged lines, or for `index` pairs of lines.
-        out_of: What a perfect speaker scores: 1, or the number of questions of the survey.
-        inverted: For `prompt`: what the rule gives with NO in the place of YES; nan for the others.
-    """
+    """One of the paper's scores of one speaker in one dialogue."""
 
     place: str
     speaker: SpeakerKey
-    metric: PaperMetric
-    recorded: float | None
-    recomputed: float
-    n: int
-    out_of: int = 1
-    inverted: float = math.nan
+    metric: PaperMetric  # `prompt` (in [0, 1]), `index` (at most 1) or `survey` (mean number right)
+    recorded: float | None  # what the log says; None if it says nothing
+    recomputed: float  # what its raw replies give by the published rule; nan if it has none
+    n: int  # judged lines, or for `index` pairs of lines
+    out_of: int = 1  # what a perfect speaker scores: 1, or the number of questions of the survey
+    inverted: float = math.nan  # for `prompt`: what the rule gives with NO in the place of YES
 
     @property
     def is_inverted(self) -> bool:
@@ -164,20 +147,13 @@ def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
 
 @dataclass(frozen=True, slots=True)
 class FailClosed:
-    """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid.
-
-    Attributes:
-        prompt_to_line: A value for each of the speaker's lines; a line without a reply is invalid.
-        line_to_line: The same; the first line has nothing to conflict with: it counts as consistent.
-        question_answer: A value for each answer; invalid where the question's gold answer is broken.
-        broken_golds: How many of the `questions` have a broken gold answer (one character).
-    """
+    """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid."""
 
     speaker: SpeakerKey
-    prompt_to_line: Score
-    line_to_line: LineToLineScore
-    question_answer: Score
-    broken_golds: int
+    prompt_to_line: Score  # a value for each of the speaker's lines
+    line_to_line: LineToLineScore  # the same; the first line has nothing to conflict with: it counts as consistent
+    question_answer: Score  # a value for each answer; invalid where the question's gold answer is broken
+    broken_golds: int  # how many of the `questions` have one (a single character)
     questions: int
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from persona_env.models.options import as_int
 from persona_env.registry import Registry
+from persona_env.settings import number
 from persona_env.speakers.base import Replies, Speaker, as_speaker
 
 __all__ = ["SPEAKERS", "Replies", "Speaker", "as_speaker", "load_speaker", "register_speaker"]
@@ -91,5 +91,5 @@ def load_speaker(spec: str | Speaker | Replies, max_tokens: int | None = None) -
     """
     if not isinstance(spec, str):
         return as_speaker(spec)
-    more: dict[str, Any] = {} if max_tokens is None else {"max_tokens": as_int("max_tokens", max_tokens)}
+    more: dict[str, Any] = {} if max_tokens is None else {"max_tokens": number("max_tokens", max_tokens, int, ge=1)}
     return as_speaker(SPEAKERS.make(spec, **more))

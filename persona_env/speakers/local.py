@@ -17,7 +17,7 @@ from persona_env.conversation import Message, Side, View
 from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.merging import base_model, save_merged
-from persona_env.models.options import as_float, as_int
+from persona_env.settings import number
 from persona_env.speakers.base import Speaker
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
@@ -55,7 +55,8 @@ class LanguageModel(Speaker):
         max_tokens: int = 24,
         temperature: float = 1.0,
     ):
-        self.max_tokens, self.temperature = as_int("max_tokens", max_tokens), as_float("temperature", temperature)
+        self.max_tokens = number("max_tokens", max_tokens, int, ge=1)
+        self.temperature = number("temperature", temperature, float, ge=0)
         self.chat = chat or ChatFormat.derive(tokenizer)
         logits = model.config.get_text_config().vocab_size
         if logits < self.chat.vocabulary:

@@ -12,7 +12,7 @@ from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
 from persona_env.models.limits import ModelResources, Usage
-from persona_env.models.options import as_float, as_int
+from persona_env.settings import number
 from persona_env.speakers.base import Speaker
 
 __all__ = ["NoLine", "RemoteSpeaker", "load_remote"]
@@ -39,7 +39,8 @@ class RemoteSpeaker(Speaker):
 
     def __init__(self, client: ChatClient, temperature: float = 1.0, max_tokens: int = 128):
         self.client = client
-        self.temperature, self.max_tokens = as_float("temperature", temperature), as_int("max_tokens", max_tokens)
+        self.temperature = number("temperature", temperature, float, ge=0)
+        self.max_tokens = number("max_tokens", max_tokens, int, ge=1)
 
     @property
     def identity(self) -> Mapping[str, Any]:

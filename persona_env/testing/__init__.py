@@ -1,8 +1,7 @@
 """Conformance kits: what every speaker, judge, metric and reward wrapper must do.
 
-Each kit is a plain function that raises `AssertionError` with the name of the clause that does not hold:
-`speaker.batching: ...`. The project's own tests use them on everything it registers; plugin authors can
-use them on theirs, from any test runner. They need no network and take less than a second with fast parts.
+Each is a plain function that raises `AssertionError` with the name of the clause that does not hold, such as
+`speaker.batching: ...`. Plugin authors can use them from any test runner; they need no network.
 """
 
 from persona_env.testing.judge_kit import check_judge

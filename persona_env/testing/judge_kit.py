@@ -8,8 +8,7 @@ from typing import Any, get_args
 
 from persona_env.errors import InputError
 from persona_env.judges.base import AnswerVsGold, Judge, JudgeLike, Label, LineVsHistory, Query, Verdict, as_judge
-from persona_env.testing.clauses import require
-from persona_env.testing.samples import sample_queries
+from persona_env.testing.samples import require, sample_queries
 
 __all__ = ["check_judge"]
 
@@ -20,9 +19,6 @@ def check_judge(judge: JudgeLike, *, queries: Sequence[Query] | None = None, exa
     """Checks that a judge fails closed and answers each query for itself, on `sample_queries` if none are given.
 
     With `exact` a verdict is a function of its query alone.
-
-    Raises:
-        AssertionError: Naming the clause that does not hold.
 
     >>> from persona_env.judges import load_judge
     >>> check_judge(load_judge("oracle"))

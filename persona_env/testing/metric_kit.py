@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from persona_env.conversation import Conversation
 from persona_env.judges.base import Label, Query, Verdict
 from persona_env.metrics import Metric, Score
-from persona_env.testing.clauses import require
-from persona_env.testing.samples import sample_conversations
+from persona_env.testing.samples import require, sample_conversations
 
 __all__ = ["check_metric"]
 
@@ -30,11 +29,6 @@ class Always:
 
 def check_metric(metric: Metric, *, conversations: Sequence[Conversation] | None = None) -> None:
     """Checks that a metric is a pure function in [0, 1], 1 is good, that counts and fails closed.
-
-    It scores `sample_conversations` if none are given.
-
-    Raises:
-        AssertionError: Naming the clause that does not hold.
 
     >>> from persona_env.metrics import PromptToLine
     >>> check_metric(PromptToLine())

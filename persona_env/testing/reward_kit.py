@@ -13,7 +13,7 @@ from gymnasium.envs.registration import EnvSpec
 
 from persona_env import dialogue_v0
 from persona_env.envs.single_agent import SingleAgentEnv
-from persona_env.testing.clauses import require
+from persona_env.testing.samples import require
 
 __all__ = ["check_reward_wrapper"]
 
@@ -22,7 +22,7 @@ Form = Literal["gym", "vector", "aec"]
 
 @dataclass
 class _Dialogue:
-    """One dialogue: the reward and the info of each step, and the record."""
+    """The reward and the info of each step."""
 
     rewards: list[float] = field(default_factory=list)
     infos: list[dict[str, Any]] = field(default_factory=list)
@@ -56,15 +56,8 @@ def check_reward_wrapper(
 ) -> None:
     """Checks that a reward wrapper rewards completed lines and answers, and leaves the dialogue alone.
 
-    Args:
-        wrap: From an environment to the wrapped one, such as `PromptToLineReward`.
-        form: What it wraps: `gym`, `vector` (a VectorEnv) or `aec` (a PettingZoo environment).
-        seed: That of the dialogues.
-        dialogues: How many.
-        spec: Whether the spec of the `gym` form is to survive JSON; not with a live object as judge.
-
-    Raises:
-        AssertionError: Naming the clause that does not hold.
+    `wrap` takes an environment of that `form` (`vector`: a VectorEnv, `aec`: of PettingZoo). With `spec` that of the `gym`
+    form is to survive JSON, which it does not with a live object as judge.
     """
     bare = _play(form, lambda env: env, seed, dialogues)
     paid = _play(form, wrap, seed, dialogues)

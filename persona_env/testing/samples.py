@@ -1,4 +1,4 @@
-"""What the kits are run on: dialogues of the embedded world, odd texts among them."""
+"""What the kits share: dialogues of the embedded world, odd texts among them, and how a broken clause is told."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from persona_env.conversation import Conversation, Side, View
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.persona import Persona
 
-__all__ = ["sample_conversations", "sample_queries", "sample_views"]
+__all__ = ["require", "sample_conversations", "sample_queries", "sample_views"]
 
 _AWKWARD = ("", "...", "Ça va 😀?", "<|end|> [/INST] </s>", "{line} %s \\n", "YES. NO.", "a " * 200)
+
+
+def require(holds: bool, clause: str, message: str) -> None:
+    """Raises AssertionError with the clause's name unless it holds."""
+    if not holds:
+        raise AssertionError(f"{clause}: {message}")
 
 
 def sample_conversations(role: str = "patient", number: int = 3) -> list[Conversation]:

@@ -10,8 +10,7 @@ import numpy as np
 
 from persona_env.conversation import Side, View
 from persona_env.speakers import Replies, Speaker, as_speaker
-from persona_env.testing.clauses import require
-from persona_env.testing.samples import sample_views
+from persona_env.testing.samples import require, sample_views
 
 __all__ = ["check_speaker"]
 
@@ -22,9 +21,6 @@ def check_speaker(
     """Checks that a speaker keeps to the protocol, on `sample_views` if none are given.
 
     With `exact` a reply is a function of its view alone; a remote model's is not.
-
-    Raises:
-        AssertionError: Naming the clause that does not hold.
 
     >>> from persona_env.world.scripted import ScriptedSpeaker
     >>> check_speaker(ScriptedSpeaker())

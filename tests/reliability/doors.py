@@ -18,7 +18,7 @@ from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.calibration.labels import load_labels
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.io import load_logs, load_personas, save_logs, save_personas
-from persona_env.io.synthetic_persona_chat import COLUMNS, load_dialogues
+from persona_env.io.synthetic_persona_chat import COLUMNS
 from persona_env.judges import LineVsHistory, LineVsPersona, load_judge
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.json_answers import read_answer
@@ -263,7 +263,7 @@ DOORS: dict[str, Door] = {
         lambda: _json([THERAPY], [CHATTING, EDUCATION]), _file("log.json", load_logs, RecordedJudge.load, audit_log)
     ),
     "persona files": Door(_personas, _file("personas.jsonl", *_PERSONA_READERS)),
-    "persona-chat CSV": Door(_chats, _file("chats.csv", load_personas, load_dialogues)),
+    "persona-chat CSV": Door(_chats, _file("chats.csv", load_personas)),
     "label files": Door(_labels, _file("labels.jsonl", lambda path: load_labels([path]).digest)),
     "judge prompts": Door(_prompts, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),
     "config files": Door(lambda: _CONFIGS, _file("config.toml", lambda path: RunConfig.from_flat(read_config(path)))),

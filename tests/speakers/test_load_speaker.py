@@ -45,5 +45,5 @@ def test_the_grammar_does_without_a_bound_and_a_speaker_is_returned_as_it_is():
 
 @pytest.mark.parametrize("spec", ["tiny", "scripted", "openai:m@http://127.0.0.1:1/v1"])
 def test_a_bound_below_one_is_refused(spec: str):
-    with pytest.raises(ValueError, match=r"^Expected max_tokens >= 1, got 0: allow at least one\.$"):
+    with pytest.raises(ValueError, match=r"^Expected max_tokens >= 1, got 0: give a larger one\.$"):
         load_speaker(spec, max_tokens=0)
