@@ -5,14 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from persona_env.judges.base import ModelUser
 
-__all__ = ["LABELS", "JudgeAnswer", "JudgeBackend", "JudgePrompt", "Polarity"]
-
-Polarity: TypeAlias = Literal["negative", "positive"]
-"""What a prompt asks: whether something speaks against the line, or whether everything speaks for it."""
+__all__ = ["LABELS", "JudgeAnswer", "JudgeBackend", "JudgePrompt"]
 
 LABELS = ("A", "B")
 """The possible answers. A means yes: bad under one polarity, good under the other, so that a model which always gives
@@ -27,7 +24,7 @@ class JudgePrompt:
     conflict (`negative`) or compatible (`positive`).
     """
 
-    polarity: Polarity
+    polarity: Literal["negative", "positive"]  # does something speak against the line; does everything speak for it
     system: str
     user: str
     items: int = 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from math import comb
 from typing import Any
@@ -13,17 +12,9 @@ from persona_env.errors import InputError, JudgeUnreliable
 from persona_env.judges.base import Judge, JudgeLike, Query, Verdict, as_judge, ask, query_key
 from persona_env.judges.canary_items import KnownAnswer
 
-__all__ = ["Canaries", "CanaryCount"]
+__all__ = ["Canaries"]
 
 _WINDOW, _SIGNIFICANCE = 200, 1e-3
-
-
-@dataclass(frozen=True, slots=True)
-class CanaryCount:
-    """How many queries with known answers the judge got, and how many verdicts on them were wrong or invalid."""
-
-    asked: int = 0
-    failed: int = 0
 
 
 def _chance(failed: int, asked: int, rate: float) -> float:
@@ -37,7 +28,8 @@ class Canaries(Judge):
     About one query in `every` is followed by a canary of its own kind and role. Which one, and after which query,
     depends on the query alone, so that a resumed run asks the same again. The caller never sees them. The run is
     stopped when the errors among the last 200 canaries, or the last 200 of one kind, would have a chance of less than
-    1 in 1,000 at an error rate of `limit`. `counts` tells for each kind of query how the judge has done so far.
+    1 in 1,000 at an error rate of `limit`. For each kind of query, `asked` counts the canaries, and `failed` those whose
+    verdict was wrong or invalid.
 
     >>> from persona_env.judges import load_judge
     >>> from persona_env.judges.canary_items import known_answers
@@ -62,7 +54,7 @@ class Canaries(Judge):
             kind = type(item.query).__name__
             for key in ((kind, item.query.role), (kind, ""), ("", "")):
                 self._known[key].append(item)
-        self.counts: dict[str, CanaryCount] = {}
+        self.asked, self.failed = Counter[str](), Counter[str]()
         self._recent: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_WINDOW))
 
     @property
@@ -81,7 +73,12 @@ class Canaries(Judge):
                 mixed.append(canary.query)
         verdicts = ask(self.inner, mixed)
         for index, canary in canaries.items():
-            self._count(canary, verdicts[index])
+            kind, verdict = type(canary.query).__name__, verdicts[index]
+            is_wrong = (verdict.label, verdict.conflicts) != (canary.label, canary.conflicts)
+            self.asked[kind] += 1
+            self.failed[kind] += is_wrong
+            self._recent[kind].append(is_wrong)
+            self._recent["any kind"].append(is_wrong)
         self._check()
         return [verdict for index, verdict in enumerate(verdicts) if index not in canaries]
 
@@ -92,14 +89,6 @@ class Canaries(Judge):
             return None
         known = self._known.get((kind, query.role)) or self._known.get((kind, "")) or self._known["", ""]
         return known[draw // self.every % len(known)]
-
-    def _count(self, canary: KnownAnswer, verdict: Verdict) -> None:
-        kind = type(canary.query).__name__
-        failed = (verdict.label, verdict.conflicts) != (canary.label, canary.conflicts)
-        before = self.counts.get(kind, CanaryCount())
-        self.counts[kind] = CanaryCount(before.asked + 1, before.failed + failed)
-        self._recent[kind].append(failed)
-        self._recent["any kind"].append(failed)
 
     def _check(self) -> None:
         for name, failures in self._recent.items():

@@ -90,8 +90,8 @@ def _items(personas: Sequence[Persona]) -> Iterator[_Item]:
 def _about_one(one: _Item) -> Iterator[KnownAnswer]:
     """Yields the queries about one right and one wrong answer."""
     gold, choices, role = one.item.gold, one.item.choices, one.persona.role
-    answers: tuple[tuple[str, Label], ...] = ((gold, "consistent"), (one.wrong, "inconsistent"))
-    for answer, label in answers:
+    answers: dict[str, Label] = {gold: "consistent", one.wrong: "inconsistent"}
+    for answer, label in answers.items():
         yield KnownAnswer(LineVsPersona(one.persona, one.line(answer), one.question), label)
         yield KnownAnswer(AnswerVsGold(role, one.question, gold, one.line(answer), choices), label)
 

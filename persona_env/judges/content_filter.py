@@ -76,9 +76,6 @@ def _is_recited(words: Words, description: str) -> bool:
 def rejection_reason(query: Query) -> str:
     """Returns why a line can never be consistent, "" if it can: then the judge is asked.
 
-    It says nothing (empty, without a word), consists of openers without content, or copies word for word what was just
-    asked, or the persona text in a form that no person would say.
-
     >>> rejection_reason(AnswerVsGold("patient", "How do you sleep?", "badly", "Thought process:"))
     'is an opener without content'
     >>> rejection_reason(AnswerVsGold("patient", "How do you sleep?", "badly", "How do you sleep?"))

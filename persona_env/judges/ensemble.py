@@ -6,30 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
 from persona_env.errors import InputError, shown_spec
 from persona_env.judges.base import Judge, JudgeLike, Label, Query, Verdict, as_judge, ask
 
-__all__ = ["Ensemble", "MemberAgreement", "majority", "member_specs"]
+__all__ = ["Ensemble", "majority", "member_specs"]
 
 _LABELS: tuple[Label, Label] = ("consistent", "inconsistent")
 _RETRY_SECONDS = 0.1  # a member that has not sent its requests yet has nothing to cancel
-
-
-@dataclass(frozen=True, slots=True)
-class MemberAgreement:
-    """Queries times pairs of members, and in how many of them both gave the same verdict that is not invalid."""
-
-    pairs: int = 0
-    agreed: int = 0
-
-    @property
-    def share(self) -> float:
-        """In [0, 1]; nan where nothing was asked."""
-        return self.agreed / self.pairs if self.pairs else float("nan")
 
 
 class Ensemble(Judge):
@@ -38,14 +24,15 @@ class Ensemble(Judge):
     A label needs more than half of all members, so a tie is invalid, and so is a majority of invalid verdicts. Of
     the members that find a line inconsistent, more than half must name an earlier line for it to be among the
     conflicts; where they find conflicts but name no line in common, the verdict is invalid. `probability` is the
-    mean of the members' where all give one. `agreement` counts for each kind of query how often members agreed.
+    mean of the members' where all give one. For each kind of query, `pairs` counts queries times pairs of members, and
+    `agreed` those in which both gave the same verdict that is not invalid.
 
     >>> from persona_env.judges import LineVsHistory, load_judge
     >>> ensemble = Ensemble([load_judge("oracle")] * 3)
     >>> ensemble.judge([LineVsHistory("patient", "Pretty sad.", ("Pretty numb.",))])[0].conflicts
     (0,)
-    >>> ensemble.agreement["LineVsHistory"].share
-    1.0
+    >>> ensemble.agreed["LineVsHistory"], ensemble.pairs["LineVsHistory"]
+    (3, 3)
     """
 
     def __init__(self, members: Sequence[JudgeLike]):
@@ -53,7 +40,7 @@ class Ensemble(Judge):
             raise InputError(f"Expected an ensemble of two or more judges, got {len(members)}: name more.")
         self.parts = self.members = tuple(as_judge(member) for member in members)
         self.is_remote = all(member.is_remote for member in self.members)
-        self.agreement: dict[str, MemberAgreement] = {}
+        self.pairs, self.agreed = Counter[str](), Counter[str]()
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -77,7 +64,11 @@ class Ensemble(Judge):
         for failed in (future for future in done if future.exception()):
             failed.result()
         votes = list(zip(*(future.result() for future in futures), strict=True))
-        self._count(queries, votes)
+        for query, vote in zip(queries, votes, strict=True):
+            for one, other in combinations(vote, 2):
+                is_same = (one.label, one.conflicts) == (other.label, other.conflicts)
+                self.pairs[type(query).__name__] += 1
+                self.agreed[type(query).__name__] += is_same and one.label != "invalid"
         return votes
 
     def _finish(self, futures: Sequence[Future[list[Verdict]]]) -> None:
@@ -86,14 +77,6 @@ class Ensemble(Judge):
             for member in pending:
                 member.cancel()
             wait(futures, timeout=_RETRY_SECONDS)
-
-    def _count(self, queries: Sequence[Query], votes: Sequence[Sequence[Verdict]]) -> None:
-        for query, vote in zip(queries, votes, strict=True):
-            pairs = list(combinations(vote, 2))
-            agreed = sum(a.label != "invalid" and (a.label, a.conflicts) == (b.label, b.conflicts) for a, b in pairs)
-            kind = type(query).__name__
-            before = self.agreement.get(kind, MemberAgreement())
-            self.agreement[kind] = MemberAgreement(before.pairs + len(pairs), before.agreed + agreed)
 
 
 def majority(vote: Sequence[Verdict]) -> Verdict:

@@ -9,8 +9,7 @@ from persona_env.judges.backend import LABELS, JudgeAnswer, JudgePrompt
 
 __all__ = ["MAX_REPLY", "answer_schema", "read_answer"]
 
-MAX_REPLY = 1 << 13
-"""The most characters of an answer; a longer one is not read at all."""
+MAX_REPLY = 1 << 13  # characters; a longer reply is not read at all
 
 _BLANK = r"[ \t\r\n]*"
 _NUMBER = "[1-9][0-9]{0,5}"

@@ -101,7 +101,11 @@ class LabelProbBackend(JudgeBackend):
         missing = {key: contexts[prompt] for prompt, key in keys.items() if key not in known}
         for batch in self._batches(missing):
             rows = [missing[key] for key in batch]
-            self._spend(rows)
+            tokens = sum(map(len, rows))
+            if self._resources.limit is not None:
+                self._resources.limit.start(len(rows))
+                self._resources.limit.add_tokens(tokens)
+            self._usage += Usage(calls=len(rows), prompt_tokens=tokens)
             fresh = dict(zip(batch, map(json.dumps, self._probabilities(rows)), strict=True))
             for cache in self._resources.caches:
                 cache.put(fresh)
@@ -126,13 +130,6 @@ class LabelProbBackend(JudgeBackend):
     def _keys(self, prompts: Sequence[JudgePrompt]) -> dict[JudgePrompt, bytes]:
         identity = self.identity if prompts and self._resources.caches else {}
         return {prompt: reply_key(identity, {"system": prompt.system, "user": prompt.user}) for prompt in prompts}
-
-    def _spend(self, contexts: Sequence[Sequence[int]]) -> None:
-        tokens = sum(map(len, contexts))
-        if self._resources.limit is not None:
-            self._resources.limit.start(len(contexts))
-            self._resources.limit.add_tokens(tokens)
-        self._usage += Usage(calls=len(contexts), prompt_tokens=tokens)
 
     def _context(self, prompt: JudgePrompt) -> list[int]:
         return [*self.chat.opening(prompt.system, f"{prompt.user}\n\n{_INSTRUCTION}"), *self._lead]

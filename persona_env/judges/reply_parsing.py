@@ -52,10 +52,9 @@ def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verd
 def read_yes_no(reply: str) -> tuple[bool | None, str]:
     """Returns whether a reply says YES (True) or NO, or None and why neither can be read.
 
-    The verdict is the first or the last word of the reply, set off from the rest by punctuation, in
-    capitals unless it stands alone; a closing remark in parentheses is passed over. What stands in quotes
-    or after a colon may be the judged line: it counts at the end of a reply that names it "answer" or
-    "verdict", and in quotes only in capitals. A reply with both words in capitals is invalid.
+    The verdict is the first or the last word, set off by punctuation, in capitals unless it stands alone; a closing
+    remark in parentheses is passed over. What stands in quotes or after a colon may be the judged line: it counts at
+    the end of a reply that names it "answer" or "verdict", and in quotes only in capitals.
 
     >>> read_yes_no("**No**"), read_yes_no("YES, it does."), read_yes_no("It fits, so NO (mostly).")
     ((False, ''), (True, ''), (False, ''))

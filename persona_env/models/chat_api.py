@@ -33,10 +33,6 @@ _Accept = Callable[[ChatReply], None]
 _Found = dict[bytes, ChatReply | RemoteFault]
 
 
-def _accept_all(reply: ChatReply) -> None:
-    """Takes a reply of any form."""
-
-
 class ChatClient:
     """Asks a server for chat completions; returns, for each request, a checked reply or a typed fault.
 
@@ -100,7 +96,9 @@ class ChatClient:
         if resources.outage_timeout is not None:
             self._flow.outage_timeout = resources.outage_timeout
 
-    def complete(self, requests: Sequence[ChatRequest], accept: _Accept = _accept_all) -> list[ChatReply | RemoteFault]:
+    def complete(
+        self, requests: Sequence[ChatRequest], accept: _Accept = lambda reply: None
+    ) -> list[ChatReply | RemoteFault]:
         """Returns a reply for each request, in order, or the fault that stood at the end of all its tries.
 
         Replies that a cache knows are not asked for; others are written to all caches as they arrive, so that

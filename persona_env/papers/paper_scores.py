@@ -149,7 +149,6 @@ def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
 class FailClosed:
     """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid."""
 
-    speaker: SpeakerKey
     prompt_to_line: Score  # a value for each of the speaker's lines
     line_to_line: LineToLineScore  # the same; the first line has nothing to conflict with: it counts as consistent
     question_answer: Score  # a value for each answer; invalid where the question's gold answer is broken
@@ -167,7 +166,6 @@ def fail_closed(dialogue: LoggedDialogue, speaker: SpeakerKey) -> FailClosed:
     history = _verdicts(dialogue, speaker, "line_to_line")
     plain = Score.of([verdict.value for verdict in history])
     return FailClosed(
-        speaker,
         Score.of([verdict.value for verdict in _verdicts(dialogue, speaker, "prompt_to_line")]),
         LineToLineScore(plain.value, plain.per_line, plain.n, plain.invalid, pair_score(history)),
         Score.of([recorded_verdict(reply).value for reply in answers]),

@@ -109,18 +109,16 @@ class RunJudge(Judge):
         """`COSTS` and `FINDINGS` in this process; nothing for an exact judge."""
         if self.is_exact:
             return {}
-        usage = self.usage
-        canaries = [*self._canaries.counts.values()] if self._canaries else []
-        agreement = [*self._judge.agreement.values()] if isinstance(self._judge, Ensemble) else []
+        usage, canaries, judge = self.usage, self._canaries, self._judge
         return {
             "calls": usage.calls,
             "tokens": usage.tokens,
             "cache_hits": usage.cached,
             "damaged": sum(cache.damaged for cache in self._caches),
-            "canaries": sum(count.asked for count in canaries),
-            "canaries_failed": sum(count.failed for count in canaries),
-            "pairs": sum(kind.pairs for kind in agreement),
-            "agreed": sum(kind.agreed for kind in agreement),
+            "canaries": canaries.asked.total() if canaries else 0,
+            "canaries_failed": canaries.failed.total() if canaries else 0,
+            "pairs": judge.pairs.total() if isinstance(judge, Ensemble) else 0,
+            "agreed": judge.agreed.total() if isinstance(judge, Ensemble) else 0,
         }
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:

@@ -56,8 +56,8 @@ def check_reward_wrapper(
 ) -> None:
     """Checks that a reward wrapper rewards completed lines and answers, and leaves the dialogue alone.
 
-    `wrap` takes an environment of that `form` (`vector`: a VectorEnv, `aec`: of PettingZoo). With `spec` that of the `gym`
-    form is to survive JSON, which it does not with a live object as judge.
+    `wrap` takes an environment of that `form` (`vector`: a VectorEnv, `aec`: of PettingZoo). With `spec` the spec of a
+    `gym` environment is to survive JSON, which it does not with a live object as judge.
     """
     bare = _play(form, lambda env: env, seed, dialogues)
     paid = _play(form, wrap, seed, dialogues)

@@ -37,10 +37,6 @@ def often(judge, times):
         judge.judge(QUERIES)
 
 
-def total(judge, field):
-    return sum(getattr(count, field) for count in judge.counts.values())
-
-
 @pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
 def test_the_oracle_knows_every_known_answer(role):
     known = known_answers(personas(role, "train"))
@@ -103,8 +99,8 @@ def test_the_caller_never_sees_them_and_they_change_nothing():
     (asked,) = inside.asked
     more = len(asked) - len(QUERIES)
     assert len(QUERIES) / 8 < more < len(QUERIES) / 2
-    assert total(judge, "asked") == more
-    assert total(judge, "failed") == 0
+    assert judge.asked.total() == more
+    assert judge.failed.total() == 0
 
 
 def test_a_canary_is_of_the_kind_of_the_query_before_it():
@@ -129,7 +125,7 @@ def test_the_same_queries_get_the_same_canaries_however_they_are_cut():
 def test_a_good_model_goes_on():
     judge = Canaries(LLMJudge(TextBackend()), KNOWN, every=1)
     often(judge, 3)
-    assert total(judge, "failed") == 0
+    assert judge.failed.total() == 0
 
 
 @pytest.mark.parametrize("label", ["consistent", "inconsistent", "invalid"])
@@ -139,7 +135,7 @@ def test_a_judge_that_always_says_the_same_is_stopped(label):
         often(judge, 5)
     assert isinstance(caught.value, RunEnded)
     assert caught.value.exit_code == 77
-    assert total(judge, "asked") < 200
+    assert judge.asked.total() < 200
 
 
 def test_a_judge_that_fails_one_kind_only_is_stopped():

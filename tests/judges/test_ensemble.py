@@ -59,13 +59,12 @@ def test_the_agreement_counts_pairs_of_each_kind_and_never_two_invalid_ones():
     ensemble = Ensemble([Says(YES, bad(0)), Says(YES, bad(0)), Says(WHAT, bad(1))])
     ensemble.judge([LINE, HISTORY])
     ensemble.judge([LINE])
-    assert ensemble.agreement["LineVsPersona"].pairs == 6
-    assert ensemble.agreement["LineVsPersona"].share == pytest.approx(1 / 3)
-    assert ensemble.agreement["LineVsHistory"].share == pytest.approx(1 / 3)
+    assert ensemble.pairs == {"LineVsPersona": 6, "LineVsHistory": 3}
+    assert ensemble.agreed == {"LineVsPersona": 2, "LineVsHistory": 1}
     silent = of(WHAT, WHAT, WHAT)
     silent.judge([LINE])
-    assert silent.agreement["LineVsPersona"].share == 0.0
-    assert (of(YES, NO).judge([]), of(YES, NO).agreement) == ([], {})
+    assert silent.agreed.total() == 0
+    assert of(YES, NO).judge([]) == []
 
 
 def test_the_probability_is_the_mean_where_all_give_one():
