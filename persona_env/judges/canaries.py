@@ -28,7 +28,7 @@ class Canaries(Judge):
     About one query in `every` is followed by a canary of its own kind and role. Which one, and after which query,
     depends on the query alone, so that a resumed run asks the same again. The caller never sees them. The run is
     stopped when the errors among the last 200 canaries, or the last 200 of one kind, would have a chance of less than
-    1 in 1,000 at an error rate of `limit`. For each kind of query, `asked` counts the canaries, and `failed` those whose
+    1 in 1,000 at an error rate of `limit`. For each kind of query, `asked` counts canaries and `failed` those whose
     verdict was wrong or invalid.
 
     >>> from persona_env.judges import load_judge
