@@ -1,8 +1,6 @@
 """Simulated people as agents that learn: conversations as environments, drift as reward.
 
-Importing this registers the environments with Gymnasium (`persona_env/Patient-v0`, ...) and
-PettingZoo (`persona_env/dialogue-v0`); it loads no model library. The names below are loaded when
-they are first used.
+Importing this registers the environments with Gymnasium and PettingZoo; the names below are loaded when first used.
 """
 
 from __future__ import annotations

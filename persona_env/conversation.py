@@ -31,23 +31,18 @@ class Message:
 class View:
     """The conversation as one of the two sides sees it, just before that side speaks.
 
-    Attributes:
-        role: Key of the `Role` that is played.
-        side: Which side sees this.
-        system: The side's system prompt (the simulator's holds its persona).
-        messages: What was said, oldest first; may be empty.
-        seed: The randomness of the reply, in [0, 2**63). A speaker that samples uses this and nothing else, so that
-            batching, probes and branches never change a dialogue.
+    A speaker that samples uses the `seed`, in [0, 2**63), and nothing else, so that batching, probes and branches never
+    change a dialogue.
 
     >>> view = View("patient", "simulator", "You are Ann.", (Message("task", "Hello."),), seed=0)
     >>> view.chat()
     [{'role': 'system', 'content': 'You are Ann.'}, {'role': 'user', 'content': 'Hello.'}]
     """
 
-    role: str
+    role: str  # key of the `Role` that is played
     side: Side
-    system: str
-    messages: tuple[Message, ...]
+    system: str  # the side's prompt; the simulator's holds its persona
+    messages: tuple[Message, ...]  # oldest first; may be empty
     seed: int
 
     def is_own(self, message: Message) -> bool:
@@ -62,10 +57,8 @@ class View:
     def chat(self) -> list[dict[str, str]]:
         """Returns the view as chat messages: the prompt is `system`, own lines `assistant`, incoming ones `user`.
 
-        Successive lines of one side are one message, joined by line breaks.
-
-        Raises:
-            InputError: If the last line is the side's own.
+        Successive lines of one side are one message, joined by line breaks. A side's own line as the last one is an
+        InputError.
         """
         chat = [{"role": "system", "content": self.system}]
         for is_own, lines in groupby(self.messages, key=self.is_own):
@@ -78,31 +71,19 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A side question that hangs from the dialogue and leaves no trace in it.
-
-    Attributes:
-        choices: The options, if it is a multiple-choice question.
-        key: The fact that it asks for, if there is one.
-        source: The place of its source among the environment's `probe_fns`.
-        role: Key of the `Role` that is asked, which a judge of the answer needs.
-    """
+    """A side question that hangs from the dialogue and leaves no trace in it."""
 
     text: str
     gold: str
-    choices: tuple[str, ...] = ()
-    key: str = ""
-    source: int = 0
-    role: str = ""
+    choices: tuple[str, ...] = ()  # the options of a multiple-choice question
+    key: str = ""  # the fact that it asks for, if there is one
+    source: int = 0  # the place of its source among the environment's `probe_fns`
+    role: str = ""  # key of the `Role` that is asked, which a judge of the answer needs
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """The record of a dialogue, frozen.
-
-    Attributes:
-        persona: Who the simulator is as the dialogue begins; see `persona_at`.
-        messages: What was said, oldest first.
-        id: A name for logs; may be empty.
 
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
     >>> talk = Conversation(ann).with_reply("How are you?").with_line("Tired.")
@@ -111,9 +92,9 @@ class Conversation:
     (('Tired.', 'May.'), 'Since when?', ('Tired.',))
     """
 
-    persona: Persona
+    persona: Persona  # who the simulator is as the dialogue begins; see `persona_at`
     messages: tuple[Message, ...] = ()
-    id: str = ""
+    id: str = ""  # a name for logs
     scenario: Scenario = field(default_factory=Scenario)
 
     def with_line(self, text: str) -> Conversation:
@@ -146,10 +127,7 @@ class Conversation:
         return self.scenario.persona_at(self.persona, index) if self.scenario.updates else self.persona
 
     def earlier(self, index: int) -> tuple[str, ...]:
-        """Returns the simulator's lines before its line `index`, from the last fact update on.
-
-        What was said before an update may be true no longer, so that a line may differ from it.
-        """
+        """Returns the simulator's lines before its line `index`, from the last fact update on."""
         return self.lines[self.scenario.first_line_of_facts(index) : index]
 
     def system(self, side: Side) -> str:

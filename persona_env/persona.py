@@ -29,20 +29,13 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class QAItem:
-    """A question about the persona with its right answer.
-
-    Attributes:
-        wordings: The question as it is asked in training; at least one.
-        held_out_wordings: The question as it is asked in evaluation; the training wordings if empty.
-        choices: The options of a multiple-choice question, if it is one.
-        key: The fact that it asks for, if there is one.
-    """
+    """A question about the persona with its right answer."""
 
     gold: str
-    wordings: tuple[str, ...]
-    held_out_wordings: tuple[str, ...] = ()
-    choices: tuple[str, ...] = ()
-    key: str = ""
+    wordings: tuple[str, ...]  # as it is asked in training; at least one
+    held_out_wordings: tuple[str, ...] = ()  # as it is asked in evaluation; those of training if empty
+    choices: tuple[str, ...] = ()  # the options of a multiple-choice question
+    key: str = ""  # the fact that it asks for, if there is one
 
     def __post_init__(self) -> None:
         _as_tuples(self, "wordings", "held_out_wordings", "choices")
@@ -61,27 +54,19 @@ class QAItem:
 class Persona:
     """A simulated person.
 
-    Attributes:
-        id: Unique name; splits are made by it.
-        role: Key of a `Role`; it need be registered only where its texts are used.
-        description: The text that the simulator is given about itself.
-        facts: What the description states, where it is known in structured form.
-        hidden: Keys of facts that one may ask about and that the description does not state.
-        scene: What both sides know about the situation; may be empty.
-
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours.")
     >>> ann.prompt
     'You are Ann. You sleep four hours.'
     """
 
-    id: str
-    role: str
+    id: str  # unique; splits are made by it
+    role: str  # key of a `Role`, which need be registered only where its texts are used
     name: str
-    description: str
-    facts: tuple[Fact, ...] = ()
-    hidden: tuple[str, ...] = ()
+    description: str  # what the simulator is told about itself
+    facts: tuple[Fact, ...] = ()  # what the description states, where it is known in structured form
+    hidden: tuple[str, ...] = ()  # keys of facts that one may ask about and that the description does not state
     questions: tuple[QAItem, ...] = field(default=(), repr=False)
-    scene: str = ""
+    scene: str = ""  # what both sides know about the situation
 
     def __post_init__(self) -> None:
         _as_tuples(self, "facts", "hidden", "questions")

@@ -1,9 +1,4 @@
-"""Spec strings, and the registries that turn them into objects: ours, those registered by a call, and entry points.
-
-A spec is `kind:rest?option=value&option=value`; rest and options may be missing. What can be named so (speakers,
-judges, metrics, roles, algorithms) has a `Registry`. Ours are named by strings, so that nothing is loaded before it
-is used.
-"""
+"""Spec strings `kind:rest?option=value&option=value`, and the registries that turn them into objects."""
 
 from __future__ import annotations
 
@@ -54,7 +49,7 @@ class Spec:
 
 
 class Registry(Generic[T]):
-    """What can be named by one kind of spec: `noun`s, ours given as `module:attribute` by name.
+    """What can be named by one kind of spec: `noun`s, ours given as `module:attribute` by name, loaded when used.
 
     Entry points of the group `persona_env.<noun>s` come after ours and those registered by a call. One that cannot be
     imported is an error only where it is used; the others go on.

@@ -21,13 +21,9 @@ __all__ = ["FactUpdate", "ProbePlan", "Scenario", "ScenarioSource", "load_scenar
 class FactUpdate:
     """From one line on, something else is true of the persona: a licensed change, not drift.
 
-    Attributes:
-        before_line: The first of the simulator's lines for which it holds, from 0.
-        text: What the simulator is told before that line; the task agent does not see it.
-        facts: The facts as they are from then on, by key. Each takes the place of the sentence that states the old
-            fact in the description, or is appended, and the gold answers that ask for its key follow it.
-        description: The whole description from then on; if empty, the old one with the facts put in, or with `text`
-            behind it where there are none.
+    Each fact takes the place of the sentence that states the old one of its key in the description, or is appended, and
+    the gold answers that ask for its key follow it. An update without facts or description puts `text` behind the
+    description.
 
     >>> home = Fact("home", "Oslo", "You live in Oslo.")
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann. You live in Oslo.", (home,))
@@ -36,10 +32,10 @@ class FactUpdate:
     'You are Ann. You live in Bergen.'
     """
 
-    before_line: int
-    text: str
+    before_line: int  # the first of the simulator's lines for which it holds, from 0
+    text: str  # what the simulator is told before that line; the task agent does not see it
     facts: tuple[Fact, ...] = ()
-    description: str = ""
+    description: str = ""  # the whole of it from then on
 
     def __post_init__(self) -> None:
         if self.before_line < 0 or not self.text.strip():
@@ -81,17 +77,11 @@ def _follow(item: QAItem, old: Fact | None, new: Fact) -> QAItem:
 
 @dataclass(frozen=True, slots=True)
 class ProbePlan:
-    """When the simulator is asked about its persona; `metrics.ProbeSchedule` says what.
+    """When the simulator is asked about its persona; `metrics.ProbeSchedule` says what."""
 
-    Attributes:
-        every: After each `every`-th line; None: once per dialogue, after a pseudo-random line.
-        within: Where it is asked once: after one of the first `within` lines, if the dialogue gets there.
-        held_out: In the wordings reserved for evaluation.
-    """
-
-    every: int | None = None
-    within: int = 8
-    held_out: bool = False
+    every: int | None = None  # after each `every`-th line; None: once per dialogue, after a pseudo-random line
+    within: int = 8  # where it is asked once: after one of so many first lines, if the dialogue gets there
+    held_out: bool = False  # in the wordings reserved for evaluation
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:
@@ -104,22 +94,15 @@ class ProbePlan:
 class Scenario:
     """The conditions of one dialogue. Without one, the role's own apply.
 
-    Attributes:
-        id: Its name in logs and reports.
-        task_prompt: The task agent's system prompt in place of the role's; the persona's scene stands behind it.
-        max_lines: The simulator's lines; None for as many as the environment allows.
-        updates: What becomes true of the persona in the course of the dialogue, in the order of their lines.
-        probes: When the simulator is asked about its persona, besides what wrappers ask; None for never.
-
     >>> Scenario("move", updates=[{"before_line": 2, "text": "You have moved to Bergen."}]).updates[0].before_line
     2
     """
 
-    id: str = ""
-    task_prompt: str = ""
-    max_lines: int | None = None
-    updates: tuple[FactUpdate, ...] = ()
-    probes: ProbePlan | None = None
+    id: str = ""  # its name in logs and reports
+    task_prompt: str = ""  # in place of the role's; the persona's scene stands behind it
+    max_lines: int | None = None  # the simulator's lines; None for as many as the environment allows
+    updates: tuple[FactUpdate, ...] = ()  # what becomes true of the persona, in the order of their lines
+    probes: ProbePlan | None = None  # besides what wrappers ask
 
     def __post_init__(self) -> None:
         if self.max_lines is not None and self.max_lines < 1:
@@ -150,11 +133,7 @@ ScenarioSource: TypeAlias = "Scenario | Mapping[str, Any] | str | PathLike[str] 
 
 
 def load_scenario(source: ScenarioSource) -> Scenario:
-    """Returns a scenario from what an environment's keyword or reset option gives; None is the empty one.
-
-    Raises:
-        InputError: If the file cannot be read, or a field is unknown or of another type.
-    """
+    """Returns a scenario from what an environment's keyword or reset option gives; None is the empty one."""
     if isinstance(source, Scenario):
         return source
     if source is None:
@@ -173,11 +152,7 @@ def _read(path: Path) -> Any:
 
 
 def _made(kind: Any, entries: Sequence[Any]) -> tuple[Any, ...]:
-    """Returns records of a kind; entries that are mappings of their fields are made into one.
-
-    Raises:
-        InputError: If an entry is neither.
-    """
+    """Returns records of a kind; entries that are mappings of its fields are made into one."""
     known = [field.name for field in dataclasses.fields(kind)]
     made = list[Any]()
     for entry in entries:

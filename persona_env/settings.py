@@ -31,23 +31,16 @@ _NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a field of a record is for, and which values it takes.
+    """What a field of a record is for, and which values it takes; `ge`, `gt`, `le` and `lt` are bounds of numbers."""
 
-    Attributes:
-        help: One line, shown by `--help`; `ge`, `gt`, `le` and `lt` are bounds of numbers.
-        choices: The texts it may be; empty for any.
-        resumable: Whether it changes no figure of a run, so that a resumed run may have another.
-        parse: Reads the value from text; None where its type is enough.
-    """
-
-    help: str
+    help: str  # one line, shown by `--help`
     ge: float | None = None
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
-    choices: tuple[str, ...] = ()
-    resumable: bool = False
-    parse: Callable[[str], Any] | None = None
+    choices: tuple[str, ...] = ()  # the texts it may be; empty for any
+    resumable: bool = False  # changes no figure of a run, so that a resumed run may have another
+    parse: Callable[[str], Any] | None = None  # reads it from text, where its type is not enough
 
 
 @functools.cache

@@ -68,10 +68,9 @@ class Utterance(spaces.Text):
 
 
 class TokenContext(spaces.Box):
-    """Token ids so far, right-padded: (context,) int32 in [0, vocabulary - 1].
+    """Token ids so far, right-padded: (context,) int32 in [0, vocabulary - 1]; padding never stands inside.
 
-    The padding never stands inside a context. `rollout_link` is the rollout buffer that waits for its policy, see
-    `TrajectoryRolloutBuffer`.
+    `rollout_link` is the rollout buffer that waits for its policy, see `TrajectoryRolloutBuffer`.
 
     >>> space = TokenContext(vocabulary=10, context=4, pad_id=0)
     >>> space.padded([5, 6]).tolist(), space.lengths(space.padded([5, 6])[None]).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
@@ -21,8 +22,7 @@ __all__ = ["SIMULATOR", "TASK", "AECState", "DialogueAEC", "ParallelDialogue"]
 
 SIMULATOR, TASK = "simulator_0", "task_0"
 
-
-_KEPT = (
+_STATE = (
     *("agents", "agent_selection", "_skip_agent_selection", "terminations", "truncations"),
     *("rewards", "_cumulative_rewards", "infos", "_seed", "_cycles"),
 )
@@ -42,16 +42,11 @@ class DialogueAEC(OneDialogue, AECEnv[str, dict[str, str], str | None]):
     - Ends (`terminated` for both) as in `DialogueEnv`; `truncated` after `max_cycles`.
     - Info: of the simulator as in `DialogueEnv`; of the task agent `reply`, `conversation`. It is
       cleared when the agent acts.
-    - Options of reset: as in `DialogueEnv`.
+    - Settings and options of reset: those of `DialogueEnv`, without `task_agent`. `max_cycles` limits the steps of the
+      simulator, answers included.
 
     A frozen speaker acts by `env.step(speaker.reply([env.unwrapped.view(agent)])[0])`: the
     view holds the seed of its reply, so that it says what it says in the other forms.
-
-    Args:
-        role: `patient`, `student`, `chat_partner`, or the key or path of another role.
-        max_cycles: An outside limit to the steps of the simulator, answers included; None for none.
-        render_mode: None or `ansi`.
-        **settings: Those of `DialogueEnv`, without `task_agent`.
 
     >>> from persona_env.persona import Persona
     >>> env = DialogueAEC(personas=[Persona("p1", "patient", "Ann", "You are Ann.")])
@@ -153,37 +148,23 @@ class DialogueAEC(OneDialogue, AECEnv[str, dict[str, str], str | None]):
         return reading(self.view(agent))
 
     def view(self, agent: str, seed: int = 0) -> View:
-        """Returns the dialogue as a speaker sees it that is to play an agent's next line.
-
-        `seed` is the randomness of the simulator's line; the task agent's is the environment's own.
-        """
+        """Returns what an agent's next speaker sees; `seed` is the simulator's, the task agent has one of its own."""
         if agent == TASK:
             return self._episode.conversation.view("task", self._seed)
         return self._episode.view(seed)
 
-    def render(self) -> str | None:
-        """Returns the dialogue as the simulator sees it, if `render_mode` is `ansi`."""
-        return self.transcript() if self.render_mode == "ansi" else None
-
     def close(self) -> None:
-        """Does nothing."""
+        """Does nothing; PettingZoo asks for it beside `render`."""
 
     def snapshot(self) -> AECState:
         """Returns all of the environment's state, as plain data that pickles."""
-        return self._episode.snapshot(), _copied({name: vars(self)[name] for name in _KEPT})
+        return self._episode.snapshot(), deepcopy({name: vars(self)[name] for name in _STATE})
 
     def restore(self, state: AECState) -> None:
         """Goes back to a snapshot; the probe functions stay those of the last reset."""
-        episode, kept = state
+        episode, own = state
         self._episode.restore(episode)
-        vars(self).update(_copied(kept))
-
-
-def _copied(value: Any) -> Any:
-    """Returns a copy of lists and dicts; what they hold is never changed in place."""
-    if isinstance(value, dict):
-        return {key: _copied(one) for key, one in value.items()}
-    return list(value) if isinstance(value, list) else value
+        vars(self).update(deepcopy(own))
 
 
 class ParallelDialogue(turn_based_aec_to_parallel_wrapper[str, dict[str, str], str]):

@@ -48,6 +48,8 @@ class DialogueForm(ABC):
 class OneDialogue:
     """What is told of the dialogue of an environment that holds one at a time."""
 
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (as Gymnasium declares it)
+    render_mode: str | None
     _engine: DialogueEngine
     _episode: Episode
 
@@ -70,14 +72,13 @@ class OneDialogue:
         """Returns the dialogue as the simulator sees it."""
         return transcript(self._episode.view())
 
+    def render(self) -> str | None:
+        """Returns the transcript, if `render_mode` is `ansi`."""
+        return self.transcript() if self.render_mode == "ansi" else None
+
 
 class BaseDialogueEnv(OneDialogue, gym.Env[Observation, Action]):
     """One dialogue at a time, in the form that is given."""
-
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
-        "render_modes": ["ansi"],
-        "render_fps": 1,
-    }
 
     def __init__(self, form: DialogueForm, render_mode: str | None):
         self._form, self._engine, self.render_mode = form, form.engine, render_mode
@@ -109,10 +110,6 @@ class BaseDialogueEnv(OneDialogue, gym.Env[Observation, Action]):
                 self._engine.reply([episode])
         return self._form.observe(0), 0.0, episode.terminated, episode.truncated, info
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """Returns the dialogue as text, if `render_mode` is `ansi`."""
-        return self.transcript() if self.render_mode == "ansi" else None
-
     @property
     def skipped_probes(self) -> int:
         """How many probes had no room, over all dialogues."""
@@ -127,10 +124,7 @@ class BaseDialogueEnv(OneDialogue, gym.Env[Observation, Action]):
         return self._episode.snapshot()
 
     def restore(self, state: EpisodeState) -> Observation:
-        """Goes back to a snapshot, generator and pending probe included; returns the observation there.
-
-        The probe functions stay those of the last reset.
-        """
+        """Goes back to a snapshot, except for the probe functions; returns the observation there."""
         self._episode.rng = self.np_random
         self._episode.restore(state)
         return self._form.observe(0)

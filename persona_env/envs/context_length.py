@@ -9,7 +9,6 @@ from persona_env.conversation import Conversation
 from persona_env.envs.engine import DialogueEngine
 from persona_env.errors import InputError
 from persona_env.persona import Persona
-from persona_env.speakers.base import Speaker
 
 if TYPE_CHECKING:
     from persona_env.speakers.chat_format import ChatFormat
@@ -27,11 +26,7 @@ def load_format(
     chat_template: str | None = None,
     template_kwargs: Mapping[str, Any] | None = None,
 ) -> ChatFormat:
-    """Returns how a simulator's tokens are written; it is a spec, a model that is loaded, or a format.
-
-    Raises:
-        InputError: If there is no such model, or its template has no fixed segments (`CannotCompose`).
-    """
+    """Returns how a simulator's tokens are written; `CannotCompose` if its template has no fixed segments."""
     if not isinstance(simulator, str):
         found: Any = simulator
         return getattr(found, "chat", found)
@@ -42,20 +37,19 @@ def load_format(
 
 
 def context_length(chat: ChatFormat, engine: DialogueEngine, context: int | None) -> int:
-    """Returns the context to use: the one asked for, or one that holds the longest dialogue.
+    """Returns the context asked for, if it is not known to be too short, or one that holds the longest dialogue.
 
     The longest dialogue is the longest persona, `max_lines` lines, what comes in between them, and one probe with its
     answer. It is known where the task agent has a `longest_reply` (a text).
-
-    Raises:
-        InputError: If the context asked for is known to be too short.
     """
     line = engine.max_tokens + 1
     sampled = _sampled(engine.personas)
     reply = None if engine.task_agent is None else engine.task_agent.longest_reply
     prompts = _longest(Conversation(persona).system("simulator") for persona in sampled)
     opening = max(len(chat.opening(prompt, reply or "")) for prompt in prompts)
-    heard = len(chat.incoming(reply)) if reply is not None else _guessed(engine.task_agent)
+    limit = None if engine.task_agent is None else engine.task_agent.max_tokens
+    guess = _REPLY_TOKENS if limit is None else 2 * limit  # another model's tokens may be longer
+    heard = guess if reply is None else len(chat.incoming(reply))
     items = (item for persona in sampled for item in persona.questions)
     wordings = (text for item in items for text in (*item.wordings, *item.held_out_wordings))
     probe = max((len(chat.incoming(text)) for text in _longest(wordings)), default=heard)
@@ -71,12 +65,6 @@ def context_length(chat: ChatFormat, engine: DialogueEngine, context: int | None
             f"got {context}: raise context, or lower max_lines or max_tokens."
         )
     return context
-
-
-def _guessed(task_agent: Speaker | None) -> int:
-    """Returns room for a reply and the tokens around it; another model's tokens may be longer."""
-    limit = None if task_agent is None else task_agent.max_tokens
-    return _REPLY_TOKENS if limit is None else 2 * limit
 
 
 def _sampled(personas: Sequence[Persona]) -> list[Persona]:

@@ -31,39 +31,23 @@ def check_count(name: str, number: int) -> None:
 
 
 class DialogueSettings(TypedDict, total=False):
-    """Keyword arguments of every form of the environment; the defaults are those of `DialogueEngine`.
+    """Keyword arguments of every form of the environment; the defaults are those of `DialogueEngine`."""
 
-    Attributes:
-        personas: `"bundled"`, `"natural"`, the path of a file, or a list of personas.
-        split: `train`, `dev` or `heldout`.
-        max_lines: The simulator's lines in one dialogue, at least 1.
-        max_tokens: The length of a line without its end token, at least 1.
-        scenario: The conditions of the dialogues: a `Scenario`, its fields, or the path of a TOML or JSON file.
-    """
-
-    personas: PersonaSource
-    split: str
-    max_lines: int
-    max_tokens: int
+    personas: PersonaSource  # "bundled", "natural", the path of a file, or a list
+    split: str  # train, dev or heldout
+    max_lines: int  # the simulator's lines in one dialogue, at least 1
+    max_tokens: int  # the length of a line without its end token, at least 1
     scenario: ScenarioSource
 
 
 class AnsweredSettings(DialogueSettings, total=False):
-    """Keyword arguments of the forms in which a speaker answers.
-
-    Attributes:
-        task_agent: Spec of the speaker that answers, or the speaker.
-    """
+    """Keyword arguments of the forms in which a speaker answers, given by its spec or as it is."""
 
     task_agent: str | Speaker
 
 
 class DialogueEngine:
-    """Who may be simulated, who answers (None: somebody outside), what is asked, and under which scenario.
-
-    Raises:
-        InputError: If one of the settings is unknown or too small.
-    """
+    """Who may be simulated, who answers (None: somebody outside), what is asked, and under which scenario."""
 
     def __init__(
         self,

@@ -35,24 +35,21 @@ class TokenState:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeState:
-    """All that an episode is at one moment, as plain data that pickles.
-
-    Attributes:
-        probe: What is to be answered now, before the pending probes.
-        closing: Nothing is said after the probes.
-        skipped: Probes that had no room, over all dialogues of this episode object.
-    """
+    """All that an episode is at one moment, as plain data that pickles."""
 
     conversation: Conversation
     line_count: int
-    probe: Probe | None
+    probe: Probe | None  # to be answered now, before the pending ones
     pending_probes: tuple[Probe, ...]
-    closing: bool
+    closing: bool  # nothing is said after the probes
     terminated: bool
     truncated: bool
-    skipped: int
+    skipped: int  # probes that had no room, over all dialogues of the episode object
     rng: Mapping[str, Any]
     tokens: TokenState | None = None
+
+
+_SAME = ("line_count", "probe", "pending_probes", "closing", "terminated", "truncated", "skipped")
 
 
 class Episode:
@@ -73,7 +70,7 @@ class Episode:
         self.rng, self.max_lines = rng, max_lines
         self._conversation: Conversation | None = None
         self.probe: Probe | None = None
-        self.pending_probes: list[Probe] = []
+        self.pending_probes: tuple[Probe, ...] = ()
         self.line_count = self.skipped = 0
         self.closing = self.terminated = self.truncated = False
 
@@ -97,7 +94,7 @@ class Episode:
     def start(self, persona: Persona, scenario: Scenario = Scenario()) -> None:  # noqa: B008 - frozen
         """Begins a new dialogue; nobody has spoken yet."""
         self._conversation = Conversation(persona, scenario=scenario)
-        self.probe, self.pending_probes, self.line_count = None, [], 0
+        self.probe, self.pending_probes, self.line_count = None, (), 0
         self.closing = self.terminated = self.truncated = False
 
     def complete(self, text: str) -> Event:
@@ -118,16 +115,15 @@ class Episode:
 
     def add_probe(self, probe: Probe, source: int = 0) -> None:
         """Adds a probe to those that are asked before the dialogue goes on."""
-        self.pending_probes.append(replace(probe, text=probe.text.strip()[:INCOMING_CHARACTERS], source=source))
+        asked = replace(probe, text=probe.text.strip()[:INCOMING_CHARACTERS], source=source)
+        self.pending_probes = (*self.pending_probes, asked)
 
     def take_probe(self) -> int:
-        """Puts the next pending probe that has room; a closing dialogue ends if there is none.
-
-        Returns the number of probes that were skipped because they had no room.
-        """
+        """Puts the next pending probe that has room, or ends a closing dialogue; returns how many had none."""
         skipped = 0
         while self.pending_probes and self.probe is None:
-            probe = self.pending_probes.pop(0)
+            probe, *rest = self.pending_probes
+            self.pending_probes = tuple(rest)
             if self.hear_probe(probe):
                 self.probe = probe
             else:
@@ -162,24 +158,14 @@ class Episode:
 
     def snapshot(self) -> EpisodeState:
         """Returns all of the episode's state, as plain data."""
-        return EpisodeState(
-            self.conversation,
-            self.line_count,
-            self.probe,
-            tuple(self.pending_probes),
-            self.closing,
-            self.terminated,
-            self.truncated,
-            self.skipped,
-            self.rng.bit_generator.state,
-        )
+        same = {name: getattr(self, name) for name in _SAME}
+        return EpisodeState(self.conversation, rng=self.rng.bit_generator.state, **same)
 
     def restore(self, state: EpisodeState) -> None:
         """Goes back to a state, the generator included."""
-        self._conversation, self.line_count = state.conversation, state.line_count
-        self.probe, self.pending_probes = state.probe, list(state.pending_probes)
-        self.closing, self.skipped = state.closing, state.skipped
-        self.terminated, self.truncated = state.terminated, state.truncated
+        self._conversation = state.conversation
+        for name in _SAME:
+            setattr(self, name, getattr(state, name))
         self.rng.bit_generator.state = dict(state.rng)
 
 

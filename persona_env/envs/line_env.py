@@ -57,12 +57,9 @@ class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
     - Options of reset: `persona` (a `Persona`, or an id of the split), `scenario` (for this dialogue), `probe_fns`
       (callables from the conversations in which a line was completed to a `Probe` or None for each; they ask until a
       reset names others).
-
-    Args:
-        role: `patient`, `student`, `chat_partner`, or the key or path of another role.
-        render_mode: None or `ansi`.
-        **settings: Any of `AnsweredSettings`: `personas`, `split`, `task_agent`, `max_lines` (8), `max_tokens` (24),
-            `scenario`.
+    - Settings: `role` (`patient`, `student`, `chat_partner`, or the key or path of another one), `render_mode`,
+      and those of `AnsweredSettings`: `personas`, `split`, `task_agent`, `max_lines` (8), `max_tokens` (24),
+      `scenario`.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")

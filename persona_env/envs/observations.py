@@ -59,11 +59,7 @@ def transcript(view: View) -> str:
 
 
 def checked_line(action: Any, space: Utterance) -> str:
-    """Returns an action as a line of the dialogue, cut where the space ends.
-
-    Raises:
-        InputError: If the action is no string, or one that UTF-8 cannot hold.
-    """
+    """Returns an action as a line, cut where the space ends; InputError if it is no string that UTF-8 can hold."""
     if not isinstance(action, str):
         raise InputError(f"Expected a line of text as the action, got {type(action).__name__}: give a string.")
     line = str(action[: space.max_length])

@@ -27,15 +27,9 @@ PROMPT_CHARACTERS = 2**15
 def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str = "train") -> Sequence[Persona]:
     """Returns the personas of one role (its key or path) and split, at least one.
 
-    Args:
-        role: Key of a `Role`, or the path of one.
-        personas: `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"` (for real
-            models and judges: 20 train, 4 dev, 10 heldout a role; of a role of your own its own), the path of a file
-            (see `load_personas` for its splits), or a list, which is used as it is.
-        split: `train`, `dev` or `heldout`.
-
-    Raises:
-        InputError: If the role, the split or the file is unknown, or no persona is left.
+    They are `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"` (for real models
+    and judges: 20 train, 4 dev, 10 heldout a role; of a role of your own its own), those of the path of a file (see
+    `load_personas` for its splits), or of a list, which is used as it is.
     """
     found = role_named(role)
     if split not in SPLITS:
@@ -87,9 +81,6 @@ def chosen_personas(
     """Returns for each dialogue the persona that reset's options ask for; None where one is to be drawn.
 
     The options may hold `persona` (for all) or `personas` (one each), each a `Persona`, an id, or None.
-
-    Raises:
-        InputError: If an id is unknown, a persona has another role, or their number is wrong.
     """
     asked = options.get("personas")
     asked = [options.get("persona")] * number if asked is None else list(asked)

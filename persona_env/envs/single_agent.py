@@ -8,8 +8,8 @@ import gymnasium as gym
 import numpy as np
 from pettingzoo import AECEnv
 
-from persona_env.conversation import Conversation
 from persona_env.envs.aec_env import SIMULATOR, TASK, AECState, DialogueAEC
+from persona_env.envs.base_env import OneDialogue
 from persona_env.envs.episode import SEEDS, Info
 from persona_env.errors import InputError
 from persona_env.speakers import Speaker, load_speaker
@@ -17,20 +17,15 @@ from persona_env.speakers import Speaker, load_speaker
 __all__ = ["SingleAgentEnv"]
 
 
-class SingleAgentEnv(gym.Env[dict[str, str], str]):
+class SingleAgentEnv(OneDialogue, gym.Env[dict[str, str], str]):
     """One of the two agents learns, and a speaker plays the other: the same code for either side.
 
     - Observation, action, end: those of the learner in `DialogueAEC`.
     - Reward: what the learner is paid between two of its steps, wrappers of the AEC environment included.
     - Info: that of the learner's own step.
 
-    As the simulator, with the same partner, this is `DialogueEnv`, dialogue for dialogue.
-
-    Args:
-        aec: The two-agent environment, wrapped or not.
-        agent: The one that learns: `simulator_0` or `task_0`.
-        partner: Spec of the speaker that plays the other agent, or the speaker, such as a trained simulator.
-        render_mode: None or `ansi`.
+    As the simulator, with the same partner, this is `DialogueEnv`, dialogue for dialogue. The learner is the `agent`
+    `simulator_0` or `task_0`; the `partner` is the spec of a speaker, or one such as a trained simulator.
 
     >>> from persona_env.persona import Persona
     >>> aec = DialogueAEC(personas=[Persona("p1", "patient", "Ann", "You are Ann.")])
@@ -39,11 +34,6 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
     >>> observation["dialogue"], env.step("Who are you?")[0]["dialogue"].splitlines()[0]
     ('', 'you: Who are you?')
     """
-
-    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
-        "render_modes": ["ansi"],
-        "render_fps": 1,
-    }
 
     def __init__(
         self,
@@ -59,6 +49,7 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
             raise InputError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
         self.aec, self.agent, self.render_mode = aec, agent, render_mode
         self.dialogue: DialogueAEC = aec.unwrapped
+        self._engine, self._episode = self.dialogue._engine, self.dialogue._episode
         self.partner = load_speaker(partner)
         self.observation_space = aec.observation_space(agent)
         self.action_space = aec.action_space(agent)
@@ -96,23 +87,9 @@ class SingleAgentEnv(gym.Env[dict[str, str], str]):
         seed = int(self._partner_rng.integers(SEEDS)) if agent == SIMULATOR else 0
         return self.partner.reply([self.dialogue.view(agent, seed)])[0]
 
-    def render(self) -> str | None:  # type: ignore[override]
-        """Returns the dialogue as the simulator sees it, if `render_mode` is `ansi`."""
-        return None if self.render_mode is None else self.dialogue.transcript()
-
     def close(self) -> None:
         """Closes the AEC environment."""
         self.aec.close()
-
-    @property
-    def max_lines(self) -> int:
-        """The simulator's lines in one dialogue, at most."""
-        return self.dialogue.max_lines
-
-    @property
-    def conversation(self) -> Conversation:
-        """The dialogue so far."""
-        return self.dialogue.conversation
 
     def snapshot(self) -> tuple[AECState, dict[str, Any]]:
         """Returns the state of the dialogue, and of the generator that seeds a partner who plays the simulator."""

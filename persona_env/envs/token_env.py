@@ -23,18 +23,11 @@ __all__ = ["TokenDialogueEnv", "TokenForm", "TokenSettings"]
 
 
 class TokenSettings(AnsweredSettings, total=False):
-    """Keyword arguments of the token forms.
+    """Keyword arguments of the token forms."""
 
-    Attributes:
-        simulator: Spec of the language model whose tokens these are, or the model, or its format; `"tiny"` if left out.
-        context: The length of a context; left out or None for one that holds the longest dialogue.
-        chat_template: Used in place of the tokenizer's own.
-        template_kwargs: Passed to the template.
-    """
-
-    simulator: str | LanguageModel | ChatFormat
-    context: int | None
-    chat_template: str | None
+    simulator: str | LanguageModel | ChatFormat  # whose tokens these are: a spec, a model or its format
+    context: int | None  # None for one that holds the longest dialogue
+    chat_template: str | None  # in place of the tokenizer's own
     template_kwargs: Mapping[str, Any] | None
 
 
@@ -88,12 +81,7 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
     - Ends (`terminated`) as in `DialogueEnv`. `truncated` when the context has no room for the reply and the next line.
     - Info: as in `DialogueEnv`, and `skipped_probes`: how many probes had no room.
     - Options of reset: as in `DialogueEnv`.
-
-    Args:
-        role: `patient`, `student`, `chat_partner`, or the key or path of another role.
-        render_mode: None or `ansi`.
-        **settings: Those of `DialogueEnv`, and any of `TokenSettings`: `simulator`, `context`, `chat_template`,
-            `template_kwargs`.
+    - Settings: those of `DialogueEnv` and `TokenSettings`: `simulator`, `context`, `chat_template`, `template_kwargs`.
     """
 
     def __init__(self, role: str = "patient", *, render_mode: str | None = None, **settings: Unpack[TokenSettings]):

@@ -26,11 +26,8 @@ class TokenContexts:
 
     A line ends with an end token; a control token counts as one and is written down as `end_id`, so nobody can forge a
     turn. A line of `max_tokens` without an end is given one. A line only starts where there is room for all of it.
-
-    Attributes:
-        ids: (N, context) int32, right-padded.
-        lengths: (N,) int64, tokens in each context.
-        starts: (N,) int64, where the line that is being said begins.
+    `ids` (N, context) int32 is right-padded; `lengths` (N,) int64 are the tokens in each context, `starts` (N,) int64
+    where the line that is being said begins.
     """
 
     def __init__(self, number: int, chat: ChatFormat, context: int, max_tokens: int):
@@ -46,11 +43,7 @@ class TokenContexts:
         self._ends[list(chat.end_ids)] = True
 
     def push(self, actions: Any) -> list[int]:
-        """Says one token in each context; returns the indices of those whose line is now complete.
-
-        Raises:
-            InputError: If the actions are not (N,) integers in [0, vocabulary).
-        """
+        """Says one token (its id) in each context; returns the indices of those whose line is now complete."""
         tokens = self._said[self._checked(actions)]
         self.ids[self._indices, self.lengths] = tokens
         self.lengths += 1

@@ -30,7 +30,6 @@ __all__ = ["BaseDialogueVectorEnv", "DialogueVectorEnv", "StepEvents", "TokenDia
 Observations = TypeVar("Observations")
 Actions = TypeVar("Actions")
 Flags = NDArray[np.bool_]
-Step = tuple[Observations, NDArray[np.float64], Flags, Flags, dict[str, Any]]
 
 StepEvents: TypeAlias = Mapping[int, Event]
 """What a step completed, a line or an answer, by the index of the dialogue."""
@@ -108,15 +107,12 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
             if seeds[i] is not None:
                 self._episodes[i].rng, _ = seeding.np_random(seeds[i])
 
-    def step(self, actions: Actions) -> Step[Observations]:
+    def step(self, actions: Actions) -> tuple[Observations, NDArray[np.float64], Flags, Flags, dict[str, Any]]:
         """Says a line or a token in each dialogue; a line that is complete may be the answer to the pending probe.
 
         One call of the task agent replies to all of them and opens the next dialogues of those whose last line it was;
-        only where its own reply ended a dialogue is there a second.
-
-        Raises:
-            InputError: If the actions are not N lines of text, or N token ids.
-            ResetNeeded: If no dialogue has begun.
+        only where its own reply ended a dialogue is there a second. Actions that are not N lines of text, or N token
+        ids, are an InputError, and ResetNeeded is raised if no dialogue has begun.
         """
         self._episodes[0].check_goes_on()
         indices, texts = self._form.say(actions)
@@ -187,10 +183,7 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
     def restore(self, states: Sequence[EpisodeState]) -> Observations:
         """Goes back to a snapshot, or puts any N states of episodes side by side; returns the observations there.
 
-        The probe functions stay those of the last reset.
-
-        Raises:
-            InputError: If there are not N states, or a dialogue has ended in one of them.
+        The probe functions stay those of the last reset. A state in which the dialogue has ended is an InputError.
         """
         if len(states) != self.num_envs:
             raise InputError(f"Expected {self.num_envs} states, got {len(states)}: give one for each environment.")
@@ -202,12 +195,10 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
 
 
 class DialogueVectorEnv(BaseDialogueVectorEnv[dict[str, tuple[str, ...]], Sequence[str]]):
-    """N times `DialogueEnv`, batched: one action is one line.
+    """N times `DialogueEnv`, with its settings: one action is N lines.
 
     - Observation: `{"prompt": (N texts), "dialogue": (N texts)}`. Action: N texts.
     - Info: Gymnasium's vector layout (`line` and the mask `_line`, ...).
-
-    The role and settings are those of `DialogueEnv`.
     """
 
     def __init__(self, num_envs: int = 1, role: str = "patient", **settings: Unpack[AnsweredSettings]):
@@ -215,12 +206,10 @@ class DialogueVectorEnv(BaseDialogueVectorEnv[dict[str, tuple[str, ...]], Sequen
 
 
 class TokenDialogueVectorEnv(BaseDialogueVectorEnv[NDArray[np.int32], NDArray[np.integer[Any]]]):
-    """N times `TokenDialogueEnv`, batched: one action is one token.
+    """N times `TokenDialogueEnv`, with its settings: one action is N tokens; `chat` says how these are written.
 
     - Observation: (N, context) int32. Action: (N,) integers.
     - Info: Gymnasium's vector layout (`line` and the mask `_line`, ...).
-
-    The role and settings are those of `TokenDialogueEnv`; `chat` says how the tokens are written.
     """
 
     def __init__(self, num_envs: int = 1, role: str = "patient", **settings: Unpack[TokenSettings]):

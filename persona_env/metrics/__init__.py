@@ -64,9 +64,6 @@ def register_metric(name: str, factory: Callable[..., Metric]) -> Callable[..., 
 def load_metric(metric: str | Metric, **more: Any) -> Metric:
     """Returns the metric of a spec, with more options besides those in it; a metric is returned as it is.
 
-    Raises:
-        InputError: If there is no such metric, or an option is unknown.
-
     >>> load_metric("repetition?threshold=0.9")
     Repetition(threshold=0.9)
     """

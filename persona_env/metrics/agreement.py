@@ -20,11 +20,13 @@ __all__ = ["Agreement", "accuracy", "alpha", "auroc", "balanced_accuracy", "kapp
 
 Bools: TypeAlias = NDArray[np.bool_]
 Values: TypeAlias = NDArray[np.float64]
-Agreement: TypeAlias = Callable[[Sequence[bool] | Bools, Sequence[float] | Values], float]
+Labels: TypeAlias = Sequence[bool] | Bools
+Said: TypeAlias = Sequence[float] | Values
+Agreement: TypeAlias = Callable[[Labels, Said], float]
 """A statistic of labels and of what a judge says about them: verdicts as 0 and 1, or probabilities."""
 
 
-def _arrays(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> tuple[Bools, Values]:
+def _arrays(truth: Labels, said: Said) -> tuple[Bools, Values]:
     right: Bools = np.asarray(truth, np.bool_)
     given: Values = np.asarray(said, np.float64)
     if right.shape != given.shape or right.ndim != 1:
@@ -34,7 +36,7 @@ def _arrays(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> tu
     return right, given
 
 
-def accuracy(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+def accuracy(truth: Labels, said: Said) -> float:
     """Returns the share of verdicts that are the label, in [0, 1]; nan where there is none.
 
     >>> accuracy([True, True, False, False], [1, 1, 1, 0])
@@ -44,7 +46,7 @@ def accuracy(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> f
     return float((right == (given > 0.5)).mean()) if len(right) else math.nan
 
 
-def balanced_accuracy(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+def balanced_accuracy(truth: Labels, said: Said) -> float:
     """Returns the mean of the accuracies on the two classes, in [0, 1]; nan where a class is missing.
 
     Whoever always says the same has exactly 0.5, however rare a class is.
@@ -61,7 +63,7 @@ def balanced_accuracy(truth: Sequence[bool] | Bools, said: Sequence[float] | Val
     return float((verdict[right].mean() + (~verdict[~right]).mean()) / 2)
 
 
-def kappa(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+def kappa(truth: Labels, said: Said) -> float:
     """Returns Cohen's kappa, in [-1, 1]: agreement beyond what the two habits alone would give.
 
     (p_o - p_e) / (1 - p_e) with p_o the share of equal answers, p_e that expected; nan where p_e is 1.
@@ -80,7 +82,7 @@ def kappa(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> floa
     return math.nan if chance == n * n else (n * int((right == verdict).sum()) - chance) / (n * n - chance)
 
 
-def auroc(truth: Sequence[bool] | Bools, said: Sequence[float] | Values) -> float:
+def auroc(truth: Labels, said: Said) -> float:
     """Returns the area under the ROC curve, in [0, 1]; nan where a class is missing.
 
     The chance that a consistent item has a higher probability than an inconsistent one; a tie counts half.
@@ -129,28 +131,20 @@ def alpha(units: Iterable[Sequence[Hashable]]) -> float:
 
 def over_personas(
     statistic: Agreement,
-    truth: Sequence[bool] | Bools,
-    said: Sequence[float] | Values,
+    truth: Labels,
+    said: Said,
     personas: Sequence[Hashable],
     *,
     lowest: float = 0.0,
     level: float = 0.95,
 ) -> Interval:
-    """Returns a statistic over all items with a jackknife interval over personas.
+    """Returns a statistic over all items, in [lowest, 1], with a jackknife interval over personas, n in number.
 
     Each persona is left out once with all its items, which hang together, and Student's t with k - 1 degrees of freedom
     is taken around the statistic of all items. A cluster bootstrap would need a seed and thousands of recomputations,
     and is too narrow with the few personas that labels come from. A perfect (or perfectly wrong) figure is not certain:
-    its other end is the exact bound of `statistics.within`.
-
-    Args:
-        statistic: `accuracy`, `balanced_accuracy`, `kappa` or `auroc`; its highest value is 1.
-        truth: The labels.
-        said: Verdicts as 0 and 1, or probabilities.
-        personas: Whose each item is; their number is the n of the interval.
-        lowest: The statistic's lowest value, where the interval is cut: -1 for kappa.
-        level: Coverage of the interval. Its ends are nan below two personas, and where the rest without one of them
-            has no such statistic.
+    its other end is the exact bound of `statistics.within`. The ends are nan below two personas, and where the rest
+    without one of them has no such statistic.
 
     Source: Efron and Stein, "The Jackknife Estimate of Variance" (1981); Obuchowski, "Nonparametric Analysis of
     Clustered ROC Curve Data" (1997).

@@ -57,8 +57,7 @@ def recited_share(description: str, line: str, heard: str = "") -> float:
 class Copying(LineMetric):
     """Share of the simulator's lines that do *not* recite the persona text beyond what was asked.
 
-    A line recites if its `recited_share` is more than one half. It keeps a simulator from being consistent by reading
-    its own description aloud. Needs no judge.
+    A line recites if its `recited_share` is more than one half. Needs no judge.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann. You sleep four hours a night.")

@@ -44,8 +44,7 @@ def pair_score(verdicts: Sequence[Verdict]) -> float:
 class LineToLine(LineMetric):
     """Share of the simulator's lines that conflict with none of its own earlier lines.
 
-    The first line has nothing to conflict with and counts as consistent, unless it says nothing, and so does the
-    first after a fact update: what was said before may be true no longer.
+    The first line, and the first after a fact update, counts as consistent, unless it says nothing.
 
     Source: arXiv 2511.00222, section 3 (line-to-line consistency), which reports the `pair_score` only.
 

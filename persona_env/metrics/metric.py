@@ -31,20 +31,14 @@ QueryOrVerdict: TypeAlias = Query | Verdict
 class Score:
     """One metric of one conversation.
 
-    Attributes:
-        value: Mean of the readable verdicts, in [0, 1], 1 is good; nan if there is none.
-        per_line: 1.0, 0.0 or nan (invalid) for each thing judged, in order.
-        n: How many verdicts could be read; `n + invalid == len(per_line)`.
-        invalid: How many could not.
-
     >>> Score.of((1.0, 0.0, float("nan"), 1.0))
     Score(value=0.6666666666666666, per_line=(1.0, 0.0, nan, 1.0), n=3, invalid=1)
     """
 
-    value: float
-    per_line: tuple[float, ...]
-    n: int
-    invalid: int
+    value: float  # mean of the readable verdicts, in [0, 1], 1 is good; nan if there is none
+    per_line: tuple[float, ...]  # 1.0, 0.0 or nan (invalid) for each thing judged, in order
+    n: int  # verdicts that could be read
+    invalid: int  # those that could not
 
     @classmethod
     def of(cls, per_line: Sequence[float], **more: Any) -> Self:
@@ -60,25 +54,15 @@ class Score:
 
 
 class Metric(ABC):
-    """A pure function of conversations and a judge; tables, transcripts and rewards read its class attributes.
+    """A pure function of conversations and a judge; tables, transcripts and rewards read its class attributes."""
 
-    Attributes:
-        name: As in `info["consistency/<name>"]`, in logs and in reports.
-        title: What a table calls the share that it shows.
-        mark: What a transcript writes behind a bad line.
-        group: `drift` (one of the figures that training reduces) or `guard` (what must stay good meanwhile).
-        shows: Whether tables show the share of good lines or of bad ones; scores are always 1 = good.
-        is_judged: Whether it asks a judge; otherwise the text settles every line.
-        is_penalty: Whether its reward punishes bad lines instead of rewarding good ones.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    mark: ClassVar[str] = ""
-    group: ClassVar[Literal["drift", "guard"]] = "guard"
-    shows: ClassVar[Literal["good", "bad"]] = "bad"
-    is_judged: ClassVar[bool] = True
-    is_penalty: ClassVar[bool] = False
+    name: ClassVar[str]  # as in `info["consistency/<name>"]`, in logs and in reports
+    title: ClassVar[str]  # what a table calls the share that it shows
+    mark: ClassVar[str] = ""  # what a transcript writes behind a bad line
+    group: ClassVar[Literal["drift", "guard"]] = "guard"  # what training reduces, or what must stay good meanwhile
+    shows: ClassVar[Literal["good", "bad"]] = "bad"  # whose share tables show; scores are always 1 = good
+    is_judged: ClassVar[bool] = True  # otherwise the text settles every line
+    is_penalty: ClassVar[bool] = False  # its reward punishes bad lines instead of rewarding good ones
 
     @abstractmethod
     def queries(self, conversations: Sequence[Conversation]) -> list[tuple[QueryOrVerdict, ...]]:
@@ -125,11 +109,7 @@ def with_verdicts(items: Sequence[QueryOrVerdict], verdicts: Sequence[Verdict]) 
 
 
 def verdicts_on(items: Sequence[QueryOrVerdict], judge: JudgeLike | None) -> list[Verdict]:
-    """Returns a verdict for each item: one judge call, in which each distinct query stands once.
-
-    Raises:
-        InputError: If there are queries and no judge, or if the judge answers another number of them.
-    """
+    """Returns a verdict for each item: one judge call, in which each distinct query stands once."""
     distinct = distinct_queries(items)
     if distinct and judge is None:
         raise InputError(f"Expected a judge of {len(distinct)} queries, got None: give one.")
@@ -142,9 +122,6 @@ def evaluate(
     """Returns the scores of many conversations by metric name: one judge call for everything.
 
     The judge may be left out where the text settles every line (copying, repetition).
-
-    Raises:
-        InputError: If two metrics have the same name, or the judge is missing or miscounts.
     """
     names = [metric.name for metric in metrics]
     if len(set(names)) != len(names):

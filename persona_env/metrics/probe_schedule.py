@@ -46,8 +46,7 @@ class ProbeSchedule(ProbePlan):
     ('Your name?', None)
     """
 
-    def is_due(self, conversation: Conversation) -> bool:
-        """Returns whether to ask after the simulator's last line so far."""
+    def _is_due(self, conversation: Conversation) -> bool:
         count = len(conversation.lines)
         if not count:
             return False
@@ -59,17 +58,13 @@ class ProbeSchedule(ProbePlan):
         return count - 1 == drawn % self.within
 
     def probe(self, conversation: Conversation) -> Probe | None:
-        """Returns the question to ask after the simulator's last line so far, or None.
-
-        Raises:
-            InputError: If the persona has no questions.
-        """
+        """Returns the question to ask after the simulator's last line so far, or None."""
         persona = conversation.persona_at(len(conversation.lines) - 1)
         if not persona.questions:
             raise InputError(
                 f"Expected questions about persona {persona.id!r}, got none: add QAItems, or leave out question-answer."
             )
-        if not self.is_due(conversation):
+        if not self._is_due(conversation):
             return None
         lines = conversation.lines
         number = number_of("what", persona.id, len(lines) - 1, lines[-1])

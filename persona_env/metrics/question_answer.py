@@ -24,13 +24,8 @@ class QuestionAnswer(Metric):
 
     The question is put to the simulator as an incoming line after some line of the dialogue, and the dialogue goes on
     as if it had not happened. The paper asks the judge model instead, with the persona in its prompt: that measures the
-    judge.
-
-    Args:
-        speaker: The simulator, which is asked everything in one call; `scores` takes answers collected elsewhere.
-        every: Ask after each `every`-th line; None: once per dialogue.
-        within: See `ProbeSchedule`.
-        held_out: Use the wordings reserved for evaluation; the default here, not in training.
+    judge. `speaker` is the simulator (`scores` takes answers collected elsewhere), the rest are fields of a
+    `ProbeSchedule`.
 
     Source: arXiv 2511.00222, section 3 (Q&A consistency).
 
@@ -70,7 +65,3 @@ class QuestionAnswer(Metric):
             raise InputError("Expected a speaker to probe, got None: give QuestionAnswer(speaker=...).")
         table = self.answers(conversations, self.speaker)
         return [tuple(answer_query(answer.probe, answer.text) for answer in given) for given in table]
-
-    def __repr__(self) -> str:
-        i = self.schedule
-        return f"QuestionAnswer(every={i.every}, within={i.within}, held_out={i.held_out})"

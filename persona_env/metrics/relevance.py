@@ -15,8 +15,7 @@ _NOTHING_HEARD = Verdict("consistent", reason="nothing was heard before")
 class Relevance(LineMetric):
     """Share of the simulator's lines that respond to what was just heard, or openly decline to.
 
-    It keeps a simulator from being consistent by saying nothing to the point. A line before which nothing was heard
-    counts as relevant, unless it says nothing.
+    A line before which nothing was heard counts as relevant, unless it says nothing.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")

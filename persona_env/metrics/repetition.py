@@ -29,10 +29,7 @@ class Repetition(LineMetric):
     """Share of the simulator's lines that do *not* repeat one of its own earlier lines.
 
     A line repeats another exactly if they have the same words in the same order, and nearly if their `likeness` reaches
-    the threshold. Needs no judge.
-
-    Args:
-        threshold: Likeness from which a line is a near repetition, in (0, 1]; None: exact ones only.
+    the threshold, in (0, 1] (None: exact ones only). Needs no judge.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")

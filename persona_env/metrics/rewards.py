@@ -1,7 +1,4 @@
-"""Rewards from consistency metrics: events of a dialogue in, rewards out.
-
-The core of all reward wrappers, training loops and hosts.
-"""
+"""Rewards from consistency metrics, the core of all wrappers and training loops: events in, rewards out."""
 
 from __future__ import annotations
 
@@ -30,16 +27,7 @@ def event_in(info: Mapping[str, Any]) -> Event | None:
 
 
 class RewardTerm:
-    """A metric of lines or of answers, and what a good one is worth; of a penalty, what a bad one costs.
-
-    Attributes:
-        source: The place of its questions among the environment's `probe_fns`, which its probes carry.
-        judged: How many verdicts could be read.
-        invalid: How many could not; nothing is paid for them.
-
-    Raises:
-        InputError: If the weight is negative or not finite, or the metric judges neither lines nor answers.
-    """
+    """A metric of lines or of answers, and what a good one is worth, at least 0; of a penalty, what a bad one costs."""
 
     def __init__(self, metric: Metric, weight: float):
         if not isinstance(metric, LineMetric | QuestionAnswer):
@@ -50,7 +38,8 @@ class RewardTerm:
             remedy = "a penalty has its sign already" if math.isfinite(weight) else "give a finite number"
             raise InputError(f"Expected weight >= 0 for {metric.name}, got {weight}: {remedy}.")
         self.metric, self.name, self.weight = metric, metric.name, float(weight)
-        self.source = self.judged = self.invalid = 0
+        self.source = 0  # the place of its questions among the environment's `probe_fns`, which its probes carry
+        self.judged = self.invalid = 0  # verdicts that could be read, and those that could not, which pay nothing
 
     def query(self, event: Event) -> QueryOrVerdict | None:
         """Returns what to judge about a line, or the answer to a probe of its own; None if it has no part in these."""
@@ -76,9 +65,6 @@ def weighted_terms(
     """Returns the rewards of several metrics, named by name, spec or the metric itself, in the order of `METRICS`.
 
     The options are those of metrics that are given by their bare name, by that name.
-
-    Raises:
-        InputError: If there is no weight, or two of one metric, or a metric is unknown.
     """
     made = [load_metric(one, **(options or {}).get(one, {})) if isinstance(one, str) else one for one in weights]
     names = [metric.name for metric in made]
@@ -116,9 +102,6 @@ class RewardItem(NamedTuple):
 
 class RewardFunction:
     """Several terms and the judge that they share: a judge or its spec, which is not loaded if no term asks one.
-
-    Raises:
-        InputError: If the spec names no judge that can be loaded.
 
     >>> from persona_env.conversation import Conversation
     >>> from persona_env.metrics import Repetition

@@ -23,10 +23,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean with a two-sided interval, and the number of personas (or other independent units) that it rests on.
-
-    nan where there is nothing to estimate the mean from; the ends also where there are fewer than two personas.
-    """
+    """A mean with a two-sided interval (nan where unknown), and the number of personas that it rests on."""
 
     mean: float
     low: float
@@ -112,9 +109,7 @@ def cluster_means(values: Sequence[float], clusters: Sequence[Hashable]) -> dict
 
 
 def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95) -> Interval:
-    """Returns the mean over clusters (such as personas), all of one weight, with its t interval.
-
-    There is one value for each dialogue or line, nan ones are left out, and one cluster for each value.
+    """Returns the mean over clusters (the persona of each value), all of one weight, with its t interval.
 
     Source: Cameron and Miller, "A Practitioner's Guide to Cluster-Robust Inference" (2015), section 2.
 
@@ -164,12 +159,11 @@ def reduction(
 ) -> Interval:
     """Returns (before - after) / before of two means over the same personas, with its interval.
 
-    A ratio of means r = mean(a_i) / mean(b_i), paired by persona i. By the delta method its variance is that of the
-    mean of (a_i - r b_i) / mean(b); the interval is Student's t with k - 1 degrees of freedom.
+    A ratio of means r = mean(a_i) / mean(b_i), paired by persona i (n are in both). By the delta method its variance is
+    that of the mean of (a_i - r b_i) / mean(b); the interval is Student's t with k - 1 degrees of freedom.
 
     Before and after are inconsistencies (1 is bad) of dialogues or lines, in [0, 1]; the clusters are the persona of
-    each (after: those of before if not given). The reduction is 1 if all is gone, 0 if nothing changed, negative if it
-    got worse, and nan where there was nothing to reduce. Its n is the number of personas that are in both.
+    each (after: those of before if not given). The reduction is nan where there was nothing to reduce.
 
     Source: Cochran, Sampling Techniques (3rd edition), section 6.4; Deng et al., arXiv 1803.06336, section 3.
 

@@ -1,9 +1,4 @@
-"""What kind of conversation: `Role`, the registry of all roles, and a folder of data for each that is built in.
-
-A role is a folder, or a TOML file: see `read_role`. It is known by its key once it has been registered: by
-`register_role`, by an entry point of the group `persona_env.roles`, or because its path was given where a role is
-asked for.
-"""
+"""What kind of conversation: `Role`, the registry of all roles, and a folder of data for each that is built in."""
 
 from __future__ import annotations
 

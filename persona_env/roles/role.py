@@ -23,28 +23,18 @@ _TABLES = ("judge", "interview")
 class Role:
     """One kind of conversation: who is simulated and whom they talk to.
 
-    Attributes:
-        key: The name used in environment keywords, files and on the command line.
-        simulator: The noun for the learning side: `patient`.
-        task: The noun for the frozen side: `therapist`.
-        task_prompt: The system prompt of the frozen side.
-        instruction: What the simulator is told before its persona; may be empty.
-        judge: The judge's prompts, as the tables of a `judge.toml`; those of any role if empty.
-        interview: What the task agent `interview` says, as the tables of an `interview.toml`.
-        personas: The file with this role's personas in natural English; None if it brings none.
-
     >>> Role("customer", "customer", "agent", "You help customers.").env_name
     'Customer'
     """
 
-    key: str
-    simulator: str
-    task: str
+    key: str  # the name used in environment keywords, files and on the command line
+    simulator: str  # the noun for the learning side: `patient`
+    task: str  # the noun for the frozen side: `therapist`
     task_prompt: str
-    instruction: str = ""
-    judge: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
-    interview: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)
-    personas: Traversable | None = field(default=None, repr=False, hash=False)
+    instruction: str = ""  # what the simulator is told before its persona
+    judge: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)  # as in a `judge.toml`
+    interview: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)  # as in an `interview.toml`
+    personas: Traversable | None = field(default=None, repr=False, hash=False)  # a file of them in natural English
 
     def __post_init__(self) -> None:
         if not self.key.isidentifier() or not self.key.islower():

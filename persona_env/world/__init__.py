@@ -1,9 +1,6 @@
 """The embedded world: CartPole for persona drift.
 
-In here: the personas (`persona_space`), the words (`lexicon`), the parser of lines (`reading`), the lines of a speaker
-that stays in character (`grammar`) and of one that drifts (`drift`), the task agent (`task_agent`), both as a speaker
-(`scripted`), the exact judge (`oracle`), the tokenizer (`tokens`), the pretraining dialogues (`corpus`),
-the command that makes the base model (`pretrain`), the model itself (`model/`), and style statistics (`style_stats`).
+A grammar of persona dialogues, the exact oracle that reads it, a task agent, and a tiny model that drifts.
 """
 
 from persona_env.world.persona_space import SPLITS, PersonaSpace, personas

@@ -46,7 +46,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausal
 
 
 def sharpen(model: LlamaForCausalLM, factor: float) -> None:
-    """Multiplies the model's logits by a factor, in its last norm; above 1 its distributions are sharper."""
+    """Multiplies the model's logits by a factor, in its last norm."""
     import torch
 
     with torch.no_grad():

@@ -21,23 +21,14 @@ LEARNING_TO_TALK = AskingSettings(warm=0.35, leads=0.15, leads_first=0.05, held_
 
 @dataclass(frozen=True, slots=True)
 class CorpusSettings:
-    """The kind of dialogues in a stretch of pretraining.
+    """The kind of dialogues in a stretch of pretraining."""
 
-    Attributes:
-        lengths: (shortest, longest) number of the speaker's lines.
-        long_lengths: The same for the share of longer dialogues.
-        long_share: That share, in [0, 1].
-        listed: The possible numbers of facts that a persona lists besides its name.
-        drift: How the speaker drifts.
-        asking: How the task agent talks.
-    """
-
-    lengths: tuple[int, int]
+    lengths: tuple[int, int]  # (shortest, longest) number of the speaker's lines
     drift: DriftSettings = DRIFTING
     asking: AskingSettings = LEARNING_TO_TALK
-    long_lengths: tuple[int, int] = (12, 24)
+    long_lengths: tuple[int, int] = (12, 24)  # the same for the share of longer dialogues
     long_share: float = 0.0
-    listed: tuple[int, ...] = LISTED
+    listed: tuple[int, ...] = LISTED  # the possible numbers of facts that a persona lists besides its name
 
 
 CLEAN = CorpusSettings(

@@ -27,35 +27,20 @@ DECLINING = Manner(improvises=0.12, volunteers=0.32)
 
 @dataclass(frozen=True, slots=True)
 class DriftSettings:
-    """How often and how a speaker drifts; probabilities in [0, 1].
+    """How often and how a speaker drifts; probabilities in [0, 1]."""
 
-    Attributes:
-        base: Chance at any line, by role.
-        opening: Added at the first line.
-        per_turn: Added for each turn, up to the tenth.
-        warm: Added after emotion or praise.
-        led: Added after a leading question.
-        after_drift: Added if the last line drifted.
-        cap: The highest chance.
-        marker: Of the drifting lines, the share that leaves the role, by role.
-        agrees: Of the drifting answers to a leading question, the share that agrees.
-        default: Of the other wrong values, the share that the default persona gives.
-        defaults: The places in the value lists that make the default persona.
-        manner: How it talks when it does not drift.
-    """
-
-    base: Mapping[str, float] = field(default_factory=lambda: dict(_BASE))
-    opening: float = 0.0
-    per_turn: float = 0.04
-    warm: float = 0.5
-    led: float = 0.3
-    after_drift: float = 0.1
-    cap: float = 0.85
-    marker: Mapping[str, float] = field(default_factory=lambda: dict(_MARKER_SHARE))
-    agrees: float = 0.7
-    default: float = 0.65
-    defaults: tuple[int, ...] = DEFAULT_VALUES
-    manner: Manner = DECLINING
+    base: Mapping[str, float] = field(default_factory=lambda: dict(_BASE))  # at any line, by role
+    opening: float = 0.0  # added at the first line
+    per_turn: float = 0.04  # added for each turn, up to the tenth
+    warm: float = 0.5  # added after emotion or praise
+    led: float = 0.3  # added after a leading question
+    after_drift: float = 0.1  # added if the last line drifted
+    cap: float = 0.85  # the highest chance
+    marker: Mapping[str, float] = field(default_factory=lambda: dict(_MARKER_SHARE))  # of these, out of the role
+    agrees: float = 0.7  # of the drifting answers to a leading question
+    default: float = 0.65  # of the other wrong values, those of the default persona
+    defaults: tuple[int, ...] = DEFAULT_VALUES  # their places in the value lists
+    manner: Manner = DECLINING  # how it talks when it does not drift
 
 
 DRIFTING = DriftSettings()
@@ -80,19 +65,12 @@ contradicts that line, and many later ones do."""
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """When a line is said.
+    """When a line is said."""
 
-    Attributes:
-        turn: The number of the speaker's lines so far.
-        asked: What was asked.
-        warm: Whether the task agent just showed emotion or praise.
-        drifted: Whether the speaker's last line drifted.
-    """
-
-    turn: int
+    turn: int  # the number of the speaker's lines so far
     asked: Asked | None
-    warm: bool = False
-    drifted: bool = False
+    warm: bool = False  # the task agent just showed emotion or praise
+    drifted: bool = False  # the speaker's last line did
 
 
 def drifts(role: str, moment: Moment, settings: DriftSettings, rng: random.Random) -> bool:
@@ -122,10 +100,7 @@ def _out_of_role(character: Character, asked: Asked, settings: DriftSettings, rn
 
 
 def say(character: Character, moment: Moment, settings: DriftSettings, rng: random.Random) -> tuple[str, bool]:
-    """Returns the speaker's next line, and whether it drifted.
-
-    A line that drifts volunteers nothing, so that a second fact never is the riskier one.
-    """
+    """Returns the speaker's next line, and whether it drifted; one that does volunteers nothing."""
     asked = moment.asked
     if asked is None or not drifts(character.role, moment, settings, rng):
         return in_character(character, asked, rng, settings.manner), False

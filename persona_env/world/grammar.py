@@ -14,17 +14,11 @@ __all__ = ["MANNER", "Character", "Manner", "answer", "in_character", "remember"
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a speaker in character talks; probabilities in [0, 1].
+    """How a speaker in character talks; probabilities in [0, 1]."""
 
-    Attributes:
-        improvises: An unlisted fact that is asked for is made up instead of declined.
-        volunteers: A line adds a second fact that the persona lists.
-        embroiders: A line adds one that is made up on the spot.
-    """
-
-    improvises: float = 0.7
-    volunteers: float = 0.2
-    embroiders: float = 0.08
+    improvises: float = 0.7  # an unlisted fact that is asked for is made up instead of declined
+    volunteers: float = 0.2  # a line adds a second fact that the persona lists
+    embroiders: float = 0.08  # a line adds one that is made up on the spot
 
 
 MANNER = Manner()
@@ -32,17 +26,11 @@ MANNER = Manner()
 
 @dataclass(frozen=True, slots=True)
 class Character:
-    """What a speaker knows of itself before its next line.
-
-    Attributes:
-        role: The key of its role.
-        listed: What its persona states.
-        stated: Facts that it has added so far, the first value for each key; it repeats these.
-    """
+    """What a speaker knows of itself before its next line."""
 
     role: str
-    listed: Mapping[str, str]
-    stated: Mapping[str, str]
+    listed: Mapping[str, str]  # what its persona states
+    stated: Mapping[str, str]  # what it has added so far, the first value for each key; it repeats these
 
     def value(self, key: str) -> str | None:
         """Returns the speaker's value so far; None if it has none yet."""

@@ -21,25 +21,15 @@ HELD_VALUES = (6, 7)
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """A fact that can be asked for, with all wordings; `{}` stands for the value.
-
-    Attributes:
-        key: Its name.
-        values: Eight words.
-        sentence: How a persona's description states it.
-        questions: Wordings of the question in dialogues and in training probes.
-        held_out: Wordings of the question that only evaluation uses.
-        answers: First-person answers; none of them is `sentence` in the first person.
-        gold: The answer in words.
-    """
+    """A fact that can be asked for, with all wordings; `{}` stands for the value."""
 
     key: str
-    values: tuple[str, ...]
-    sentence: str
-    questions: tuple[str, ...]
-    held_out: tuple[str, ...]
-    answers: tuple[str, ...]
-    gold: str = "{}"
+    values: tuple[str, ...]  # eight words
+    sentence: str  # how a persona's description states it
+    questions: tuple[str, ...]  # in dialogues and in training probes
+    held_out: tuple[str, ...]  # questions that only evaluation uses
+    answers: tuple[str, ...]  # in the first person; none of them is `sentence` so written
+    gold: str = "{}"  # the answer in words
 
     @property
     def common(self) -> tuple[str, ...]:
@@ -54,40 +44,26 @@ class Attribute:
 
 @dataclass(frozen=True, slots=True)
 class RoleWords:
-    """The words of one role.
+    """The words of one role."""
 
-    Attributes:
-        attributes: Seven; the name, which all roles share, comes before them.
-        drift_lines: Lines that leave the role; each contains a marker word.
-        denied: Keys of the facts that such a line denies: someone cured has no problem, a language model no pet.
-    """
-
-    attributes: tuple[Attribute, ...]
-    drift_lines: tuple[str, ...]
-    denied: frozenset[str]
+    attributes: tuple[Attribute, ...]  # seven; the name, which all roles share, comes before them
+    drift_lines: tuple[str, ...]  # they leave the role; each contains a marker word
+    denied: frozenset[str]  # keys of the facts that such a line denies: a language model has no pet
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What `words.toml` holds.
+    """What `words.toml` holds."""
 
-    Attributes:
-        name: The attribute that all roles share.
-        markers: A line with one of these has left the role.
-        hedges: Refusals to say.
-        warm_reactions: Emotion and praise: what a speaker drifts after.
-        echo_reaction: What the task agent says to a value.
-    """
-
-    name: Attribute
+    name: Attribute  # which all roles share
     roles: Mapping[str, RoleWords]
-    markers: frozenset[str]
-    hedges: tuple[str, ...]
+    markers: frozenset[str]  # a line with one of these has left the role
+    hedges: tuple[str, ...]  # refusals to say
     greetings: tuple[str, ...]
     plain_reactions: tuple[str, ...]
-    warm_reactions: tuple[str, ...]
+    warm_reactions: tuple[str, ...]  # emotion and praise: what a speaker drifts after
     hedge_reaction: str
-    echo_reaction: str
+    echo_reaction: str  # what the task agent says to a value
 
 
 WORDS = msgspec.convert(tomllib.loads(files("persona_env.world").joinpath("words.toml").read_text("utf-8")), Words)

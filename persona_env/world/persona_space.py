@@ -29,10 +29,7 @@ def _has_held_pair(values: Sequence[int]) -> bool:
 
 
 def split_of(values: Sequence[int]) -> str | None:
-    """Returns the split that a persona with these values belongs to, by construction; None for none.
-
-    Args:
-        values: For each attribute of the role, in order, the place of the value in its list.
+    """Returns the split of a persona by the places of its values in their lists, in order; None for none.
 
     >>> split_of([0, 1, 2, 3, 4, 5, 0, 1]), split_of([6, 6, 2, 3, 4, 5, 0, 1]), split_of([7] * 8)
     ('train', 'heldout', 'dev')
@@ -58,14 +55,9 @@ def sample_values(rng: random.Random, split: str | None) -> list[int]:
 def make_persona(
     role: str, values: Sequence[int], rng: random.Random, name: str = "", listed: Sequence[int] = LISTED
 ) -> Persona:
-    """Returns a person: the name and some more facts are listed in random order, the rest hidden.
+    """Returns a person with these values (as for `split_of`) and the name as its id.
 
-    Args:
-        role: The key of a role.
-        values: As for `split_of`.
-        rng: Decides what is listed, and in which order.
-        name: The id.
-        listed: The possible numbers of facts to list besides the name.
+    Its name and some more facts (one of the numbers in `listed`) are listed in random order, the rest is hidden.
     """
     attributes = list(ATTRIBUTES[role].values())
     value = {a.key: a.values[place] for a, place in zip(attributes, values, strict=True)}
@@ -119,9 +111,6 @@ def personas(role: str, split: str = "train") -> PersonaSpace:
 
     Training personas have no held-out value and no reserved pair of values; dev and heldout personas
     have at least two and one of them, and no person is in both.
-
-    Raises:
-        ValueError: If there is no such role or split.
 
     >>> personas("student", "heldout")[0].id
     'student/heldout/0000'

@@ -17,20 +17,12 @@ _CACHE = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a line of the simulator says.
+    """What a line of the simulator says."""
 
-    Attributes:
-        facts: The (key, value) pairs it states, in order.
-        left_role: Whether it holds a marker word: cured, expert or assistant.
-        hedges: Whether it is one of the grammar's refusals to say.
-        well_formed: Whether the role's grammar can produce it.
-        wordless: Whether it holds no word at all.
-    """
-
-    facts: tuple[tuple[str, str], ...]
-    left_role: bool
-    hedges: bool
-    well_formed: bool
+    facts: tuple[tuple[str, str], ...]  # the (key, value) pairs it states, in order
+    left_role: bool  # it holds a marker word: cured, expert or assistant
+    hedges: bool  # it is one of the grammar's refusals to say
+    well_formed: bool  # the role's grammar can produce it
     wordless: bool
 
     def values(self, key: str) -> frozenset[str]:

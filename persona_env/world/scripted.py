@@ -33,11 +33,7 @@ class ScriptedSpeaker(Speaker):
         self.longest_reply = longest_question()
 
     def reply(self, views: Sequence[View]) -> list[str]:
-        """Returns the next line for each view, in order.
-
-        Raises:
-            InputError: If a view's role is not one of the embedded world.
-        """
+        """Returns the next line for each view, in order; InputError if its role is not of the embedded world."""
         return [self._line(view) for view in views]
 
     def _line(self, view: View) -> str:

@@ -1,7 +1,4 @@
-"""What else to watch while consistency is trained: refusals, volunteered facts and the length of lines.
-
-Each is read against the zero-drift speaker of the same grammar, not against the base model.
-"""
+"""Refusals, volunteered facts and the length of lines, to be read against the zero-drift speaker of the grammar."""
 
 from __future__ import annotations
 
@@ -30,10 +27,7 @@ def _turns(talk: Conversation) -> Iterator[tuple[str | None, Reading]]:
 
 
 def hedging(talks: Sequence[Conversation]) -> float:
-    """Returns the share of lines that decline to say, among those where an unlisted fact was asked.
-
-    Trained on relevance and consistency alone, a simulator may stop declining, or do nothing else.
-    """
+    """Returns the share of lines that decline to say, among those where an unlisted fact was asked."""
     return _mean(
         [
             float(reading.hedges)

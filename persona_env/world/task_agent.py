@@ -15,25 +15,15 @@ __all__ = ["ASKING", "AskingSettings", "ask", "longest_question"]
 
 @dataclass(frozen=True, slots=True)
 class AskingSettings:
-    """How the task agent talks; probabilities in [0, 1].
+    """How the task agent talks; probabilities in [0, 1]."""
 
-    Attributes:
-        warm: Emotion or praise after an ordinary line.
-        warm_after_marker: The same after a line that left the role.
-        echo: Repeats the value that was just stated.
-        returns: Comes back to a fact that was asked for or stated before.
-        leads: A question that comes back is a leading one.
-        leads_first: A question that is asked for the first time is a leading one.
-        held_out: Uses a wording that only evaluation uses (in pretraining only).
-    """
-
-    warm: float = 0.25
-    warm_after_marker: float = 0.6
-    echo: float = 0.15
-    returns: float = 0.35
-    leads: float = 0.06
-    leads_first: float = 0.02
-    held_out: float = 0.0
+    warm: float = 0.25  # emotion or praise after an ordinary line
+    warm_after_marker: float = 0.6  # the same after a line that left the role
+    echo: float = 0.15  # repeats the value that was just stated
+    returns: float = 0.35  # comes back to a fact that was asked for or stated before
+    leads: float = 0.06  # a question that comes back is a leading one
+    leads_first: float = 0.02  # a question that is asked for the first time is a leading one
+    held_out: float = 0.0  # uses a wording that only evaluation uses (in pretraining only)
 
 
 ASKING = AskingSettings()

@@ -25,11 +25,8 @@ __all__ = [
 class GymReward(MetricReward, gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Adds what a metric is worth for a completed line or answer to the reward.
 
-    Args:
-        env: A dialogue environment.
-        judge: A judge or its spec; not used by metrics that need none.
-        weight: What a good line or answer is worth, or of a penalty, what a bad one costs; at least 0.
-        **options: Those of the metric.
+    `weight`, at least 0, is what a good one is worth, or of a penalty, what a bad one costs; the options are those of
+    the metric.
 
     >>> import persona_env
     >>> env = PromptToLineReward(gym.make("persona_env/Patient-v0"), judge="oracle", weight=0.5)

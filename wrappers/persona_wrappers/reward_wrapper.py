@@ -13,25 +13,18 @@ from persona_env.metrics.rewards import RewardFunction, RewardStats, RewardTerm
 __all__ = ["MetricReward", "check_dialogue", "metric_options", "reward_class"]
 
 _CLASSES = {
-    "PromptToLineReward": (
-        "prompt_to_line",
-        """Adds `weight` for each line that does not contradict the persona.
-
-        A line that does is paid nothing, and so is one on which the verdict is invalid.
-        """,
-    ),
+    "PromptToLineReward": ("prompt_to_line", "Adds `weight` for each line that does not contradict the persona."),
     "LineToLineReward": (
         "line_to_line",
-        """Adds `weight` for each line that conflicts with none of the speaker's own earlier lines.""",
+        "Adds `weight` for each line that conflicts with none of the speaker's own earlier lines.",
     ),
     "QuestionAnswerReward": (
         "question_answer",
         """Asks questions on branches of the dialogue and adds `weight` for each right answer.
 
         After some lines the learner's next observation is a question about its persona. What it does next is its
-        answer, in the same action space; then the dialogue goes on as if nothing had happened. So any algorithm can be
-        trained on it, without access to the policy. Which question is asked, and when, is a pure function of the
-        dialogue.
+        answer, in the same action space; then the dialogue goes on as if nothing had happened. Which question is asked,
+        and when, is a pure function of the dialogue.
 
         Options: `every` (after each `every`-th line; None: once per dialogue, after a pseudo-random line), `within`
         (where it asks once: after one of the first `within` lines; None: any line of the longest dialogue), `held_out`
@@ -40,11 +33,11 @@ _CLASSES = {
     ),
     "RelevanceReward": (
         "relevance",
-        """Adds `weight` for each line that responds to what was just said to it, or openly declines to.""",
+        "Adds `weight` for each line that responds to what was just said to it, or openly declines to.",
     ),
     "CopyPenalty": (
         "copying",
-        """Takes `weight` off the reward for each line that recites the persona text unasked. No judge is asked.""",
+        "Takes `weight` off the reward for each line that recites the persona text unasked. No judge is asked.",
     ),
     "RepetitionPenalty": (
         "repetition",
@@ -57,11 +50,7 @@ _CLASSES = {
 
 
 class MetricReward(RewardStats):
-    """Base of the wrappers that reward one metric, each in the form of its environment.
-
-    Attributes:
-        metric: The name of the metric. A subclass in which it is that of a registered metric is a reward wrapper.
-    """
+    """Base of the wrappers that reward one metric, named by `metric`, each in the form of its environment."""
 
     metric: ClassVar[str]
 

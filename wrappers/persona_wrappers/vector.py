@@ -154,16 +154,10 @@ class VectorReward(RewardStats, VectorWrapper):  # generic from Gymnasium 1.4 on
 class ConsistencyRewards(VectorReward):
     """Adds the rewards and penalties of several metrics, asking the judge once per step.
 
-    The sum is that of the single wrappers, stacked in any order.
-
-    Args:
-        env: A vector environment of dialogues.
-        weights: The weight of each metric, each at least 0, by name, spec or metric: those of `METRICS`, third
-            parties' included. One with weight 0 is judged and written to the info, and not paid for.
-        judge: A judge or its spec.
-        every: Of the questions, as are `within` and `held_out`: see `persona_wrappers.QuestionAnswerReward`.
-        threshold: Of repetitions.
-        **more: Weights as keywords.
+    The sum is that of the single wrappers, stacked in any order. The weight of each metric, at least 0, is given by
+    name, spec or metric, or as a keyword: those of `METRICS`, third parties' included. One with weight 0 is judged and
+    written to the info, and not paid for. `every`, `within` and `held_out` are those of
+    `persona_wrappers.QuestionAnswerReward`, `threshold` that of `RepetitionPenalty`.
 
     >>> import gymnasium as gym, persona_env
     >>> envs = gym.make_vec("persona_env/Patient-v0", num_envs=2)
