@@ -112,15 +112,9 @@ class Conversation:
 
     def heard_before(self, index: int) -> str:
         """Returns what the task agent said last before the simulator's line `index`; "" if the simulator opened."""
-        incoming, count = "", 0
-        for message in self.messages:
-            if message.side == "task":
-                incoming = message.text
-            elif count == index:
-                return incoming
-            else:
-                count += 1
-        raise IndexError(f"Expected a line index below {count}, got {index}: count from 0.")
+        place = [i for i, message in enumerate(self.messages) if message.side == "simulator"][index]
+        heard = [message.text for message in self.messages[:place] if message.side == "task"]
+        return heard[-1] if heard else ""
 
     def persona_at(self, index: int) -> Persona:
         """Returns who the simulator is before its line `index`: the persona with the fact updates up to there."""

@@ -1,7 +1,4 @@
-"""How consistent a simulator is: one metric per drift type or guard, all in [0, 1], 1 is good.
-
-The guards (`Relevance`, `Copying`, `Repetition`) are there because without them a consistent parrot looks good.
-"""
+"""How consistent a simulator is: one metric per drift type or guard, all in [0, 1], 1 is good."""
 
 from __future__ import annotations
 
@@ -10,8 +7,8 @@ from typing import Any
 
 from persona_env.errors import InputError, printable
 from persona_env.metrics.copying import Copying
-from persona_env.metrics.line_to_line import LineToLine, LineToLineScore, pair_score
-from persona_env.metrics.metric import LineMetric, Metric, QueryOrVerdict, Score, evaluate, verdicts_on
+from persona_env.metrics.line_to_line import LineToLine, pair_score
+from persona_env.metrics.metric import LineMetric, Metric, Score, evaluate, verdicts_on
 from persona_env.metrics.probe_schedule import Answer, ProbeSchedule
 from persona_env.metrics.prompt_to_line import PromptToLine
 from persona_env.metrics.question_answer import QuestionAnswer, answer_query
@@ -25,11 +22,9 @@ __all__ = [
     "Copying",
     "LineMetric",
     "LineToLine",
-    "LineToLineScore",
     "Metric",
     "ProbeSchedule",
     "PromptToLine",
-    "QueryOrVerdict",
     "QuestionAnswer",
     "Relevance",
     "Repetition",

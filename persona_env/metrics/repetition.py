@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from persona_env.conversation import Conversation
 from persona_env.errors import InputError
 from persona_env.judges.base import Verdict
@@ -25,6 +27,7 @@ def likeness(line: str, other: str) -> float:
     return len(one & two) / len(one | two) if one or two else 1.0
 
 
+@dataclass(frozen=True)
 class Repetition(LineMetric):
     """Share of the simulator's lines that do *not* repeat one of its own earlier lines.
 
@@ -38,16 +41,17 @@ class Repetition(LineMetric):
     (1.0, 0.0)
     """
 
+    threshold: float | None = 0.8
+
     name = "repetition"
     title = "repeated lines"
     mark = "repeats itself"
     is_judged = False
     is_penalty = True
 
-    def __init__(self, threshold: float | None = 0.8):
-        if threshold is not None and not 0.0 < threshold <= 1.0:
-            raise InputError(f"Expected threshold in (0, 1], got {threshold}: None counts exact ones only.")
-        self.threshold = threshold
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not 0.0 < self.threshold <= 1.0:
+            raise InputError(f"Expected threshold in (0, 1], got {self.threshold}: None counts exact ones only.")
 
     def query(self, conversation: Conversation, index: int) -> Verdict:
         """Returns `inconsistent`, its conflicts the lines repeated, if line `index` repeats any."""
@@ -60,6 +64,3 @@ class Repetition(LineMetric):
             return _NEW
         near = tuple(k for k, other in enumerate(earlier) if likeness(line, other) >= self.threshold)
         return Verdict("inconsistent", near, "near") if near else _NEW
-
-    def __repr__(self) -> str:
-        return f"Repetition(threshold={self.threshold})"

@@ -1,7 +1,6 @@
 """Intervals over personas: what a mean, a difference or a reduction is worth.
 
-Lines of one persona hang together: a bootstrap over lines covers half of what it claims. So each persona is first
-averaged to one number, and Student's t is taken over the personas.
+Lines of one persona hang together, so each persona is first averaged to one number.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from numpy.typing import NDArray
 from persona_env.errors import InputError
 
 __all__ = ["Interval", "clustered_mean", "clustered_share", "reduction", "t_interval", "t_quantile", "within"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +67,7 @@ def t_quantile(p: float, df: int) -> float:
     return (low + high) / 2
 
 
-def _around(mean: float, residuals: Floats, level: float) -> Interval:
+def _around(mean: float, residuals: NDArray[np.float64], level: float) -> Interval:
     """Returns the t interval around a mean whose independent units have these residuals."""
     if not 0.0 < level < 1.0:
         raise InputError(f"Expected level in (0, 1), got {level}: 0.95 is usual.")

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from persona_env.conversation import Conversation
 from persona_env.judges import Verdict
-from persona_env.metrics import LineToLine, LineToLineScore, pair_score
+from persona_env.metrics import LineToLine, pair_score
+from persona_env.metrics.line_to_line import LineToLineScore
 from persona_env.persona import Persona
 
 GOOD, INVALID = Verdict("consistent"), Verdict("invalid")
