@@ -15,27 +15,16 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class RolloutArrays:
-    """A rollout of N rows and T steps; step t of row i is one token of the learner.
+    """A rollout of N rows and T steps; step t of row i is one token of the learner."""
 
-    Attributes:
-        rewards: (T, N) the reward after the token.
-        values: (T, N) the critic's estimate before the token.
-        answer: (T, N) the token belongs to the answer to a probe, a leaf of the dialogue.
-        last_of_line: (T, N) the line (or answer) ends with this token.
-        last_of_dialogue: (T, N) the dialogue ends with this token.
-        next_values: (N,) the critic's estimate after the last step.
-        next_answer: (N,) after the last step a probe waits for its answer.
-        bootstrap_values: (T, N) where a dialogue was truncated with this token, the estimate after it; 0 elsewhere.
-    """
-
-    rewards: Floats
-    values: Floats
-    answer: Flags
-    last_of_line: Flags
-    last_of_dialogue: Flags
-    next_values: Floats
-    next_answer: Flags
-    bootstrap_values: Floats
+    rewards: Floats  # (T, N) the reward after the token
+    values: Floats  # (T, N) the critic's estimate before the token
+    answer: Flags  # (T, N) the token belongs to the answer to a probe, a leaf of the dialogue
+    last_of_line: Flags  # (T, N) the line (or answer) ends with this token
+    last_of_dialogue: Flags  # (T, N) the dialogue ends with this token
+    next_values: Floats  # (N,) the critic's estimate after the last step
+    next_answer: Flags  # (N,) after the last step a probe waits for its answer
+    bootstrap_values: Floats  # (T, N) where a dialogue was truncated with this token, the estimate after it; else 0
 
 
 def line_advantages(steps: RolloutArrays, line_gamma: float, line_lambda: float) -> Floats:

@@ -43,15 +43,11 @@ def load_trainable(
     *,
     lora: LoraOptions | None = None,
 ) -> TrainableModel:
-    """Loads or wraps a model for training.
+    """Loads or wraps a model for training; with `lora` adapters are added, and only they are trained.
 
-    Args:
-        model: A spec (`tiny`, `hf:<folder or hub id>`), a `LanguageModel`, a transformers model
-            (trained in place), or a transformers config (a new model with random weights).
-        tokenizer: For a transformers model or config; without one the tokens are bare ids.
-        chat_template: Used instead of the tokenizer's own.
-        template_kwargs: Passed on to the template.
-        lora: Adapters to be added; only they are trained then.
+    The model is a spec (`tiny`, `hf:<folder or hub id>`), a `LanguageModel`, a transformers model (trained in place)
+    or a transformers config (random weights). The tokenizer is for the latter two; without one the tokens are bare
+    ids. A `chat_template` is used instead of the tokenizer's own, and `template_kwargs` are passed on to it.
 
     Raises:
         InputError: If it cannot be loaded, or is no causal language model.

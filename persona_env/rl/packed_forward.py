@@ -35,34 +35,23 @@ __all__ = [
 class MemoryLimits:
     """What one pass may keep in memory. Results and gradients do not depend on it.
 
-    Attributes:
-        tokens: Tokens, padding included, whose activations are kept at once; each such part is run again
-            in the backward pass. None: all are kept. A longer row is a part of its own.
-        layers: Within a part, keep only the inputs of layers; each layer is run again.
-        logits: The most logits in memory at once, as a count of float32 numbers.
+    `tokens`, padding included, are those whose activations are kept at once; each such part is run again in the
+    backward pass. None: all are kept. A longer row is a part of its own.
     """
 
     tokens: int | None = None
-    layers: bool = False
-    logits: int = 2**24
+    layers: bool = False  # within a part, keep only the inputs of layers; each layer is run again
+    logits: int = 2**24  # the most in memory at once, as a count of float32 numbers
 
 
 class ChoicePositions(NamedTuple):
-    """The positions in a batch at which tokens were chosen.
+    """The positions in a batch at which tokens were chosen."""
 
-    Attributes:
-        input_ids: (S, L) int64, padded on the right.
-        row: (A,) int64, the row of each choice, ascending.
-        position: (A,) int64, the column of the last token read before the choice.
-        slices: Rows of similar length, run one slice after the other (see `Packed`); None: all rows at once.
-        branches: (3, S, L) int64, see `shared_prefixes`; None: each row is one text.
-    """
-
-    input_ids: Tensor
-    row: Tensor
-    position: Tensor
-    slices: Sequence[Slice] | None = None
-    branches: Tensor | None = None
+    input_ids: Tensor  # (S, L) int64, padded on the right
+    row: Tensor  # (A,) int64, the row of each choice, ascending
+    position: Tensor  # (A,) int64, the column of the last token read before the choice
+    slices: Sequence[Slice] | None = None  # see `Packed`; None: all rows at once
+    branches: Tensor | None = None  # (3, S, L) int64, see `shared_prefixes`; None: each row is one text
 
 
 class Scores(NamedTuple):

@@ -23,11 +23,8 @@ from persona_env.speakers.decoding.ragged_attention import attend, switched
 
 __all__ = ["NAME", "branch_attention", "branch_mask", "shared_prefixes", "shares_prefixes"]
 
-NAME = "persona_env_branches"
-"""The attention implementation under which both functions are registered."""
-
-_branches: ContextVar[Tensor] = ContextVar("persona_env_branches")
-"""The branches of the forward in progress."""
+NAME = "persona_env_branches"  # the attention implementation under which both functions are registered
+_branches: ContextVar[Tensor] = ContextVar("persona_env_branches")  # of the forward in progress
 
 
 @torch.no_grad()

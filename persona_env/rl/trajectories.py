@@ -31,23 +31,14 @@ class Slice(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """A batch of whole segments, and the positions in it at which the learner chose a token.
+    """A batch of whole segments, and the positions in it at which the learner chose a token."""
 
-    Attributes:
-        input_ids: (R, L) int64, right-padded.
-        row: (A,) int64, the row of each choice.
-        position: (A,) int64, the column of the last token read before the choice.
-        step: (A,) the choice's index into the rollout's (T, N) arrays, flattened.
-        slices: Rows of similar length, to be run one slice after the other.
-        branches: (3, R, L) int64, see `shared_prefixes`; None where each row is one segment.
-    """
-
-    input_ids: NDArray[np.int64]
-    row: NDArray[np.int64]
-    position: NDArray[np.int64]
-    step: NDArray[np.int64]
-    slices: tuple[Slice, ...]
-    branches: NDArray[np.int64] | None = None
+    input_ids: NDArray[np.int64]  # (R, L), right-padded
+    row: NDArray[np.int64]  # (A,) the row of each choice
+    position: NDArray[np.int64]  # (A,) the column of the last token read before the choice
+    step: NDArray[np.int64]  # (A,) the choice's index into the rollout's (T, N) arrays, flattened
+    slices: tuple[Slice, ...]  # rows of similar length, to be run one slice after the other
+    branches: NDArray[np.int64] | None = None  # (3, R, L), see `shared_prefixes`; None: each row is one segment
 
 
 class _PackedRow(NamedTuple):
@@ -61,28 +52,16 @@ class _PackedRow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Trajectories:
-    """The segments of a finished rollout of T steps and N rows.
+    """The segments of a finished rollout of T steps and N rows."""
 
-    Attributes:
-        tokens: (M,) int32: each row's new tokens, row after row.
-        parent: (S,) the segment that a segment shares a prefix with, -1 for none.
-        shared_prefix: (S,) the length of that prefix.
-        begin: (S,) where its own tokens begin in `tokens`.
-        end: (S,) where they end.
-        steps: (T * N,) indices into the flattened (T, N) arrays, sorted by segment.
-        offsets: (S + 1,) where each segment's steps begin and end in `steps`.
-        positions: (T, N) the position in its segment of the last token read before each choice.
-        pad_id: The padding token.
-    """
-
-    tokens: NDArray[np.int32]
-    parent: Ints
-    shared_prefix: Ints
-    begin: Ints
-    end: Ints
-    steps: Ints
-    offsets: Ints
-    positions: Ints
+    tokens: NDArray[np.int32]  # (M,) each row's new tokens, row after row
+    parent: Ints  # (S,) the segment that a segment shares a prefix with, -1 for none
+    shared_prefix: Ints  # (S,) the length of that prefix
+    begin: Ints  # (S,) where its own tokens begin in `tokens`
+    end: Ints  # (S,) where they end
+    steps: Ints  # (T * N,) indices into the flattened (T, N) arrays, sorted by segment
+    offsets: Ints  # (S + 1,) where each segment's steps begin and end in `steps`
+    positions: Ints  # (T, N) the position in its segment of the last token read before each choice
     pad_id: int
 
     @property

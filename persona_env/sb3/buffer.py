@@ -38,7 +38,6 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     space: the buffer puts itself there, and the policy takes it from there and calls `bind`.
 
     Args:
-        gamma: The algorithm's, with which it adds the estimate after a truncated dialogue to the reward.
         line_gamma: Discount from a line to the next of the same dialogue, in [0, 1].
         line_lambda: Decay of the trace from a line to the next, in [0, 1].
         reward_centering: Whether the mean reward of a line is subtracted from each line; see `center_rewards`.
@@ -123,7 +122,11 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.recorder.add(np.asarray(obs), begins)
         if info.probing is not None:
             self.answers[step] = info.probing
-        self._check_cut(step, begins)
+        if step and (~(self.recorder.grown[step] | begins | self.answers[step - 1])).any():
+            raise InputError(
+                "Expected contexts that grow, are cut back after a probe or start anew, got "
+                "another change: wrap the environment in as_sb3, which tells of its probes."
+            )
         self.actions[step] = np.asarray(action).reshape(self.n_envs, self.action_dim)
         self.rewards[step], self.episode_starts[step] = reward, begins
         self.values[step] = value.detach().cpu().numpy().reshape(-1)
@@ -145,13 +148,6 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.rewards[step, rows] -= self.gamma * self.bootstrap_values[step, rows]
         length = (contexts != self.pad_id).sum(1)
         self.unfinished[step, rows] = length == self.recorder.stop[step, rows].astype(np.int64) + 1
-
-    def _check_cut(self, step: int, begins: NDArray[np.bool_]) -> None:
-        if step and (~(self.recorder.grown[step] | begins | self.answers[step - 1])).any():
-            raise InputError(
-                "Expected contexts that grow, are cut back after a probe or start anew, got "
-                "another change: wrap the environment in as_sb3, which tells of its probes."
-            )
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
         """Subtracts the KL penalty from the rewards and computes turn-level advantages; see `line_advantages`."""
@@ -203,9 +199,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
 
         Over all sampled tokens where the KL penalty is in the reward, else over some trajectories.
         """
-        if self._log_ratio is not None:
-            return float(self._log_ratio.mean())
-        return float(self._log_ratio_of(next(self.batches(_KL_SAMPLE))).mean())
+        ratio = self._log_ratio_of(next(self.batches(_KL_SAMPLE))) if self._log_ratio is None else self._log_ratio
+        return float(ratio.mean())
 
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
         """Yields whole trajectories in random order, with `ChoicePositions` as the observations; see `batches`."""

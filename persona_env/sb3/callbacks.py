@@ -16,10 +16,8 @@ __all__ = ["KLCallback"]
 class KLCallback(BaseCallback):
     """Logs `train/kl_to_reference`, the KL divergence of the rollout's policy from the reference, in nats per token.
 
-    With `kl_in="loss"` it also checks the algorithm's `ent_coef` and `normalize_advantage` before the first step.
-
-    Raises:
-        InputError: When training starts, if there is no reference or the settings do not fit.
+    With `kl_in="loss"` it also checks the algorithm's `ent_coef` and `normalize_advantage`. Before the first step it
+    raises InputError if there is no reference or the settings do not fit.
 
     >>> callback = KLCallback()  # model.learn(10_000, callback=callback)
     """

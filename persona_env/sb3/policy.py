@@ -52,33 +52,23 @@ class TokenPolicy(ActorCriticPolicy):
     In a rollout keys and values stay cached. In the update one forward pass scores all tokens of a trajectory. Both
     give the same log-probabilities as a full forward pass for each token, to 1e-5 in float32. Dropout is off in both.
 
+    Model, tokenizer, template and `lora` (`LoraOptions`, or its keywords) are those of `load_trainable`, and
+    `value_width`, `value_scale` and `value_gradient` those of `ValueHead`.
+
     Args:
-        model: `tiny`, `hf:<folder or hub id>`, a `LanguageModel`, a transformers model (trained in
-            place) or a transformers config (random weights).
-        tokenizer: Where `model` is a transformers model or config; without one the tokens are bare ids.
-        chat_template: Used instead of the tokenizer's own.
-        template_kwargs: Passed on to the template.
         reference: The reference model of the KL penalty: None, `initial` (the model as it is now; with adapters:
             without them), a spec or a model.
-        lora: `LoraOptions`, or its keywords: only adapters are trained.
         micro_batch: Tokens, padding included, of one forward and backward pass; the gradient of a step is
             summed over such passes, each of which is run a second time. None: one pass.
         gradient_checkpointing: Whether a pass keeps only the inputs of layers, and runs each layer again.
         forbidden_ids: Tokens that are never sampled; None: the chat format's, or the padding.
-        value_scale: See `ValueHead`, as for `value_width` and `value_gradient`.
-
-    Attributes:
-        lm: The language model.
-        reference: The `Reference`, or None; no submodule and never trained. Where it is a copy of the initial model,
-            its weights are saved with the policy's.
-        value_head: The critic.
 
     Raises:
         InputError: If the model cannot be loaded, has other tokens, or cannot read the longest context.
     """
 
     lm: Any
-    reference: Reference | None
+    reference: Reference | None  # no submodule and never trained; a copy of the initial model is saved with the policy
     tokenizer: PreTrainedTokenizerBase | None
     _forbidden: Tensor
 
@@ -153,7 +143,7 @@ class TokenPolicy(ActorCriticPolicy):
     def _load_reference(self, reference: Any) -> Reference | None:
         if reference is None:
             return None
-        if isinstance(reference, str) and reference == "initial":
+        if reference == "initial":
             return Reference.initial(self.lm)
         loaded = load_trainable(reference, self.tokenizer)
         check_spaces(loaded, self.observation_space, self.action_space)
@@ -174,11 +164,7 @@ class TokenPolicy(ActorCriticPolicy):
                 weight.copy_(piece.view_as(weight))
 
     def train(self, mode: bool = True) -> TokenPolicy:
-        """Sets the mode of everything but the language model, whose dropout stays off; clears caches before an update.
-
-        With dropout the update would score a policy other than the one that sampled (GPT-2's default changes
-        log-probabilities by 0.3).
-        """
+        """Sets the mode; the language model's dropout stays off, or the update would not score what was sampled."""
         super().train(mode)
         self.lm.eval()
         if mode:
@@ -233,7 +219,6 @@ class TokenPolicy(ActorCriticPolicy):
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         return self.forward(observation, deterministic)[0]
 
-    @torch.no_grad()
     def reference_log_probs(self, obs: Any, actions: Tensor) -> Tensor:
         """Returns the reference's log-probabilities of chosen tokens (A,); see `evaluate_actions`."""
         assert self.reference is not None
@@ -294,11 +279,8 @@ class TokenPolicy(ActorCriticPolicy):
         """Saves the model (adapters merged), the tokenizer with its chat template, and the value head.
 
         The folder is an ordinary Hugging Face model: transformers, vLLM and the hosts load it, and so does
-        `TokenPolicy(model="hf:<folder>")`, which also finds the value head. With `adapter` the adapters are also saved
-        alone, in `adapter/`, in the format of `peft`.
-
-        Raises:
-            InputError: If `adapter` is asked for and there is none.
+        `TokenPolicy(model="hf:<folder>")`, which also finds the value head. With `adapter` the adapters, if any (else
+        InputError), are also saved alone, in `adapter/`, in the format of `peft`.
         """
         if adapter and not is_peft_model(self.lm):
             raise InputError("Expected a policy with adapters for adapter=True, got none: give lora= at the start.")

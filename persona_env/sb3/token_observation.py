@@ -13,19 +13,12 @@ __all__ = ["StepInfo", "TokenObservation"]
 
 @dataclass(eq=False)
 class StepInfo:
-    """What a rollout buffer must know of the step that is taken at an observation.
+    """What a rollout buffer must know of the step that is taken at an observation."""
 
-    Attributes:
-        probing: (N,) bool: the coming tokens answer a probe; None where the environment does not say.
-        cut_off: The last contexts of the dialogues that the step truncated, by row.
-        next_contexts: (N, context) the contexts after the step; None before it is taken.
-        next_probing: (N,) `probing` after the step.
-    """
-
-    probing: NDArray[np.bool_] | None = None
-    cut_off: dict[int, NDArray[np.int32]] = field(default_factory=dict)
-    next_contexts: NDArray[np.int32] | None = None
-    next_probing: NDArray[np.bool_] | None = None
+    probing: NDArray[np.bool_] | None = None  # (N,) the coming tokens answer a probe; None: it is not known
+    cut_off: dict[int, NDArray[np.int32]] = field(default_factory=dict)  # last contexts of truncated dialogues, by row
+    next_contexts: NDArray[np.int32] | None = None  # (N, context) after the step; None before it is taken
+    next_probing: NDArray[np.bool_] | None = None  # (N,) `probing` after the step
 
 
 class TokenObservation(np.ndarray):

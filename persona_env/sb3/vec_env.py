@@ -15,10 +15,6 @@ from persona_env.sb3.token_observation import TokenObservation
 
 __all__ = ["VectorEnvBridge", "as_sb3"]
 
-_RESERVED = ("final_obs", "final_info")
-_STATISTICS = "episode"  # under this key Gymnasium and stable-baselines3 keep the figures of an ended episode
-_Step = tuple[TokenObservation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
-
 
 class VectorEnvBridge(VecEnv):
     """A Gymnasium vector environment with `SAME_STEP` autoreset as a stable-baselines3 `VecEnv`.
@@ -26,9 +22,6 @@ class VectorEnvBridge(VecEnv):
     Unlike `DummyVecEnv` it keeps the dialogues together: the task agent and the judges are still called once a step
     for all of them. Each row's info has that row's entries of the vector environment's info, such as
     `consistency/prompt_to_line`; a finished row's has those of its last step, and `terminal_observation`.
-
-    Raises:
-        InputError: If the environment does not reset finished rows in the same step.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]):
@@ -61,7 +54,7 @@ class VectorEnvBridge(VecEnv):
         """Keeps the actions for `step_wait`."""
         self._actions = actions
 
-    def step_wait(self) -> _Step:
+    def step_wait(self) -> tuple[TokenObservation, NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Takes the step; returns observations, rewards, dones and each row's info."""
         observation, rewards, terminated, truncated, info = self.envs.step(self._actions)
         done = np.logical_or(terminated, truncated)
@@ -83,19 +76,14 @@ class VectorEnvBridge(VecEnv):
         return [value for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Sets an attribute of the vector environment on the layer that has it; all rows share it.
-
-        Raises:
-            InputError: If only some rows are meant.
-        """
+        """Sets an attribute on the layer that has it; all rows share it: InputError if only some are meant."""
         if indices is not None and len(list(self._get_indices(indices))) != self.num_envs:
             raise InputError(f"Expected indices None, got {indices}: the rows share {attr_name}, set it for all.")
         setattr(_holder(self.envs, attr_name), attr_name, value)
 
     def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
         """Calls a method of the vector environment, once, and returns its result once per row."""
-        method = getattr(_holder(self.envs, method_name), method_name)
-        result = method(*method_args, **method_kwargs)
+        result = getattr(_holder(self.envs, method_name), method_name)(*method_args, **method_kwargs)
         return [result for _ in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type[Any], indices: Any = None) -> list[bool]:
@@ -123,8 +111,8 @@ class VectorEnvBridge(VecEnv):
             for row in np.flatnonzero(info["_final_info"]):
                 began = infos[row]
                 infos[row] = {"reset_info": began}
-                if _STATISTICS in began:
-                    infos[row][_STATISTICS] = began.pop(_STATISTICS)
+                if "episode" in began:  # Gymnasium's figures of the episode that ended
+                    infos[row]["episode"] = began.pop("episode")
             _spread(info["final_info"], infos)
         return infos
 
@@ -141,7 +129,7 @@ class VectorEnvBridge(VecEnv):
 def _spread(info: dict[str, Any], infos: list[dict[str, Any]]) -> None:
     """Copies each entry of a vector info into the infos of the rows that it belongs to."""
     for key, values in info.items():
-        if key.startswith("_") or key in _RESERVED or f"_{key}" not in info:
+        if key.startswith("_") or key in ("final_obs", "final_info") or f"_{key}" not in info:
             continue
         for row in np.flatnonzero(info[f"_{key}"]).tolist():
             infos[row][key] = _entry(values, row)

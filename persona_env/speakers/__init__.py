@@ -39,8 +39,7 @@ def load_hugging_face(
     """Loads a Hugging Face model from a folder or the hub."""
     from persona_env.speakers.local import LanguageModel
 
-    options: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "dtype": dtype, "device": device}
-    return LanguageModel.load(f"hf:{rest}", **options)
+    return LanguageModel.load(f"hf:{rest}", max_tokens=max_tokens, temperature=temperature, dtype=dtype, device=device)
 
 
 SPEAKERS: Registry[Callable[..., Speaker | Replies]] = Registry(
@@ -60,10 +59,7 @@ def register_speaker(kind: str, factory: Callable[..., Speaker | Replies]) -> No
     """Adds a kind of speaker: `load_speaker("kind:rest?option=value")` then calls the factory.
 
     It is called with the rest of the spec, if it takes one, and with the spec's options (texts) as keywords;
-    `max_tokens` may be passed along as a number.
-
-    Raises:
-        InputError: If the kind is taken, or no word.
+    `max_tokens` may be passed along as a number. Raises InputError if the kind is taken, or no word.
 
     >>> class Polite(Speaker):
     ...     def reply(self, views):
@@ -76,15 +72,13 @@ def register_speaker(kind: str, factory: Callable[..., Speaker | Replies]) -> No
 
 
 def load_speaker(spec: str | Speaker | Replies, max_tokens: int | None = None) -> Speaker:
-    """Returns the speaker that a spec names; a speaker is returned as it is.
+    """Returns the speaker that a spec names; a speaker, or an object with a method `reply`, is taken as it is.
 
-    Args:
-        spec: `tiny` (the embedded language model), `scripted` (the embedded world's grammar), `interview` (asks
-            a role's questions in plain English), `hf:<folder or hub id>` (a causal language model with a chat
-            template), `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants
-            one, stands in OPENAI_API_KEY), or a registered kind. Options follow a question mark:
-            `tiny?temperature=0.7`. An object with a method `reply` is taken as well.
-        max_tokens: The most tokens of a line, at least 1; None for the speaker's own (24, of a server 128).
+    A spec is `tiny` (the embedded language model), `scripted` (the embedded world's grammar), `interview` (asks a
+    role's questions in plain English), `hf:<folder or hub id>` (a causal language model with a chat template),
+    `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants one, stands in
+    OPENAI_API_KEY), or a registered kind. Options follow a question mark: `tiny?temperature=0.7`. A line has at most
+    `max_tokens` tokens, at least 1; None for the speaker's own (24, of a server 128).
 
     Raises:
         InputError: If there is no such kind of speaker, what the spec names cannot be loaded, or an option is wrong.

@@ -24,10 +24,6 @@ class Replies(Protocol):
 class Speaker(ABC):
     """Anything that talks: simulators and task agents. Only `reply` must be written; the rest has defaults.
 
-    Attributes:
-        longest_reply: A text at least as long as any reply, where one is known: contexts are sized by it.
-        max_tokens: The most tokens of a line; None where there is no bound.
-
     >>> class Echo(Speaker):
     ...     def reply(self, views):
     ...         return [view.messages[-1].text for view in views]
@@ -35,8 +31,8 @@ class Speaker(ABC):
     {'kind': 'Echo'}
     """
 
-    longest_reply: str | None = None
-    max_tokens: Any = None
+    longest_reply: str | None = None  # a text at least as long as any reply, where one is known: contexts fit it
+    max_tokens: Any = None  # the most tokens of a line; None where there is no bound
 
     @abstractmethod
     def reply(self, views: Sequence[View]) -> list[str]:

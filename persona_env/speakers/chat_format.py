@@ -34,7 +34,6 @@ _DIFFICULT = {
 _LOOKS_LIKE_CONTROL = re.compile(r"\s*(<.*>|\[.*\])\s*", re.DOTALL)
 _HALF = re.compile("[\ud800-\udfff]")
 _IMPOSSIBLE_BYTES = ("ÿ", "<0xFF>")  # how vocabularies spell the byte that no UTF-8 text has
-_EXHAUSTED = (ArithmeticError, RecursionError, MemoryError)  # raised by hostile templates
 
 
 class CannotCompose(InputError):  # noqa: N818 - reads better where it is caught
@@ -48,12 +47,10 @@ class ChatFormat:
     learner speaks, where `own` are the ids that it sampled, the end token included.
 
     Attributes:
-        end_id: The token that ends the learner's line in the template.
-        end_ids: All tokens that end a line: `end_id`, the end of sequence, the one that closes a dialogue.
+        end_ids: All tokens that end a line: the template's `end_id`, the end of sequence, what closes a dialogue.
         pad_id: A token that no context contains; the tokenizer's padding where it is one.
         forbidden_ids: Tokens that the learner may never sample: control tokens and padding.
         vocabulary: The number of token ids; a model may have more logits.
-        stub: The incoming line that opens a dialogue where the template does not let the learner open it.
         token_exact: Whether composed ids are those of the whole rendering. They are not with tokenizers that put a
             space before every piece of text.
 
@@ -61,7 +58,7 @@ class ChatFormat:
         `ChatFormat.derive(load_tokenizer("tiny")).opening("You are Ann.", "How are you?")`
     """
 
-    stub = "Hello."
+    stub = "Hello."  # the incoming line that opens a dialogue where the template does not let the learner open it
 
     def __init__(self, rendering: Rendering, segments: Segments):
         self.tokenizer: Any = rendering.tokenizer  # typed more widely than it is
@@ -105,7 +102,7 @@ class ChatFormat:
                 return cls(rendering, find_segments(rendering))
             except Misfit as misfit:
                 misfits.append(misfit)
-            except (*RENDER_ERRORS, *_EXHAUSTED) as error:
+            except (*RENDER_ERRORS, ArithmeticError, RecursionError, MemoryError) as error:  # the last: hostile ones
                 misfits.append(Misfit(0, f"raises {(' '.join(str(error).split())[:120] or type(error).__name__)!r}"))
         what = max(misfits, key=lambda misfit: misfit.depth)
         raise CannotCompose(

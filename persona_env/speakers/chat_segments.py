@@ -11,9 +11,8 @@ from transformers import PreTrainedTokenizerBase
 
 __all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments"]
 
+# Raised by templates: their own refusals, and errors on input of the wrong form.
 RENDER_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, LookupError)
-"""Raised by templates: their own refusals, and errors on input of the wrong form."""
-
 _SYSTEM = "Qsys0Q"
 _LINES = ("Quser0Q", "Qown0Q", "Quser1Q", "Qown1Q", "Quser2Q", "Qown2Q", "Quser3Q")
 _FROZEN_CLOCK = "{%- macro strftime_now(form) -%}01 Jan 2000{%- endmacro %}"
@@ -66,23 +65,14 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Segments:
-    """What the template puts before, between and after the lines.
+    """What the template puts before, between and after the lines."""
 
-    Attributes:
-        head: Before the system text.
-        between: From the system text to the first incoming line.
-        say: From an incoming line to the learner's.
-        lead: White space with which the learner's line begins, in generation as in history.
-        after: From an own line to the next incoming one; begins with the end token.
-        open_say: From the system text to the learner's first line; None where the learner cannot open.
-    """
-
-    head: str
-    between: str
-    say: str
-    lead: str
-    after: str
-    open_say: str | None = None
+    head: str  # before the system text
+    between: str  # from the system text to the first incoming line
+    say: str  # from an incoming line to the learner's
+    lead: str  # white space with which the learner's line begins, in generation as in history
+    after: str  # from an own line to the next incoming one; begins with the end token
+    open_say: str | None = None  # from the system text to the learner's first line; None where it cannot open
 
     def join(self, system: str, lines: Sequence[str]) -> str:
         """Composes lines that alternate between incoming and own; the learner speaks next."""
@@ -125,7 +115,6 @@ def _find_prompt(asked: str, shown: str) -> tuple[str, str]:
 
 
 def _find_open_say(rendering: Rendering, segments: Segments) -> str | None:
-    """Returns the text from the system text to a first own line, None where the learner cannot open."""
     if rendering.fold:
         return None
     try:

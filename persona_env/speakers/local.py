@@ -36,11 +36,8 @@ class LanguageModel(Speaker):
     Keys and values stay cached between calls, so that a turn runs only the new tokens. Its own lines are in the
     context as the tokens that it sampled; a line that it did not sample is encoded from its text.
 
-    Args:
-        model: The model, perhaps with adapters of `peft`; it is put into evaluation mode.
-        chat: The chat format; derived from the tokenizer if None.
-        max_tokens: The most tokens of a line, its end token included.
-        temperature: 0 always takes the most probable token.
+    The model, perhaps with adapters of `peft`, is put into evaluation mode; the chat format is the tokenizer's if None.
+    A line has at most `max_tokens` tokens, its end included; `temperature` 0 always takes the most probable token.
 
     Example:
         `LanguageModel.load("tiny").reply([conversation.view("simulator", seed=1)])`
@@ -87,8 +84,9 @@ class LanguageModel(Speaker):
         A `chat_template` is used instead of the tokenizer's own, and saved with it.
 
         Raises:
-            InputError: If they cannot be loaded, or the chat template does not compose.
+            InputError: If an option is wrong, they cannot be loaded, or the chat template does not compose.
         """
+        max_tokens, temperature = as_int("max_tokens", max_tokens), as_float("temperature", temperature)
         tokenizer = load_tokenizer(spec)
         chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
         tokenizer.chat_template = chat.template
@@ -132,7 +130,6 @@ class LanguageModel(Speaker):
         return self  # an environment's spec copies its arguments: a model is shared, not copied
 
     def _context(self, view: View) -> list[int]:
-        """The view as token ids; own lines that were sampled here as the sampled tokens."""
         messages = view.messages
         for cut in range(len(messages) - 1, 0, -1):
             if view.is_own(messages[cut - 1]) and not view.is_own(messages[cut]):
@@ -155,10 +152,9 @@ class LanguageModel(Speaker):
             raise InputError(
                 f"Expected a context of at most {room} tokens, got {longest}: give the dialogue fewer or shorter lines."
             )
-        if self._decoder is None:
+        if self._decoder is None or self._decoder.rows < len(contexts):
             self._decoder = make_decoder(self.model, len(contexts), usable_length(self.model))
-        self._decoder.grow(len(contexts))
-        self._last_used = np.pad(self._last_used, (0, self._decoder.rows - len(self._last_used)))
+            self._last_used = np.zeros(len(contexts), np.int64)
         weights = sum(parameter._version for parameter in self.model.parameters())
         if weights != self._weights:
             self._decoder.clear_cache()
@@ -176,7 +172,7 @@ class LanguageModel(Speaker):
         left = np.flatnonzero(rows < 0)
         if len(left):
             oldest_first = np.flatnonzero(free)[np.argsort(self._last_used[free], kind="stable")]
-            common = np.stack([decoder.common_prefix(contexts[i], oldest_first) for i in left.tolist()])
+            common = np.stack([decoder.common_prefix(np.array(contexts[i]), oldest_first) for i in left.tolist()])
             for u in np.argsort(-common.max(1), kind="stable"):
                 best = int(common[u].argmax())
                 rows[left[u]] = oldest_first[best]

@@ -17,8 +17,6 @@ from persona_env.speakers.base import Speaker
 
 __all__ = ["NoLine", "RemoteSpeaker", "load_remote"]
 
-_GREETING = "Hello."
-
 
 class NoLine(RunEnded):
     """A server gave no line; none is invented."""
@@ -67,13 +65,7 @@ class RemoteSpeaker(Speaker):
         self.client.close()
 
     def reply(self, views: Sequence[View]) -> list[str]:
-        """Returns the next line for each view, in order.
-
-        Raises:
-            NoLine: If the server gave none for one of them.
-            Unavailable: If the server stays down.
-            ValueError: If a view ends with the side's own line.
-        """
+        """Returns the next line for each view; raises NoLine if the server gave none, Unavailable if it stays down."""
         replies = self.client.complete([self._request(view) for view in views])
         lines: list[str] = []
         for reply in replies:
@@ -88,14 +80,10 @@ class RemoteSpeaker(Speaker):
     def _request(self, view: View) -> ChatRequest:
         chat = [(message["role"], message["content"]) for message in view.chat()]
         if len(chat) == 1 or chat[1][0] == "assistant":
-            chat.insert(1, ("user", _GREETING))
+            chat.insert(1, ("user", "Hello."))
         return ChatRequest(tuple(chat), self.max_tokens, self.temperature, view.seed)
 
 
 def load_remote(rest: str, *, temperature: Any = 1.0, max_tokens: Any = 128) -> RemoteSpeaker:
-    """Makes the speaker of a spec, from what stands behind `openai:`.
-
-    Raises:
-        InputError: If it names no endpoint, an option is wrong, or the extra `openai` is missing.
-    """
+    """Makes the speaker of a spec, from what stands behind `openai:`; raises InputError if it names no endpoint."""
     return RemoteSpeaker(ChatClient(Endpoint.parse(rest)), temperature, max_tokens)

@@ -132,17 +132,6 @@ def test_nan_left_behind_by_bad_weights_is_forgotten() -> None:
     assert not decoder.extend(ids, np.array([2, 10]))[0].isnan().any()
 
 
-def test_more_rows_can_be_added_and_the_others_stay() -> None:
-    model = built(FAMILIES["Llama"])
-    decoder = RaggedDecoder(model, 2, 20)
-    ids = np.random.default_rng(0).integers(3, 120, (3, 8))
-    decoder.extend(ids[:2], np.array([5, 6]))
-    decoder.grow(3)
-    assert decoder.n.tolist() == [5, 6, 0]
-    got = decoder.extend(ids, np.array([6, 7, 8]))[0].log_softmax(-1)
-    assert float((got - naive(model, [ids[0, :6], ids[1, :7], ids[2]])).abs().max()) < 1e-5
-
-
 def test_a_long_prompt_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     model = built(FAMILIES["Llama"])
     monkeypatch.setattr("persona_env.speakers.decoding.kv_cache._MOST_TOKENS", 10)

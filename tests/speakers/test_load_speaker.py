@@ -47,3 +47,9 @@ def test_the_grammar_does_without_a_bound_and_a_speaker_is_returned_as_it_is():
 def test_a_bound_below_one_is_refused(spec: str):
     with pytest.raises(ValueError, match=r"^Expected max_tokens >= 1, got 0: give a larger one\.$"):
         load_speaker(spec, max_tokens=0)
+
+
+@pytest.mark.parametrize("option", ["max_tokens=0", "temperature=x"])
+def test_an_impossible_option_is_refused_before_the_model_is_loaded(option: str):
+    with pytest.raises(ValueError, match=f"^Expected {option.partition('=')[0]} >= "):
+        load_speaker(f"hf:/no/such/folder?{option}")

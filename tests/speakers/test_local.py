@@ -56,6 +56,7 @@ def test_dialogues_do_not_hang_on_batching_or_on_what_was_cached() -> None:
             line = lm.reply([talk.view("simulator", seed=100 * turn + i)])[0]
             talk = talk.with_line(line).with_reply(REPLIES[(turn + len(line)) % 4])
         assert talk.messages == together[i].messages
+    assert play(lm, opened(5)) == together, "a larger batch"
 
 
 def test_order_and_probes_leave_no_trace() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,8 @@ Ints = NDArray[np.int64]
 class Decoder(ABC):
     """Rows of token ids, and the model's next-token logits after each row.
 
-    Attributes:
-        model: The model; it must be in evaluation mode whenever it is run.
-        rows: The number of conversations.
-        max_len: The longest context of a row.
-        ids: (rows, max_len) the tokens that were read.
-        n: (rows,) the number of them; 0 in an empty row.
+    The model must be in evaluation mode whenever it is run. `ids` (rows, max_len) are the tokens that were read, and
+    `n` (rows,) is the number of them, 0 in an empty row.
     """
 
     def __init__(self, model: PreTrainedModel, rows: int, max_len: int):
@@ -51,20 +47,10 @@ class Decoder(ABC):
         """Empties all rows; call it when the weights have changed."""
         self.n[:] = 0
 
-    def grow(self, rows: int) -> None:
-        """Adds empty rows, up to `rows`; the others stay as they are."""
-        more = rows - self.rows
-        if more > 0:
-            self.ids = np.pad(self.ids, ((0, more), (0, 0)))
-            self.n = np.pad(self.n, (0, more))
-            self.rows = rows
-
-    def common_prefix(self, context: Sequence[int] | Ints, rows: Ints) -> Ints:
-        """Returns the length of a context's common prefix with each of some rows, (R,)."""
-        width = min(len(context), int(self.n[rows].max(initial=0)))
-        if width == 0:
-            return np.zeros(len(rows), np.int64)
-        differs = self.ids[rows, :width] != np.asarray(context[:width])
+    def common_prefix(self, ids: NDArray[Any], rows: Any) -> Ints:
+        """Returns the length of each row's common prefix (R,) with contexts (R, width), or with one of (width,)."""
+        width = ids.shape[-1]
+        differs = self.ids[rows, :width] != ids
         differs |= np.arange(width) >= self.n[rows, None]
         return np.where(differs.any(1), differs.argmax(1), width)
 
@@ -94,17 +80,10 @@ class Decoder(ABC):
                 f"Expected contexts of 1 to {self.max_len} tokens, got {n.min()} to {width}: shorten the dialogue."
             )
         ids, column = ids[:, :width], np.arange(width)
-        differs = self.ids[where, :width] != ids
-        differs |= column >= self.n[where, None]
-        start = np.where(differs.any(1), differs.argmax(1), width)
-        start = np.minimum(start, n - 1)
-        count = n - start
-        if int(count.max()) == 1:
-            tokens = ids[np.arange(len(rows)), start]
-        else:
-            tokens = ids[(column >= start[:, None]) & (column < n[:, None])]
+        start = np.minimum(self.common_prefix(ids, where), n - 1)
+        tokens = ids[(column >= start[:, None]) & (column < n[:, None])]
         self.ids[where, :width], self.n[where] = ids, start  # if the step is interrupted, only this much is valid
-        out = self.step(rows, start, count, tokens.astype(np.int64))
+        out = self.step(rows, start, n - start, tokens.astype(np.int64))
         self.n[where] = n
         return out
 

@@ -26,10 +26,9 @@ from persona_env.speakers.decoding.ragged_attention import NAME, RaggedPlan, Slo
 
 __all__ = ["NOT_FOLLOWED", "CannotDecode", "RaggedDecoder", "make_decoder", "sharpens_from"]
 
-NOT_FOLLOWED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
-"""Raised by models that do not follow the attention interface."""
-
 _MOST_TOKENS = 8192  # of one forward; limits the memory of masks and activations
+# Raised by models that do not follow the attention interface:
+NOT_FOLLOWED = (RuntimeError, ValueError, TypeError, AttributeError, LookupError)
 
 
 class CannotDecode(InputError):  # noqa: N818 - reads better where it is caught
@@ -78,13 +77,6 @@ class RaggedDecoder(Decoder):
         super().clear_cache()
         for layer in self._layers:
             layer.reset()
-
-    @torch.inference_mode()
-    def grow(self, rows: int) -> None:
-        """See `Decoder.grow`."""
-        super().grow(rows)
-        for layer in self._layers:
-            layer.add_slots(self.rows - layer.slots)
 
     def step(self, slots: Ints, start: Ints, count: Ints, tokens: Ints) -> tuple[Tensor, Tensor]:
         """See `Decoder.step`."""

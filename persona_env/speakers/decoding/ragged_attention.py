@@ -23,11 +23,8 @@ from persona_env.speakers.decoding.decoder import Ints
 
 __all__ = ["NAME", "RaggedPlan", "SlotLayer", "attend", "planned", "ragged_attention", "ragged_mask", "switched"]
 
-NAME = "persona_env_ragged"
-"""The attention implementation under which both functions are registered."""
-
-planned: ContextVar[RaggedPlan] = ContextVar("persona_env_ragged_plan")
-"""The plan of the forward in progress."""
+NAME = "persona_env_ragged"  # the attention implementation under which both functions are registered
+planned: ContextVar[RaggedPlan] = ContextVar("persona_env_ragged_plan")  # of the forward in progress
 
 _Read = TypeVar("_Read")
 
@@ -38,46 +35,29 @@ _FIRST_CAPACITY = 64
 
 @dataclass(slots=True)
 class _Part:
-    """Some of the N new tokens, attended in one call: C of each of B slots, padding included.
+    """Some of the N new tokens, attended in one call: C of each of B slots, padding included."""
 
-    Attributes:
-        slots: The slots: a span of them, read in place, or (B,), which are copied together.
-        at: (B, C) the positions of the tokens.
-        gather: (B * C,) which of the new tokens; None: all of them.
-        real: (E,) which of the B * C are not padding; None: all of them.
-        target: (E,) the indices of those among the new tokens; None: all of them.
-        width: The longest context.
-    """
-
-    slots: slice | Tensor
-    at: Tensor
-    gather: Tensor | None
-    real: Tensor | None
-    target: Any
-    width: int
+    slots: slice | Tensor  # a span of slots, read in place, or (B,), which are copied together
+    at: Tensor  # (B, C) the positions of the tokens
+    gather: Tensor | None  # (B * C,) which of the new tokens; None: all of them
+    real: Tensor | None  # (E,) which of the B * C are not padding; None: all of them
+    target: Any  # (E,) the indices of those among the new tokens; None: all of them
+    width: int  # the longest context
 
 
 @dataclass(slots=True)
 class RaggedPlan:
-    """The slots and positions of the N new tokens of one forward.
+    """The slots and positions of the N new tokens of one forward."""
 
-    Attributes:
-        slot: (N,) the slot of each token.
-        at: (N,) its position there.
-        parts: First the rows' last tokens, then those before them.
-        layers: The number of layers; in the last one only the outputs at last tokens are used.
-        masks: By identity of the mask that the model passes on, which is the first: those of `parts`.
-        writes: By number of heads: the indices of the vectors in a flat store, (heads * N,).
-        calls: The number of attention calls so far.
-    """
-
-    slot: Tensor
-    at: Tensor
-    parts: list[_Part]
-    layers: int
-    masks: dict[int, list[Tensor]] = field(default_factory=dict)
-    writes: dict[int, Tensor] = field(default_factory=dict)
-    calls: int = 0
+    slot: Tensor  # (N,) the slot of each token
+    at: Tensor  # (N,) its position there
+    parts: list[_Part]  # first the rows' last tokens, then those before them
+    layers: int  # in the last one only the outputs at last tokens are used
+    masks: dict[int, list[Tensor]] = field(
+        default_factory=dict
+    )  # of `parts`, by identity of the model's mask, the first
+    writes: dict[int, Tensor] = field(default_factory=dict)  # by heads: indices in a flat store, (heads * N,)
+    calls: int = 0  # of attention, so far
 
     @classmethod
     def lay_out(cls, slots: Ints, start: Ints, count: Ints, *, layers: int, device: torch.device) -> RaggedPlan:
@@ -160,20 +140,12 @@ class SlotLayer(CacheLayerMixin):
             self.lazy_initialization(key_states, value_states)
         capacity, width = self.keys.shape[2], plan.parts[0].width
         if width > capacity:
-            self._pad(0, 0, 0, min(max(width, 2 * capacity, _FIRST_CAPACITY), self.max_len) - capacity)
+            more = min(max(width, 2 * capacity, _FIRST_CAPACITY), self.max_len) - capacity
+            self.keys, self.values = (torch.nn.functional.pad(x, (0, 0, 0, more)) for x in (self.keys, self.values))
         for store, new in ((self.keys, key_states), (self.values, value_states)):
             _, heads, capacity, dim = store.shape
             store.view(-1, dim).index_copy_(0, plan.targets(heads, capacity), new.reshape(-1, dim))
         return self.keys, self.values
-
-    def add_slots(self, more: int) -> None:
-        """Adds empty slots at the end."""
-        self.slots += more
-        if self.is_initialized:
-            self._pad(0, 0, 0, 0, 0, 0, 0, more)
-
-    def _pad(self, *by: int) -> None:
-        self.keys, self.values = (torch.nn.functional.pad(store, by) for store in (self.keys, self.values))
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Returns (query_length, 0); `ragged_mask` does not use it."""
@@ -206,10 +178,7 @@ def switched(model: PreTrainedModel, name: str, variable: ContextVar[_Read], val
 def ragged_mask(
     *, mask_function: Callable[..., Tensor], dtype: torch.dtype, device: torch.device, **kwargs: Any
 ) -> Tensor:
-    """Makes the additive masks of one layer type, (B, 1, C, width), and returns that of the last tokens.
-
-    `ragged_attention` finds the other masks by the identity of this tensor.
-    """
+    """Makes the masks of one layer type, (B, 1, C, width); returns the last tokens', which identifies the others."""
     plan = planned.get()
     column = torch.arange(plan.parts[0].width, device=device)
     zero = torch.zeros((), dtype=dtype, device=device)
