@@ -86,7 +86,8 @@ class LanguageModel(Speaker):
         Raises:
             InputError: If an option is wrong, they cannot be loaded, or the chat template does not compose.
         """
-        max_tokens, temperature = as_int("max_tokens", max_tokens), as_float("temperature", temperature)
+        max_tokens = number("max_tokens", max_tokens, int, ge=1)
+        temperature = number("temperature", temperature, float, ge=0)
         tokenizer = load_tokenizer(spec)
         chat = ChatFormat.derive(tokenizer, chat_template, template_kwargs)
         tokenizer.chat_template = chat.template
