@@ -28,8 +28,6 @@ REWARDS: Mapping[str, float] = {
 }
 """The default reward: the weight of each metric for a good line or a right answer."""
 
-_MAX_WEIGHT = 10**15
-
 
 def parse_rewards(text: str) -> dict[str, float]:
     """Reads `name=weight,name=weight`.
@@ -122,11 +120,12 @@ class RunConfig:
     def from_flat(cls, values: Mapping[str, Any], source: str | Path = "") -> RunConfig:
         """Returns the run of a flat table of settings; those left out have their defaults, `algorithm` is a spec.
 
-        Raises:
-            InputError: If a setting is unknown or wrong; the source is named.
+        What is unknown or wrong is an `InputError` that names the source.
         """
         try:
             spec = values.get("algorithm", PPO.name)
+            if not isinstance(spec, str):
+                raise InputError(f"Expected a text as algorithm, got {shown(spec)}: name it, such as ppo.")
             known = [*settings_of(cls), "algorithm", *settings_of(ALGORITHMS[Spec.parse(spec).kind])]
             for name in values:
                 if name not in known:
@@ -164,11 +163,7 @@ class RunConfig:
 
 
 def refuse_changes(was: Mapping[str, Any], given: Mapping[str, Any], free: Collection[str] = ()) -> None:
-    """Checks that the settings given now are those that a run began with, except the `free` ones.
-
-    Raises:
-        InputError: If others differ; each is shown as it was and as it is.
-    """
+    """Refuses (InputError) settings given now that are not those a run began with, except the `free` ones."""
     changed = [name for name, value in given.items() if name not in free and value != was.get(name)]
     if changed:
         told = ", ".join(f"{name}: was {was.get(name)!r}, is {given[name]!r}" for name in changed)
@@ -182,7 +177,7 @@ def _check_rewards(rewards: Mapping[str, float]) -> None:
         if name not in METRICS:
             known = ", ".join(METRICS)
             raise InputError(f"Expected a reward among {known}, got {shown(name)}: choose one of these.")
-        if not (isinstance(weight, int | float) and abs(weight) < _MAX_WEIGHT):
+        if not (isinstance(weight, int | float) and abs(weight) < 10**15):
             raise InputError(f"Expected a finite weight for {name}, got {shown(weight)}: give a number such as 0.5.")
 
 
@@ -208,11 +203,7 @@ def parse_budget(text: str) -> dict[str, int]:
 
 
 def read_config(path: str | Path) -> dict[str, Any]:
-    """Reads a flat table of settings, as `RunConfig.from_flat` takes it, from a TOML file.
-
-    Raises:
-        InputError: If the file cannot be read or holds unknown or wrong settings; the file is named.
-    """
+    """Reads a flat table of settings, as `RunConfig.from_flat` takes it, from a TOML file; errors name the file."""
     with open_file(path, "name a TOML file of settings") as file:
         try:
             values = tomllib.load(file)

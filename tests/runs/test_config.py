@@ -15,6 +15,7 @@ from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read
     [
         ({"role": "pirate"}, "role"),
         ({"algorithm": "dqn"}, "algorithm among ppo, a2c"),
+        *(({"algorithm": value}, "a text as algorithm, got") for value in (True, 3, ["ppo"])),
         ({"lines": 0}, "lines >= 1, got 0"),
         ({"tokens": -5}, "tokens >= 1"),
         ({"tokens": 10**15}, "tokens < 1e"),
@@ -75,7 +76,8 @@ def test_a_config_file_gives_settings_and_refuses_what_it_does_not_know(tmp_path
     path.write_text('role = "student"\ntokens = 4096\nkl_coef = 1\n[rewards]\nrelevance = 1.0\n')
     run = RunConfig.from_flat(read_config(path))
     assert (run.role, run.tokens, run.rewards, run.algorithm) == ("student", 4096, {"relevance": 1.0}, PPO(kl_coef=1))
-    for text, says in (("rolle = 1", r"'rolle'.*run\.toml"), ("tokens = 'many'", "tokens"), ("role =", "TOML")):
+    wrong = {"rolle = 1": r"'rolle'.*run\.toml", "tokens = 'many'": "tokens", "role =": "TOML"}
+    for text, says in (wrong | {"algorithm = true": r"got True: .*run\.toml"}).items():
         path.write_text(text)
         with pytest.raises(ValueError, match=says):
             read_config(path)

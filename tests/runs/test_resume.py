@@ -135,7 +135,8 @@ def test_other_settings_are_refused_and_the_difference_is_shown(unbroken: Path):
 
 
 def test_settings_of_another_version_or_broken_ones_are_refused(tmp_path: Path):
-    for config, says in (("{}", "settings of this version"), ("{", "Expected JSON")):
+    wrong = {"{}": "settings of this version", "{": "Expected JSON", '{"algorithm": true}': "a text as algorithm"}
+    for config, says in wrong.items():
         (tmp_path / "config.json").write_text(config)
         with pytest.raises(ValueError, match=says):
             resume_training(tmp_path, {})
