@@ -36,11 +36,7 @@ class Learner(ABC):
 
     @abstractmethod
     def load(self, state: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Goes back to a state.
-
-        Raises:
-            InputError: If it is that of another model.
-        """
+        """Goes back to a state; that of another model is an `InputError`."""
 
     @abstractmethod
     def save_pretrained(self, folder: Path) -> None:
@@ -69,8 +65,7 @@ class Run:
     def log(self, record: Mapping[str, Any]) -> None:
         """Call it after each batch of experience with plain data: `tokens` so far, `judged` and `invalid` verdicts.
 
-        Raises:
-            RunEnded: If the run must stop, for example because too many verdicts are invalid.
+        A RunEnded comes out of it if the run must stop, for example because too many verdicts are invalid.
         """
 
 
@@ -95,7 +90,4 @@ class Algorithm(ABC):
 
     @abstractmethod
     def fit(self, model: LanguageModel, data: Any, run: Run) -> LanguageModel:
-        """Trains a model, which may be changed in place, and returns it.
-
-        `data` is what it learns from: the vectorised token-level environment with its rewards.
-        """
+        """Trains a model, which may be changed in place, on the vectorised token environment `data`; returns it."""

@@ -1,8 +1,6 @@
 """What PPO and A2C share: stable-baselines3's loop on tokens, its figures, and the state a checkpoint needs.
 
-The KL penalty is in the loss, where it is the exact divergence at each token; in the reward it would be one sample
-of it. At the same divergence from the reference that leaves less drift, and the gain on held-out personas is nearly
-that on training personas.
+The KL penalty is in the loss, where it is the exact divergence at each token; in the reward it would be one sample.
 """
 
 from __future__ import annotations
@@ -88,7 +86,7 @@ class OnPolicy(Algorithm):
         )
 
     def _learning_rate_at(self, left: float) -> float:
-        """Returns the step size when a share `left` of the run, in [0, 1], is still to come."""
+        """Returns the step size when a share `left` of the run is still to come."""
         return self.learning_rate * max(left, 0.1)
 
     def _lora(self) -> Any:

@@ -22,13 +22,11 @@ __all__ = ["OnPolicyLearner"]
 
 _PREFIX = "consistency/"
 _OPTIMIZER = "optimizer."
-_VALUE_HEAD = "value_head."
 
 
 class OnPolicyLearner(Learner):
     """PPO or A2C between two rollouts, where the buffer is empty and nothing is cached.
 
-    Its state is more than stable-baselines3's own `save` keeps: also each environment's episode and the counters.
     A cached and a fresh forward differ in the last bits, so the caches are dropped at each boundary, in an unbroken
     run as in a resumed one.
     """
@@ -108,7 +106,7 @@ class OnPolicyLearner(Learner):
         """What training changes, by name; weights that are tied occur once."""
         trained = {name: weight for name, weight in self.policy.named_parameters() if weight.requires_grad}
         head = self.policy.value_head.state_dict(keep_vars=True)
-        return trained | {_VALUE_HEAD + name: weight for name, weight in head.items()}
+        return trained | {f"value_head.{name}": weight for name, weight in head.items()}
 
 
 class _Reporter(BaseCallback):

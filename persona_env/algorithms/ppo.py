@@ -1,7 +1,6 @@
 """Proximal policy optimization: stable-baselines3's own PPO on tokens.
 
-Source: Schulman et al., arXiv 1707.06347; the defaults that differ from stable-baselines3's were measured on the
-embedded world's `dev` split.
+Source: Schulman et al., arXiv 1707.06347; defaults of our own were measured on the embedded world's `dev` split.
 """
 
 from __future__ import annotations

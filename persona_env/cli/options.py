@@ -22,10 +22,7 @@ JudgeSpec = Annotated[
 def with_settings(panels: Mapping[str, Sequence[type]]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Gives a command an option for each setting of some records; a setting that several share is one option.
 
-    The command takes those that were given as the mapping `settings`, by name.
-
-    Args:
-        panels: Records with fields annotated as `Setting`, by the heading under which `--help` shows them.
+    The records stand under the headings of `--help`; the command takes what was given as the mapping `settings`.
     """
     settings = {name: s for records in panels.values() for record in records for name, s in settings_of(record).items()}
     options = {name: option for panel, records in panels.items() for name, option in _options(panel, records).items()}

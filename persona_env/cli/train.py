@@ -50,17 +50,11 @@ def train(
 
 
 def run_training(settings: RunConfig, out: Path | None, *, dry_run: bool = False, resume: bool = False) -> int:
-    """Runs the main job and shows it.
+    """Runs the main job in `out` or `runs/<role>-<time>`, shows it, and returns its exit code: 0, or 130 after Ctrl-C.
 
-    Args:
-        settings: The run.
-        out: The run folder; `runs/<role>-<time>` if not given.
-        dry_run: Check everything, print the plan, write nothing.
-        resume: Whether the run has begun there and is to go on; one that is finished is shown again.
-
-    Returns:
-        The exit code: 0; 130 after Ctrl-C; 75 where the judge stayed away, 76 where its budget is spent, 77
-        where it failed on known answers, 78 where too many verdicts could not be read.
+    A `dry_run` checks everything, prints the plan, and writes nothing; with `resume` a run that has begun there goes
+    on, or is shown again if it is finished. 75: the judge stayed away, 76: its budget is spent, 77: it failed on known
+    answers, 78: too many verdicts could not be read.
 
     Raises:
         InputError: If anything the run needs cannot be had; nothing is left behind.
@@ -87,10 +81,7 @@ def run_training(settings: RunConfig, out: Path | None, *, dry_run: bool = False
 def resume_training(path: Path, given: Mapping[str, Any], *, dry_run: bool = False) -> int:
     """Goes on with a run that was cut off, wherever that was; it ends as if it had not been. See `run_training`.
 
-    Args:
-        path: The run folder.
-        given: Settings that were given again; those that change figures must be what they were.
-        dry_run: Check everything, print the plan, write nothing.
+    Of the settings that are given again, those that change figures must be what they were.
     """
     found = RunFolder(path, resume=True).read_json(CONFIG)
     settings = RunConfig.from_json(found, path / CONFIG).resumed(given)

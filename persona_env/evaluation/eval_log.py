@@ -49,12 +49,9 @@ _PACKAGES = ("persona-env", "gymnasium", "numpy", "torch", "transformers", "stab
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One dialogue of an evaluation.
+    """One dialogue of an evaluation, the answers to its probes, which left no trace in it, and its verdicts.
 
-    Attributes:
-        conversation: What was said, and by whom.
-        answers: The answers to the probes, which left no trace in the dialogue.
-        verdicts: For each metric one verdict per line of the simulator, for `question_answer` one per answer.
+    There is for each metric one verdict per line of the simulator, for `question_answer` one per answer.
     """
 
     conversation: Conversation
@@ -109,26 +106,18 @@ class JudgeInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What holds for all arms of an evaluation.
+    """What holds for all arms of an evaluation; `metrics` stand in the order of tables.
 
-    Attributes:
-        command: `train` or `bench`.
-        role: Who is simulated.
-        seed: The seed of the run.
-        judge: Who judged.
-        metrics: What was computed, in the order of tables.
-        config: All settings of the command.
-        created: When, in UTC.
-        versions: Python's, the platform's, and those of the packages that matter.
+    `config` are all settings of the command; `versions` Python's, the platform's, and those of packages that matter.
     """
 
-    command: str
+    command: str  # train or bench
     role: str
     seed: int
     judge: JudgeInfo
     metrics: tuple[MetricInfo, ...]
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    created: str = ""
+    created: str = ""  # in UTC
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
@@ -195,11 +184,7 @@ _LINE = cast("type[_Line]", _Line)
 
 
 def save_eval_log(path: str | Path, log: EvalLog) -> None:
-    """Writes an evaluation log; the file is there whole or not at all.
-
-    Raises:
-        CannotWrite: If there is no room; what stood there stays.
-    """
+    """Writes an evaluation log whole; where there is no room (CannotWrite), what stood there stays."""
     write_jsonl(path, _rows(log))
 
 
@@ -220,11 +205,7 @@ def _rows(log: EvalLog) -> Iterator[dict[str, Any]]:
 
 
 def load_eval_log(path: str | Path) -> EvalLog:
-    """Returns the evaluation log of a file, or of a run folder that holds one.
-
-    Raises:
-        InputError: If it is none.
-    """
+    """Returns the evaluation log of a file, or of a run folder that holds one; what is none is an `InputError`."""
     file = Path(path) / FILE if Path(path).is_dir() else Path(path)
     header: Header | None = None
     arms, personas = list[tuple[_Arm, list[Sample]]](), dict[str, Persona]()
@@ -267,11 +248,9 @@ def _replies(sample: Sample, judged: Sequence[str]) -> Iterator[LoggedReply]:
     for metric in judged:
         of_answers = metric == QuestionAnswer.name
         lines = [places[answer.line_index] for answer in sample.answers] if of_answers else places
-        asked = [_asked(answer) for answer in sample.answers] if of_answers else [{}] * len(places)
-        for line, v, about in zip(lines, sample.verdicts[metric], asked, strict=True):
-            yield LoggedReply(metric, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **about)
-
-
-def _asked(answer: Answer) -> dict[str, Any]:
-    probe = answer.probe
-    return dict(question=probe.text, gold=probe.gold, answer=answer.text, choices=probe.choices)
+        for number, (line, v) in enumerate(zip(lines, sample.verdicts[metric], strict=True)):
+            asked: dict[str, Any] = {}
+            if of_answers:
+                probe, text = sample.answers[number].probe, sample.answers[number].text
+                asked = dict(question=probe.text, gold=probe.gold, answer=text, choices=probe.choices)
+            yield LoggedReply(metric, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **asked)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
-import numpy as np
 
-from persona_env.conversation import Conversation
+from persona_env.conversation import Conversation, Event, LineCompleted
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.eval_log import Sample
 from persona_env.evaluation.eval_suite import EvalSuite
@@ -38,11 +38,8 @@ def play(
 ) -> list[Sample]:
     """Plays the dialogues of a suite and returns them, without verdicts, in the order of the personas.
 
-    Args:
-        simulator: Who plays the personas.
-        suite: What is played.
-        personas: Who is simulated; where None, those of the suite's split, in order.
-        tick: Called after each step with the number of lines and answers that were said.
+    Where no personas are given, they are those of the suite's split, in order. `tick` is called after each step with
+    the number of lines and answers that were said.
     """
     if personas is None:
         found = resolve_personas(suite.role, suite.personas, suite.split)
@@ -58,47 +55,31 @@ def play(
     )
     schedule = ProbeSchedule(every=suite.questions_every, held_out=True)
     envs.reset(seed=suite.seed, options={"personas": personas, "probe_fns": (schedule.ask,)})
-    rows = [_Row(number, suite.seed) for number in range(len(personas))]
-    while unfinished := [row for row in rows if not row.done]:
-        seeds = [row.seed(asked) for row, asked in zip(rows, envs.unwrapped.probing, strict=True)]
-        views = envs.unwrapped.views(seeds)
-        lines = simulator.reply([views[row.number] for row in unfinished])
-        actions = [""] * len(rows)
-        for row, line in zip(unfinished, lines, strict=True):
-            actions[row.number] = line
-        _, _, terminated, truncated, infos = envs.step(tuple(actions))
-        for row in unfinished:
-            row.take(infos, bool(terminated[row.number] or truncated[row.number]))
-        tick(len(unfinished))
+    samples = [Sample(Conversation(persona)) for persona in personas]
+    running = range(len(samples))
+    while running:
+        asking = zip(samples, envs.unwrapped.probing, strict=True)
+        views = envs.unwrapped.views([_seed(suite.seed, row, *pair) for row, pair in enumerate(asking)])
+        actions = [""] * len(samples)
+        for row, line in zip(running, simulator.reply([views[row] for row in running]), strict=True):
+            actions[row] = line
+        _, _, terminated, truncated, _ = envs.step(tuple(actions))
+        for row in running:
+            samples[row] = _with_event(samples[row], envs.unwrapped.events[row])
+        tick(len(running))
+        running = [row for row in running if not (terminated[row] or truncated[row])]
     envs.close()
-    return [row.sample() for row in rows]
+    return samples
 
 
-class _Row:
-    """What one row of the vector environment has said so far."""
+def _seed(seed: int, row: int, sample: Sample, asked: bool) -> int:
+    """Returns the same seed for the same line, whether or not questions were asked before it."""
+    return reply_seed(seed, row, len(sample.conversation.lines), 1 + len(sample.answers) if asked else 0)
 
-    def __init__(self, number: int, seed: int):
-        self.number, self.done = number, False
-        self._seed, self._lines = seed, 0
-        self._conversation: Conversation | None = None
-        self._answers: list[Answer] = []
 
-    def seed(self, asked: bool) -> int:
-        """Returns the same seed for the same line, whether or not questions were asked before it."""
-        return reply_seed(self._seed, self.number, self._lines, 1 + len(self._answers) if asked else 0)
-
-    def take(self, infos: dict[str, Any], done: bool) -> None:
-        """Notes the line or the answer that a step has completed."""
-        source = infos["final_info"] if done else infos
-        if np.asarray(source.get("_answer", ()), bool)[self.number : self.number + 1].any():
-            question, text = source["probe"][self.number], source["answer"][self.number]
-            self._answers.append(Answer(self._lines - 1, question, text))
-        elif np.asarray(source.get("_line", ()), bool)[self.number : self.number + 1].any():
-            self._conversation = source["conversation"][self.number]
-            self._lines += 1
-        self.done = done
-
-    def sample(self) -> Sample:
-        """Returns the dialogue."""
-        assert self._conversation is not None, "a dialogue ended without a line"
-        return Sample(self._conversation, tuple(self._answers))
+def _with_event(sample: Sample, event: Event) -> Sample:
+    """Returns a dialogue with the line or the answer that a step has completed."""
+    if isinstance(event, LineCompleted):
+        return replace(sample, conversation=event.conversation)
+    answer = Answer(len(sample.conversation.lines) - 1, event.probe, event.text)
+    return replace(sample, answers=(*sample.answers, answer))

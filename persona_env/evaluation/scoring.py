@@ -57,10 +57,8 @@ def _queries(metric: Metric, samples: Sequence[Sample]) -> list[tuple[QueryOrVer
 class Estimate:
     """A figure, 1 = good, with its 95 % interval over personas; None where too little could be judged.
 
-    Attributes:
-        n: Lines (or answers) that were judged.
-        invalid: Lines (or answers) on which the judge's reply could not be read.
-        undecided: Lines (or answers) on which the judge contradicted itself.
+    `n` lines (or answers) were judged; on `invalid` ones the judge's reply could not be read, on `undecided` ones it
+    contradicted itself.
     """
 
     value: float | None
@@ -84,19 +82,12 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of an arm.
+    """The scores of an arm, one per dialogue: of each metric, and of each style statistic."""
 
-    Attributes:
-        personas: The persona's id of each dialogue.
-        metrics: For each metric one score per dialogue.
-        style: For each style statistic one value per dialogue; nan where a dialogue gave no occasion.
-        drift: Names of the metrics that are drift types; `1 - value` of each is an inconsistency.
-    """
-
-    personas: tuple[str, ...]
+    personas: tuple[str, ...]  # the id of each dialogue's
     metrics: Mapping[str, Sequence[Score]]
-    style: Mapping[str, Sequence[float]]
-    drift: tuple[str, ...]
+    style: Mapping[str, Sequence[float]]  # nan where a dialogue gave no occasion
+    drift: tuple[str, ...]  # the metrics that are drift types; 1 - value of each is an inconsistency
 
     def __contains__(self, name: str) -> bool:
         return name in self.metrics or name in self.style

@@ -39,7 +39,7 @@ class _Rows:
     audits: Sequence[Audit]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        logs = [(_log_name(one.rows[0]), [tuple(_cells(row)) for row in one.rows]) for one in self.audits if one.rows]
+        logs = [(_log_name(one.rows[0].file), [*map(_cells, one.rows)]) for one in self.audits if one.rows]
         columns = zip(_COLUMNS, *(cells for _, rows in logs for cells in rows), strict=True)
         widths = [max(map(len, column)) for column in columns]
         if sum(widths) + len(widths) + 1 > options.max_width:
@@ -68,21 +68,17 @@ def _lines(logs: Sequence[tuple[Text, Sequence[tuple[str, ...]]]]) -> Iterator[R
     yield Text(f"\n{_CAPTION}\n")
 
 
-def _log_name(row: AuditRow) -> Text:
-    return Text(plain("/".join(Path(row.file).parts[-2:])), style="bold", overflow="fold")
+def _log_name(file: str) -> Text:
+    return Text(plain("/".join(Path(file).parts[-2:])), style="bold", overflow="fold")
 
 
-def _cells(row: AuditRow) -> Iterator[str]:
-    """Yields a row as text, in the order of the columns; what it has not is empty."""
-    yield f"  {row.metric}"
-    yield from (str(row.dialogues), str(row.n), str(row.invalid))
-    yield from (_figure(row.recorded), _figure(row.recomputed))
-    yield str(row.disagreements) if row.recorded is not None else ""
-    share, low, high = row.fail_closed, row.low, row.high
-    if share is None or low is None or high is None:
-        yield _figure(share)
-    else:
-        yield f"{share:.3f} ± {max(share - low, high - share):.3f}"
+def _cells(row: AuditRow) -> tuple[str, ...]:
+    """Returns a row as text, in the order of the columns; what it has not is empty."""
+    counts = (str(row.dialogues), str(row.n), str(row.invalid))
+    recorded, recomputed, share = map(_figure, (row.recorded, row.recomputed, row.fail_closed))
+    if row.fail_closed is not None and row.low is not None and row.high is not None:
+        share += f" ± {max(row.fail_closed - row.low, row.high - row.fail_closed):.3f}"
+    return f"  {row.metric}", *counts, recorded, recomputed, str(row.disagreements) if recorded else "", share
 
 
 def _figure(value: float | None) -> str:

@@ -20,18 +20,13 @@ from persona_env.calibration.calibration import (
 from persona_env.calibration.labels import Annotators
 from persona_env.report.terminal import plain
 
-__all__ = ["calibration_table", "verdict_sentence"]
+__all__ = ["calibration_table"]
 
 _CAPTION = (
     "In [0, 1] (kappa: -1 to 1), with a 95 % interval over personas. An invalid verdict counts as wrong. "
     "AUROC: - where the judge gives no probabilities."
 )
-_TITLES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "kappa": "Cohen's kappa",
-    "auroc": "AUROC",
-}
+_TITLES = {"balanced_accuracy": "balanced accuracy", "kappa": "Cohen's kappa", "auroc": "AUROC"}
 
 
 def calibration_table(found: Calibration) -> RenderableType:
@@ -48,7 +43,7 @@ def calibration_table(found: Calibration) -> RenderableType:
         table.add_row("  invalid", f"{row.invalid} ({row.invalid / row.n:.1%})", "0 (0.0%)")
         for name in STATISTICS:
             cells = (_figure(row.judged[name]), _figure(row.constant[name]))
-            table.add_row(f"  {_TITLES[name]}", *(Text(cell) for cell in cells))
+            table.add_row(f"  {_TITLES.get(name, name)}", *map(Text, cells))
     return Group(table, *(Text(plain(note)) for note in _notes(found)))
 
 
@@ -70,14 +65,14 @@ def _notes(found: Calibration) -> Iterator[str]:
         yield f"annotators {_agreement(found.labels.annotators)} ({'; '.join(found.labels.annotators.names)})"
     if found.members:
         yield f"the ensemble's {len(found.members.names)} members {_agreement(found.members)}"
-    yield verdict_sentence(found)
+    yield _verdict(found)
 
 
 def _agreement(found: Annotators) -> str:
     return f"agree at Krippendorff's alpha {found.alpha:.3f} on {found.questions} questions"
 
 
-def verdict_sentence(found: Calibration) -> str:
+def _verdict(found: Calibration) -> str:
     """Returns in words for what the judge may be used as a reward, for what not and why, and the rule."""
     good = [f"{row.role} {row.kind}" for row in found.rows if row.usable]
     bad = [f"{row.role} {row.kind} ({row.why})" for row in found.rows if not row.usable]

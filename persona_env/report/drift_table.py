@@ -51,8 +51,7 @@ def simulator_table(log: EvalLog) -> Table:
     """Returns the table of a benchmark: every drift type, guard and style statistic of each simulator."""
     table, found = _Table(log, _CAPTION), all_scores(log)
     table.columns("", *map(plain, found))
-    for metric in table.metrics:
-        table.rows({metric.name: metric.title}, found.values(), with_interval=True)
+    table.rows(table.titles, found.values(), with_interval=True)
     table.rows(_style_of(next(iter(found.values()))) if found else {}, found.values(), with_interval=True)
     table.counts(list(found.values()))
     return table.table

@@ -16,17 +16,12 @@ __all__ = ["Terminal", "plain"]
 def plain(text: str, indent: int = 0) -> str:
     r"""Returns a text with its line breaks, in which all else that cannot be printed is escaped.
 
-    Rich passes on escape sequences that stand in a text, and bidi marks reorder what is around them.
-
-    Args:
-        text: What somebody wrote.
-        indent: Blanks before each line but the first, so that none looks like another row.
+    Rich passes on escape sequences that stand in a text, and bidi marks reorder what is around them. Each line but the
+    first is indented by so many blanks, so that none looks like another row.
 
     >>> plain("a\r\nb\x1b]0;x\x07")
     'a\nb\\x1b]0;x\\x07'
     """
-    if text.isprintable():
-        return text
     lines = text.replace("\r\n", "\n").replace("\t", "    ").split("\n")
     return ("\n" + " " * indent).join(map(printable, lines))
 

@@ -14,13 +14,9 @@ __all__ = ["before_and_after", "transcript"]
 
 
 def transcript(sample: Sample, metrics: Sequence[MetricInfo]) -> str:
-    """Returns a dialogue as text; a line that drifts ends with what is wrong with it.
+    """Returns a dialogue as text; a line that drifts ends with the marks of its log's metrics that say so.
 
     A line of several is indented, and what cannot be printed is escaped: no line can pass for another.
-
-    Args:
-        sample: The dialogue.
-        metrics: Those of its log; their marks are written.
     """
     talk = sample.conversation
     role = role_named(talk.persona.role)

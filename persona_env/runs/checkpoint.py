@@ -16,14 +16,11 @@ _SUMS = "checksums.json"
 
 
 class Checkpoints:
-    """The folder `checkpoints/` of a run: `rollout-<tokens>`, each the learner's state after so many tokens.
-
-    Attributes:
-        damaged: Names of checkpoints that are not as they were written; they are not used.
-    """
+    """The folder `checkpoints/` of a run: `rollout-<tokens>`, each the learner's state after so many tokens."""
 
     def __init__(self, folder: RunFolder):
-        self.folder, self.damaged = folder, list[str]()
+        self.folder = folder
+        self.damaged = list[str]()  # names of those that are not as they were written; they are not used
 
     def write(self, tokens: int, fill: Callable[[Path], None]) -> None:
         """Lets `fill` write the files of a checkpoint, and removes all but the last two."""

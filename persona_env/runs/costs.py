@@ -21,7 +21,6 @@ FINDINGS = ("canaries", "canaries_failed", "pairs", "agreed")
 `pairs` are an ensemble's queries times pairs of members; in those `agreed`, both gave the same verdict."""
 
 _FILE = "timing.jsonl"
-_ENOUGH = 200  # verdicts of a training; before that, a few invalid ones do not end it
 
 
 class TooManyInvalid(RunEnded):
@@ -31,12 +30,8 @@ class TooManyInvalid(RunEnded):
 
 
 def check_invalid(where: str, most: float, judged: int, invalid: int, *, ended: bool = True) -> None:
-    """Checks that at most a share `most` of verdicts is invalid; before the end, of at least 200 verdicts.
-
-    Raises:
-        TooManyInvalid: If it is a larger one.
-    """
-    if invalid > most * (judged if ended else max(judged, _ENOUGH)):
+    """Raises if more than a share `most` of verdicts is invalid; before the end, of at least 200 verdicts."""
+    if invalid > most * (judged if ended else max(judged, 200)):  # a few among the first say little
         raise TooManyInvalid(
             f"Expected at most {100 * most:g} % invalid verdicts in {where}, got {invalid} of {judged}: use another "
             "judge, or allow more with --max-invalid."
@@ -46,11 +41,7 @@ def check_invalid(where: str, most: float, judged: int, invalid: int, *, ended: 
 class CostLog:
     """Adds a line for each rollout and stage; the lines of earlier processes of the same run count too.
 
-    A line without a stage counts judge calls while a stage is still running.
-
-    Args:
-        folder: The run's.
-        counts: Returns the counts of the judge in this process, by name.
+    A line without a stage counts judge calls while a stage is still running. `counts` returns those of this process.
     """
 
     def __init__(self, folder: RunFolder, counts: Callable[[], Mapping[str, int]] = dict):

@@ -18,20 +18,13 @@ __all__ = ["TrainResult", "summary"]
 
 @dataclass(slots=True)
 class TrainResult:
-    """What a run has found so far, and what it has cost.
-
-    Attributes:
-        seconds: Wall time by stage.
-        ended: Why it stopped before its end, if it did.
-        invalid_in_training: Verdicts of the training that could not be read.
-        judge_counts: What the judge was asked in all; see `CostLog.counts`.
-    """
+    """What a run has found so far, and what it has cost: `CostLog.seconds` and `CostLog.counts`."""
 
     config: RunConfig
     log: EvalLog
     tokens: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-    ended: RunEnded | KeyboardInterrupt | None = None
+    ended: RunEnded | KeyboardInterrupt | None = None  # why it stopped before its end, if it did
     invalid_in_training: int = 0
     judge_counts: Mapping[str, int] = field(default_factory=dict[str, int])
 

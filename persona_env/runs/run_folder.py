@@ -43,7 +43,7 @@ class RunFolder:
             raise InputError(
                 f"Expected a run folder with a {CONFIG}, got {path} without one: name a run that has begun."
             )
-        if not resume and os.path.isdir(self.path) and not all(map(_is_draft, os.listdir(self.path))):
+        if not resume and os.path.isdir(self.path) and not all(found.match(".*.tmp") for found in self.path.iterdir()):
             way_out = f" or continue it with --resume {path}" if has_config else ""
             raise InputError(
                 f"Expected an empty folder for the run, got {path} with files in it: give another --out{way_out}."
@@ -168,10 +168,6 @@ class RunFolder:
             why = error.why if isinstance(error, CannotWrite) else error.args[-1]
             way_out = f"make room, then continue with {self.way_on}" if self.way_on else "make room, or name another"
             raise CannotWrite(self.path / name, why, way_out) from error
-
-
-def _is_draft(name: str) -> bool:
-    return name.startswith(".") and name.endswith(".tmp")
 
 
 def _lock_handle(handle: int) -> None:

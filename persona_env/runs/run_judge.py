@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,8 +23,6 @@ __all__ = ["JOURNAL", "RunJudge"]
 JOURNAL = "replies.sqlite"
 """The run's own cache: a resumed run finds here what was replied before. A request without a reply is sent again."""
 
-_BOOK_EVERY = 64  # calls
-
 
 class RunJudge(Judge):
     """The judge of a training run or a benchmark.
@@ -33,15 +30,9 @@ class RunJudge(Judge):
     Queries with known answers (canaries) are mixed in, which end the run if the judge fails them. They are left out
     for exact judges and where none can be made from the facts of `personas`.
 
-    Args:
-        judge: A spec or a judge.
-        personas: Whose facts the canaries are made from; none for no canaries.
-        cache: A file of replies that runs share.
-        budget: The most `calls` and `tokens`; what is missing is not limited.
-        outage_timeout: Seconds that a server may be away before the run ends in order.
-
-    Attributes:
-        on_wait: Called about once a second with the seconds waited for a server so far; to be set before `open`.
+    `cache` is a file of replies that runs share; `budget` the most `calls` and `tokens`, what is missing there is not
+    limited; `outage_timeout` the seconds that a server may be away before the run ends in order. `on_wait`, set before
+    `open`, is called about once a second with the seconds waited for a server so far.
     """
 
     def __init__(
@@ -64,7 +55,6 @@ class RunJudge(Judge):
         self._canaries = Canaries(self._judge, known) if known else None
         self._caches: tuple[ReplyCache, ...] = ()
         self._on_asked: Callable[[], object] = lambda: None
-        self._lock = threading.Lock()
 
     @classmethod
     def from_config(cls, config: RunConfig) -> RunJudge:
@@ -86,14 +76,11 @@ class RunJudge(Judge):
     ) -> None:
         """Opens the caches, one of them in the run's folder, and sets the limits.
 
-        Earlier processes of the run have `spent` some of its budget. `on_asked` is called after each batch of queries
-        and about every 64 calls of a model, also from other threads, to store `counts` in case of a kill.
-
-        Raises:
-            InputError: If the budget is spent, or a cache cannot be used.
+        Earlier processes of the run have `spent` some of its budget; if it is used up, or a cache cannot be used, that
+        is an `InputError`. `on_asked` is called after each batch of queries, to store `counts` in case of a kill.
         """
         self._on_asked = on_asked
-        limit = _BookedLimit(self._book, **self._budget, spent=spent)
+        limit = UsageLimit(**self._budget, spent=spent)
         if not self.is_exact:
             files = [ReplyCache(folder / JOURNAL, keep_rejected=True)] if folder else []
             self._caches = (*files, *([ReplyCache(self._cache)] if self._cache else []))
@@ -130,29 +117,10 @@ class RunJudge(Judge):
         try:
             return (self._canaries or self._judge).judge(queries)
         finally:
-            self._book()
+            self._on_asked()
 
     def close(self) -> None:
         """Closes the judge and the caches; the files are whole at any time."""
         super().close()
         for cache in self._caches:
             cache.close()
-
-    def _book(self) -> None:
-        with self._lock:
-            self._on_asked()
-
-
-class _BookedLimit(UsageLimit):
-    """A limit that tells of every 64 calls."""
-
-    def __init__(self, book: Callable[[], object], **limits: Any):
-        super().__init__(**limits)
-        self._book, self._unbooked = book, 0
-
-    def start(self, calls: int = 1) -> None:
-        super().start(calls)
-        self._unbooked += calls
-        if self._unbooked >= _BOOK_EVERY:
-            self._unbooked = 0
-            self._book()

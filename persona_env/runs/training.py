@@ -25,7 +25,6 @@ from persona_env.speakers.local import LanguageModel
 __all__ = ["Training", "training_envs"]
 
 _METRICS = "metrics.jsonl"
-_REWARDS = "persona_wrappers.vector:ConsistencyRewards"
 
 
 def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEnv[Any, Any, Any]:
@@ -44,7 +43,7 @@ def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEn
         max_lines=config.lines,
         max_tokens=config.max_tokens,
     )
-    rewards: Any = load_env_creator(_REWARDS)
+    rewards: Any = load_env_creator("persona_wrappers.vector:ConsistencyRewards")
     return rewards(envs, weights=dict(config.rewards), judge=judge or config.judge)
 
 
@@ -76,13 +75,11 @@ class Training(Run):
     def fit(self, model: LanguageModel, envs: VectorEnv[Any, Any, Any]) -> LanguageModel:
         """Trains to the end, from wherever the folder's last whole checkpoint is, and writes the model.
 
-        Raises:
-            KeyboardInterrupt: With the state of the last boundary, and the model, on disk.
-            RunEnded: Likewise.
+        A KeyboardInterrupt or RunEnded comes out of it with the state of the last boundary, and the model, on disk.
         """
         try:
             model = self.config.algorithm.fit(model, envs, self)
-            self._check_invalid(ended=True)
+            check_invalid("training", self.config.max_invalid, self.judged, self.invalid)
         except (KeyboardInterrupt, RunEnded):
             self._write_boundary()
             self._write_model(model)
@@ -102,10 +99,7 @@ class Training(Run):
         self._progress(self._logged)
         self.judged += record.get("judged", 0)
         self.invalid += record.get("invalid", 0)
-        self._check_invalid(ended=False)
-
-    def _check_invalid(self, *, ended: bool) -> None:
-        check_invalid("training", self.config.max_invalid, self.judged, self.invalid, ended=ended)
+        check_invalid("training", self.config.max_invalid, self.judged, self.invalid, ended=False)
 
     def resume(self, learner: Learner) -> bool:
         """Goes back to the last whole checkpoint; returns whether there is one."""

@@ -30,16 +30,12 @@ _RECORDS: Mapping[str, type[Any]] = {
     )
 }
 _KIND = "is"
-_LONGEST = 500  # characters of a message; records quote what they were given
 _DTYPES = ("bool", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, RuntimeError, SafetensorError, TypeError, ValueError)
 
 
 def write_state(value: Any) -> Any:
     """Returns plain data, arrays and records of dialogues as what JSON holds; sequences come back as tuples.
-
-    Raises:
-        InputError: If it holds something of an unknown class.
 
     >>> write_state((Message("task", "Hello."), float("nan")))
     [{'is': 'Message', 'side': 'task', 'text': 'Hello.'}, {'is': 'float', 'of': 'nan'}]
@@ -85,15 +81,11 @@ def read_state(value: Any) -> Any:
 
 @contextlib.contextmanager
 def reading_checkpoint() -> Generator[None]:
-    """Converts any error that a malformed checkpoint causes inside it.
-
-    Raises:
-        InputError: If anything inside it fails.
-    """
+    """Turns whatever a malformed checkpoint raises inside it into an `InputError`."""
     try:
         yield
     except _MALFORMED as error:
-        if isinstance(error, InputError) and len(str(error)) < _LONGEST:
+        if isinstance(error, InputError) and len(str(error)) < 500:  # records quote what they were given
             raise
         why = printable(" ".join(f"{type(error).__name__}: {error}".split()))[:120]
         raise InputError(
