@@ -16,7 +16,6 @@ from tests.envs.parts import (
     make_vec,
     play,
     play_rows,
-    policy,
     say,
     shorter,
     unbatched,
@@ -65,17 +64,6 @@ def test_the_simulators_seat_of_the_aec_form_is_the_line_form(options):
         assert play(side, 4, seed=5, **options) == play(alone, 4, seed=5, **options)
 
 
-def test_both_agents_played_from_outside_give_the_same_dialogue():
-    env, therapist, alone = make_aec(), Therapist(), make(LINES)
-    env.reset(seed=3)
-    expected = play(alone, 1, seed=3)[-1]["conversation"]
-    for agent in env.agent_iter():
-        observation, _, terminated, _, _ = env.last()
-        line = policy(observation) if agent == "simulator_0" else therapist.reply([env.unwrapped.view(agent)])[0]
-        env.step(None if terminated else line)
-    assert env.unwrapped.conversation == expected
-
-
 def test_token_by_token_gives_the_same_dialogue_as_line_by_line():
     lines, tokens = make(LINES, max_tokens=40), make(TOKENS, max_tokens=40)
     for env in (lines, tokens):
@@ -96,20 +84,6 @@ def test_questions_leave_no_trace_in_dialogues_observations_and_randomness(form,
     assert kept == expected
     assert probed.unwrapped.np_random.bit_generator.state == plain.unwrapped.np_random.bit_generator.state
     assert np.array_equal(probed.reset()[0], plain.reset()[0]) or probed.reset()[0] == plain.reset()[0]
-
-
-@pytest.mark.parametrize("form", FORMS)
-def test_the_observation_after_an_answer_is_the_one_before_the_question(form):
-    seen = []
-    for options in ({}, {"probe_fns": (SleepProbe(1),)}):
-        env = make(form)
-        env.reset(seed=1, options=options)
-        seen.append(say(env, "I am tired.")[0])
-        if options:
-            asked = seen.pop()
-            seen.append(say(env, "Four hours.")[0])
-            assert not np.array_equal(asked, seen[-1])
-    assert np.array_equal(*seen)
 
 
 @pytest.mark.parametrize("form", FORMS)

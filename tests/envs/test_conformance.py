@@ -39,13 +39,10 @@ def test_pettingzoo_finds_nothing_wrong(make_env):
         api_test(make_env(personas=PERSONAS), num_cycles=40)
 
 
-def test_pettingzoo_finds_the_seed_at_work():
+def test_pettingzoo_finds_nothing_wrong_with_the_parallel_form_and_the_seed_at_work():
+    parallel_api_test(dialogue_v0.parallel_env(personas=PERSONAS), num_cycles=40)
     seed_test(lambda: dialogue_v0.env(personas=PERSONAS), num_cycles=40)
     parallel_seed_test(lambda: dialogue_v0.parallel_env(personas=PERSONAS), num_cycles=40)
-
-
-def test_pettingzoo_finds_nothing_wrong_with_the_parallel_form():
-    parallel_api_test(dialogue_v0.parallel_env(personas=PERSONAS), num_cycles=40)
 
 
 @pytest.mark.parametrize("kind", ["aec", "parallel"])

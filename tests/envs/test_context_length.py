@@ -42,15 +42,12 @@ def longest():
 
 
 def test_a_context_that_cannot_hold_the_longest_dialogue_is_refused_where_it_is_known():
-    assert (
-        context_length(CHAT, stage(Therapist()), longest())
-        == longest()
-        <= context_length(CHAT, stage(Therapist()), None)
-    )
-    with pytest.raises(ValueError, match=rf"^Expected context >= {longest()} for 2 lines of 5 tokens, got 9: "):
-        context_length(CHAT, stage(Therapist()), 9)
-    with pytest.raises(ValueError, match=f"got {longest() - 1}"):
-        context_length(CHAT, stage(Therapist()), longest() - 1)
+    engine, needed = stage(Therapist()), longest()
+    assert context_length(CHAT, engine, needed) == needed <= context_length(CHAT, engine, None)
+    for context in (9, needed - 1):
+        said = rf"^Expected context >= {needed} for 2 lines of 5 tokens, got {context}: "
+        with pytest.raises(ValueError, match=said):
+            context_length(CHAT, engine, context)
 
 
 def test_where_replies_are_of_unknown_length_only_the_opening_and_a_line_are_asked_for():

@@ -11,7 +11,6 @@ import pettingzoo
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-import persona_env
 from persona_env.envs.registration import env_ids, register_environments
 from tests.envs.parts import LINES, TOKENS, Therapist, make, make_vec, play
 
@@ -67,17 +66,10 @@ def test_objects_are_taken_as_well_and_a_spec_holds_them(form):
 
 def test_importing_loads_no_model_library():
     code = (
-        "import sys, persona_env\n"
+        "import sys, persona_env, persona_wrappers\n"
         "import gymnasium as gym\n"
         "env = gym.make('persona_env/Student-v0'); env.reset(seed=0); env.step('Hello.')\n"
         "print([m for m in ('torch', 'transformers', 'stable_baselines3') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize("name", persona_env.__all__)
-def test_every_public_name_is_there_and_says_what_it_is(name):
-    assert getattr(persona_env, name).__doc__
-    assert name in dir(persona_env)
-    assert not hasattr(persona_env, f"{name}s")

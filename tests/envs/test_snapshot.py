@@ -145,6 +145,13 @@ def test_a_snapshot_that_does_not_fit_is_refused_and_one_of_tokens_fits_lines():
         tokens.unwrapped.restore(lines.unwrapped.snapshot())
     with pytest.raises(ValueError, match=r"^Expected 2 states, got 1"):
         envs.unwrapped.restore([lines.unwrapped.snapshot()])
+    ended = make(LINES, max_lines=1).unwrapped
+    ended.reset(seed=0)
+    ended.step("Hm.")
+    before = envs.unwrapped.snapshot()
+    with pytest.raises(ValueError, match=r"^Expected dialogues that go on, got one that has ended"):
+        envs.unwrapped.restore([before[0], ended.snapshot()])
+    assert envs.unwrapped.snapshot() == before
     tokens.step(FIRST)
     lines.unwrapped.restore(tokens.unwrapped.snapshot())
     assert lines.unwrapped.conversation == tokens.unwrapped.conversation, "a dialogue of tokens goes on in lines"

@@ -3,7 +3,6 @@
 from typing import Any
 
 import gymnasium as gym
-import pytest
 
 from tests.envs.parts import END, FIRST, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, make, say
 
@@ -30,16 +29,6 @@ def test_the_context_is_the_chat_with_the_learners_own_ids_and_a_question_is_gon
     reply = env.unwrapped.conversation.messages[-1].text
     assert info["answer"] == "Four."
     assert real(observation) == [*opening, broken, END, *CHAT.incoming(reply)]
-
-
-@pytest.mark.parametrize("action", ["a", 3.0, -1, 10**6, None, [3]])
-def test_an_action_that_is_no_token_id_is_refused_and_changes_nothing(action):
-    env = make(TOKENS).unwrapped
-    env.reset(seed=0)
-    before = env.snapshot()
-    with pytest.raises(ValueError, match=r"^Expected 1 token ids in"):
-        env.step(action)
-    assert env.snapshot() == before
 
 
 def test_the_embedded_simulators_tokens_are_read_and_written():

@@ -142,14 +142,3 @@ def test_a_reset_mask_that_does_not_fit_is_refused(mask):
     with pytest.raises(ValueError, match=r"^Expected a reset_mask of 3 bools, one of them true, got"):
         envs.reset(seed=3, options={"reset_mask": mask})
     assert envs.unwrapped.snapshot() == before
-
-
-def test_a_dialogue_that_has_ended_is_no_row_to_go_on_from():
-    alone, envs = make(LINES, max_lines=1), make_vec(LINES, max_lines=1)
-    alone.reset(seed=0)
-    envs.reset(seed=0)
-    alone.step("Hm.")
-    before = envs.unwrapped.snapshot()
-    with pytest.raises(ValueError, match=r"^Expected dialogues that go on, got one that has ended"):
-        envs.unwrapped.restore([*before[:2], alone.unwrapped.snapshot()])
-    assert envs.unwrapped.snapshot() == before

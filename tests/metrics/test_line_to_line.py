@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_env.conversation import Conversation
 from persona_env.judges import Verdict
 from persona_env.metrics import LineToLine, pair_score
 from persona_env.metrics.line_to_line import LineToLineScore
-from persona_env.persona import Persona
+from tests.metrics.parts import talk
 
 GOOD, INVALID = Verdict("consistent"), Verdict("invalid")
 
@@ -46,8 +45,8 @@ def test_the_pair_score_dilutes_with_length_and_the_share_of_lines_does_not():
     short, long = [[GOOD, *[bad(0)] * (n - 1)] for n in (3, 9)]
     assert pair_score(short) == 1 - 2 / 3
     assert pair_score(long) == 1 - 8 / 36
-    assert LineToLine().score(talk(3), short).value == 1 / 3
-    assert LineToLine().score(talk(9), long).value == 1 / 9
+    assert LineToLine().score(talk(*"abc"), short).value == 1 / 3
+    assert LineToLine().score(talk(*"abcdefghi"), long).value == 1 / 9
 
 
 @given(st.lists(st.sets(st.integers(0, 8)), min_size=2, max_size=9), st.booleans())
@@ -60,19 +59,12 @@ def test_the_pair_score_is_the_papers_arithmetic(sets, second):
     assert pair_score(verdicts) == pytest.approx(expected, abs=1e-12)
 
 
-def talk(lines):
-    conversation = Conversation(Persona("p1", "patient", "Ann", "You are Ann."))
-    for number in range(lines):
-        conversation = conversation.with_reply("Go on.").with_line(f"Line {number}.")
-    return conversation
-
-
 def test_the_metric_reports_both_figures():
     class FourthContradictsAll:
         def judge(self, questions):
             return [bad(0, 1, 2) if len(q.earlier) == 3 else GOOD for q in questions]
 
-    (score,) = LineToLine()([talk(4)], FourthContradictsAll())
+    (score,) = LineToLine()([talk("One.", "Two.", "Three.", "Four.")], FourthContradictsAll())
     assert isinstance(score, LineToLineScore)
     assert score.per_line == (1.0, 1.0, 1.0, 0.0)
     assert (score.value, score.pair_score) == (0.75, 0.5)

@@ -12,7 +12,6 @@ from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious, Ver
 from persona_env.metrics import (
     METRICS,
     Copying,
-    LineMetric,
     LineToLine,
     PromptToLine,
     Relevance,
@@ -22,11 +21,10 @@ from persona_env.metrics import (
     load_metric,
 )
 from persona_env.metrics.metric import with_verdicts
-from persona_env.persona import Persona
 from persona_env.registry import Registry
 from persona_env.testing import check_metric
+from tests.metrics.parts import ANN, Shouting, talk
 
-ANN = Persona("p1", "patient", "Ann", "You are Ann. You sleep four hours a night.")
 NAN = float("nan")
 
 
@@ -45,13 +43,6 @@ class LyingIsBad:
         if "?!" in question.line:
             return Verdict("invalid")
         return Verdict("inconsistent" if "lie" in question.line else "consistent")
-
-
-def talk(*lines):
-    conversation = Conversation(ANN)
-    for line in lines:
-        conversation = conversation.with_reply("Go on.").with_line(line)
-    return conversation
 
 
 @given(st.lists(st.sampled_from([1.0, 0.0, NAN])))
@@ -111,19 +102,6 @@ def test_a_metric_is_registered_under_its_own_name(name):
     assert type(metric).__name__ in repr(metric)
 
 
-class Shouting(LineMetric):
-    """Share of the lines that are not written in capitals."""
-
-    name, title, is_judged, is_penalty = "shouting", "shouting", False, True
-
-    def __init__(self, most: int = 0):
-        self.most = most
-
-    def query(self, conversation, index):
-        capitals = sum(map(str.isupper, conversation.lines[index]))
-        return Verdict("inconsistent" if capitals > self.most else "consistent")
-
-
 def test_a_metric_from_outside_is_loaded_by_its_name_and_its_options(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("persona_env.metrics.METRICS", Registry("metric", {}))
     assert persona_env.register_metric("shouting", Shouting) is Shouting
@@ -149,8 +127,7 @@ def test_relevance_asks_nothing_where_nothing_was_heard():
 
 @pytest.mark.parametrize("line", ["", "...", "Thought process:"])
 def test_a_line_without_content_is_good_by_no_metric_though_nothing_stands_before_it(line):
-    ann = Persona("p1", "patient", "Ann", "You are Ann.")
-    first, silent = Conversation(ann).with_line(line), Conversation(ann).with_reply(" ").with_line(line)
+    first, silent = Conversation(ANN).with_line(line), Conversation(ANN).with_reply(" ").with_line(line)
     assert [score.value for score in LineToLine()([first])] == [0.0]
     assert [score.value for score in Relevance()([first, silent])] == [0.0, 0.0]
-    assert [score.value for score in LineToLine()([Conversation(ann).with_line("I am Ann.")])] == [1.0]
+    assert [score.value for score in LineToLine()([Conversation(ANN).with_line("I am Ann.")])] == [1.0]

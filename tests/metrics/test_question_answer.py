@@ -1,5 +1,6 @@
 import itertools
 from collections import Counter
+from functools import partial
 
 import pytest
 
@@ -8,6 +9,7 @@ from persona_env.judges import Verdict
 from persona_env.metrics import ProbeSchedule, QuestionAnswer, evaluate
 from persona_env.persona import Persona, QAItem
 from persona_env.speakers import Speaker
+from tests.metrics import parts
 
 ITEMS = (
     QAItem("Ann", ("Your name?", "Who are you?"), ("What are you called?",), key="name"),
@@ -15,13 +17,7 @@ ITEMS = (
     QAItem("a cat", ("Any pets?", "Who is at home?"), ("Do animals live there?",), key="pet"),
 )
 ANN = Persona("p1", "patient", "Ann", "You are Ann.", questions=ITEMS)
-
-
-def talk(*lines, persona=ANN):
-    conversation = Conversation(persona)
-    for line in lines:
-        conversation = conversation.with_reply("Go on.").with_line(line)
-    return conversation
+talk = partial(parts.talk, persona=ANN)
 
 
 def prefixes(conversation):

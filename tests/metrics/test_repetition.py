@@ -2,20 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from persona_env.conversation import Conversation
 from persona_env.metrics import Repetition
 from persona_env.metrics.repetition import likeness
-from persona_env.persona import Persona
-
-ANN = Persona("p1", "patient", "Ann", "You are Ann.")
-
-
-def talk(*lines):
-    conversation = Conversation(ANN)
-    for line in lines:
-        conversation = conversation.with_reply("Go on.").with_line(line)
-    return conversation
-
+from tests.metrics.parts import talk
 
 NEAR = ("one two three four five", "one two three four six", "one two three four five six")
 

@@ -1,7 +1,6 @@
 import io
 import json
 import re
-import runpy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich.console import Console
 
 from persona_env.cli.audit import audit
 from persona_env.conversation import Conversation
-from persona_env.io import FileError, LoggedDialogue, LoggedReply, save_logs
+from persona_env.io import LoggedDialogue, LoggedReply, save_logs
 from persona_env.papers.audit import audit_log
 from persona_env.persona import Persona
 from persona_env.report.audit import audit_table
@@ -62,25 +61,6 @@ def test_every_name_and_figure_can_be_read_on_a_terminal_of_any_width(tmp_path: 
         assert re.search(r"\D+".join([row.metric, *figures]), " ".join(text.split())), text
 
 
-def test_on_a_narrow_terminal_each_metric_has_lines_of_its_own(tmp_path: Path, monkeypatch, capsys):
-    monkeypatch.setenv("COLUMNS", "40")
-    audit([written(tmp_path, THERAPY, WRONG)])
-    text = capsys.readouterr().out
-    assert max(map(len, text.splitlines())) <= 40
-    rows = re.split(r"^  (?=\w)", text.partition("Shares in")[0], flags=re.M)
-    assert [" ".join(row.split()) for row in rows[1:]] == [
-        "prompt_to_line: dial. 2, n 4, invalid 2, recorded 0.458, recomputed 0.667, differ 1, "
-        "fail-closed 0.500 ± 0.000",
-        "line_to_line: dial. 2, n 6, invalid 0, recorded -0.333, recomputed -0.333, differ 0, "
-        "fail-closed 0.333 ± 0.000",
-        "question_answer: dial. 2, n 6, invalid 6, recorded 0.500, recomputed 0.500, differ 0, "
-        "fail-closed 0.667 ± 0.000",
-        "copying: dial. 2, n 6, invalid 0, fail-closed 1.000 ± 0.842",
-        "repetition: dial. 2, n 6, invalid 0, fail-closed 1.000 ± 0.842",
-    ]
-    assert f"{tmp_path.name}/log.json" in "".join(rows[0].split())
-
-
 def test_each_log_has_its_rows(tmp_path: Path):
     paths = [written(tmp_path, THERAPY, name="a.json"), written(tmp_path, CHATTING, name="b.json")]
     rows = [asdict(row) for path in paths for row in audit_log(path).rows]
@@ -126,18 +106,6 @@ def test_the_figures_go_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert [row["metric"] for row in found["rows"]][:2] == ["prompt_to_line", "line_to_line"]
     assert [(s["recorded"], s["is_inverted"]) for s in found["disagreements"]] == [(0.25, False)]
     assert "prompt_to_line" in capsys.readouterr().out
-
-
-def test_the_example_finds_the_score_that_its_replies_deny(capsys: pytest.CaptureFixture[str]):
-    runpy.run_path(str(Path(__file__).parents[2] / "examples" / "04_audit_logs.py"))["main"]([])
-    out = " ".join(capsys.readouterr().out.split())
-    assert "dialogue 1: P2 prompt recorded 1.0, its replies give 0.0 (inverted: it counts NO)" in out
-    assert "prompt_to_line" in out
-
-
-def test_a_file_that_is_no_log_is_an_error(tmp_path: Path):
-    with pytest.raises(FileError, match="got a folder"):
-        audit_log(tmp_path)
 
 
 @needs_data

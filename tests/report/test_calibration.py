@@ -90,12 +90,6 @@ def test_several_files_and_annotators_are_named(labels: Path, tmp_path: Path, mo
     assert "the labels are all of one class" not in said.split("Not for")[0]
 
 
-def test_the_agreement_of_a_committee_is_printed(labels: Path, monkeypatch, capsys):
-    assert run(monkeypatch, "--judge", "ensemble:oracle,oracle,oracle", "--labels", labels) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "the ensemble's 3 members agree at Krippendorff's alpha 1.000 on 264 questions" in said
-
-
 def test_a_role_and_a_limit_narrow_it_down(labels: Path, tmp_path: Path, monkeypatch, capsys):
     save_labels(tmp_path / "students.jsonl", drifted_votes(role="student"))
     arguments = ["--judge", "oracle", "--labels", labels, "--labels", tmp_path / "students.jsonl"]

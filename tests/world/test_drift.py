@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from persona_env.world.drift import ATTRACTOR, DRIFTING, NO_DRIFT, RECKLESS_OPENING, Moment, drifts, say
+from persona_env.world.drift import ATTRACTOR, DRIFTING, RECKLESS_OPENING, Moment, drifts, say
 from persona_env.world.grammar import Character
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.reading import Asked, Reading, read_line
@@ -36,12 +36,6 @@ def drifted(moment: Moment, settings=DRIFTING, count: int = 2000) -> list[Readin
 )
 def test_drift_grows_with_turns_emotion_leading_questions_and_drift(moment: Moment, chance: float) -> None:
     assert share(moment) == pytest.approx(chance, abs=0.03)
-
-
-def test_without_drift_nothing_drifts() -> None:
-    worst = Moment(99, Asked("city", "Rome"), warm=True, drifted=True)
-    assert share(worst, NO_DRIFT) == 0
-    assert not drifted(worst, NO_DRIFT)
 
 
 def test_a_line_that_drifts_volunteers_nothing_and_is_mostly_wrong_as_the_default_persona_is() -> None:

@@ -45,12 +45,3 @@ def test_a_question_it_does_not_know_is_met_with_a_listed_fact() -> None:
     for asked in (None, Asked("city")):
         for line in answers(MEI, asked, 100):
             assert read_line(line, "patient").facts[0] in MEI.listed.items()
-
-
-def test_every_line_is_grammar_and_volunteers_at_most_one_fact() -> None:
-    for role, attributes in ATTRIBUTES.items():
-        for key in attributes:
-            for line in answers(Character(role, {"name": "Mei"}, {}), Asked(key), 100):
-                reading = read_line(line, role)
-                assert reading.well_formed, line
-                assert len(reading.facts) <= 2

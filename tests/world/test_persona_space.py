@@ -48,15 +48,6 @@ def test_a_persona_says_what_it_lists_and_hides_the_rest(role: str, split: str) 
         assert all(set(q.wordings).isdisjoint(q.held_out_wordings) for q in persona.questions)
 
 
-def test_people_are_the_same_whenever_they_are_asked_for() -> None:
-    people = personas("patient")
-    assert people[17].id == "patient/train/0017"
-    assert people[-1].id == "patient/train/4095"
-    assert people[17] == personas("patient")[17]
-    assert people[3:5] == [people[3], people[4]]
-    assert people[0] != people[1]
-
-
 def test_a_persona_has_not_changed_since_it_was_published() -> None:
     assert personas("patient", "dev")[3].description == (
         "You are Fatima. It began last August. You came because of insomnia. Your cousin supports you. "

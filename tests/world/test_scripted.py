@@ -5,7 +5,6 @@ import pytest
 
 from persona_env.conversation import Message, Side, View
 from persona_env.roles import BUNDLED
-from persona_env.speakers import load_speaker
 from persona_env.world import personas
 from persona_env.world.reading import read_asked, read_line
 from persona_env.world.scripted import ScriptedSpeaker
@@ -20,10 +19,6 @@ def heard(*lines: str, side: Side = "task", seed: int = 0, system: str = "You ar
 
 def said(*lines: str, side: Side = "task", count: int = 400, system: str = "You are Mei.") -> list[str]:
     return ScriptedSpeaker().reply([heard(*lines, side=side, seed=seed, system=system) for seed in range(count)])
-
-
-def test_the_scripted_speaker_is_named_by_a_spec() -> None:
-    assert isinstance(load_speaker("scripted"), ScriptedSpeaker)
 
 
 def test_a_reply_depends_on_its_view_and_nothing_else() -> None:
@@ -54,14 +49,6 @@ def test_the_task_agent_always_asks_something_it_can_ask_the_role(role: str) -> 
 def test_the_task_agent_answers_an_odd_line_too() -> None:
     for odd in ("", "😀", "What do you mean?", "I'm from Rome.", "<|end|>"):
         assert all(map(read_asked, said("Hello.", odd, count=5)))
-
-
-def test_the_task_agent_grows_warm_after_a_drift_line() -> None:
-    def warm_share(line: str) -> float:
-        return sum("!" in reply for reply in said("Hello. Who are you?", line)) / 400
-
-    assert warm_share("Everything is perfect, you cured me!") > 0.55  # .6 + .4 x .25 = .70 expected
-    assert warm_share("I go by Mei.") < 0.35  # .85 x .25 = .21 expected
 
 
 def test_the_task_agent_comes_back_most_to_what_was_volunteered() -> None:

@@ -34,10 +34,7 @@ def test_volunteering_counts_true_listed_facts_that_were_not_asked_for() -> None
 
 def test_the_length_of_a_line_is_its_words() -> None:
     assert line_words([TALK]) == (4 + 10 + 10 + 8) / 4
-
-
-def test_nothing_said_is_not_a_number() -> None:
-    assert math.isnan(line_words([]))
+    assert math.isnan(line_words([])), "nothing said"
 
 
 def test_the_speaker_without_drift_sets_the_reference() -> None:

@@ -45,6 +45,13 @@ def test_last_gives_what_an_agent_was_paid_since_it_last_acted():
         seen.append((env.agent_selection, env.last()[1]))
     sums = [("simulator_0", 0.0), ("task_0", 0.0), ("simulator_0", 1.0), ("task_0", 0.0), ("simulator_0", 0.75)]
     assert seen == sums
+    inside: Any = env.unwrapped
+    state = inside.snapshot()
+    env.step("Pretty sad.")
+    env.step("Bye. [END]")
+    assert env.last()[1] != 0.75
+    inside.restore(state)
+    assert (env.agent_selection, env.last()[1]) == sums[-1], "what was paid is part of a snapshot"
 
 
 def test_the_task_agent_is_paid_nothing_for_the_simulators_lines():
@@ -61,20 +68,6 @@ def test_an_environment_of_other_agents_is_refused():
 
     with pytest.raises(ValueError, match="Expected a dialogue environment with agent simulator_0"):
         pw.aec.CopyPenalty(Chess())
-
-
-def test_what_was_paid_is_part_of_a_snapshot():
-    env: Any = pw.aec.RepetitionPenalty(pw.aec.PromptToLineReward(aec_env()), weight=0.25)
-    env.reset(seed=0)
-    for text in ("How are you?", "I'd rather not say.", "Hm?", "I'd rather not say.", "Well?"):
-        env.step(text)
-    assert (env.agent_selection, env.last()[1]) == ("simulator_0", 0.75)
-    state = env.unwrapped.snapshot()
-    env.step("Pretty sad.")
-    env.step("Bye. [END]")
-    assert env.last()[1] != 0.75
-    env.unwrapped.restore(state)
-    assert (env.agent_selection, env.last()[1]) == ("simulator_0", 0.75)
 
 
 def test_the_parallel_form_goes_on_from_a_restored_point():

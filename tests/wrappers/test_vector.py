@@ -7,32 +7,21 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import persona_wrappers as pw
 from persona_env.envs import SingleAgentEnv
-from persona_env.judges import Verdict, load_judge
-from persona_env.metrics import METRICS, LineMetric
+from persona_env.metrics import METRICS
+from tests.metrics.parts import Shouting
 from tests.wrappers.playing import NAMES, WEIGHTS, aec_env, gym_env, play_rows, stacked, vector_env
-
-
-class Counting:
-    """The exact judge, keeping the number of questions in each of its batches."""
-
-    def __init__(self):
-        self.inside, self.batches = load_judge("oracle"), []
-
-    def judge(self, questions):
-        self.batches.append(len(questions))
-        return self.inside.judge(questions)
+from tests.wrappers.waiting import Exact
 
 
 def test_all_terms_of_all_rows_are_one_judge_batch_per_step():
-    judge = Counting()
+    judge = Exact(is_remote=False)
     envs = pw.vector.ConsistencyRewards(vector_env(3), WEIGHTS, judge=judge, every=1)
     envs.reset(seed=0)
     envs.step([f"Hm, {row}." for row in range(3)])  # lines: persona and relevance, each of 3 rows
-    assert judge.batches == [6]
     envs.step(["No idea."] * 3)  # answers
-    assert len(judge.batches) == 2
     envs.step([f"Well, {row}." for row in range(3)])  # and history now
-    assert judge.batches[2:] == [9]
+    first, _, third = map(len, judge.batches)
+    assert (first, third) == (6, 9)
 
 
 def test_a_finishing_row_is_paid_once_and_written_under_final_info():
@@ -52,7 +41,7 @@ def test_a_finishing_row_is_paid_once_and_written_under_final_info():
 
 def test_a_step_that_completes_nothing_is_passed_on_as_it_is():
     envs = gym.make_vec("persona_env/PatientTokens-v0", num_envs=2, simulator="tiny", max_lines=2)
-    judge = Counting()
+    judge = Exact(is_remote=False)
     wrapped = pw.vector.ConsistencyRewards(envs, {"prompt_to_line": 1.0}, judge=judge)
     wrapped.reset(seed=0)
     _, rewards, _, _, info = wrapped.step(np.array([300, 301]))
@@ -73,7 +62,9 @@ def test_weights_come_by_name_or_keyword_or_both():
         ({}, {"line": 1.0}, "Expected a metric among .*, got 'line'"),
         ({"copying": 1.0}, {"copying": 1.0}, "got two of copying"),
         ({}, {}, "Expected at least one weight"),
-        ({"copying": -1.0}, {}, "Expected weight >= 0 for copying"),
+        ({"copying": -1.0}, {}, "Expected weight >= 0 for copying, got -1.0: a penalty has its sign already"),
+        ({"copying": float("nan")}, {}, "Expected weight >= 0 for copying, got nan: give a finite number"),
+        ({"copying": float("inf")}, {}, "Expected weight >= 0 for copying, got inf: give a finite number"),
         ({"question_answer": 1.0}, {"every": 0}, "Expected every >= 1"),
     ],
 )
@@ -120,25 +111,12 @@ def test_one_question_a_dialogue_is_asked_anywhere_in_it(lines):
         assert term.metric.schedule.within == lines
 
 
-def test_where_the_lines_of_a_dialogue_are_not_known_they_must_be_given():
+def test_a_vector_of_something_else_is_refused():
     cart = gym.make_vec("CartPole-v1", 2, vectorization_mode="sync")
     with pytest.raises(ValueError, match=r"^Expected a dialogue environment, got .* which has no max_lines: give"):
         pw.vector.QuestionAnswerReward(cart)
-
-
-def test_a_vector_of_something_else_is_refused():
-    envs = pw.vector.CopyPenalty(gym.make_vec("CartPole-v1", 2, vectorization_mode="sync"))
     with pytest.raises(ValueError, match="Expected a dialogue environment"):
-        envs.reset(seed=0)
-
-
-class Shouting(LineMetric):
-    """Share of the lines that are not written in capitals."""
-
-    name, title, is_judged, is_penalty = "shouting", "shouting", False, True
-
-    def query(self, conversation, index):
-        return Verdict("inconsistent" if conversation.lines[index].isupper() else "consistent")
+        pw.vector.CopyPenalty(cart).reset(seed=0)
 
 
 def test_a_metric_from_outside_is_rewarded_by_name_by_object_and_by_a_subclass(monkeypatch):
@@ -152,7 +130,7 @@ def test_a_metric_from_outside_is_rewarded_by_name_by_object_and_by_a_subclass(m
     for metric in ("shouting", Shouting()):
         envs = pw.vector.ConsistencyRewards(vector_env(2), {"prompt_to_line": 0.0, metric: 0.5})
         envs.reset(seed=0)
-        _, rewards, _, _, info = envs.step(["NO!", "No."])
+        _, rewards, _, _, info = envs.step(["NO!", "no."])
         assert rewards.tolist() == [-0.5, 0.0]
         assert info["consistency/shouting"].tolist() == [0.0, 1.0]
     env = ShoutingPenalty(gym_env(), weight=0.25)
