@@ -51,5 +51,5 @@ def test_a_bound_below_one_is_refused(spec: str):
 
 @pytest.mark.parametrize("option", ["max_tokens=0", "temperature=x"])
 def test_an_impossible_option_is_refused_before_the_model_is_loaded(option: str):
-    with pytest.raises(ValueError, match=f"^Expected {option.partition('=')[0]} >= "):
+    with pytest.raises(ValueError, match=f"^Expected .*{option.partition('=')[0]}"):
         load_speaker(f"hf:/no/such/folder?{option}")
