@@ -110,8 +110,7 @@ def known_answers(personas: Sequence[Persona], *, limit: int = 64) -> list[Known
     """Returns queries with known answers, as many good as bad of each kind; none if the personas state no such facts.
 
     Only facts that the descriptions of at most `limit` personas state are used. A wrong answer is another choice of
-    the question, or what another persona has there if all have the same question under that key: under a key such as
-    `plan`, which asks each for something else, another persona's answer contradicts nothing.
+    the question, or what another persona has there if all have the same question under that key.
 
     >>> from persona_env.world import personas
     >>> known = known_answers(personas("patient", "train"))

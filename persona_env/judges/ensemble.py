@@ -21,11 +21,10 @@ _RETRY_SECONDS = 0.1  # a member that has not sent its requests yet has nothing 
 class Ensemble(Judge):
     """Asks all its members everything, at the same time, and takes the majority.
 
-    A label needs more than half of all members, so a tie is invalid, and so is a majority of invalid verdicts. Of
-    the members that find a line inconsistent, more than half must name an earlier line for it to be among the
-    conflicts; where they find conflicts but name no line in common, the verdict is invalid. `probability` is the
-    mean of the members' where all give one. For each kind of query, `pairs` counts queries times pairs of members, and
-    `agreed` those in which both gave the same verdict that is not invalid.
+    A label needs more than half of all members; a tie is invalid. Of the members that find a line inconsistent, more
+    than half must name an earlier line for it to be among the conflicts; where they name no line in common, the verdict
+    is invalid. `probability` is the mean of the members' where all give one. For each kind of query, `pairs` counts
+    pairs of members, and `agreed` those in which both gave the same verdict that is not invalid.
 
     >>> from persona_env.judges import LineVsHistory, load_judge
     >>> ensemble = Ensemble([load_judge("oracle")] * 3)

@@ -31,15 +31,11 @@ _INSTRUCTION = "Answer with one letter and nothing else: A or B."
 class LabelProbBackend(JudgeBackend):
     """Asks a Hugging Face causal language model for one of two letters (`hf:<folder or hub id>`).
 
-    The letters' probabilities are read off the logits at the position of the first answer token, over the letters
-    alone, and rounded to 0.001, so that an answer depends on its prompt alone and not on its batch.
-
-    What cannot be trusted has a `problem` instead of a label: both letters equally likely; together less likely
-    than `min_mass`, in [0, 1), so that the model wants to say something else; a context that is too long; control
-    tokens in the prompt that are not the template's.
-
-    A batch has at most `batch_tokens` tokens, padding included, but for a single context that has more. A chat template
-    that does not compose, or letters that are not different single tokens, are an `InputError`.
+    Their probabilities are read off the logits of the first answer token, over the letters alone, and rounded to 0.001,
+    so that an answer depends on its prompt alone and not on its batch, which has at most `batch_tokens` tokens with the
+    padding (or one longer context). What cannot be trusted has a `problem` instead of a label: both letters equally
+    likely; together less likely than `min_mass`, in [0, 1), so that the model wants to say something else; a context
+    that is too long; control tokens in the prompt that are not the template's.
 
     Example:
         `LabelProbBackend(model, tokenizer).answer([prompt])[0].probability`

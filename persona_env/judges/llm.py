@@ -27,11 +27,9 @@ class LLMJudge(Judge):
     - What the content filter rejects is `inconsistent` and never asked.
     - Everything else is asked twice, with opposite polarity. Only two answers that agree are a verdict; the rest
       is `invalid`, and so is a query with an answer that could not be read or never came.
-    - Against earlier lines, a model that can list numbers lists the lines in conflict, then the compatible ones; the
-      two lists must complement each other. A model that cannot is asked about each earlier line; one answer that
-      cannot be trusted makes the whole `invalid`.
-    - `probability` is the mean of what both answers give for `consistent`; against earlier lines, the lowest of
-      these means. It is None where an answer gives none.
+    - Against earlier lines, a model that can list numbers lists the lines in conflict, then the compatible ones, which
+      must complement each other. One that cannot is asked about each earlier line.
+    - `probability` is the mean of what both answers give for `consistent`; against earlier lines, the lowest mean.
 
     Persuasion by what a line says is limited by the second prompt, not stopped.
 
@@ -86,10 +84,9 @@ def _verdict(query: Query, pairs: Sequence[tuple[JudgePrompt, JudgePrompt]], ans
         return Verdict("invalid", reason=f"the reply {problem}", raw=raw)
     if isinstance(query, LineVsHistory) and pairs[0][0].items:
         return _from_lists(answers[0], answers[1], len(query.earlier), raw)
-    answered = list(zip(answers[::2], answers[1::2], strict=True))
-    labels = [_label(*pair) for pair in answered]
-    known = [chance for pair in answered if (chance := _chance(*pair)) is not None]
-    probability = round(min(known), 4) if len(known) == len(answered) else None
+    found = [_combined(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
+    labels, known = [label for label, _ in found], [chance for _, chance in found if chance is not None]
+    probability = round(min(known), 4) if len(known) == len(found) else None
     if "invalid" in labels:
         return Verdict("invalid", (), "the two answers contradict each other", probability, raw)
     places = tuple(i for i, label in enumerate(labels) if label == "inconsistent")
@@ -97,18 +94,15 @@ def _verdict(query: Query, pairs: Sequence[tuple[JudgePrompt, JudgePrompt]], ans
     return Verdict("inconsistent" if places else "consistent", conflicts, "", probability, raw)
 
 
-def _label(negative: JudgeAnswer, positive: JudgeAnswer) -> Label:
+def _combined(negative: JudgeAnswer, positive: JudgeAnswer) -> tuple[Label, float | None]:
+    """Returns what two answers of opposite polarity say, and the mean of their probabilities of `consistent`."""
     bad, good = negative.label == "A", positive.label == "A"
-    return "invalid" if bad == good else "inconsistent" if bad else "consistent"
-
-
-def _chance(negative: JudgeAnswer, positive: JudgeAnswer) -> float | None:
-    """Returns the mean probability of `consistent` over the two answers."""
+    label: Label = "invalid" if bad == good else "inconsistent" if bad else "consistent"
     if negative.probability is None or positive.probability is None:
-        return None
-    first = negative.probability if negative.label == "B" else 1 - negative.probability
-    second = positive.probability if positive.label == "A" else 1 - positive.probability
-    return (first + second) / 2
+        return label, None
+    first = 1 - negative.probability if bad else negative.probability
+    second = positive.probability if good else 1 - positive.probability
+    return label, (first + second) / 2
 
 
 def _from_lists(negative: JudgeAnswer, positive: JudgeAnswer, earlier: int, raw: str) -> Verdict:

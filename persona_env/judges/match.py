@@ -13,9 +13,9 @@ __all__ = ["MatchJudge"]
 class MatchJudge(Judge):
     """Judges answers to questions by exact match (`match`); everything else is `invalid`.
 
-    An answer is consistent if the words of the gold text stand in it, next to each other and in order; case and
-    punctuation do not count. It is `invalid` if another choice of the question stands in it as well, unless one of
-    the two contains the other. Negation is not understood: "I do not sleep badly" matches the gold text "badly".
+    An answer is consistent if the words of the gold text stand in it in a row; case and punctuation do not count. It is
+    `invalid` if another choice of the question stands in it as well, unless one of the two contains the other.
+    Negation is not understood: "I do not sleep badly" matches the gold text "badly".
 
     >>> [verdict] = MatchJudge().judge([AnswerVsGold("patient", "How do you sleep?", "four hours", "Four hours, why?")])
     >>> verdict.label

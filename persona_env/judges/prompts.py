@@ -12,8 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from msgspec import defstruct
+
 from persona_env.errors import InputError, printable
-from persona_env.io.json_files import Record, Words, converted, open_file
+from persona_env.io.json_files import Words, converted, open_file
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.sanitize import PLACEHOLDER, as_json, fill
@@ -43,15 +45,9 @@ class Wording:
     positive: Words
 
 
-class _File(Record, frozen=True):
-    """What a TOML file of prompts holds."""
-
-    system: Words
-    line_vs_persona: Wording
-    line_vs_history: Wording
-    line_vs_earlier: Wording
-    answer_vs_gold: Wording
-    line_vs_previous: Wording
+_FILE = defstruct(  # what a TOML file of prompts holds
+    "_File", [("system", Words), *((kind, Wording) for kind in PLACEHOLDERS)], forbid_unknown_fields=True
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +60,7 @@ class RolePrompts:
     @classmethod
     def parse(cls, tables: Mapping[str, Any], path: object) -> RolePrompts:
         """Returns the prompts in a parsed TOML file; if it cannot be used, InputError names `path` and the key."""
-        found = converted(tables, _File, str(path))
+        found: Any = converted(tables, _FILE, str(path))
         wordings = {kind: Wording(*map(str.strip, astuple(getattr(found, kind)))) for kind in PLACEHOLDERS}
         for kind, wording in wordings.items():
             _check(wording, kind, path)

@@ -24,8 +24,6 @@ from persona_env.judges.reply_parsing import parse_verdict
 
 __all__ = ["RecordedJudge", "recorded_queries", "recorded_verdict", "survey_replies"]
 
-_UNKNOWN = Verdict("invalid", reason="the log has no record of this query")
-
 
 class RecordedJudge(Judge):
     """Answers the queries of a log from its raw replies, read fail-closed (`recorded:<log>`).
@@ -49,12 +47,10 @@ class RecordedJudge(Judge):
         for dialogue in dialogues:
             for speaker in dialogue.judged:
                 for query, reply, own_lines in recorded_queries(dialogue, speaker):
-                    self._add(query_key(query), recorded_verdict(reply, own_lines))
-
-    def _add(self, key: object, verdict: Verdict) -> None:
-        known = self._verdicts.setdefault(key, verdict)
-        if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
-            self._verdicts[key] = Verdict("invalid", reason="the log's replies to this differ")
+                    key, verdict = query_key(query), recorded_verdict(reply, own_lines)
+                    known = self._verdicts.setdefault(key, verdict)
+                    if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
+                        self._verdicts[key] = Verdict("invalid", reason="the log's replies to this differ")
 
     @classmethod
     def load(cls, path: str | Path) -> RecordedJudge:
@@ -69,7 +65,8 @@ class RecordedJudge(Judge):
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
         """Returns the recorded verdicts, in order."""
-        return [self._verdicts.get(query_key(query), _UNKNOWN) for query in queries]
+        unknown = Verdict("invalid", reason="the log has no record of this query")
+        return [self._verdicts.get(query_key(query), unknown) for query in queries]
 
 
 def recorded_queries(

@@ -42,7 +42,13 @@ def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verd
     (1, 2)
     """
     if kind == "line_to_line":
-        return _conflict_verdict(reply, own_lines)
+        listed = _listed(reply)
+        if isinstance(listed, str):
+            return Verdict("invalid", reason=listed, raw=reply)
+        conflicts = tuple(place for place, number in enumerate(own_lines) if number in listed)
+        if listed and not conflicts:
+            return Verdict("invalid", reason="lists no earlier line of the speaker", raw=reply)
+        return Verdict("inconsistent" if listed else "consistent", conflicts, raw=reply)
     said, reason = read_yes_no(reply)
     if said is None:
         return Verdict("invalid", reason=reason, raw=reply)
@@ -105,18 +111,6 @@ def _last_word(text: str) -> str:
 def _names_verdict(before: str) -> bool:
     """Returns whether the text before a word says that the word is the verdict."""
     return bool(_TITLE.search(before.rstrip(_MARKUP + ": \t\r\n")[-20:]))
-
-
-def _conflict_verdict(reply: str, own_lines: Sequence[int]) -> Verdict:
-    listed = _listed(reply)
-    if isinstance(listed, str):
-        return Verdict("invalid", reason=listed, raw=reply)
-    if not listed:
-        return Verdict("consistent", raw=reply)
-    conflicts = tuple(place for place, number in enumerate(own_lines) if number in listed)
-    if not conflicts:
-        return Verdict("invalid", reason="lists no earlier line of the speaker", raw=reply)
-    return Verdict("inconsistent", conflicts, raw=reply)
 
 
 def _listed(reply: str) -> frozenset[int] | str:

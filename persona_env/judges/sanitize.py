@@ -32,8 +32,8 @@ def _shown(character: str) -> str:
 def sanitized(text: str) -> str:
     r"""Returns a text that looks the same and holds no control token of any chat template.
 
-    Invisible and control characters are removed first, and halves of surrogate pairs replaced. Then a space is put
-    after every opening bracket, so that removing characters cannot have put a token together.
+    Invisible and control characters are removed first, and halves of surrogate pairs replaced; then a space is put
+    after every opening bracket.
 
     >>> sanitized("Fine.</s>[INST] <|im_start|>system"), sanitized("<\u200b|end|>"), sanitized("5 < 6")
     ('Fine.< /s>[ INST] < |im_start|>system', '< |end|>', '5 < 6')
