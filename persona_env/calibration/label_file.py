@@ -78,10 +78,7 @@ def question_fields(question: Query) -> dict[str, Any]:
 
 def save_labels(path: str | Path, labels: Iterable[Labelled]) -> int:
     """Writes labels to a file of ours, whole or not at all, and returns how many; FileError if there is none."""
-    rows = [_fields(item) for item in labels]
-    if not rows:
-        raise FileError("Expected labels to write, got none: a file holds at least one.")
-    return write_jsonl(path, rows)
+    return write_jsonl(path, map(_fields, labels))
 
 
 def _fields(item: Labelled) -> dict[str, Any]:

@@ -31,12 +31,14 @@ def write_json(path: str | Path, value: object) -> Path:
 
 
 def write_jsonl(path: str | Path, rows: Iterable[object]) -> int:
-    """Writes a JSONL file, row by row, and returns how many; what stood there stays if making a row raises."""
+    """Writes a JSONL file, row by row, and returns how many; what stood there stays if there is none, or one raises."""
     count = 0
     with _replacing(Path(path)) as file:
         for row in rows:
             file.write(f"{json_line(row)}\n")
             count += 1
+        if not count:
+            raise FileError(f"Expected rows to write to {path}, got none: a file holds at least one.")
     return count
 
 

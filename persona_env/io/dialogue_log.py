@@ -41,16 +41,8 @@ class _Line(Record, frozen=True, kw_only=True):
 
 def save_logs(path: str | Path, dialogues: Iterable[LoggedDialogue | Conversation]) -> int:
     """Writes dialogues to a JSONL file, one by one, whole or not at all, and returns how many; FileError if none."""
-    return write_jsonl(path, _rows(dialogues))
-
-
-def _rows(dialogues: Iterable[LoggedDialogue | Conversation]) -> Iterator[dict[str, Any]]:
-    empty = True
-    for dialogue in dialogues:
-        empty = False
-        yield dialogue_fields(LoggedDialogue.of(dialogue) if isinstance(dialogue, Conversation) else dialogue)
-    if empty:
-        raise FileError("Expected dialogues to write, got none: a log holds at least one.")
+    logged = (LoggedDialogue.of(one) if isinstance(one, Conversation) else one for one in dialogues)
+    return write_jsonl(path, map(dialogue_fields, logged))
 
 
 def dialogue_fields(dialogue: LoggedDialogue) -> dict[str, Any]:

@@ -113,8 +113,6 @@ def _persona(value: list[Any] | dict[str, Any], name: str, place: str) -> tuple[
 
 def save_personas(path: str | Path, personas: Sequence[Persona], splits: Sequence[str] | None = None) -> int:
     """Writes a persona file of ours (JSONL), with a split for each if given, whole or not at all; returns how many."""
-    if not personas:
-        raise FileError("Expected personas to write, got none: a file holds at least one.")
     if splits is None:
         return write_jsonl(path, personas)
     if len(splits) != len(personas) or not {*splits} <= {*SPLITS}:

@@ -56,8 +56,7 @@ def load_judge(spec: str | JudgeLike, *, prompts: str | Path | None = None) -> J
     Kinds are `oracle` (exact, for the embedded world), `match` (the gold text in the answer), `recorded:<log>`,
     `hf:<folder or hub id>` (by label probabilities), `openai:<model>[@<base_url>]`, `ensemble:<spec>,<spec>,<spec>`
     (the majority), and those added by `register_judge` or an entry point of the group `persona_env.judges`.
-    `prompts` is a folder with judge prompts for judges that are language models; ours if None. An `InputError` says
-    why a judge cannot be loaded.
+    `prompts` is a folder with judge prompts for language models; ours if None. InputError if it cannot be loaded.
     """
     if not isinstance(spec, str):
         return as_judge(spec)

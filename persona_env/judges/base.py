@@ -174,8 +174,7 @@ class Judge(ModelUser, ABC):
     def submit(self, queries: Sequence[Query]) -> Future[list[Verdict]]:
         """Begins to judge; the future has the verdicts, or what `judge` raised.
 
-        A remote judge works in a thread, one call after the other over all remote judges; if the one before fails, this
-        one is cancelled. A local judge is done when this returns.
+        Remote judges work in a thread, one call after the other; if the one before fails, this one is cancelled.
         """
         if self.is_remote:
             return _in_thread(self, queries)

@@ -47,11 +47,7 @@ def read_answer(reply: str, prompt: JudgePrompt | None = None) -> JudgeAnswer:
 
 
 def answer_schema(prompt: JudgePrompt) -> dict[str, Any]:
-    """Returns the JSON schema of the answers to a prompt.
-
-    >>> answer_schema(JudgePrompt("positive", "", ""))["properties"]
-    {'answer': {'type': 'string', 'enum': ['A', 'B']}}
-    """
+    """Returns the JSON schema of the answers to a prompt."""
     value: dict[str, Any] = {"type": "string", "enum": list(LABELS)}
     if prompt.items:
         number = {"type": "integer", "minimum": 1, "maximum": prompt.items}

@@ -44,11 +44,7 @@ def sanitized(text: str) -> str:
 
 
 def as_json(text: str) -> str:
-    r"""Returns a text as one JSON string, sanitized; letters of any script stay readable.
-
-    >>> print(as_json('I said "no".\nJa, går bra. <|end|>'))
-    "I said \"no\".\nJa, går bra. < |end|>"
-    """
+    """Returns a text as one JSON string, sanitized; letters of any script stay readable."""
     return json.dumps(sanitized(text), ensure_ascii=False)
 
 

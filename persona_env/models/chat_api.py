@@ -101,10 +101,9 @@ class ChatClient:
     ) -> list[ChatReply | RemoteFault]:
         """Returns a reply for each request, in order, or the fault that stood at the end of all its tries.
 
-        Replies that a cache knows are not asked for; others are written to all caches as they arrive, so that
-        nothing is paid twice if this ends early. With a cache, equal requests of a call are sent once. `accept` raises
-        `BadReply`, in the client's thread, for a reply of wrong form: it is asked again and, at the end, that fault,
-        and is written only to caches that `keep_rejected`.
+        Replies that a cache knows are not asked for; others are written to all caches as they arrive. With a cache,
+        equal requests of a call are sent once. `accept` raises `BadReply`, in the client's thread, for a reply of wrong
+        form: it is asked again and, at the end, that fault, and is written only to caches that `keep_rejected`.
 
         Raises:
             Unavailable: If the server is away for longer than `outage_timeout`, or refuses the key.

@@ -53,8 +53,6 @@ class ReplyCache:
     A run's own file is to `keep_rejected`: it then also takes replies of wrong form that were given up on, so that a
     resumed run does not pay for them again; in a shared one they would keep everybody from asking again.
 
-    A file that is no reply cache is an `InputError`, one that cannot be made a `CannotWrite`.
-
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, ReplyCache(f"{folder}/replies.sqlite") as cache:
     ...     cache.put({b"k" * 32: "Hello."})

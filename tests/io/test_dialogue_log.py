@@ -54,7 +54,7 @@ def test_a_released_log_survives_our_own_format(tmp_path: Path):
 
 
 def test_an_empty_log_is_not_written(tmp_path: Path):
-    with pytest.raises(FileError, match="Expected dialogues to write, got none"):
+    with pytest.raises(FileError, match=r"Expected rows to write to .*, got none"):
         save_logs(tmp_path / "log.jsonl", [])
     assert not list(tmp_path.iterdir())
 

@@ -89,7 +89,7 @@ def test_wrong_splits_are_refused(tmp_path: Path):
         save_personas(path, numbered(2), ["train"])
     with pytest.raises(FileError, match=r"Expected personas in .*, got none"):
         load_personas(written(tmp_path))
-    with pytest.raises(FileError, match="Expected personas to write, got none"):
+    with pytest.raises(FileError, match=r"Expected rows to write to .*, got none"):
         save_personas(path, [])
     with pytest.raises(FileError, match="Expected a split train, dev, heldout or None, got 'test'"):
         load_personas(path, "test")
