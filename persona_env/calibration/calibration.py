@@ -165,8 +165,9 @@ def _agreement(judge: Ensemble, votes: Sequence[Sequence[Verdict]]) -> Annotator
 def _row(role: str, kind: str, items: Sequence[Labelled], verdicts: Sequence[Verdict]) -> CalibrationRow:
     truth = [item.label == "consistent" for item in items]
     personas = [item.persona_id for item in items]
-    said = [_settled(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
-    ranked = [_ranked(verdict, label) for verdict, label in zip(verdicts, truth, strict=True)]
+    pairs = list(zip(verdicts, truth, strict=True))
+    said = [float(not label) if verdict.label == "invalid" else verdict.value for verdict, label in pairs]
+    ranked = [_ranked(verdict, label) for verdict, label in pairs]
     complete = all(verdict.probability is not None or verdict.label == "invalid" for verdict in verdicts)
     judged = _figures(truth, said, ranked if complete else None, personas)
     return CalibrationRow(
@@ -180,11 +181,6 @@ def _row(role: str, kind: str, items: Sequence[Labelled], verdicts: Sequence[Ver
         constant=_figures(truth, [1.0] * len(truth), [1.0] * len(truth), personas),
         why=_why_not(truth, personas, judged["balanced_accuracy"]),
     )
-
-
-def _settled(verdict: Verdict, label: bool) -> float:
-    """Returns a verdict as 1 or 0; an invalid one as the opposite of the label."""
-    return float(not label) if verdict.label == "invalid" else verdict.value
 
 
 def _ranked(verdict: Verdict, label: bool) -> float:

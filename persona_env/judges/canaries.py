@@ -17,11 +17,6 @@ __all__ = ["Canaries"]
 _WINDOW, _SIGNIFICANCE = 200, 1e-3
 
 
-def _chance(failed: int, asked: int, rate: float) -> float:
-    """Returns the chance that a judge with this error rate fails so many or more."""
-    return sum(comb(asked, k) * rate**k * (1 - rate) ** (asked - k) for k in range(failed, asked + 1))
-
-
 class Canaries(Judge):
     """Mixes queries with known answers into a judge's batches, and stops the run when it fails them.
 
@@ -92,8 +87,10 @@ class Canaries(Judge):
 
     def _check(self) -> None:
         for name, failures in self._recent.items():
-            failed, asked = sum(failures), len(failures)
-            if failed / asked > self.limit and _chance(failed, asked, self.limit) < _SIGNIFICANCE:
+            failed, asked, rate = sum(failures), len(failures), self.limit
+            # The chance that a judge with this error rate fails so many or more.
+            chance = sum(comb(asked, k) * rate**k * (1 - rate) ** (asked - k) for k in range(failed, asked + 1))
+            if failed / asked > rate and chance < _SIGNIFICANCE:
                 raise JudgeUnreliable(
                     f"Expected a judge that errs on at most {self.limit:.0%} of queries with known answers, got "
                     f"{failed} of {asked} wrong ({name}): calibrate it, or use another judge."

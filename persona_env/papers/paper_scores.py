@@ -78,26 +78,12 @@ def audit(dialogues: Iterable[LoggedDialogue]) -> list[PaperScore]:
     return [score for dialogue in dialogues for score in paper_scores(dialogue) if not score.agrees]
 
 
-def _score(
-    dialogue: LoggedDialogue,
-    key: SpeakerKey,
-    metric: PaperMetric,
-    value: float,
-    n: int,
-    *,
-    out_of: int = 1,
-    inverted: float = math.nan,
-) -> PaperScore:
-    recorded = dialogue.recorded(key, metric)
-    return PaperScore(dialogue.place, key, metric, recorded, value, n, out_of, inverted)
-
-
 def _prompt(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
     replies = dialogue.replies_about("prompt_to_line", key)
     n = len(replies)
     good = sum(_is_free_of_yes(reply) for reply in replies) / n if n else math.nan
     inverted = sum("NO" not in reply.raw for reply in replies) / n if n else math.nan
-    return _score(dialogue, key, "prompt", good, n, inverted=inverted)
+    return PaperScore(dialogue.place, key, "prompt", dialogue.recorded(key, "prompt"), good, n, inverted=inverted)
 
 
 def _is_free_of_yes(reply: LoggedReply) -> bool:
@@ -106,13 +92,13 @@ def _is_free_of_yes(reply: LoggedReply) -> bool:
 
 def _index(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
     own = {place: number for number, place in enumerate(dialogue.places(key))}
-    replies = dialogue.replies_about("line_to_line", key)
+    replies, recorded = dialogue.replies_about("line_to_line", key), dialogue.recorded(key, "index")
     if any(reply.label == "inconsistent" and not reply.conflicts for reply in replies):
-        return _score(dialogue, key, "index", math.nan, 0)  # our own log does not say with which lines
+        return PaperScore(dialogue.place, key, "index", recorded, math.nan, 0)  # our own log names no lines
     # P1 opens, so the number of the speaker's earlier lines is the code's i // 2, for P2 its (i - 1) // 2.
     pairs = sum(own[reply.line] for reply in replies)
     listed = sum(_listed(reply, parity=0 if key == "P1" else 1) for reply in replies)
-    return _score(dialogue, key, "index", 1 - listed / pairs if pairs else math.nan, pairs)
+    return PaperScore(dialogue.place, key, "index", recorded, 1 - listed / pairs if pairs else math.nan, pairs)
 
 
 def _listed(reply: LoggedReply, parity: int) -> int:
@@ -142,7 +128,7 @@ def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
     right = sum("yes" in verdict.lower() for entry in entries for verdict in entry.verdicts)
     mean = right / len(entries) if entries else math.nan
     asked = max((len(entry.verdicts) for entry in entries), default=0)
-    return _score(dialogue, key, "survey", mean, len(entries), out_of=asked or 1)
+    return PaperScore(dialogue.place, key, "survey", dialogue.recorded(key, "survey"), mean, len(entries), asked or 1)
 
 
 @dataclass(frozen=True, slots=True)

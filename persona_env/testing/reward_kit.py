@@ -145,11 +145,8 @@ def _play_vector(envs: Any, seed: int, dialogues: int) -> list[_Dialogue]:
         for i, own in enumerate(found):
             over = bool(terminated[i] or truncated[i])
             own[-1].rewards.append(float(rewards[i]))
-            own[-1].infos.append(_entries_of(info.get("final_info", {}) if over else info, i))
+            told = info.get("final_info", {}) if over else info
+            own[-1].infos.append({key: told[key][i] for key in told if f"_{key}" in told and told[f"_{key}"][i]})
             if over:
                 own.append(_Dialogue())
     return [dialogue for own in found for dialogue in own[:each]]
-
-
-def _entries_of(info: dict[str, Any], index: int) -> dict[str, Any]:
-    return {key: info[key][index] for key in info if f"_{key}" in info and info[f"_{key}"][index]}

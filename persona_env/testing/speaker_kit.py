@@ -38,7 +38,8 @@ def check_speaker(
         f"Expected a list of {len(views)} lines, got {lines!r:.80}",
     )
     for line in lines:
-        require(_is_text(line), "speaker.text", f"Expected text that UTF-8 can hold, got {line!r:.80}")
+        is_text = isinstance(line, str) and not any(0xD800 <= ord(c) <= 0xDFFF for c in line)
+        require(is_text, "speaker.text", f"Expected text that UTF-8 can hold, got {line!r:.80}")
     if not exact:
         return
     require(is_untouched, "speaker.own_seed_only", "it draws from a global generator: use view.seed alone")
@@ -48,10 +49,6 @@ def check_speaker(
     require(speaker.reply(views[::-1])[::-1] == lines, "speaker.batching", "the order of the views changes the lines")
     alone = [speaker.reply([view])[0] for view in views[:4]]
     require(alone == lines[:4], "speaker.batching", "the other views of a batch change a line")
-
-
-def _is_text(line: object) -> bool:
-    return isinstance(line, str) and not any(0xD800 <= ord(c) <= 0xDFFF for c in line)
 
 
 def _global_randomness() -> tuple[object, ...]:
