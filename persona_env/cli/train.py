@@ -143,7 +143,4 @@ def _show(log: EvalLog, folder: RunFolder, console: Terminal) -> None:
         console.print(f"{found['tokens']:,} tokens, {found['seconds']:.0f} s. Run folder: {folder.path}/")
     else:
         why = f"Stopped: {found['reason']}" if found["status"] == "stopped" else "Interrupted."
-        console.print(
-            f"{why} What there is stands in {folder.path}/; go on with: {folder.way_on}",
-            soft_wrap=True,
-        )
+        console.print(f"{why} What there is stands in {folder.path}/; go on with: {folder.way_on}", soft_wrap=True)

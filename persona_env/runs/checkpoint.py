@@ -57,9 +57,9 @@ class Checkpoints:
 
 
 def _sums(folder: Path) -> dict[str, str]:
-    return {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != _SUMS}
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    sums = dict[str, str]()
+    for path in sorted(folder.iterdir()):
+        if path.name != _SUMS:
+            with open(path, "rb") as file:
+                sums[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return sums

@@ -113,8 +113,8 @@ class RunConfig:
 
     def as_json(self) -> dict[str, Any]:
         """Returns all settings as one flat table of plain data."""
-        own = {name: value for name, value in asdict(self).items() if name != "algorithm"}
-        return {**own, "rewards": dict(self.rewards), "algorithm": self.algorithm.name, **asdict(self.algorithm)}
+        named = {"rewards": dict(self.rewards), "algorithm": self.algorithm.name}
+        return {**asdict(self), **named, **asdict(self.algorithm)}
 
     @classmethod
     def from_flat(cls, values: Mapping[str, Any], source: str | Path = "") -> RunConfig:

@@ -45,6 +45,7 @@ def summary(result: TrainResult) -> dict[str, Any]:
     """Returns what stands in `summary.json`; what is not measured yet is None."""
     config, found = result.config, all_scores(result.log)
     before, after, training = found.get("before"), found.get("after"), found.get("train_personas")
+    extended, drift_free = result.log.arm("after_extended"), found.get("drift_free")
     invalid = result.invalid_in_training + sum(scores.invalid for scores in found.values())
     return {
         "status": result.status,
@@ -59,9 +60,11 @@ def summary(result: TrainResult) -> dict[str, Any]:
         "heldout_personas": sorted(set(before.personas)) if before else [],
         "lines": config.lines,
         **_comparison(before, after),
-        "extended": _extended(result.log, found),
+        "extended": {"lines": extended.suite.lines, **_comparison(found["before_extended"], found["after_extended"])}
+        if extended
+        else None,
         "train_personas": training.as_json() if training else None,
-        "drift_free": found["drift_free"].as_json() if "drift_free" in found else None,
+        "drift_free": drift_free.as_json() if drift_free else None,
         "generalisation_gap": generalisation_gap(after, training) if after and training else {},
         "tokens": result.tokens,
         "judge_usage": judge_usage(result.judge_counts, config.judge_budget, invalid),
@@ -78,10 +81,3 @@ def _comparison(before: Scores | None, after: Scores | None) -> dict[str, Any]:
         "after": after.as_json() if after else None,
         "reduction": None if table is None else {name: Estimate.of(i).interval for name, i in table.items()},
     }
-
-
-def _extended(log: EvalLog, found: Mapping[str, Scores]) -> dict[str, Any] | None:
-    arm = log.arm("before_extended")
-    if arm is None or "after_extended" not in found:
-        return None
-    return {"lines": arm.suite.lines, **_comparison(found["before_extended"], found["after_extended"])}

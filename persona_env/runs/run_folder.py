@@ -75,7 +75,14 @@ class RunFolder:
             handle = os.open(self.path, os.O_RDONLY)
         self._unlock = weakref.finalize(self, os.close, handle)
         try:
-            _lock_handle(handle)
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self.close()
             raise InputError(
@@ -168,15 +175,3 @@ class RunFolder:
             why = error.why if isinstance(error, CannotWrite) else error.args[-1]
             way_out = f"make room, then continue with {self.way_on}" if self.way_on else "make room, or name another"
             raise CannotWrite(self.path / name, why, way_out) from error
-
-
-def _lock_handle(handle: int) -> None:
-    """Locks an open file without waiting; an OSError means that another process has it."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -83,12 +83,8 @@ def test_a_repeating_speaker_is_seen_beside_its_consistency(tmp_path: Path):
 
 
 def test_a_log_of_ours_is_audited_too(tmp_path: Path):
-    talk = (
-        Conversation(Persona("p", "patient", "Ann", "You are Ann."))
-        .with_reply("Who?")
-        .with_line("I am Ann.")
-        .with_line("Bo.")
-    )
+    talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).with_reply("Who?")
+    talk = talk.with_line("I am Ann.").with_line("Bo.")
     replies = [LoggedReply("prompt_to_line", 1, label="consistent"), LoggedReply("prompt_to_line", 2, label="invalid")]
     path = tmp_path / "ours.jsonl"
     save_logs(path, [LoggedDialogue.of(talk, replies), talk])

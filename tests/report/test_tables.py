@@ -23,12 +23,8 @@ NAME = "hf:[/oops] [bold]folder"
 def log() -> EvalLog:
     """As if training had turned the embedded model into the speaker that never drifts."""
     found = EvalLog(Header.now("train", SUITE, JudgeInfo("oracle"), {"algorithm": "ppo"}))
-    for name, speaker in {
-        "before": "tiny",
-        "after": "scripted",
-        "train_personas": "tiny",
-        "drift_free": "scripted",
-    }.items():
+    speakers = {"before": "tiny", "after": "scripted", "train_personas": "tiny", "drift_free": "scripted"}
+    for name, speaker in speakers.items():
         samples = judge_samples(play(load_speaker(speaker), SUITE), load_judge("oracle"), SUITE.metrics)
         found = found.with_arm(Arm(name=name, simulator=NAME, suite=SUITE, samples=samples))
     return found
@@ -62,12 +58,8 @@ def test_names_with_markup_in_them_are_shown_as_they_are(log: EvalLog):
 def test_a_result_without_an_after_has_no_reduction(log: EvalLog):
     early = replace(log, arms=log.arms[:1])
     found = summary(TrainResult(RunConfig(), early, ended=KeyboardInterrupt()))
-    assert (found["status"], found["after"], found["reduction"], found["generalisation_gap"]) == (
-        "interrupted",
-        None,
-        None,
-        {},
-    )
+    assert (found["status"], found["after"], found["reduction"]) == ("interrupted", None, None)
+    assert found["generalisation_gap"] == {}
     assert found["before"]["prompt_to_line"]["n"] == 24
     assert "drift over" not in shown(drift_table(early))
     assert "nothing yet" in shown(drift_table(replace(log, arms=())))

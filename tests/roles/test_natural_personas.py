@@ -113,9 +113,3 @@ def test_an_environment_simulates_them(role):
     observation, info = env.reset(seed=3)
     assert info["persona"] in resolve_personas(role.key, "natural", "heldout")
     assert observation["prompt"] == info["persona"].prompt
-    env.step("I would rather not say.")
-    _, _, terminated, truncated, after = env.step("Well, perhaps.")
-    assert (terminated, truncated) == (True, False)
-    assert after["conversation"].lines == ("I would rather not say.", "Well, perhaps.")
-    assert env.spec is not None
-    assert gym.make(env.spec).reset(seed=3)[1]["persona"] == info["persona"]

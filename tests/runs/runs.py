@@ -44,10 +44,7 @@ def go(path: Path, progress: Progress = quiet, **more: Any) -> TrainResult:
 def started(path: Path, at: tuple[str, int, float] | None = None, **more: Any) -> int:
     """Runs the main job in a process of its own, and returns its exit code; minus the signal if one ended it.
 
-    Args:
-        path: The run folder; a run that has begun there goes on.
-        at: Stage, progress and seconds after it when the process kills itself with SIGKILL.
-        **more: Settings.
+    `at` stage, progress and seconds after it, the process kills itself with SIGKILL.
     """
     path_of_tests = os.pathsep.join(filter(None, sys.path))
     command = [sys.executable, "-m", "tests.runs.runs", str(path), json.dumps(at), json.dumps(more)]
