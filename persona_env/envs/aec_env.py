@@ -39,11 +39,10 @@ class DialogueAEC(OneDialogue, AECEnv[str, dict[str, str], str | None]):
       The task agent never sees the persona, nor a probe, nor a fact update.
     - Action: `Utterance`, the agent's next line. A simulator that is probed acts again.
     - Reward: 0.0 for both; the drift rewards are wrappers.
-    - Ends (`terminated` for both) as in `DialogueEnv`; `truncated` after `max_cycles`.
+    - Ends (`terminated` for both) as in `DialogueEnv`; `truncated` after `max_cycles` steps of the simulator.
     - Info: of the simulator as in `DialogueEnv`; of the task agent `reply`, `conversation`. It is
       cleared when the agent acts.
-    - Settings and options of reset: those of `DialogueEnv`, without `task_agent`. `max_cycles` limits the steps of the
-      simulator, answers included.
+    - Settings and options of reset: those of `DialogueEnv`, without `task_agent`.
 
     A frozen speaker acts by `env.step(speaker.reply([env.unwrapped.view(agent)])[0])`: the
     view holds the seed of its reply, so that it says what it says in the other forms.
@@ -111,11 +110,7 @@ class DialogueAEC(OneDialogue, AECEnv[str, dict[str, str], str | None]):
         self.agent_selection, self._seed = TASK, self._episode.draw_seed()
 
     def step(self, action: str | None) -> None:
-        """Says the next line of the agent whose turn it is; None for an agent that has ended.
-
-        Raises:
-            InputError: If the action is no line of text.
-        """
+        """Says the next line of the agent whose turn it is (None for one that has ended)."""
         agent = self.agent_selection
         if self.terminations[agent] or self.truncations[agent]:
             self._was_dead_step(action)

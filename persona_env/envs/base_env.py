@@ -38,11 +38,7 @@ class DialogueForm(ABC):
 
     @abstractmethod
     def say(self, actions: Any) -> tuple[Sequence[int], Sequence[str]]:
-        """Takes an action in each dialogue; returns the indices of those whose line is now complete, and the lines.
-
-        Raises:
-            InputError: If the actions are not N lines, or N token ids.
-        """
+        """Takes N actions; returns the indices of the dialogues whose line is now complete, and these lines."""
 
 
 class OneDialogue:

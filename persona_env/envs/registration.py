@@ -14,11 +14,7 @@ AEC_ID = "persona_env/dialogue-v0"
 
 
 def env_ids() -> dict[str, tuple[str | None, bool]]:
-    """Returns for each Gymnasium id its role (None: any, as the keyword `role`), and whether its actions are tokens.
-
-    >>> env_ids()["persona_env/PatientTokens-v0"], env_ids()["persona_env/Dialogue-v0"]
-    (('patient', True), (None, False))
-    """
+    """Returns for each Gymnasium id its role (None: any, as the keyword `role`), and whether its actions are tokens."""
     stems = {"Dialogue": None} | {env_name(key): key for key in BUNDLED}
     return {
         f"persona_env/{stem}{'Tokens' if tokens else ''}-v0": (role, tokens)

@@ -1,8 +1,4 @@
-"""N dialogues side by side: one call of the task agent per step, whatever N.
-
-A dialogue that ends is followed by the next one in the same step (`AutoresetMode.SAME_STEP`); what its last line
-brought stands under `final_info`, and what it last saw under `final_obs`.
-"""
+"""N dialogues side by side: one call of the task agent per step; the next dialogue begins in the step that ends one."""
 
 from __future__ import annotations
 

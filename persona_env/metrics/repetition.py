@@ -18,8 +18,6 @@ _NEW = Verdict("consistent")
 def likeness(line: str, other: str) -> float:
     """Returns how alike two lines are: the Jaccard index of their sets of words, in [0, 1]; 1.0 if both have none.
 
-    >>> likeness("I sleep four hours.", "four hours I SLEEP!")
-    1.0
     >>> likeness("I sleep four hours.", "I sleep five hours.")
     0.6
     """

@@ -1,7 +1,4 @@
-"""Intervals over personas: what a mean, a difference or a reduction is worth.
-
-Lines of one persona hang together, so each persona is first averaged to one number.
-"""
+"""Intervals over personas: each is first averaged to one number, as the lines of one persona hang together."""
 
 from __future__ import annotations
 
@@ -32,9 +29,6 @@ def t_cdf(t: float, df: int) -> float:
     """Returns the probability that a Student t variable with `df` degrees of freedom is at most t.
 
     Source: Abramowitz and Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4.
-
-    >>> round(t_cdf(2.0, 4), 6), t_cdf(0.0, 9)
-    (0.941942, 0.5)
     """
     angle, odd = math.atan(t / math.sqrt(df)), df % 2
     j = np.arange(1, (df - odd) // 2)
@@ -50,9 +44,6 @@ def t_quantile(p: float, df: int) -> float:
     """Returns the t below which a Student t variable falls with probability p in (0, 1).
 
     By bisection on `t_cdf`; right to 11 digits up to a thousand degrees of freedom.
-
-    >>> round(t_quantile(0.975, 10), 4)
-    2.2281
     """
     if not 0.0 < p < 1.0 or not df > 0.0:
         raise InputError(f"Expected p in (0, 1) and df > 0, got {p} and {df}: 0.975 is the usual p.")
@@ -80,12 +71,7 @@ def _around(mean: float, residuals: NDArray[np.float64], level: float) -> Interv
 
 
 def t_interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Returns the mean of independent values with its t interval; nan values are left out.
-
-    >>> interval = t_interval([1.0, 2.0, 3.0])  # 2 -+ 4.3027 / sqrt(3)
-    >>> interval.mean, round(interval.low, 3), round(interval.high, 3), interval.n
-    (2.0, -0.484, 4.484, 3)
-    """
+    """Returns the mean of independent values with its t interval; nan values are left out."""
     known = np.asarray(values, np.float64)
     known = known[~np.isnan(known)]
     if not len(known):
@@ -138,12 +124,7 @@ def within(interval: Interval, lowest: float = 0.0, highest: float = 1.0, level:
 
 
 def clustered_share(values: Sequence[float], clusters: Sequence[Hashable], level: float = 0.95) -> Interval:
-    """Returns `clustered_mean` of shares, each in [0, 1], with the interval `within` [0, 1].
-
-    >>> interval = clustered_share([1.0, 1.0, 1.0], ["ann", "ann", "bo"])
-    >>> round(interval.low, 4), interval.high
-    (0.1581, 1.0)
-    """
+    """Returns `clustered_mean` of shares, each in [0, 1], with the interval `within` [0, 1]."""
     return within(clustered_mean(values, clusters, level), level=level)
 
 

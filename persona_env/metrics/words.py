@@ -76,19 +76,11 @@ def words(text: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1 << 12)
 def content_words(text: str) -> frozenset[str]:
-    """Returns the words of a text that say what it is about.
-
-    >>> sorted(content_words("How many hours do you sleep?"))
-    ['hours', 'many', 'sleep']
-    """
+    """Returns the words of a text that say what it is about."""
     return frozenset(words(text)) - STOPWORDS
 
 
 @lru_cache(maxsize=1 << 12)
 def sentences(text: str) -> tuple[str, ...]:
-    """Returns the sentences of a text, split at ends of sentences and of lines.
-
-    >>> sentences("You are Ann. You sleep four hours! You have a cat")
-    ('You are Ann.', 'You sleep four hours!', 'You have a cat')
-    """
+    """Returns the sentences of a text, split at ends of sentences and of lines."""
     return tuple(part.strip() for part in _SENTENCE.split(text) if part and part.strip())

@@ -19,11 +19,7 @@ ROLES = Registry[Any]("role", {key: f"persona_env.roles.bundled:{key}" for key i
 
 
 def role_named(role: str) -> Role:
-    """Returns the role of a key, or of the path of a folder or TOML file, which is known by its key from then on.
-
-    >>> role_named("chat_partner").env_name
-    'ChatPartner'
-    """
+    """Returns the role of a key, or of the path of a folder or TOML file, which is known by its key from then on."""
     if role in ROLES:
         entry = ROLES[role]
         return entry if isinstance(entry, Role) else read_role(entry)

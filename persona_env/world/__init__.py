@@ -1,7 +1,4 @@
-"""The embedded world: CartPole for persona drift.
-
-A grammar of persona dialogues, the exact oracle that reads it, a task agent, and a tiny model that drifts.
-"""
+"""The embedded world: a grammar of persona dialogues, its exact oracle, a task agent, and a tiny model that drifts."""
 
 from persona_env.world.persona_space import SPLITS, PersonaSpace, personas
 

@@ -59,8 +59,7 @@ ATTRACTOR = replace(
 """Settles in one wrong persona: nearly always the same wrong values, so that lines agree with each other."""
 
 RECKLESS_OPENING = replace(NO_DRIFT, opening=0.85, marker=dict.fromkeys(_BASE, 0.8))
-"""Leaves the role or makes something up in the first line, and stays in character afterwards: no earlier line
-contradicts that line, and many later ones do."""
+"""Leaves the role or makes something up in the first line, and stays in character afterwards."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,9 +111,6 @@ def personas(role: str, split: str = "train") -> PersonaSpace:
 
     Training personas have no held-out value and no reserved pair of values; dev and heldout personas
     have at least two and one of them, and no person is in both.
-
-    >>> personas("student", "heldout")[0].id
-    'student/heldout/0000'
     """
     role_named(role)
     if split not in SPLITS:

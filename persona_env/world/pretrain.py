@@ -1,8 +1,7 @@
 """Makes the base model: `python -m persona_env.world.pretrain --seed 0 --out DIR`, about ten minutes on one thread.
 
-A model of about 400,000 parameters is trained on dialogues of drifting speakers, so it drifts as they do. Dialogues
-without drift come first, and in them the values count more in the loss: otherwise a model of this size does not learn
-to read its persona in any reasonable time.
+It is trained on dialogues of drifting speakers, after some without drift in which the values count more in the loss:
+otherwise a model of this size does not learn to read its persona in any reasonable time.
 
 Measured on heldout personas, 8 lines, three seeds (patient / student / chat partner): 34 / 31 / 35 % of the lines
 contradict the persona, 37 / 34 / 35 % an earlier line, and 35 / 37 / 42 % of the questions are answered wrong.

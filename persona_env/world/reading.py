@@ -39,11 +39,7 @@ class Asked:
 
 
 def clause(answer: str) -> str:
-    """Returns an answer as it stands after a comma and `and`.
-
-    >>> clause("My home is in Rome."), clause("I'm from Rome.")
-    ('my home is in Rome.', "I'm from Rome.")
-    """
+    """Returns an answer as it stands after a comma and `and`."""
     return answer if re.match(r"I\b", answer) else answer[0].lower() + answer[1:]
 
 

@@ -1,8 +1,7 @@
 """Rewards that one puts around a dialogue environment, one per metric; they stack in any order.
 
-Here they wrap one Gymnasium environment, in `vector` a vector of them (with `ConsistencyRewards`, which combines
-several), in `aec` a PettingZoo environment. A subclass of `GymReward` whose `metric` is the name of a registered metric
-is a wrapper, too.
+Here they wrap one Gymnasium environment, in `vector` a vector of them, in `aec` a PettingZoo environment. A subclass of
+`GymReward` whose `metric` is the name of a registered metric is a wrapper, too.
 """
 
 from __future__ import annotations
