@@ -24,8 +24,8 @@ from persona_env.speakers import load_speaker
 from persona_env.testing import check_judge, check_metric, check_reward_wrapper, check_speaker, sample_views
 from persona_env.testing.samples import sample_queries
 from persona_env.world.scripted import ScriptedSpeaker
+from tests.judges.backends import reply
 from tests.models.fault_server import FaultServer
-from tests.reliability.oracle_server import reply
 from tests.speakers import small
 
 LINE_METRICS = [

@@ -1,4 +1,4 @@
-"""Judge backends that answer from the text of a prompt alone, with the grammar of the embedded world."""
+"""Judge backends that answer from the text of a prompt alone, as the oracle of the embedded world does."""
 
 from __future__ import annotations
 
@@ -6,51 +6,51 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
 from persona_env.judges.json_answers import read_answer
+from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.limits import Usage
-from persona_env.world.lexicon import ATTRIBUTES
-from persona_env.world.reading import read_asked, read_facts, read_line
+from persona_env.persona import Persona
+from persona_env.world import personas
+from persona_env.world.oracle import OracleJudge
 
 _STRING = re.compile(r': ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
+_ASKED = {
+    (polarity, text): role.system
+    for role in JudgePrompts.load().roles.values()
+    for wording in role.wordings.values()
+    for polarity, text in (("negative", wording.negative), ("positive", wording.positive))
+}
 
 
-def shown(prompt: JudgePrompt) -> list[str]:
-    """The untrusted texts in a prompt, in order."""
-    return [json.loads(text) for text in _STRING.findall(prompt.user)]
-
-
-def role_of(prompt: JudgePrompt) -> str:
-    return next(role for role in ATTRIBUTES if f"plays a {role.replace('_', ' ')}" in prompt.system)
-
-
-def _clash(one: str, other: str, role: str) -> bool:
-    facts = read_line(other, role).facts
-    return any(key == known and value != said for key, value in read_line(one, role).facts for known, said in facts)
-
-
-def is_bad(prompt: JudgePrompt) -> bool:
-    """What the grammar of the embedded world says to a prompt with a label."""
-    texts, role = shown(prompt), role_of(prompt)
+def _query(prompt: JudgePrompt) -> Query:
+    """The query that a prompt was made of, but for what it does not show."""
+    texts = [json.loads(text) for text in _STRING.findall(prompt.user)]
+    role = next(role for role in ("patient", "student", "chat_partner") if role.replace("_", " ") in prompt.system)
     if "What is known about the" in prompt.user:
-        facts, line = dict(read_facts(texts[0])), read_line(texts[-1], role)
-        return line.left_role or any(facts.get(key, value) != value for key, value in line.facts)
-    if "said earlier:" in prompt.user:
-        return _clash(texts[1], texts[0], role)
+        return LineVsPersona(Persona("p", role, "", texts[0]), texts[2], texts[1])
     if "right answer" in prompt.user:
-        return not set(read_facts(texts[1])) <= set(read_line(texts[2], role).facts)
-    asked, line = read_asked(texts[0]), read_line(texts[1], role)
-    return not line.well_formed or bool(asked and not line.values(asked.key) and not line.hedges)
+        return AnswerVsGold(role, *texts)
+    if "said earlier" in prompt.user:
+        return LineVsHistory(role, texts[-1], tuple(texts[:-1]))
+    return LineVsPrevious(personas(role, "train")[0], *texts)
 
 
 def grammatical(prompt: JudgePrompt) -> str:
     """The reply of a judge that knows the grammar, as a server would send it."""
-    is_negative = prompt.polarity == "negative"
+    (verdict,), is_negative = OracleJudge().judge([_query(prompt)]), prompt.polarity == "negative"
     if prompt.items:
-        *earlier, line = shown(prompt)
-        bad = {number for number, text in enumerate(earlier, 1) if _clash(line, text, role_of(prompt))}
+        bad = {place + 1 for place in verdict.conflicts}
         return json.dumps({prompt.key: sorted(bad if is_negative else set(range(1, prompt.items + 1)) - bad)})
-    return json.dumps({prompt.key: "A" if is_bad(prompt) == is_negative else "B"})
+    return json.dumps({prompt.key: "A" if (verdict.label != "consistent") == is_negative else "B"})
+
+
+def reply(user: str) -> str:
+    """The same of a server, which is told the user's message only: `FaultServer(answer=reply)` knows the truth."""
+    text = user.rpartition("\n\n")[0]  # the form of the answer comes last
+    found = ((polarity, system) for (polarity, asked), system in _ASKED.items() if text.startswith(f"{asked}\n\n"))
+    return grammatical(JudgePrompt(*next(found), text, len(re.findall(r"^\d+: ", text, re.MULTILINE))))
 
 
 class TextBackend(JudgeBackend):

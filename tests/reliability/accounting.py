@@ -24,8 +24,8 @@ from persona_env.models.limits import Usage
 from persona_env.persona import Persona
 from persona_env.runs.run_judge import RunJudge
 from persona_env.speakers import load_speaker
+from tests.judges.backends import reply
 from tests.models.fault_server import FaultServer
-from tests.reliability import oracle_server
 from tests.reliability.demands import Measured, demand
 
 _LINES = 100_000
@@ -34,14 +34,13 @@ _DIALOGUES, _CALLS = 96, 400
 
 
 def read(path: str) -> dict[str, float]:
-    """Reads a log in this process and returns lines, seconds (of the clock, of the processor) and growth in MB."""
+    """Reads a log in this process and returns lines, seconds and growth in MB."""
     next(iter(iter_logs(path)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin, worked = time.perf_counter(), time.process_time()
+    begin = time.perf_counter()
     lines = sum(1 for _ in iter_logs(path))
-    seconds, worked = time.perf_counter() - begin, time.process_time() - worked
     growth = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    return {"lines": lines, "seconds": seconds, "worked": worked, "growth": growth}
+    return {"lines": lines, "seconds": time.perf_counter() - begin, "growth": growth}
 
 
 @demand("R13", f"a log of {_LINES} lines, each a dialogue with persona and verdict", "<= +32 MB, <= 5 s")
@@ -56,20 +55,18 @@ def long_logs() -> Measured:
         run = [sys.executable, "-m", __name__, str(path)]
         found = json.loads(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
     told = f"{found['lines']:.0f} read, +{found['growth']:.1f} MB, {found['seconds']:.1f} s"
-    met = found["lines"] == _LINES and found["growth"] <= 32 and found["seconds"] <= 5
-    return met, f"{told} ({found['worked']:.1f} s of the processor)"
+    return found["lines"] == _LINES and found["growth"] <= 32 and found["seconds"] <= 5, told
 
 
 def contradicting(prompt: str) -> str:
     """The oracle, but the same few prompts always get the opposite answer: two answers contradict each other."""
-    reply = json.loads(oracle_server.reply(prompt))
-    if zlib.crc32(prompt.encode()) % _CONTRADICTING == 0 and "answer" in reply:
-        reply = {"answer": "B" if reply["answer"] == "A" else "A"}
-    return json.dumps(reply)
+    right = reply(prompt)
+    if zlib.crc32(prompt.encode()) % _CONTRADICTING:
+        return right
+    return {'{"answer": "A"}': '{"answer": "B"}', '{"answer": "B"}': '{"answer": "A"}'}.get(right, right)
 
 
 def score(samples: Sequence[Sample], judge: Judge) -> Scores:
-    """Returns the scores of dialogues."""
     suite = EvalSuite(role="patient")
     return scores(Arm(name="it", simulator="it", suite=suite, samples=judge_samples(samples, judge, suite.metrics)))
 
@@ -77,20 +74,15 @@ def score(samples: Sequence[Sample], judge: Judge) -> Scores:
 def requested(played: Sequence[Sample]) -> dict[str, int]:
     """Returns how many verdicts each metric needs: one a line, and one an answer, counted by hand."""
     lines = sum(len(dialogue.conversation.lines) for dialogue in played)
-    answers = sum(len(dialogue.answers) for dialogue in played)
     per_line = ("prompt_to_line", "line_to_line", "relevance", "copying", "repetition")
-    return {**dict.fromkeys(per_line, lines), "question_answer": answers}
+    return {**dict.fromkeys(per_line, lines), "question_answer": sum(len(dialogue.answers) for dialogue in played)}
 
 
-def account(found: Scores) -> dict[str, int]:
-    """Returns judged + invalid of each metric, counted anew from the value of each line; -1 where that differs."""
-    counted = dict[str, int]()
-    for name, rows in found.metrics.items():
-        values, estimate = [value for row in rows for value in row.per_line], found.estimate(name)
-        judged = sum(value == value for value in values)
-        same = (estimate.n, estimate.invalid) == (judged, len(values) - judged)
-        counted[name] = len(values) if same else -1
-    return counted
+def judged(found: Scores, name: str) -> int:
+    """Returns judged + invalid of a metric, counted anew from the value of each line; -1 where that differs."""
+    values, estimate = [value for row in found.metrics[name] for value in row.per_line], found.estimate(name)
+    valid = sum(value == value for value in values)
+    return len(values) if (estimate.n, estimate.invalid) == (valid, len(values) - valid) else -1
 
 
 def scored(played: Sequence[Sample], folder: Path, spec: str) -> tuple[Scores, int]:
@@ -119,11 +111,10 @@ def accounts() -> Measured:
         found, stops = scored(played, Path(name), spec)
         prompts = [call.prompt for call in server.calls]
         plain = score(played, RunJudge(spec))
-    wanted, counted, repeated = requested(played), account(found), len(prompts) - len(set(prompts))
-    off = sum(abs(counted[name] - wanted[name]) for name in wanted)
+    wanted, repeated = requested(played), len(prompts) - len(set(prompts))
+    off = sum(abs(judged(found, name) - number) for name, number in wanted.items())
     same = found.as_json() == plain.as_json()
-    judged = sum(counted.values()) - found.invalid
-    told = f"{judged} judged + {found.invalid} invalid of {sum(wanted.values())}, off by {off}"
+    told = f"judged + {found.invalid} invalid of {sum(wanted.values())} requested, off by {off}"
     met = off == 0 and repeated == 0 and same and stops > 0 and found.invalid > 0
     return met, f"{told}; {stops} stops, {repeated} asked twice; {'the same' if same else 'OTHER'} scores as without"
 

@@ -1,30 +1,23 @@
-"""R1 to R7 and R22: faults of servers, and what the client makes of them."""
+"""R1 to R4, R6, R7 and R22: faults of servers, and what the client makes of them."""
 
 from __future__ import annotations
 
 import json
 import random
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
 from persona_env.models.chat import ChatReply, ChatRequest
-from persona_env.models.chat_api import ChatClient
-from persona_env.models.faults import BadReply, TimedOut, TooLong, Unavailable, Unreachable
-from persona_env.models.limits import ModelResources
-from persona_env.models.reply_cache import ReplyCache
+from persona_env.models.faults import BadReply, TimedOut, TooLong, Unreachable
 from tests.models.asked import client, outcomes, requests
 from tests.models.behaviours import BAD_BODIES, BOMBS, HTTP_FAULTS, SLOW, Behaviour, Call, by_chance, status, well
-from tests.models.fault_server import FaultProcess, FaultServer, fault_process
+from tests.models.fault_server import FaultServer, fault_process
 from tests.reliability.demands import Measured, demand
 
-_VERDICTS = 2000
-_RESET = HTTP_FAULTS["reset"]
+_VERDICTS, _BOMBS = 2000, 8
 
 
 def http_faults(rate: float, wanted: float, allowed: float) -> Measured:
@@ -81,87 +74,20 @@ def _megabytes(name: str) -> float:
     return int(text.split(f"{name}:")[1].split()[0]) / 1024
 
 
-def bombs(number: int) -> Measured:
+@demand("R4", f"{_BOMBS} at once of each: {', '.join(BOMBS)}", "at most +8 MB and 1 s")
+def bombs() -> Measured:
     memory, seconds, typed = 0.0, 0.0, True
     for name in BOMBS:
         with fault_process("--always", name) as server, client(server, max_retries=0) as asked:
             asked.complete(requests(1))  # the thread, the modules and the connection cost something once
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts here
             before, begin = _megabytes("VmRSS"), time.monotonic()
-            faults = asked.complete(requests(number))
+            faults = asked.complete(requests(_BOMBS))
             seconds = max(seconds, time.monotonic() - begin)
             memory = max(memory, _megabytes("VmHWM") - before)
         typed = typed and all(isinstance(fault, BadReply) for fault in faults)
     told = f"+{memory:.1f} MB, {seconds:.2f} s at worst{'' if typed else ', untyped errors'}"
     return typed and memory <= 8 and seconds <= 1, told
-
-
-for _number in (1, 8):
-    demand("R4", f"{_number} at once of each: {', '.join(BOMBS)}", "at most +8 MB and 1 s")(partial(bombs, _number))
-
-
-_MANY, _OUTAGES, _DOWN = 4000, 2, 5.0
-
-
-def outage(server: FaultProcess, asked: ChatClient, future: Future[Any]) -> tuple[float, float]:
-    """Kills the server for a while; returns the probes per second, and how long after it went on."""
-    replied = asked.usage.completion_tokens
-    while asked.usage.completion_tokens == replied:
-        time.sleep(0.01)
-    time.sleep(1.0)
-    server.kill()
-    time.sleep(0.5)  # what was in flight has come back broken
-    calls, begin = asked.usage.calls, time.monotonic()
-    time.sleep(_DOWN)
-    probes = (asked.usage.calls - calls) / (time.monotonic() - begin)
-    server.start()
-    replied, begin = asked.usage.completion_tokens, time.monotonic()
-    while asked.usage.completion_tokens == replied and not future.done():
-        time.sleep(0.01)
-    return probes, time.monotonic() - begin
-
-
-@demand(
-    "R5",
-    f"server killed {_OUTAGES} times for {_DOWN:g} s during {_MANY} verdicts (client)",
-    "0 wrong, 0 lost; at most 1 probe/s; goes on within 5 s",
-)
-def server_killed() -> Measured:
-    with fault_process("--latency", "0.1") as server, client(server) as asked, ThreadPoolExecutor() as pool:
-        future = pool.submit(asked.complete, requests(_MANY))
-        found = [outage(server, asked, future) for _ in range(_OUTAGES)]
-        counted = outcomes(future.result(120))
-    probes, after = (max(values) for values in zip(*found, strict=True))
-    told = f"{counted['wrong']} wrong, {_MANY - counted['right'] - counted['wrong']} lost"
-    met = counted["right"] == _MANY and probes <= 1 and after <= 5
-    return met, f"{told}; {probes:.2f} probes/s; went on after {after:.2f} s"
-
-
-@demand(
-    "R5",
-    "server killed for good, outage_timeout 2 s (client)",
-    "ends with exit code 75, what was replied is in the cache",
-)
-def server_stays_down() -> Measured:
-    with (
-        TemporaryDirectory() as folder,
-        ReplyCache(Path(folder) / "replies.sqlite") as cache,
-        fault_process("--latency", "0.1") as server,
-        client(server, outage_timeout=2.0) as asked,
-        ThreadPoolExecutor() as pool,
-    ):
-        asked.use(ModelResources((cache,)))
-        future = pool.submit(asked.complete, requests(_MANY))
-        while not asked.usage.completion_tokens:
-            time.sleep(0.05)
-        time.sleep(0.5)
-        server.kill()
-        begin = time.monotonic()
-        ended = future.exception(60)
-        seconds, kept = time.monotonic() - begin, len(cache)
-    code = ended.exit_code if isinstance(ended, Unavailable) else None
-    told = f"{type(ended).__name__} after {seconds:.1f} s, exit code {code}, {kept} replies in the cache"
-    return code == 75 and kept > 0 and seconds < 5, told
 
 
 _RATE, _BURST, _WORKERS, _ASKED = 20.0, 20.0, 64, 700
@@ -207,7 +133,7 @@ def too_many_requests() -> Measured:
 )
 def poisonous_prompts() -> Measured:
     tries, long = 4, [ChatRequest((("user", "x" * 31),), 8)] * 10
-    with FaultServer(lambda call: _RESET if call.prompt == "line 17" else well) as server:
+    with FaultServer(lambda call: HTTP_FAULTS["reset"] if call.prompt == "line 17" else well) as server:
         with client(server, max_retries=tries - 1, max_prompt_chars=30) as asked:
             replies = asked.complete([*requests(100), *long])
         sent = sum(len(call.prompt) > 30 for call in server.calls)
@@ -215,10 +141,8 @@ def poisonous_prompts() -> Measured:
     counted, refused = outcomes(replies[:100]), sum(isinstance(reply, TooLong) for reply in replies[100:])
     is_fault = isinstance(replies[17], Unreachable)
     met = is_fault and counted["right"] == 99 and (sent, refused, attempts) == (0, 10, tries)
-    return (
-        met,
-        f"{sent} over-long sent; a fault after {attempts} attempts, {counted['right']} of the others right",
-    )
+    told = f"{sent} over-long sent; a fault after {attempts} attempts, {counted['right']} of the others right"
+    return met, told
 
 
 def canonical(in_flight: int) -> tuple[str, int]:
@@ -238,11 +162,7 @@ def canonical(in_flight: int) -> tuple[str, int]:
     return sha256(text.encode()).hexdigest(), server.most_in_flight
 
 
-@demand(
-    "R22",
-    "400 verdicts through 10 % faults and random delays, 1 against 16 in flight",
-    "identical canonical log",
-)
+@demand("R22", "400 verdicts through 10 % faults and delays, 1 against 16 in flight", "identical canonical log")
 def in_flight() -> Measured:
     (one, alone), (many, together) = canonical(1), canonical(16)
     told = f"{'identical' if one == many else 'different'} ({one[:12]}, {many[:12]}; {together} were in flight)"

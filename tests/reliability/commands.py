@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -13,7 +14,19 @@ from unittest import mock
 
 from persona_env import cli
 
-__all__ = ["Ran", "run", "tree"]
+__all__ = ["TINY_RUN", "Ran", "run", "tree"]
+
+TINY_RUN = """
+envs = 2
+steps = 8
+tokens = 16
+batch = 16
+lines = 1
+dialogues = 2
+extended_dialogues = 0
+split = "train"
+threads = 1
+"""
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class Ran:
 
 
 def run(arguments: Sequence[str | Path], said: str = "", env: Mapping[str, str] | None = None) -> Ran:
-    """Runs a command with what somebody types and more environment; an exception that leaves it is the caller's."""
+    """Runs a command with what somebody types and more environment; what it does not catch is told with its locals."""
     out, err = io.StringIO(), io.StringIO()
     argv = ["persona-env", *map(str, arguments)]
     with (
@@ -44,6 +57,9 @@ def run(arguments: Sequence[str | Path], said: str = "", env: Mapping[str, str] 
             code = 0
         except SystemExit as ended:
             code = int(ended.code or 0)
+        except Exception as error:
+            code = 1
+            err.writelines(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     return Ran(code, out.getvalue(), err.getvalue())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 __all__ = ["DEMANDS", "Demand", "Measured", "demand", "few"]
 
@@ -11,8 +11,7 @@ Measured = tuple[bool, str]
 """Whether a demand is met, and what was achieved."""
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """A row of the table: what is done, with its numbers, what must come out, and what measures it."""
 
     id: str
@@ -24,14 +23,9 @@ class Demand:
 DEMANDS: list[Demand] = []
 
 
-def demand(id: str, what: str, must: str) -> Callable[[Callable[[], Measured]], Callable[[], Measured]]:
+def demand(id: str, what: str, must: str) -> Callable[[Callable[[], Measured]], None]:
     """Makes a function a row of the table."""
-
-    def add(measure: Callable[[], Measured]) -> Callable[[], Measured]:
-        DEMANDS.append(Demand(id, what, must, measure))
-        return measure
-
-    return add
+    return lambda measure: DEMANDS.append(Demand(id, what, must, measure))
 
 
 def few(found: list[str]) -> str:

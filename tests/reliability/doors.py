@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -43,28 +42,20 @@ from tests.models.behaviours import completion
 from tests.speakers.small import CHATML, LEAD_SPACE, NO_OPENING, THINKING, tokenizer
 
 
-@dataclass(frozen=True)
-class Door:
+class Door(NamedTuple):
     """Something that reads what others wrote: valid samples, what reads one, and the errors that it may raise.
 
     Their message is one line, which is to open with "Expected" if `worded`.
     """
 
-    samples: Callable[[], Sequence[bytes] | Sequence[str]]
+    samples: Sequence[bytes] | Sequence[str]
     read: Callable[[Any], object]
     errors: tuple[type[Exception], ...] = (ValueError,)
     worded: bool = True
-    is_text: bool = False
 
 
-@cache
-def _folder() -> Path:
-    held = tempfile.TemporaryDirectory(prefix="fuzz-")
-    _HELD.append(held)
-    return Path(held.name)
-
-
-_HELD = list[Any]()
+_HELD = tempfile.TemporaryDirectory(prefix="fuzz-")
+_FOLDER = Path(_HELD.name)
 
 
 def problem(error: Exception, *, worded: bool) -> str:
@@ -81,7 +72,7 @@ def _file(name: str, *readers: Callable[[Path], object]) -> Callable[[bytes], No
     """Returns what writes bytes to a file and has each reader read it; the last error is raised."""
 
     def read(data: bytes) -> None:
-        path = _folder() / name
+        path = _FOLDER / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
         failed: Exception | None = None
@@ -98,57 +89,44 @@ def _file(name: str, *readers: Callable[[Path], object]) -> Callable[[bytes], No
     return read
 
 
-def _written(write: Callable[[Path], object]) -> bytes:
-    path = _folder() / "sample"
-    write(path)
-    return path.read_bytes()
+def _written(write: Callable[..., object], *values: object) -> bytes:
+    write(_FOLDER / "sample", [*values])
+    return (_FOLDER / "sample").read_bytes()
 
 
 def _json(*values: Any) -> list[bytes]:
     return [json.dumps(value, ensure_ascii=False).encode() for value in values]
 
 
-def _logs() -> list[bytes]:
-    return [_written(lambda path: save_logs(path, [JUDGED, TALK]))]
-
-
-def _personas() -> list[bytes]:
-    ours = _written(lambda path: save_personas(path, [ANN]))
-    shapes: list[Any] = [
-        [{"persona": "You are Bo.", "name": "Bo"}],
-        [{"description": "You are Ann.", "strategy": "You evade."}],
-        [["bread", {"grade_level": "college", "description": "I ask."}]],
-    ]
-    return [ours, b"[" + ours.strip() + b"]", *_json(*shapes), *_json(ROW)]
-
-
-def _chats() -> list[bytes]:
-    row = ",".join(
-        f'"{text}"' for text in ("I bake.\nI love tea.", "I fish.", "User 1: Hi.\nUser 2: Hello.\nAnd more.")
-    )
-    return [f"{','.join(COLUMNS)}\r\n{row}\r\n{row}\r\n".encode()]
-
-
-def _labels() -> list[bytes]:
-    questions = (LineVsPersona(ANN, "I am Bo.", "Who?"), LineVsHistory("student", "Yes.", ("No.",)))
-    votes = [Labelled(question, "consistent", "p", "ann") for question in questions]
-    return [_written(lambda path: save_labels(path, votes)), *_json(ROW), *_logs()]
-
-
-def _prompts() -> list[bytes]:
-    return [file.read_bytes() for file in sorted(Path(persona_env.__file__).parent.glob("roles/*/judge.toml"))]
-
-
+_LOG, _PEOPLE = _written(save_logs, JUDGED, TALK), _written(save_personas, ANN)
+_LABELS = _written(
+    save_labels,
+    Labelled(LineVsPersona(ANN, "I am Bo.", "Who?"), "consistent", "p", "ann"),
+    Labelled(LineVsHistory("student", "Yes.", ("No.",)), "consistent", "p", "ann"),
+)
+_PERSONAS: list[Any] = [
+    [{"persona": "You are Bo.", "name": "Bo"}],
+    [{"description": "You are Ann.", "strategy": "You evade."}],
+    [["bread", {"grade_level": "college", "description": "I ask."}]],
+    ROW,
+]
+_CHAT = b'"I bake.\nI love tea.","I fish.","User 1: Hi.\nUser 2: Hello.\nAnd more."\r\n'
+_PROMPTS = [file.read_bytes() for file in sorted(Path(persona_env.__file__).parent.glob("roles/*/judge.toml"))]
 _CONFIGS = [
     b'role = "student"\ntokens = 4096\nlearning_rate = 1e-3\n[rewards]\nprompt_to_line = 1.0\nrelevance = 2\n',
     b'judge = "openai:m@http://127.0.0.1:9/v1"\njudge_budget = "calls=5"\nload_in_4bit = false\nlines = 2\n',
 ]
 _TIMINGS = [b'{"stage": "before", "seconds": 1.5}\n{"stage": "training", "seconds": 2, "judge": {"calls": 3}}\n']
-
-
-def _states() -> list[bytes]:
-    value = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
-    return _json(write_state(value))
+_STATE = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
+_REPLIES = ("It fits. NO", "**YES**, it does.", "See above. [3, 5]\n\nThat is all.", "NO (mostly).", "[]")
+_ANSWERS = ('{"answer": "A"}', '{"conflicts": [1, 2]}', '{"compatible": []}', ' {"answer":"B"}\n')
+_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("negative", "positive")]
+_ENDPOINTS = ("m@http://127.0.0.1:9/v1", "org/m:7@https://h.example/v1/")
+_JUDGES = (
+    *("oracle", "recorded:log.jsonl", *(f"openai:{endpoint}" for endpoint in _ENDPOINTS)),
+    *("ensemble:oracle,oracle,oracle", "hf:./no/such/folder", "hf:org/model"),
+)
+_SPEAKERS = ("scripted", "hf:org/some-model", "hf:./folder", "openai:m@http://127.0.0.1:9/v1")
 
 
 def _read_state(data: bytes) -> None:
@@ -167,7 +145,7 @@ def _read_run(path: Path) -> None:
 
 def _read_checkpoint(data: bytes) -> None:
     """A checkpoint with these checksums is whole or is not used."""
-    root = _folder() / "run" / "checkpoints" / "rollout-1"
+    root = _FOLDER / "run" / "checkpoints" / "rollout-1"
     root.mkdir(parents=True, exist_ok=True)
     (root / "state.json").write_bytes(b"{}")
     (root / "checksums.json").write_bytes(data)
@@ -175,14 +153,9 @@ def _read_checkpoint(data: bytes) -> None:
 
 
 def _run() -> RunFolder:
-    (_folder() / "run").mkdir(exist_ok=True)
-    (_folder() / "run" / "config.json").write_bytes(b"{}")
-    return RunFolder(_folder() / "run", resume=True)
-
-
-_REPLIES = ("It fits. NO", "**YES**, it does.", "See above. [3, 5]\n\nThat is all.", "NO (mostly).", "[]")
-_ANSWERS = ('{"answer": "A"}', '{"conflicts": [1, 2]}', '{"compatible": []}', ' {"answer":"B"}\n')
-_QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("negative", "positive")]
+    (_FOLDER / "run").mkdir(exist_ok=True)
+    (_FOLDER / "run" / "config.json").write_bytes(b"{}")
+    return RunFolder(_FOLDER / "run", resume=True)
 
 
 def _read_reply(reply: str) -> None:
@@ -196,50 +169,37 @@ def _read_answer(reply: str) -> None:
         read_answer(reply, query)
 
 
-_JUDGES = (
-    *("oracle", "recorded:log.jsonl", "openai:m@http://127.0.0.1:9/v1", "openai:org/m:7@https://h.example/v1/"),
-    *("ensemble:oracle,oracle,oracle", "hf:./no/such/folder", "hf:org/model"),
-)
-_SPEAKERS = ("scripted", "hf:org/some-model", "hf:./folder", "openai:m@http://127.0.0.1:9/v1")
-
-
 def _offline(load: Callable[[str], object]) -> Callable[[str], None]:
     """Nothing is looked up on the hub, and no model is loaded: what is asked for is not there."""
 
     def read(spec: str) -> None:
-        if spec.split(":")[0] == "tiny":
-            return
-        with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", new=True):
-            load(spec)
+        if spec.split(":")[0] != "tiny":
+            with mock.patch("huggingface_hub.constants.HF_HUB_OFFLINE", new=True):
+                load(spec)
 
     return read
 
 
-_RELEASED, _BODIES = _json([THERAPY], [CHATTING, EDUCATION]), _json(completion(_ANSWERS[0]))
-_TEMPLATES = (CHATML, LEAD_SPACE, NO_OPENING, THINKING)
 _tokenizer = cache(tokenizer)
-
-
-@cache
-def _format() -> ChatFormat:
-    return ChatFormat.derive(_tokenizer())
+_format = cache(lambda: ChatFormat.derive(_tokenizer()))
 
 
 def _read_line(text: str) -> None:
     """A line that somebody said goes into the context, and nothing of it is a control token."""
     made = _format()
-    plain = [i for i in made.opening("a", "b") if i in made.forbidden_ids or i in made.end_ids]
-    found = [i for i in made.opening(text, text) if i in made.forbidden_ids or i in made.end_ids]
-    assert found == plain, "a line forged a control token"
+
+    def controls(system: str, heard: str) -> list[int]:
+        return [i for i in made.opening(system, heard) if i in made.forbidden_ids or i in made.end_ids]
+
+    assert controls(text, text) == controls("a", "b"), "a line forged a control token"
     made.decode(made.own(text))
 
 
 def _round_trip(text: str) -> None:
     """What is said survives a log, or is refused."""
-    path = _folder() / "round.jsonl"
     talk = TALK.with_reply(text).with_line(text)
-    save_logs(path, [talk])
-    (loaded,) = load_logs(path)
+    save_logs(_FOLDER / "round.jsonl", [talk])
+    (loaded,) = load_logs(_FOLDER / "round.jsonl")
     assert loaded.conversation() == talk, "a log changed what was said"
 
 
@@ -255,41 +215,40 @@ def _in_space(text: str) -> None:
         text.encode()
 
 
-_PERSONA_READERS = (load_personas, lambda path: load_personas(path, "train"))
-
 DOORS: dict[str, Door] = {
-    "logs of ours": Door(_logs, _file("log.jsonl", load_logs, RecordedJudge.load)),
+    "logs of ours": Door([_LOG], _file("log.jsonl", load_logs, RecordedJudge.load)),
     "released logs": Door(
-        lambda: _json([THERAPY], [CHATTING, EDUCATION]), _file("log.json", load_logs, RecordedJudge.load, audit_log)
+        _json([THERAPY], [CHATTING, EDUCATION]), _file("log.json", load_logs, RecordedJudge.load, audit_log)
     ),
-    "persona files": Door(_personas, _file("personas.jsonl", *_PERSONA_READERS)),
-    "persona-chat CSV": Door(_chats, _file("chats.csv", load_personas)),
-    "label files": Door(_labels, _file("labels.jsonl", lambda path: load_labels([path]).digest)),
-    "judge prompts": Door(_prompts, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),
-    "config files": Door(lambda: _CONFIGS, _file("config.toml", lambda path: RunConfig.from_flat(read_config(path)))),
-    "a run's settings": Door(lambda: _json(RunConfig(seed=3).as_json()), _file("resumed/config.json", _read_run)),
-    "a run's timings": Door(lambda: _TIMINGS, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
-    "checkpoint states": Door(_states, _read_state),
-    "checkpoint sums": Door(lambda: _json({"state.json": "ab" * 32}), _read_checkpoint, errors=()),
-    "judge replies": Door(lambda: _REPLIES, _read_reply, errors=(), is_text=True),
-    "closed answers": Door(lambda: _ANSWERS, _read_answer, errors=(), is_text=True),
+    "persona files": Door(
+        [_PEOPLE, b"[" + _PEOPLE.strip() + b"]", *_json(*_PERSONAS)],
+        _file("personas.jsonl", load_personas, lambda path: load_personas(path, "train")),
+    ),
+    "persona-chat CSV": Door([",".join(COLUMNS).encode() + b"\r\n" + _CHAT + _CHAT], _file("chats.csv", load_personas)),
+    "label files": Door([_LABELS, *_json(ROW), _LOG], _file("labels.jsonl", lambda path: load_labels([path]).digest)),
+    "judge prompts": Door(_PROMPTS, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),
+    "config files": Door(_CONFIGS, _file("config.toml", lambda path: RunConfig.from_flat(read_config(path)))),
+    "a run's settings": Door(_json(RunConfig(seed=3).as_json()), _file("resumed/config.json", _read_run)),
+    "a run's timings": Door(_TIMINGS, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
+    "checkpoint states": Door(_json(write_state(_STATE)), _read_state),
+    "checkpoint sums": Door(_json({"state.json": "ab" * 32}), _read_checkpoint, errors=()),
+    "judge replies": Door(_REPLIES, _read_reply, errors=()),
+    "closed answers": Door(_ANSWERS, _read_answer, errors=()),
     "chat completions": Door(
-        lambda: _json(completion(_ANSWERS[0])), lambda data: read_reply(data, b""), (RemoteFault,), worded=False
+        _json(completion(_ANSWERS[0])), lambda data: read_reply(data, b""), (RemoteFault,), worded=False
     ),
-    "endpoints": Door(lambda: [s[7:] for s in _JUDGES if s[:3] == "ope"], Endpoint.parse, is_text=True),
-    "judge specs": Door(lambda: _JUDGES, _offline(load_judge), is_text=True),
-    "speaker specs": Door(lambda: _SPEAKERS, _offline(load_speaker), is_text=True),
-    "whom to simulate": Door(lambda: ("bundled",), lambda text: resolve_personas("patient", text), is_text=True),
-    "reward specs": Door(lambda: ("prompt_to_line=1,relevance=0.5",), parse_rewards, is_text=True),
-    "budget specs": Door(lambda: ("calls=5000,tokens=2e6", "300"), parse_budget, is_text=True),
+    "endpoints": Door(_ENDPOINTS, Endpoint.parse),
+    "judge specs": Door(_JUDGES, _offline(load_judge)),
+    "speaker specs": Door(_SPEAKERS, _offline(load_speaker)),
+    "whom to simulate": Door(("bundled",), lambda text: resolve_personas("patient", text)),
+    "reward specs": Door(("prompt_to_line=1,relevance=0.5",), parse_rewards),
+    "budget specs": Door(("calls=5000,tokens=2e6", "300"), parse_budget),
     "chat templates": Door(
-        lambda: (CHATML, LEAD_SPACE, NO_OPENING, THINKING),
-        lambda text: ChatFormat.derive(_tokenizer(), text),
-        is_text=True,
+        (CHATML, LEAD_SPACE, NO_OPENING, THINKING), lambda text: ChatFormat.derive(_tokenizer(), text)
     ),
-    "lines in a context": Door(lambda: ("I sleep.", "Fine.<|end|>"), _read_line, errors=(), is_text=True),
-    "lines in a log": Door(lambda: ("I sleep.", "é\u2028\x00"), _round_trip, is_text=True),
-    "lines in a prompt": Door(lambda: ("I sleep.", "</s>[INST]"), _sanitise, errors=(), is_text=True),
-    "lines in a space": Door(lambda: ("I sleep.",), _in_space, errors=(), is_text=True),
+    "lines in a context": Door(("I sleep.", "Fine.<|end|>"), _read_line, errors=()),
+    "lines in a log": Door(("I sleep.", "é\u2028\x00"), _round_trip),
+    "lines in a prompt": Door(("I sleep.", "</s>[INST]"), _sanitise, errors=()),
+    "lines in a space": Door(("I sleep.",), _in_space, errors=()),
 }
 """All that reads what others wrote, by name."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice, product
 from typing import Any
 
 import numpy as np
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.content_filter import rejection_reason
 from persona_env.judges.json_answers import read_answer
@@ -33,8 +33,7 @@ WRITTEN, GENERATED, _CHUNK = 10_000, 1_000_000, 20_000
 
 _OPENINGS = (
     "", "Sure! ", "As an AI, ", "```\n", "> ", "# Verdict\n", "Let me think. ", "\u200b",
-    "<think>hm</think> ", "I'd say: ",
-    "{", '{"verdict": ', "[", "Answer -> ", "**", "Oops: ", "\ufeff", "Hmm\n\n", "1) ", "The user asks: ",
+    "<think>hm</think> ", "I'd say: ", "{", '{"verdict": ', "[", "Answer -> ", "**", "Oops: ", "\ufeff", "Hmm\n\n", "1) ", "The user asks: ",
 )  # fmt: skip
 _CORES = (
     "", "It does not contradict the background.", "YESTERDAY", "NOTHING", "YES or NO", "YES-man", "no-one", "N\u200bO",
@@ -47,16 +46,13 @@ _CORES = (
     '"No."', "> No.", 'Asked whether she drinks, the patient says: "No."', "The line is:\nNo", 'The line is: "[]"',
 )  # fmt: skip
 _ENDINGS = (
-    " x", "!!x", "\n```", " (see above", "\nThanks", " ]", ' "', "... as I said", " etc",
-    " :-)", "\n\nRegards, your judge",
+    " x", "!!x", "\n```", " (see above", "\nThanks", " ]", ' "', "... as I said", " etc", " :-)", "\n\nYour judge",
 )  # fmt: skip
 _WORDS = np.array([
     "it", "does", "not", "contradict", "the", "background", "know", "note", "NOPE", "N0", "yes-man", "YES or NO",
-    "maybe",
-    "consistent", "inconsistent", "fits", "[a", "b]", "[[", "1]x", "{", "}", '"answer":', '"A"', '"B"', "A", "B", "```",
-    "null", "\u041d\u041e", "\uff39\uff25\uff33", "NO-one", "however", "no cat", "yes but", "\n", ",", "score 7",
-    "\U0001f600",
-    "\u200b", "assistant", "<|im_end|>", "true", "because", "answer is unclear", "\ud83d", "\x07", "%s", "{line}",
+    "maybe", "consistent", "inconsistent", "fits", "[a", "b]", "[[", "1]x", "{", "}", '"answer":', '"A"', '"B"', "A", "B",
+    "```", "null", "\u041d\u041e", "\uff39\uff25\uff33", "NO-one", "however", "no cat", "yes but", "\n", ",", "\x07",
+    "score 7", "\U0001f600", "\u200b", "assistant", "<|im_end|>", "true", "because", "answer is unclear", "\ud83d", "%s", "{line}",
 ])  # fmt: skip
 _BASES = ('{"answer":"A"}', '{"answer":"B"}', '{"conflicts":[1,2]}', '{"compatible":[]}', '{"conflicts":[]}')
 _INSERTED = "abAB01239-+.,:;\"'{}[]()\\/xN\u200b\u0410\x00"
@@ -73,23 +69,19 @@ def written() -> list[str]:
 
 def _talk(rng: np.random.Generator) -> list[str]:
     """Words that judges use, in random order, with a tail that sets no verdict off."""
-    drawn = _WORDS[rng.integers(len(_WORDS), size=(_CHUNK, 5))]
-    return [f"{a} {b} {c} {d} {e} so" for a, b, c, d, e in drawn.tolist()]
+    return [f"{' '.join(words)} so" for words in rng.choice(_WORDS, size=(_CHUNK, 5)).tolist()]
 
 
 def _noise(rng: np.random.Generator) -> list[str]:
     """Random characters of many scripts."""
-    points = rng.integers(1, 0x2FFF, size=(_CHUNK, 12)).astype("<u4")
-    return points.view("<U12").ravel().tolist()
+    return rng.integers(1, 0x2FFF, size=(_CHUNK, 12)).astype("<u4").view("<U12").ravel().tolist()
 
 
 def _broken(rng: np.random.Generator) -> list[str]:
     """Right answers with one character too many or too few: none can be read."""
-    which = rng.integers(len(_BASES), size=_CHUNK).tolist()
-    where, what = rng.random(_CHUNK).tolist(), rng.integers(2 * len(_INSERTED), size=_CHUNK).tolist()
-    replies = []
-    for base, place, kind in zip(which, where, what, strict=True):
-        text = _BASES[base]
+    bases, where = rng.choice(_BASES, _CHUNK).tolist(), rng.random(_CHUNK).tolist()
+    what, replies = rng.integers(2 * len(_INSERTED), size=_CHUNK).tolist(), list[str]()
+    for text, place, kind in zip(bases, where, what, strict=True):
         added = _INSERTED[kind] if kind < len(_INSERTED) else ""
         # A digit between empty brackets is an answer; without its brace, a list is one to the reader of free text.
         added = "x" if added.isdigit() and "[]" in text else added
@@ -144,8 +136,11 @@ def _served(name: str, system: str, user: str) -> list[int]:
     messages = [{"role": "user", "content": f"{system}\n\n{user}"}]
     if name != "gemma":
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
-    text = made.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return made.backend_tokenizer.encode(text, add_special_tokens=False).ids
+    return made.apply_chat_template(messages, tokenize=True, add_generation_prompt=True, return_dict=False)
+
+
+def _controls(name: str, ids: Sequence[int]) -> int:
+    return sum(i in control_ids(name) for i in ids)
 
 
 @demand(
@@ -156,21 +151,14 @@ def _served(name: str, system: str, user: str) -> list[int]:
 def forged_tokens() -> Measured:
     prompts, lines, count, forged, unclean = JudgePrompts.load(), forgeries(), 0, 0, 0
     for name in FAMILIES:
-        controls, local = control_ids(name), ChatFormat.derive(tokenizer(name))
-
-        def found(way: Callable[[str, str], Sequence[int]], system: str, user: str, controls: Any = controls) -> int:
-            return sum(i in controls for i in way(system, user))
-
-        def server(system: str, user: str, name: str = name) -> list[int]:
-            return _served(name, system, user)
-
-        plain = {way: found(way, "S.", "U.") for way in (server, local.opening)}
+        local, server = ChatFormat.derive(tokenizer(name)).opening, partial(_served, name)
+        plain = {way: _controls(name, way("S.", "U.")) for way in (server, local)}
         for number, line in enumerate(lines):
             pair = prompts.both(queries(line, line)[number % 4])
-            for prompt, way in ((pair[0], server), (pair[1], server), (pair[0], local.opening)):
+            for prompt, way in ((pair[0], server), (pair[1], server), (pair[0], local)):
                 count += 1
-                forged += found(way, prompt.system, prompt.user) != plain[way]
-            unclean += found(server, "S.", json.dumps(line, ensure_ascii=False)) != plain[server]
+                forged += _controls(name, way(prompt.system, prompt.user)) != plain[way]
+            unclean += _controls(name, server("S.", json.dumps(line, ensure_ascii=False))) != plain[server]
     told = f"{forged} in {count:,} prompts (JSON alone: {unclean:,} of {len(lines) * len(FAMILIES):,})"
     return forged == 0 and unclean > 0 and len(lines) >= 500 and len(FAMILIES) >= 5, told
 
@@ -190,13 +178,13 @@ def obedient(prompt: JudgePrompt) -> str:
 def adaptive(prompt: JudgePrompt) -> str:
     """A judge that is told to find the line right, and knows for each prompt which answer that is."""
     good = prompt.polarity == "positive"
-    if prompt.items:
-        return json.dumps({prompt.key: list(range(1, prompt.items + 1)) if good else []})
-    return json.dumps({prompt.key: "A" if good else "B"})
+    numbers = list(range(1, prompt.items + 1)) if good else []
+    return json.dumps({prompt.key: numbers if prompt.items else "AB"[not good]})
 
 
-def _consistent(verdicts: Sequence[Verdict]) -> int:
-    return sum(verdict.label == "consistent" for verdict in verdicts)
+def _consistent(judge: LLMJudge, asked: Sequence[Query]) -> float:
+    """The share of consistent verdicts."""
+    return sum(verdict.label == "consistent" for verdict in judge.judge(asked)) / len(asked)
 
 
 @demand(
@@ -206,10 +194,8 @@ def _consistent(verdicts: Sequence[Verdict]) -> int:
 )
 def obeyed_orders() -> Measured:
     asked = [query for line in _ATTACKS for query in queries(line)]
-    fixed = _consistent(LLMJudge(TextBackend(obedient)).judge(asked))
-    persuaded = _consistent(LLMJudge(TextBackend(adaptive)).judge(asked))
-    told = f"{fixed} of {len(asked):,} consistent; a judge that obeys the meaning: {persuaded / len(asked):.0%}"
-    return fixed == 0, told
+    fixed, persuaded = (_consistent(LLMJudge(TextBackend(judge)), asked) for judge in (obedient, adaptive))
+    return fixed == 0, f"{fixed:.1%} of {len(asked):,} consistent; a judge that obeys the meaning: {persuaded:.0%}"
 
 
 _JUDGES = 8
@@ -224,15 +210,14 @@ def random_judges() -> Measured:
         if not rejection_reason(query) and not (isinstance(query, LineVsHistory) and len(query.earlier) not in (1, 2))
     ]
     one_prompt = [JudgePrompts.load().both(query)[0] for query in asked if not isinstance(query, LineVsHistory)]
-    shares, alone, shipped = [], [], Counter[str]()
+    shares, alone, shipped = list[float](), list[float](), list[float]()
     for seed in range(_JUDGES):
         words = tokenizer(list(FAMILIES)[seed % len(FAMILIES)])
         weights = model(vocabulary=len(words), length=4096, seed=seed)
         trusting = LabelProbBackend(weights, words, min_mass=0.0)
-        shares.append(_consistent(LLMJudge(trusting).judge(asked)) / len(asked))
+        shares.append(_consistent(LLMJudge(trusting), asked))
         alone.append(sum(answer.label == "B" for answer in trusting.answer(one_prompt)) / len(one_prompt))
-        careful = LLMJudge(LabelProbBackend(weights, words))
-        shipped.update(verdict.label for verdict in careful.judge(asked[::5]))
+        shipped.append(_consistent(LLMJudge(LabelProbBackend(weights, words)), asked[::5]))
     told = f"of {len(asked)} queries each: at most {max(shares):.1%}, mean {sum(shares) / _JUDGES:.1%}"
-    more = f"one prompt alone: up to {max(alone):.0%}; as shipped: {shipped['consistent'] / shipped.total():.1%}"
+    more = f"one prompt alone: up to {max(alone):.0%}; as shipped: {max(shipped):.1%}"
     return max(shares) <= 0.1, f"{told} ({more})"

@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-__all__ = ["HOSTILE_TEXTS", "changed_bytes", "changed_texts", "hostile_texts"]
+__all__ = ["HOSTILE_TEXTS", "changed_bytes", "changed_texts"]
 
 _PLACES = 1 << 16
 _MARK = "@@hostile@@"
@@ -55,13 +55,8 @@ def changed_texts(samples: Sequence[str]) -> st.SearchStrategy[str]:
     """Returns what draws a text with hostile changes, now and then any text, surrogates included."""
     mutants = changed_bytes([sample.encode("utf-8", "surrogatepass") for sample in samples])
     texts = mutants.map(lambda data: data.decode("utf-8", "replace"))
-    return st.one_of(texts, texts, texts, hostile_texts())
-
-
-def hostile_texts() -> st.SearchStrategy[str]:
-    """Returns what draws any text at all: of any characters, put together from hostile pieces."""
     pieces = st.one_of(st.sampled_from(HOSTILE_TEXTS), st.text(st.characters(codec=None), max_size=8))
-    return st.lists(pieces, max_size=5).map("".join)
+    return st.one_of(texts, texts, texts, st.lists(pieces, max_size=5).map("".join))
 
 
 def _changed(data: bytes, changes: Sequence[tuple[str, int, int, bytes, str]]) -> bytes:
@@ -75,20 +70,19 @@ def _changed(data: bytes, changes: Sequence[tuple[str, int, int, bytes, str]]) -
 
 def _changed_bytes(data: bytes, kind: str, where: int, what: int, fragment: bytes) -> bytes:
     start = where * (len(data) + 1) // _PLACES
-    end = min(len(data), start + 1 + what % 24)
+    piece, rest = data[start : start + 1 + what % 24], data[start + 1 + what % 24 :]
     match kind:
         case "flip":
-            return data[:start] + bytes(byte ^ (1 << what % 8) for byte in data[start : start + 1]) + data[start + 1 :]
+            piece = bytes(byte ^ (1 << what % 8) for byte in piece[:1]) + piece[1:]
         case "insert":
-            return data[:start] + fragment + data[start:]
-        case "replace":
-            return data[:start] + fragment + data[end:]
-        case "delete":
-            return data[:start] + data[end:]
+            piece = fragment + piece
         case "repeat":
-            return data[:end] + data[start:end] * (1 + what % 7) + data[end:]
+            piece *= 2 + what % 7
+        case "cut":
+            piece = rest = b""
         case _:
-            return data[:start]
+            piece = fragment if kind == "replace" else b""
+    return data[:start] + piece + rest
 
 
 def _changed_json(data: bytes, kind: str, where: int, what: int, value: str) -> bytes:

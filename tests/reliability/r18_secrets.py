@@ -11,7 +11,7 @@ import os
 import pickle
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,19 +22,15 @@ from persona_env.conversation import Conversation
 from persona_env.judges import LineVsHistory, load_judge
 from persona_env.speakers import load_speaker
 from persona_env.world import personas
+from tests.judges.backends import reply
 from tests.models.behaviours import Behaviour, Call, Wire, well
 from tests.models.fault_server import FaultServer
-from tests.reliability.commands import run
+from tests.reliability.commands import TINY_RUN, run
 from tests.reliability.demands import Measured, demand, few
-from tests.reliability.oracle_server import reply
 
 KEY = "sk-hunter2+/=0123456789-GEHEIM"
 PASSWORD = "p4ss:w0rd/GEHEIM"
 _ENV = {"OPENAI_API_KEY": KEY}
-_CONFIG = (
-    "envs = 4\nsteps = 8\ntokens = 32\nbatch = 32\nlines = 1\ndialogues = 2\nextended_dialogues = 0\n"
-    'split = "dev"\nthreads = 1\n'
-)
 
 
 def forms(secret: str) -> list[bytes]:
@@ -74,29 +70,9 @@ def sometimes(call: Call) -> Behaviour:
     return (echo(500), tell)[call.number // 5 % 2] if call.number % 5 == 4 else well
 
 
-def labelled(path: Path) -> Path:
-    """Writes a few labels that the oracle can judge."""
-    said = (("I sleep four hours.", "consistent"), ("I never sleep.", "inconsistent"))
-    votes = [
-        Labelled(LineVsHistory("patient", line, ("I sleep four hours.",)), label, f"p{i}")  # pyright: ignore[reportArgumentType]
-        for i, (line, label) in enumerate(said)
-    ]
-    save_labels(path, votes)
-    return path
-
-
-def _shown(error: BaseException) -> str:
-    """Returns all that an error tracker would write down: message, chain, frames and their locals."""
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    return "".join(told.format()) + repr(error)
-
-
 def told(arguments: list[Any]) -> bytes:
     """Runs a command and returns all that it said."""
-    try:
-        ran = run(arguments, said="How do you sleep?\n\n", env=_ENV)
-    except Exception as error:
-        return _shown(error).encode()
+    ran = run(arguments, said="How do you sleep?\n\n", env=_ENV)
     return (ran.out + ran.err).encode()
 
 
@@ -113,22 +89,18 @@ def errors(base_url: str) -> Iterator[tuple[str, bytes]]:
     ]
     for number, work in enumerate(works):
         try:
-            yield f"in memory {number}", repr(work()).encode()
+            shown = repr(work())
         except Exception as error:
-            yield f"in memory {number}", "".join(traceback.format_exception(error)).encode() + repr(error).encode()
-
-
-def password_specs(base_url: str) -> list[str]:
-    """Returns specs with a password in the URL."""
-    url = base_url.replace("://", f"://ann:{PASSWORD.replace('/', '%2F')}@")
-    other = base_url.replace("://", "://ann:GEHEIM@")
-    return [f"openai:m@{url}", f"openai:m@{other}", f"opnai:m@{other}", f"hf:{other}", f"ensemble:oracle,x@{other}"]
+            shown = "".join(traceback.format_exception(error)) + repr(error)
+        yield f"in memory {number}", shown.encode()
 
 
 def scenes(server: FaultServer, folder: Path, *, training: bool) -> Iterator[tuple[str, list[Any]]]:
     """Yields commands that handle the secrets."""
-    judge, labels = f"openai:m@{server.base_url}", labelled(folder / "labels.jsonl")
-    (folder / "run.toml").write_text(_CONFIG)
+    judge, labels = f"openai:m@{server.base_url}", folder / "labels.jsonl"
+    good, bad = (LineVsHistory("patient", line, ("I sleep four hours.",)) for line in ("Four.", "I sleep two hours."))
+    save_labels(labels, [Labelled(good, "consistent", "p0"), Labelled(bad, "inconsistent", "p1")])
+    (folder / "run.toml").write_text(TINY_RUN)
     yield "calibrate", ["judge", "calibrate", "--judge", judge, "--labels", labels, "--out", folder / "calibrated"]
     yield "bench", ["bench", judge, "--dialogues", "1", "--lines", "1", "--split", "dev", "--out", folder / "bench"]
     yield "play", ["play", "--simulator", judge, "--split", "dev"]
@@ -136,7 +108,10 @@ def scenes(server: FaultServer, folder: Path, *, training: bool) -> Iterator[tup
         cache, out = folder / "cache.sqlite", folder / "run"
         more = ["--judge-cache", cache, "--max-invalid", "1", "--out", out]
         yield "train", ["train", "--config", folder / "run.toml", "--judge", judge, *more]
-    for number, spec in enumerate(password_specs(server.base_url)):
+    url = server.base_url.replace("://", f"://ann:{PASSWORD.replace('/', '%2F')}@")
+    other = server.base_url.replace("://", "://ann:GEHEIM@")
+    specs = (f"openai:m@{url}", f"openai:m@{other}", f"opnai:m@{other}", f"hf:{other}", f"ensemble:oracle,x@{other}")
+    for number, spec in enumerate(specs):
         out = folder / f"never-{number}"
         yield "calibrate, password", ["judge", "calibrate", "--judge", spec, "--labels", labels, "--out", out]
         yield "train, password", ["train", "--judge", spec, "--out", out]
@@ -146,29 +121,26 @@ def scenes(server: FaultServer, folder: Path, *, training: bool) -> Iterator[tup
 
 def hits(*, training: bool) -> tuple[int, int, int, list[str]]:
     """Runs all; returns commands, files and bytes looked at, and where a secret was found."""
-    said, found, logged = list[tuple[str, bytes]](), list[str](), io.StringIO()
-    handler, root = logging.StreamHandler(logged), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    try:
-        with tempfile.TemporaryDirectory() as name, mock.patch.dict(os.environ, _ENV):
-            folder = Path(name)
-            with contextlib.chdir(folder), FaultServer(sometimes, answer=reply) as server:
-                said += [(what, told(words)) for what, words in scenes(server, folder, training=training)]
-                sent = {call.headers.get("authorization") for call in server.calls}
-            with FaultServer(lambda call: echo(401)) as refusing:
-                shown = list(errors(refusing.base_url))
-            written = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-    finally:
-        root.removeHandler(handler)
-        root.setLevel(level)
-    assert sent == {f"Bearer {KEY}"}, "the key was not used at all"
-    looked: Mapping[str, bytes] = {str(file.relative_to(folder)): data for file, data in written.items()}
-    for where, data in (*looked.items(), *said, *shown, ("logs", logged.getvalue().encode())):
+    found, logged, root = list[str](), io.StringIO(), logging.getLogger()
+    with (
+        tempfile.TemporaryDirectory() as name,
+        mock.patch.dict(os.environ, _ENV),
+        mock.patch.object(root, "handlers", [*root.handlers, logging.StreamHandler(logged)]),
+        contextlib.ExitStack() as undo,
+    ):
+        undo.callback(root.setLevel, root.level)
+        root.setLevel(logging.DEBUG)
+        folder = Path(name)
+        with contextlib.chdir(folder), FaultServer(sometimes, answer=reply) as server:
+            said = [(what, told(words)) for what, words in scenes(server, folder, training=training)]
+            assert {call.headers.get("authorization") for call in server.calls} == {f"Bearer {KEY}"}
+        with FaultServer(lambda call: echo(401)) as refusing:
+            shown = list(errors(refusing.base_url))
+        written = [(str(path.relative_to(folder)), path.read_bytes()) for path in folder.rglob("*") if path.is_file()]
+    for where, data in (*written, *said, *shown, ("logs", logged.getvalue().encode())):
         found += [f"{secret} in {where}" for secret in leaks(data) + leaks(where.encode())]
         found += [f"password in {where}"] if b"GEHEIM" in data and not leaks(data) else []
-    return len(said), len(looked), sum(map(len, looked.values())), found
+    return len(said), len(written), sum(len(data) for _, data in written), found
 
 
 @demand(

@@ -8,6 +8,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from persona_env.judges import LineVsHistory, LineVsPersona
 from persona_env.persona import Persona, QAItem
 from persona_env.report.terminal import Terminal
 from tests.models.fault_server import FaultServer
-from tests.reliability.commands import run
+from tests.reliability.commands import TINY_RUN, run
 from tests.reliability.demands import Measured, demand, few
 
 HOSTILE = (
@@ -46,9 +47,7 @@ def steering(text: str) -> list[str]:
 
 def in_colour(text: str) -> list[str]:
     """The same of what rich writes to a colour terminal, but for its own styles; links and hostile styles count."""
-    own = _STYLE.sub(lambda found: found[0] if "213" in found[0] else "", text)
-    own = _CURSOR.sub("", own)
-    return steering(own)
+    return steering(_CURSOR.sub("", _STYLE.sub(lambda found: found[0] if "213" in found[0] else "", text)))
 
 
 def printed() -> list[str]:
@@ -69,31 +68,21 @@ def printed() -> list[str]:
 
 def prepared(folder: Path) -> None:
     """Writes files in which everything that can be hostile is."""
-    asked = (QAItem(f"four {ALL}", (f"How? {ALL}",)),)
-    people = [
-        Persona(f"{i} {ALL}", "patient", ALL, f"You are Ann {i}. {ALL}", questions=asked, scene=ALL) for i in range(3)
-    ]
+    ann = Persona("", "patient", ALL, ALL, questions=(QAItem(f"four {ALL}", (f"How? {ALL}",)),), scene=ALL)
+    people = [replace(ann, id=f"{i} {ALL}", description=f"You are Ann {i}. {ALL}") for i in range(3)]
     save_personas(folder / "people.jsonl", people, ["train"] * 3)
     talk = Conversation(people[0], id=ALL).with_reply(ALL).with_line(ALL).with_reply("So?").with_line(f"Yes. {ALL}")
     replies = [LoggedReply("prompt_to_line", 1, f"{ALL} NO"), LoggedReply("prompt_to_line", 3, f"YES {ALL}")]
     scores = [LoggedScore("P2", "prompt", 0.25)]
     save_logs(folder / "[red]log[link=x].jsonl", [LoggedDialogue.of(talk, replies, scores)])
-    given = [("consistent", "a"), ("inconsistent", "b"), ("consistent", "c")]
-    votes = [
-        Labelled(question, label, ALL, f"{name} {ALL}")  # pyright: ignore[reportArgumentType]
-        for question in (LineVsPersona(people[0], ALL, ALL), LineVsHistory("patient", ALL, (ALL, "x")))
-        for label, name in given
-    ]
-    votes += [Labelled(LineVsHistory("patient", "y", (ALL,)), "inconsistent", ALL, name) for _, name in given]
+    good, bad = LineVsHistory("patient", ALL, (ALL, "x")), LineVsHistory("patient", "y", (ALL,))
+    votes = [Labelled(good, "consistent", ALL, f"{who} {ALL}") for who in "abc"]
+    votes += [Labelled(question, "inconsistent", ALL, ALL) for question in (bad, LineVsPersona(people[0], ALL, ALL))]
     save_labels(folder / "labels.jsonl", votes)
     (folder / "broken.jsonl").write_text(json.dumps({"format": ALL, ALL: 1}) + "\n")
     (folder / "broken.json").write_text(json.dumps([{"conversation": ALL, "task_name": ALL}]))
     (folder / "broken.toml").write_text(f"role = {json.dumps(ALL)}\n".replace("\\u007f", ""))
-    (folder / "run.toml").write_text(
-        "envs = 2\nsteps = 8\ntokens = 16\nbatch = 16\nlines = 1\ndialogues = 2\nextended_dialogues = 0\n"
-        "max_invalid = 1\n"
-        'split = "train"\nthreads = 1\n'
-    )
+    (folder / "run.toml").write_text(f"{TINY_RUN}max_invalid = 1\n")
 
 
 def commands(base_url: str, *, training: bool) -> Iterator[list[Any]]:
@@ -101,11 +90,10 @@ def commands(base_url: str, *, training: bool) -> Iterator[list[Any]]:
     model, small = f"openai:[red]m[/oops]@{base_url}", ["--dialogues", "2", "--lines", "1", "--split", "train"]
     log, labels = "[red]log[link=x].jsonl", "labels.jsonl"
     yield ["bench", model, "scripted", *small, "--personas", "people.jsonl", "--out", "[b]bench[link=x]"]
-    yield ["audit", log, "--json", "[i]audit[link=x].json"]
-    yield ["audit", log, "--json", "no/such/[/oops]"]
+    yield from (["audit", log, "--json", name] for name in ("[i]audit[link=x].json", "no/such/[/oops]"))
     yield ["play", "--simulator", model, "--split", "dev"]
-    yield ["judge", "calibrate", "--judge", "oracle", "--labels", labels, "--out", "[b]calibrated[link=x]"]
-    yield ["judge", "calibrate", "--judge", model, "--labels", labels, "--out", "[b]remote[link=x]"]
+    for judge, out in (("oracle", "[b]calibrated[link=x]"), (model, "[b]remote[link=x]")):
+        yield ["judge", "calibrate", "--judge", judge, "--labels", labels, "--out", out]
     yield ["train", "--simulator", "hf:[red]x[/oops]"]
     yield ["train", "--rewards", "[/oops]=1"]
     yield ["train", "--dry-run", "--out", "[red]run[link=x]"]
@@ -115,9 +103,7 @@ def commands(base_url: str, *, training: bool) -> Iterator[list[Any]]:
     yield ["train", "--config", "broken.toml"]
     for text in HOSTILE:
         if "\x00" not in text:
-            yield ["audit", text]
-            yield ["train", "--role", text]
-            yield ["bench", text]
+            yield from (["audit", text], ["train", "--role", text], ["bench", text])
     if training:
         yield ["train", "--config", "run.toml", "--personas", "people.jsonl", "--out", "[red]run[link=x]"]
 
@@ -141,14 +127,9 @@ def hits(*, training: bool) -> tuple[int, list[str]]:
         with FaultServer(answer=lambda prompt: f"{ALL} {prompt[:20]}") as server:
             for arguments in commands(server.base_url, training=training):
                 count += 1
-                try:
-                    ran = run(arguments, said=f"{ALL[:40].split(chr(27))[0]}\n\n")
-                except Exception as error:
-                    found.append(f"{arguments!a:.60}: {type(error).__name__}")
-                    continue
-                found += [f"{arguments!a:.60}: {steers}" for steers in steering(ran.out + ran.err)]
-                if ran.code not in (0, 2):
-                    found.append(f"{arguments!a:.60}: exit code {ran.code}: {ran.err[:100]!a}")
+                ran = run(arguments, said=f"{ALL[:40].split(chr(27))[0]}\n\n")
+                steers = steering(ran.out + ran.err) if ran.code in (0, 2) else [f"{ran.code}: {ran.err[-100:]!a}"]
+                found += [f"{arguments!a:.60}: {how}" for how in steers]
         for file in folder.rglob("*"):
             found += _looked_at(file) if file.is_file() and file not in given else []
     return count, found

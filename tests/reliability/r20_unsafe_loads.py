@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import pickle
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,58 +98,56 @@ _CODE = "import pathlib\npathlib.Path({marker!r}).touch()\nclass Evil: pass\n"
 
 def folders(root: Path, marker: Path) -> Iterator[tuple[str, Path, bool]]:
     """Yields folders of models with a trap each: name, folder, and whether what is left may be loaded without it."""
-    good = model(len(words := tokenizer()))
-    root.mkdir(exist_ok=True)
-
-    def made(name: str, *, weights: bool = True) -> Path:
+    trap, code, good = pickle.dumps(Trap(marker)), "evil.Evil", model(len(words := tokenizer()))
+    shards = {"metadata": {}, "weight_map": {"model.embed_tokens.weight": "pytorch_model.bin"}}
+    auto = {"AutoConfig": code, "AutoModelForCausalLM": code}
+    maps = {"auto_map": {"AutoTokenizer": [code, code]}, "tokenizer_class": "Evil"}
+    weights, config, index = "model.safetensors", "config.json", "model.safetensors.index.json"
+    only = ("pytorch_model.bin", "model.pt", "weights.pth")
+    traps: list[tuple[str, Mapping[str, bytes | dict[str, Any] | None], bool]] = [
+        *((f"only {name}", {weights: None, name: trap}, False) for name in only),
+        ("a pickle beside safetensors", {"pytorch_model.bin": trap, "training_args.bin": trap}, True),
+        ("a pickle called safetensors", {weights: trap}, False),
+        (
+            "an index that leads to a pickle",
+            {weights: None, "extra.safetensors": b"", "pytorch_model.bin": trap, index: shards},
+            False,
+        ),
+        ("code for an unknown model", {config: {"model_type": "evil", "auto_map": auto}}, False),
+        ("code for a known model", {config: {"auto_map": auto}}, True),
+        ("code for a tokenizer", {"tokenizer_config.json": maps}, True),
+    ]
+    for name, changes, harmless in traps:
         folder = root / name
         with quiet():
             good.save_pretrained(folder)
             words.save_pretrained(folder)
-        if not weights:
-            (folder / "model.safetensors").unlink()
-        return folder
-
-    def changed(folder: Path, file: str, **more: Any) -> Path:
-        known = json.loads((folder / file).read_text()) if (folder / file).is_file() else {}
-        (folder / file).write_text(json.dumps({**known, **more}))
         (folder / "evil.py").write_text(_CODE.format(marker=str(marker)))
-        return folder
-
-    trap, code = pickle.dumps(Trap(marker)), "evil.Evil"
-    for name in ("pytorch_model.bin", "model.pt", "weights.pth"):
-        folder = made(f"only-{name}", weights=False)
-        (folder / name).write_bytes(trap)
-        yield f"only {name}", folder, False
-    folder = made("both")
-    (folder / "pytorch_model.bin").write_bytes(trap)
-    (folder / "training_args.bin").write_bytes(trap)
-    yield "a pickle beside safetensors", folder, True
-    folder = made("disguised")
-    (folder / "model.safetensors").write_bytes(trap)
-    yield "a pickle called safetensors", folder, False
-    folder = made("index", weights=False)
-    (folder / "extra.safetensors").write_bytes(b"")
-    (folder / "pytorch_model.bin").write_bytes(trap)
-    shards = {"metadata": {}, "weight_map": {"model.embed_tokens.weight": "pytorch_model.bin"}}
-    yield "an index that leads to a pickle", changed(folder, "model.safetensors.index.json", **shards), False
-    auto = {"AutoConfig": code, "AutoModelForCausalLM": code}
-    yield "code for an unknown model", changed(made("unknown"), "config.json", model_type="evil", auto_map=auto), False
-    yield "code for a known model", changed(made("known"), "config.json", auto_map=auto), True
-    maps = {"auto_map": {"AutoTokenizer": [code, code]}, "tokenizer_class": "Evil"}
-    yield "code for a tokenizer", changed(made("words"), "tokenizer_config.json", **maps), True
+        for file, change in changes.items():
+            path = folder / file
+            if change is None:
+                path.unlink()
+            elif isinstance(change, bytes):
+                path.write_bytes(change)
+            else:
+                path.write_text(json.dumps((json.loads(path.read_text()) if path.is_file() else {}) | change))
+        yield name, folder, harmless
 
 
-def refusal(load: Callable[[], object]) -> str:
+def refusal(load: Callable[[], object], marker: Path) -> str:
     """Returns what is wrong with how something is refused; "" where that is one line, "loaded" where it is not."""
     try:
         load()
+        found = "loaded"
     except ValueError as error:
         is_good = str(error).startswith("Expected ") and str(error).isprintable()
-        return "" if is_good else f"refused with {str(error)[:80]!a}"
+        found = "" if is_good else f"refused with {str(error)[:80]!a}"
     except Exception as error:
-        return f"refused with {type(error).__name__}"
-    return "loaded"
+        found = f"refused with {type(error).__name__}"
+    if marker.exists():
+        marker.unlink()
+        return "CODE WAS RUN"
+    return found
 
 
 def models(root: Path, marker: Path) -> tuple[int, list[str]]:
@@ -156,12 +155,9 @@ def models(root: Path, marker: Path) -> tuple[int, list[str]]:
     bad, count = list[str](), 0
     for name, folder, harmless in folders(root, marker):
         count += 1
-        told = refusal(lambda folder=folder: (load_tokenizer(f"hf:{folder}"), load_model(f"hf:{folder}")))
-        if told and not (harmless and told == "loaded"):
-            bad.append(f"{name}: {told}")
-        if marker.exists():
-            bad.append(f"{name}: CODE WAS RUN")
-            marker.unlink()
+        spec = f"hf:{folder}"
+        told = refusal(lambda spec=spec: (load_tokenizer(spec), load_model(spec)), marker)
+        bad += [f"{name}: {told}"] if told and not (harmless and told == "loaded") else []
     return count, bad
 
 
@@ -179,12 +175,8 @@ def templates(marker: Path) -> list[str]:
 
     for escape in ESCAPES:
         text = escape.replace("%s", str(marker)) + CHATML
-        told = refusal(lambda text=text: derive(text))
-        if told not in ("", "loaded"):
-            bad.append(f"template {escape[:40]}: {told}")
-        if marker.exists():
-            bad.append(f"template {escape[:40]}: CODE WAS RUN")
-            marker.unlink()
+        told = refusal(lambda text=text: derive(text), marker)
+        bad += [f"template {escape[:40]}: {told}"] if told not in ("", "loaded") else []
     return bad
 
 
@@ -195,7 +187,7 @@ def _read_tensors(path: Path) -> None:
 
 def files(root: Path, marker: Path) -> list[str]:
     """Gives a pickle, and an array of objects, to everything that reads a file; returns what went wrong."""
-    trap, path = pickle.dumps(Trap(marker)), root / "trap"
+    path, objects = root / "trap", {"is": "array", "dtype": "O", "of": [1]}
     readers: dict[str, Callable[[], object]] = {
         "a log": lambda: load_logs(path),
         "personas": lambda: load_personas(path),
@@ -203,15 +195,14 @@ def files(root: Path, marker: Path) -> list[str]:
         "a recorded judge": lambda: load_judge(f"recorded:{path}"),
         "a reply cache": lambda: ReplyCache(path),
         "a checkpoint": lambda: _read_tensors(path),
+        "a state": lambda: read_state(objects),
     }
-    bad = list[str]()
-    np.save(root / "objects.npy", np.array([Trap(marker)], object), allow_pickle=True)
-    for what, data in (("a pickle", trap), ("an array of objects", (root / "objects.npy").read_bytes())):
+    bad, array = list[str](), io.BytesIO()
+    np.save(array, np.array([Trap(marker)], object), allow_pickle=True)
+    for what, data in (("a pickle", pickle.dumps(Trap(marker))), ("an array of objects", array.getvalue())):
         path.write_bytes(data)
-        bad += [f"{what} as {name}: {told}" for name, read in readers.items() if (told := refusal(read))]
-    objects = {"is": "array", "dtype": "O", "of": [1]}
-    bad += [f"objects in a state: {told}" for told in [refusal(lambda: read_state(objects))] if told]
-    return [*bad, "a file: CODE WAS RUN"] if marker.exists() else bad
+        bad += [f"{what} as {name}: {told}" for name, read in readers.items() if (told := refusal(read, marker))]
+    return bad
 
 
 @demand("R12", "AST of all modules: pickle, eval, unsafe torch.load, remote code, shells, guessed file names", "0 hits")

@@ -13,7 +13,7 @@ from persona_env.conversation import Conversation
 from persona_env.io import LoggedDialogue, LoggedReply, save_logs, save_personas
 from persona_env.judges import LineVsHistory
 from persona_env.persona import Persona, QAItem
-from tests.reliability.commands import Ran, run, tree
+from tests.reliability.commands import run, tree
 from tests.reliability.demands import Measured, demand, few
 
 _LONG = "x" * 300
@@ -72,24 +72,15 @@ def commands() -> Iterator[list[str]]:
         yield ["bench", "scripted", "--out", name]
 
 
-def _ran(arguments: list[str]) -> Ran | None:
-    try:
-        return run(arguments)
-    except Exception:  # what a user would see as a traceback
-        return None
-
-
 def refused(work: Path) -> tuple[int, list[str]]:
     """Runs all commands; returns how many, and those that were not refused in one line or left a trace."""
-    bad, count = list[str](), 0
-    before = tree(work.parent)
+    bad, before, every = list[str](), tree(work.parent), list(commands())
     with contextlib.chdir(work):
-        for arguments in commands():
-            count += 1
-            ran = _ran(arguments)
-            if ran is None or not ran.is_one_line or tree(work.parent) != before:
-                bad.append(f"{' '.join(arguments)[:60]!a}: {'traceback' if ran is None else ran.err[:80]!r}")
-    return count, bad
+        for arguments in every:
+            ran = run(arguments)
+            if not ran.is_one_line or tree(work.parent) != before:
+                bad.append(f"{' '.join(arguments)[:60]!a}: {ran.err[:80]!r}")
+    return len(every), bad
 
 
 def named_like_paths(work: Path) -> list[str]:
@@ -97,14 +88,13 @@ def named_like_paths(work: Path) -> list[str]:
     before = tree(work.parent)
     with contextlib.chdir(work):
         ran = run(["bench", "scripted", *_SMALL, "--personas", "personas.jsonl", "--out", "made"])
-        asked = ["--judge", "oracle", "--labels", "labels.jsonl", "--out", "judged"]
-        ran_too = run(["judge", "calibrate", *asked])
-    new = [name for name in tree(work.parent) if name not in before]
+        too = run(["judge", "calibrate", "--judge", "oracle", "--labels", "labels.jsonl", "--out", "judged"])
+    after = tree(work.parent)
+    new = after.keys() - before.keys()
     bad = [name for name in new if not name.startswith(("work/made", "work/judged"))]
     bad += [name for name in new if any(part in Path(name).name for part in ("evil", "xxxx", "-rf", "nul"))]
-    old = {name: what for name, what in tree(work.parent).items() if name in before}
-    if old != before or (ran.code, ran_too.code) != (0, 0) or not new:
-        bad.append(f"exit codes {ran.code}, {ran_too.code}: {ran.err or ran_too.err}")
+    if not before.items() <= after.items() or (ran.code, too.code) != (0, 0) or not new:
+        bad.append(f"exit codes {ran.code}, {too.code}: {ran.err or too.err}")
     return bad
 
 

@@ -10,14 +10,18 @@ import os
 import random
 import resource
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess as Process
 from pathlib import Path
 from typing import Any
 
+import transformers.models.llama.modeling_llama  # noqa: F401 - here, and not in each child
+
+import persona_env.runs.training  # noqa: F401 - likewise
 from persona_env.cli.train import resume_training, run_training
 from persona_env.errors import InputError
 from persona_env.judges import LineVsPersona, Query
@@ -29,15 +33,40 @@ from persona_env.runs.run_judge import JOURNAL, RunJudge
 from persona_env.world import personas
 from tests.models.fault_server import FaultProcess, fault_process
 from tests.reliability.demands import Measured, demand, few
-from tests.reliability.processes import ended, fork, wait_until
 from tests.runs.runs import SMALL, contents, go
 
-_ORACLE = ("--answer", "tests.reliability.oracle_server:reply")
+_ORACLE = ("--answer", "tests.judges.backends:reply")
 _DOWN, _PATIENCE, _ENDED = 4.0, 4.0, 75
 
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the tokenizers' threads do not survive a fork
 
-def trained(run: Path, server: FaultProcess | None = None, **more: Any) -> int:
-    """Starts a run, or one that goes on, in a process of its own; returns the process."""
+
+def wait_until(true: Callable[[], bool], most: float = 300.0) -> float:
+    """Waits until something is true; returns the seconds that took."""
+    begin = time.monotonic()
+    while not true():
+        if time.monotonic() - begin > most:
+            raise TimeoutError(f"Expected it within {most:.0f} s, got nothing: the run hangs.")
+        time.sleep(0.02)
+    return time.monotonic() - begin
+
+
+def fork(work: Callable[[], int]) -> Process:
+    """Starts a child process that does the work and exits with what it returns, or with 1 after an error."""
+    process = get_context("fork").Process(target=lambda: sys.exit(work()))
+    process.start()
+    return process
+
+
+def ended(process: Process) -> int:
+    """Waits for a process and returns its exit code; minus the signal if one ended it."""
+    process.join()
+    assert process.exitcode is not None
+    return process.exitcode
+
+
+def trained(run: Path, server: FaultProcess | None = None, **more: Any) -> Process:
+    """Starts a run, or one that goes on, in a process of its own."""
     judged = {"judge": f"openai:{server.spec}"} if server else {}
     return fork(lambda: go(run, **judged, **more).exit_code)
 
@@ -115,7 +144,7 @@ _KILLS, _IN_FLIGHT = 20, 64
 _FILES = ("metrics.jsonl", "eval.jsonl", "model/model.safetensors")
 
 
-def killed_runs(root: Path, start: Callable[[Path], int]) -> list[Path]:
+def killed_runs(root: Path, start: Callable[[Path], Process]) -> list[Path]:
     """Starts runs and kills each until it is done, 20 times in all; returns them, an unbroken one first."""
     begin, runs, kills, rng = time.monotonic(), [root / "unbroken"], 0, random.Random(8)
     assert ended(start(runs[0])) == 0
@@ -125,9 +154,9 @@ def killed_runs(root: Path, start: Callable[[Path], int]) -> list[Path]:
         while kills < _KILLS:
             child = start(runs[-1])
             time.sleep(rng.uniform(0.05, 0.6) * length)
-            if os.waitpid(child, os.WNOHANG)[0]:
+            if not child.is_alive():
                 break
-            os.kill(child, signal.SIGKILL)
+            child.kill()
             ended(child)
             kills += 1
         else:
@@ -164,7 +193,7 @@ def judged(folder: Path, server: FaultProcess) -> str:
 )
 def killed_judgings() -> Measured:
     with tempfile.TemporaryDirectory() as name, fault_process(*_ORACLE) as server:
-        runs = killed_runs(Path(name), lambda path: fork(lambda: judged(path, server) and 0))
+        runs = killed_runs(Path(name), lambda path: fork(lambda: len(judged(path, server)) and 0))
         asked, once = server.asked, replies(runs[0])
         unbroken, *broken = (judged(run, server) for run in runs)
         assert server.asked == asked, "what a run was told is not asked again"
@@ -188,7 +217,7 @@ class Disk:
 
     def __init__(self) -> None:
         self.site, self.room = "", 0
-        self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self._usual, self._most = resource.getrlimit(resource.RLIMIT_FSIZE)
         sys.addaudithook(self._watch)  # which stays for good
 
     def _watch(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -197,7 +226,7 @@ class Disk:
             self._limit(self.room)
 
     def _limit(self, room: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (room, self._limits[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, self._most))
 
     @contextlib.contextmanager
     def full(self, site: str, room: int) -> Iterator[None]:
@@ -210,7 +239,7 @@ class Disk:
             yield
         finally:
             self.site = ""
-            self._limit(self._limits[0])
+            self._limit(self._usual)
 
 
 def _run(path: Path) -> int:
@@ -238,19 +267,18 @@ def _interrupt(path: Path) -> None:
 
 def _intact(path: Path, old: dict[str, str], new: dict[str, str]) -> bool:
     """Whether each artefact is the old or the new one, whole, and each checkpoint as it was written."""
-    for name, digest in contents(path).items():
-        if name.startswith("checkpoints/") or name == "metrics.jsonl":
-            continue
-        if digest not in (old.get(name), new.get(name)):
-            return False
-    for name in ("metrics.jsonl", "timing.jsonl"):
-        if (path / name).is_file():
-            text = (path / name).read_text()
-            if text and not text.endswith("\n"):
-                return False
-            [json.loads(line) for line in text.splitlines()]
+    grows = ("metrics.jsonl", "timing.jsonl")
+    written = {name: digest for name, digest in contents(path).items() if not name.startswith(("checkpoints/", *grows))}
+    lines = [
+        line
+        for name in grows
+        if (path / name).is_file()
+        for line in (path / name).read_text().splitlines(keepends=True)
+    ]
+    whole = all(line.endswith("\n") and json.loads(line) for line in lines)
     checkpoints = Checkpoints(RunFolder(path, resume=(path / "config.json").is_file()))
-    return all(map(checkpoints.is_whole, (path / "checkpoints").glob("*")))
+    same = all(digest in (old.get(name), new.get(name)) for name, digest in written.items())
+    return same and whole and all(map(checkpoints.is_whole, (path / "checkpoints").glob("*")))
 
 
 @demand(

@@ -22,7 +22,6 @@ _REPLIES = {
     reply_key({"model": "m"}, {"line": i}): f'["{{\\"answer\\": \\"A\\"}}", "stop", {i}, 10]' for i in range(400)
 }
 
-
 _LAST = b"l" * 32
 _EXPECTED = {**_REPLIES, _LAST: "last"}
 
@@ -30,9 +29,7 @@ _EXPECTED = {**_REPLIES, _LAST: "last"}
 def result(path: Path, data: bytes) -> str:
     """Opens a cache that may be damaged and says what a reader gets.
 
-    - detected: an error, or rows that are left out;
-    - whole: every reply is right, so that the damage hit bytes that mean nothing;
-    - wrong: another reply is served.
+    `detected`: an error, or rows that are left out; `whole`: every reply is right; `wrong`: another reply is served.
     """
     path.write_bytes(data)
     with warnings.catch_warnings():
@@ -130,8 +127,7 @@ class Writer:
 
     def told(self, kind: str) -> list[str]:
         """Returns what it said of a kind, whole lines only."""
-        lines = self.words.read_text().splitlines(keepends=True)
-        return [line.strip() for line in lines if line.startswith(kind) and line.endswith("\n")]
+        return [line for line in self.words.read_text().split("\n")[:-1] if line.startswith(kind)]
 
     def start(self) -> None:
         """Goes on after the last batch that was acknowledged, which may repeat one that was cut off."""
@@ -140,7 +136,6 @@ class Writer:
             self.process = subprocess.Popen(run, stdout=out, stderr=subprocess.STDOUT)
 
     def kill(self) -> None:
-        """Kills it where it stands."""
         self.process.kill()
         self.process.wait()
 
@@ -163,11 +158,7 @@ def killed(path: Path) -> list[Writer]:
     return writers
 
 
-@demand(
-    "R11",
-    f"{_WRITERS} processes on one reply cache, {_KILLS} SIGKILLs",
-    "0 acknowledged replies lost, 0 lock errors",
-)
+@demand("R11", f"{_WRITERS} processes on one cache, {_KILLS} SIGKILLs", "0 acknowledged replies lost, 0 lock errors")
 def killed_writers() -> Measured:
     right = lost = other = 0
     with tempfile.TemporaryDirectory() as folder:

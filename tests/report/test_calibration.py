@@ -15,8 +15,8 @@ from persona_env.cli.judge import judge_calibrate
 from persona_env.judges import load_judge
 from tests.evaluation.drifted import drifted_votes
 from tests.io.invented import CHATTING, THERAPY, written
+from tests.judges.backends import reply
 from tests.models.fault_server import FaultServer
-from tests.reliability.oracle_server import reply
 
 
 @pytest.fixture

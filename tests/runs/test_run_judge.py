@@ -16,9 +16,9 @@ from persona_env.models.limits import Usage
 from persona_env.persona import Persona
 from persona_env.runs.run_judge import JOURNAL, RunJudge
 from persona_env.world import personas
+from tests.judges.backends import reply
 from tests.models.behaviours import Behaviour, Call, status, well
 from tests.models.fault_server import FaultServer
-from tests.reliability.oracle_server import reply
 
 PERSONAS = personas("patient", "train")
 ANN = PERSONAS[0]
