@@ -20,7 +20,7 @@ import persona_env  # noqa: F401 - registers the environments
 from persona_env.judges import Judge, Query, Verdict, load_judge
 from persona_env.speakers import load_speaker
 from persona_wrappers.vector import ConsistencyRewards
-from tests.models.fault_server import fault_process
+from tests.models.fault_server import FaultProcess
 
 __all__ = ["TARGET", "main", "measure"]
 
@@ -85,8 +85,8 @@ def main() -> bool:
     good = True
     for judging_latency, speaking_latency in LATENCIES:
         with (
-            fault_process("--latency", str(judging_latency), *ANSWERS) as judge,
-            fault_process("--latency", str(speaking_latency), *ANSWERS) as agent,
+            FaultProcess("--latency", str(judging_latency), *ANSWERS) as judge,
+            FaultProcess("--latency", str(speaking_latency), *ANSWERS) as agent,
         ):
             both, judging, generating = measure(f"openai:{judge.spec}", f"openai:{agent.spec}")
         ratio = both / max(judging, generating)

@@ -22,7 +22,7 @@ from persona_env.models.endpoint import Endpoint
 from persona_env.models.limits import ModelResources
 from persona_env.models.reply_cache import ReplyCache
 from tests.models.behaviours import right_answer
-from tests.models.fault_server import fault_process
+from tests.models.fault_server import FaultProcess
 
 REQUESTS, IN_FLIGHT, MEDIAN, TARGET = 1500, 64, 0.05, 1.15
 
@@ -74,7 +74,7 @@ def by_bare(port: int, number: int) -> float:
 
 def measure(number: int = REQUESTS, times: int = 3) -> tuple[float, float]:
     """Returns the best of each, bare and ours, taken in turns."""
-    with fault_process("--latency", str(MEDIAN), "--sigma", "0.8") as server:
+    with FaultProcess("--latency", str(MEDIAN), "--sigma", "0.8") as server:
         runs = [(by_bare(server.port, number), by_client(server.port, number)) for _ in range(times)]
     return min(bare for bare, _ in runs), min(ours for _, ours in runs)
 

@@ -141,13 +141,12 @@ def test_a_judge_that_always_says_the_same_is_stopped(label):
 def test_a_judge_that_fails_one_kind_only_is_stopped():
     class Blind(Says):
         def judge(self, queries):
-            good = OracleJudge().judge(queries)
-            return [Verdict("consistent") if type(q).__name__ == "LineVsPersona" else v
-                    for q, v in zip(queries, good, strict=True)]  # fmt: skip
+            return [
+                Verdict("consistent") if isinstance(q, LineVsPersona) else OracleJudge().judge([q])[0] for q in queries
+            ]
 
-    judge = Canaries(Blind(), KNOWN, every=1)
     with pytest.raises(JudgeUnreliable, match="LineVsPersona"):
-        often(judge, 9)
+        often(Canaries(Blind(), KNOWN, every=1), 9)
 
 
 def test_a_judge_that_gets_worse_late_is_stopped_by_the_last_ones():

@@ -80,15 +80,6 @@ def test_a_spec_names_the_members_and_the_identity_all_of_theirs():
     assert json.loads(json.dumps(ensemble.identity))["members"] == [OracleJudge().identity] * 3
 
 
-@pytest.mark.parametrize(("spec", "what"), [
-    ("ensemble:oracle", "two or more"), ("ensemble:oracle,", "oracle, match, recorded"),
-    ("ensemble:oracle,ensemble:oracle,oracle", "single judges"),
-])  # fmt: skip
-def test_a_spec_that_is_no_ensemble_is_refused(spec, what):
-    with pytest.raises(ValueError, match=what):
-        load_judge(spec)
-
-
 def test_the_usage_is_that_of_all_members():
     ensemble = Ensemble([LLMJudge(TextBackend()), LLMJudge(TextBackend()), OracleJudge()])
     ensemble.judge([LINE])

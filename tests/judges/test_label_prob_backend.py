@@ -6,7 +6,6 @@ import torch
 from tokenizers import normalizers
 
 from persona_env.errors import BudgetSpent
-from persona_env.judges import load_judge
 from persona_env.judges.backend import JudgePrompt
 from persona_env.judges.label_prob_backend import LabelProbBackend
 from persona_env.models.limits import ModelResources, UsageLimit
@@ -93,11 +92,14 @@ def test_what_the_model_cannot_answer_is_not_asked(sure, prompt, why):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_no_line_forges_a_control_token_in_the_prompt(name):
     judge = backend(name, min_mass=0.0)
-    controls = control_ids(name)
-    plain = sum(i in controls for i in judge._context(JudgePrompt("positive", "S.", "Fine.")))
+
+    def controls(prompt):
+        return sum(i in control_ids(name) for i in judge._context(prompt))
+
+    plain = controls(JudgePrompt("positive", "S.", "Fine."))
     for line in forgeries()[::7]:  # not even sanitized: the last line of defence
-        ids = judge._context(JudgePrompt("positive", "S.", line))
-        assert sum(i in controls for i in ids) == plain or judge._problem(JudgePrompt("positive", "S.", line), ids)
+        prompt = JudgePrompt("positive", "S.", line)
+        assert controls(prompt) == plain or judge._problem(prompt, judge._context(prompt))
 
 
 def test_probabilities_are_read_from_a_cache_and_count_against_a_limit(sure, tmp_path):
@@ -138,8 +140,3 @@ def test_the_identity_follows_the_weights_and_the_template():
 def test_settings_that_cannot_be_used_are_refused(settings, what):
     with pytest.raises(ValueError, match=what):
         backend(**settings)
-
-
-def test_a_model_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="which does not exist"):
-        load_judge(f"hf:{tmp_path / 'no'}/such/judge")

@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import pytest
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges import LineVsHistory, LineVsPersona, Query
 from persona_env.judges.backend import JudgeAnswer
 from persona_env.judges.llm import JUDGE_VERSION, LLMJudge
 from persona_env.judges.prompts import PLACEHOLDERS, JudgePrompts, RolePrompts, Wording
@@ -32,20 +32,14 @@ def label(judge: LLMJudge, question: Query = RIGHT) -> str:
 
 
 @pytest.mark.parametrize("lists", [True, False])
-def test_it_passes_the_kit(lists):
-    judge = LLMJudge(TextBackend(lists=lists))
-    for role in ("patient", "student", "chat_partner"):
-        check_judge(judge, queries=sample_queries(role))
-
-
-@pytest.mark.parametrize("lists", [True, False])
-def test_it_says_what_a_model_that_knows_the_grammar_says(lists):
-    questions = [RIGHT, WRONG, HISTORY, LineVsHistory("patient", "About four hours.", ("Pretty sad.",))]
-    questions += [AnswerVsGold("patient", "How is your sleep?", "four hours a night", a) for a in ("Four.", "Five.")]
-    questions += [LineVsPrevious(MEI, "How is your sleep?", line) for line in ("About four hours.", "Pretty sad.")]
-    verdicts, exact = LLMJudge(TextBackend(lists=lists)).judge(questions), OracleJudge().judge(questions)
+@pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
+def test_it_passes_the_kit_and_says_what_a_model_that_knows_the_grammar_says(role, lists):
+    judge, asked = LLMJudge(TextBackend(lists=lists)), sample_queries(role)
+    check_judge(judge, queries=asked)
+    asked = [*(query for query in asked if not isinstance(query, LineVsPrevious)), HISTORY]  # shown without the persona
+    verdicts, exact = judge.judge(asked), OracleJudge().judge(asked)
     assert [(v.label, v.conflicts) for v in verdicts] == [(v.label, v.conflicts) for v in exact]
-    assert verdicts[2].conflicts == (1,)
+    assert verdicts[-1].conflicts == (1,)
 
 
 def test_all_queries_are_asked_in_one_call_two_prompts_each():

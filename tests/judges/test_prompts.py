@@ -59,11 +59,10 @@ def test_the_answers_of_the_two_prompts_stand_in_opposite_order(role):
     for kind, wording in JudgePrompts.load().roles[role].wordings.items():
         if kind == "line_vs_history":
             continue
-        options = [
-            re.findall(r"^[AB]: (?:yes|no), (.*)$", text, re.MULTILINE) for text in (wording.negative, wording.positive)
-        ]
-        assert options[0] == options[1][::-1], kind
-        assert len(set(options[0])) == 2
+        asked = (wording.negative, wording.positive)
+        one, other = (re.findall(r"^[AB]: (?:yes|no), (.*)$", text, re.MULTILINE) for text in asked)
+        assert one == other[::-1], kind
+        assert len(set(one)) == 2
 
 
 def test_a_pair_is_asked_for_each_earlier_line():
@@ -120,24 +119,20 @@ def test_a_bad_file_is_named_with_its_key_in_one_line(folder, old, new, named):
     assert "\n" not in str(caught.value)
 
 
-def test_missing_and_empty_texts_are_named(folder):
-    for text, named in (
-        ("", "system"),
-        ('system = ""', r"\$\.system"),
-        ("system = 3", "int"),
-        ('system = "x"', "field `line_vs_persona`"),
-        ('system = "x"\nline_vs_persona = 3', r"\$\.line_vs_persona"),
-    ):
-        (folder / "patient.toml").write_text(text, encoding="utf-8")
-        with pytest.raises(ValueError, match=named):
-            JudgePrompts.load(folder)
+@pytest.mark.parametrize(("text", "named"), [
+    ("", "system"), ('system = ""', r"\$\.system"), ("system = 3", "int"), ('system = "x"', "field `line_vs_persona`"),
+    ('system = "x"\nline_vs_persona = 3', r"\$\.line_vs_persona"),
+])  # fmt: skip
+def test_missing_and_empty_texts_are_named(folder, text, named):
+    (folder / "patient.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=named):
+        JudgePrompts.load(folder)
 
 
 def test_a_positive_question_that_is_the_negative_one_is_refused(folder):
-    negative = JudgePrompts.load().roles["patient"].wordings["line_vs_persona"].negative
-    positive = JudgePrompts.load().roles["patient"].wordings["line_vs_persona"].positive
+    wording = JudgePrompts.load().roles["patient"].wordings["line_vs_persona"]
     with pytest.raises(ValueError, match="opposite"):
-        JudgePrompts.load(edited(folder, positive, negative))
+        JudgePrompts.load(edited(folder, wording.positive, wording.negative))
 
 
 def test_a_folder_without_prompts_or_with_a_misspelt_role_is_refused(tmp_path, folder):

@@ -64,11 +64,8 @@ def test_conflicts_are_places_among_the_speakers_own_lines(tmp_path: Path):
 def test_a_conflict_with_the_line_itself_or_a_later_one_is_none(tmp_path: Path):
     path = written(tmp_path, changed(THERAPY, eval_index_consistency=[[3, "[3, 5]"], [5, "[]"]]))
     dialogue = load_logs(path)[0]
-    for score in (
-        LineToLine()([dialogue.conversation()], RecordedJudge.load(path)),
-        [fail_closed(dialogue, "P2").line_to_line],
-    ):
-        assert (score[0].n, score[0].invalid) == (2, 1)
+    (score,) = LineToLine()([dialogue.conversation()], RecordedJudge.load(path))
+    assert [(s.n, s.invalid) for s in (score, fail_closed(dialogue, "P2").line_to_line)] == [(2, 1)] * 2
 
 
 def test_replies_that_differ_on_the_same_question_are_invalid(tmp_path: Path):

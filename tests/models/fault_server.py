@@ -20,41 +20,27 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from tests.models.behaviours import (
-    ALL,
-    BAD_BODIES,
-    HTTP_FAULTS,
-    Behaviour,
-    Call,
-    Wire,
-    by_chance,
-    completion,
-    right_answer,
-    well,
-)
+from tests.models import behaviours
+from tests.models.behaviours import Behaviour, Call, Wire, completion, right_answer, well
 
 _ACCEPTED = 10  # steps of the loop within which an accepted connection is a task
-
-
-@contextlib.contextmanager
-def fault_process(*options: str) -> Iterator[FaultProcess]:
-    """Runs the server in a process of its own."""
-    server = FaultProcess(options)
-    try:
-        yield server
-    finally:
-        server.kill()
 
 
 class FaultProcess:
     """A server in a process of its own, which can be killed and started again on the same port."""
 
-    def __init__(self, options: Sequence[str]):
+    def __init__(self, *options: str):
         self._options, self.port = options, 0
         self.start()
+
+    def __enter__(self) -> FaultProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
 
     @property
     def spec(self) -> str:
@@ -179,15 +165,16 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=0.0, help="latencies are lognormal, the same for each prompt")
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--bodies", type=float, default=0.0)
-    parser.add_argument("--always", default="well", choices=ALL)
+    parser.add_argument("--always", default="well", choices=behaviours.ALL)
     parser.add_argument("--answer", type=pkgutil.resolve_name, default=right_answer)
     given = parser.parse_args()
-    faults, bodies = by_chance(given.faults, HTTP_FAULTS), by_chance(given.bodies, BAD_BODIES, seed=1)
+    faults = behaviours.by_chance(given.faults, behaviours.HTTP_FAULTS)
+    bodies = behaviours.by_chance(given.bodies, behaviours.BAD_BODIES, seed=1)
 
     def behave(call: Call) -> Behaviour:
         chosen = faults(call)
         chosen = bodies(call) if chosen is well else chosen
-        return ALL[given.always] if chosen is well else chosen
+        return behaviours.ALL[given.always] if chosen is well else chosen
 
     def latency(call: Call) -> float:
         return given.latency and random.Random(call.prompt).lognormvariate(math.log(given.latency), given.sigma)

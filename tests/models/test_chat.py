@@ -23,10 +23,10 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=5) | st.floats(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
 )
+CHOICE, MESSAGE = ("choices", 0), ("choices", 0, "message")
 PLACES = [
-    *[("choices",), ("usage",), ("error",), ("choices", 0), ("choices", 0, "message"), ("choices", 0, "index")],
-    *[("choices", 0, "finish_reason"), ("choices", 0, "message", "content"), ("choices", 0, "message", "role")],
-    *[("choices", 0, "message", "tool_calls"), ("usage", "prompt_tokens")],
+    *[("choices",), ("usage",), ("error",), ("usage", "prompt_tokens"), CHOICE, MESSAGE, (*CHOICE, "index")],
+    *[(*CHOICE, "finish_reason"), *((*MESSAGE, name) for name in ("content", "role", "tool_calls"))],
 ]
 
 
@@ -44,12 +44,6 @@ def test_whatever_stands_at_a_place_is_read_or_refused_with_a_type(value: object
     assert reply.text.strip()
     assert reply.finish_reason in ("stop", "length")
     assert reply.prompt_tokens >= 0 <= reply.completion_tokens
-
-
-@given(st.binary(max_size=200))
-def test_any_bytes_are_refused_with_a_type(body: bytes):
-    with pytest.raises(BadReply):
-        read_reply(body, b"")
 
 
 def test_a_request_says_what_is_asked():
@@ -81,20 +75,13 @@ def test_a_model_may_hold_slashes_colons_and_at_signs():
 @pytest.mark.parametrize(
     ("rest", "why"),
     [
-        ("m@http://user:hunter2@host/v1", "user or password"),
-        ("m@http://hunter2@host/v1", "user or password"),
-        ("m@http://host/v1?key=hunter2", "query"),
-        ("m@http://host/v1#hunter2", "fragment"),
-        ("m@file:///hunter2", "another scheme"),
-        ("m@http:///hunter2", "without a host"),
-        ("m@http://host:0/hunter2", "port 0"),
-        ("m@http://host:99999/hunter2", "no URL"),
-        ("m@http://[hunter2/v1", "no URL"),
-        ("m@http://host/hunter2\r\nx: y", "no URL holds"),
-        ("m@http://h\u00f6st/hunter2", "no URL holds"),
-        ("@http://host/hunter2", "no model"),
-        ("m\n@http://host/hunter2", "no model"),
-        ("m@host/hunter2", "no @http"),
+        *[("m@http://user:hunter2@host/v1", "user or password"), ("m@http://hunter2@host/v1", "user or password")],
+        *[("m@http://host/v1?key=hunter2", "query"), ("m@http://host/v1#hunter2", "fragment")],
+        *[("m@file:///hunter2", "another scheme"), ("m@http:///hunter2", "without a host")],
+        *[("m@http://host:0/hunter2", "port 0"), ("m@http://host:99999/hunter2", "no URL")],
+        *[("m@http://[hunter2/v1", "no URL"), ("m@http://host/hunter2\r\nx: y", "no URL holds")],
+        *[("m@http://h\u00f6st/hunter2", "no URL holds"), ("m@host/hunter2", "no @http")],
+        *[("@http://host/hunter2", "no model"), ("m\n@http://host/hunter2", "no model")],
     ],
 )
 def test_what_is_no_endpoint_is_refused_and_not_repeated(rest: str, why: str):
@@ -104,12 +91,14 @@ def test_what_is_no_endpoint_is_refused_and_not_repeated(rest: str, why: str):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("key", ["sk hunter2", "hunter2\r\nx: y", "hunter\u00e9", "hunter2\x7f", " sk-1234\n"])
+def test_blanks_around_a_key_do_not_count(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OPENAI_API_KEY", " sk-1234\n")
+    assert api_key() == "sk-1234"
+
+
+@pytest.mark.parametrize("key", ["sk hunter2", "hunter2\r\nx: y", "hunter\u00e9", "hunter2\x7f"])
 def test_a_key_that_cannot_stand_in_a_header_is_refused_and_not_repeated(key: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    if key.strip() == "sk-1234":
-        assert api_key() == "sk-1234"
-        return
     with pytest.raises(ValueError, match="OPENAI_API_KEY") as caught:
         api_key()
     assert "hunter" not in str(caught.value)

@@ -101,24 +101,16 @@ def test_a_password_of_netrc_is_not_sent(tmp_path: Path, monkeypatch: pytest.Mon
         assert "authorization" not in server.calls[0].headers
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A key and a certificate for 127.0.0.1 that nobody has signed but itself."""
-    if shutil.which("openssl") is None:
-        pytest.skip("makes a certificate with openssl")
-    made = tmp_path / "both.pem"
-    run = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    run += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(made), "-out", str(tmp_path / "cert.pem")]
-    subprocess.run(run, check=True, capture_output=True)
-    made.write_text(made.read_text() + (tmp_path / "cert.pem").read_text())
-    return made
-
-
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
 def test_https_is_spoken_and_a_server_that_cannot_show_who_it_is_is_told_nothing(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"  # nobody has signed it but itself
+    run = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    run += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(run, check=True, capture_output=True)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate)
+    tls.load_cert_chain(certificate, key)
     with FaultServer(tls=tls) as server:
         with client(server) as asked, pytest.raises(AccessDenied, match="a certificate"):
             asked.complete(requests(1))

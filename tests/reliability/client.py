@@ -14,14 +14,14 @@ from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.faults import BadReply, TimedOut, TooLong, Unreachable
 from tests.models.asked import client, outcomes, requests
 from tests.models.behaviours import BAD_BODIES, BOMBS, HTTP_FAULTS, SLOW, Behaviour, Call, by_chance, status, well
-from tests.models.fault_server import FaultServer, fault_process
+from tests.models.fault_server import FaultProcess, FaultServer
 from tests.reliability.demands import Measured, demand
 
 _VERDICTS, _BOMBS = 2000, 8
 
 
 def http_faults(rate: float, wanted: float, allowed: float) -> Measured:
-    with fault_process("--faults", str(rate)) as server, client(server) as asked:
+    with FaultProcess("--faults", str(rate)) as server, client(server) as asked:
         counted = outcomes(asked.complete(requests(_VERDICTS)))
         calls = asked.usage.calls / _VERDICTS
     right = counted["right"] / _VERDICTS
@@ -44,7 +44,7 @@ for _rate in (0.1, 0.3, 0.5):
     "at least 20 ways; 0 lost, 0 wrong, 0 untyped errors",
 )
 def bad_bodies() -> Measured:
-    with fault_process("--bodies", "0.3") as server, client(server) as asked:
+    with FaultProcess("--bodies", "0.3") as server, client(server) as asked:
         counted = outcomes(asked.complete(requests(_VERDICTS)))
     ways = list(BAD_BODIES.values())
     with FaultServer(lambda call: ways[int(call.prompt.split()[-1])]) as server, client(server, max_retries=0) as asked:
@@ -78,7 +78,7 @@ def _megabytes(name: str) -> float:
 def bombs() -> Measured:
     memory, seconds, typed = 0.0, 0.0, True
     for name in BOMBS:
-        with fault_process("--always", name) as server, client(server, max_retries=0) as asked:
+        with FaultProcess("--always", name) as server, client(server, max_retries=0) as asked:
             asked.complete(requests(1))  # the thread, the modules and the connection cost something once
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak starts here
             before, begin = _megabytes("VmRSS"), time.monotonic()

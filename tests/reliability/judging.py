@@ -32,8 +32,9 @@ from tests.speakers.small import model
 WRITTEN, GENERATED, _CHUNK = 10_000, 1_000_000, 20_000
 
 _OPENINGS = (
-    "", "Sure! ", "As an AI, ", "```\n", "> ", "# Verdict\n", "Let me think. ", "\u200b",
-    "<think>hm</think> ", "I'd say: ", "{", '{"verdict": ', "[", "Answer -> ", "**", "Oops: ", "\ufeff", "Hmm\n\n", "1) ", "The user asks: ",
+    "", "Sure! ", "As an AI, ", "```\n", "> ", "# Verdict\n", "Let me think. ", "\u200b", "{",
+    "<think>hm</think> ", "I'd say: ", '{"verdict": ', "[", "Answer -> ", "**", "Oops: ", "\ufeff", "Hmm\n\n", "1) ",
+    "The user asks: ",
 )  # fmt: skip
 _CORES = (
     "", "It does not contradict the background.", "YESTERDAY", "NOTHING", "YES or NO", "YES-man", "no-one", "N\u200bO",
@@ -50,9 +51,10 @@ _ENDINGS = (
 )  # fmt: skip
 _WORDS = np.array([
     "it", "does", "not", "contradict", "the", "background", "know", "note", "NOPE", "N0", "yes-man", "YES or NO",
-    "maybe", "consistent", "inconsistent", "fits", "[a", "b]", "[[", "1]x", "{", "}", '"answer":', '"A"', '"B"', "A", "B",
-    "```", "null", "\u041d\u041e", "\uff39\uff25\uff33", "NO-one", "however", "no cat", "yes but", "\n", ",", "\x07",
-    "score 7", "\U0001f600", "\u200b", "assistant", "<|im_end|>", "true", "because", "answer is unclear", "\ud83d", "%s", "{line}",
+    "maybe", "consistent", "inconsistent", "fits", "[a", "b]", "[[", "1]x", "{", "}", '"answer":', '"A"', '"B"', "A",
+    "B", "```", "null", "\u041d\u041e", "\uff39\uff25\uff33", "NO-one", "however", "no cat", "yes but", "\n", ",",
+    "\x07", "score 7", "\U0001f600", "\u200b", "assistant", "<|im_end|>", "true", "because", "answer is unclear",
+    "\ud83d", "%s", "{line}",
 ])  # fmt: skip
 _BASES = ('{"answer":"A"}', '{"answer":"B"}', '{"conflicts":[1,2]}', '{"compatible":[]}', '{"conflicts":[]}')
 _INSERTED = "abAB01239-+.,:;\"'{}[]()\\/xN\u200b\u0410\x00"

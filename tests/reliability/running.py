@@ -31,7 +31,7 @@ from persona_env.runs.config import RunConfig
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.run_judge import JOURNAL, RunJudge
 from persona_env.world import personas
-from tests.models.fault_server import FaultProcess, fault_process
+from tests.models.fault_server import FaultProcess
 from tests.reliability.demands import Measured, demand, few
 from tests.runs.runs import SMALL, contents, go
 
@@ -122,7 +122,7 @@ def killed_and_restarted(server: FaultProcess, run: Path) -> tuple[float, float]
     f"equal to the unbroken run; <= 1 probe/s; goes on <= 5 s after, else checkpoint and exit code {_ENDED}",
 )
 def judge_gone() -> Measured:
-    with tempfile.TemporaryDirectory() as name, fault_process(*_ORACLE) as server:
+    with tempfile.TemporaryDirectory() as name, FaultProcess(*_ORACLE) as server:
         root = Path(name)
         assert ended(trained(root / "unbroken", server)) == 0
         unbroken = contents(root / "unbroken")
@@ -192,7 +192,7 @@ def judged(folder: Path, server: FaultProcess) -> str:
     f"log equal to the unbroken one; repeats <= {_IN_FLIGHT} in flight x kills = {_IN_FLIGHT * _KILLS}",
 )
 def killed_judgings() -> Measured:
-    with tempfile.TemporaryDirectory() as name, fault_process(*_ORACLE) as server:
+    with tempfile.TemporaryDirectory() as name, FaultProcess(*_ORACLE) as server:
         runs = killed_runs(Path(name), lambda path: fork(lambda: len(judged(path, server)) and 0))
         asked, once = server.asked, replies(runs[0])
         unbroken, *broken = (judged(run, server) for run in runs)

@@ -12,7 +12,7 @@ from persona_env.cli.bench import bench
 from persona_env.cli.train import resume_training
 from persona_env.io.persona_file import save_personas
 from persona_env.persona import Persona, QAItem
-from tests.models.fault_server import fault_process
+from tests.models.fault_server import FaultProcess
 from tests.runs.runs import contents, go, started, when
 
 ROLLOUT = 8 * 32
@@ -73,7 +73,7 @@ def test_a_run_with_a_model_as_task_agent_is_resumed_too(tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_run_with_a_judge_behind_a_server_is_resumed_too_and_its_canaries_count_once(tmp_path: Path):
-    with fault_process("--answer", "tests.judges.backends:reply") as server:
+    with FaultProcess("--answer", "tests.judges.backends:reply") as server:
         more: dict[str, Any] = dict(judge=f"openai:{server.spec}", extended_dialogues=0)
         assert started(tmp_path / "one", **more) == 0
         for at in (("before", 3, 0.3), ("training", 2 * ROLLOUT, 0.0), ("after", 3, 0.0)):
