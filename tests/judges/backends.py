@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
-from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
+from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt, Polarity
 from persona_env.judges.json_answers import read_answer
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.limits import Usage
@@ -16,11 +16,12 @@ from persona_env.world import personas
 from persona_env.world.oracle import OracleJudge
 
 _STRING = re.compile(r': ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
-_ASKED = {
-    (polarity, text): role.system
-    for role in JudgePrompts.load().roles.values()
-    for wording in role.wordings.values()
-    for polarity, text in (("negative", wording.negative), ("positive", wording.positive))
+_WORDINGS = [
+    (role.system, wording) for role in JudgePrompts.load().roles.values() for wording in role.wordings.values()
+]
+_ASKED: dict[str, tuple[Polarity, str]] = {
+    **{f"{wording.negative}\n\n": ("negative", system) for system, wording in _WORDINGS},
+    **{f"{wording.positive}\n\n": ("positive", system) for system, wording in _WORDINGS},
 }
 
 
@@ -49,8 +50,8 @@ def grammatical(prompt: JudgePrompt) -> str:
 def reply(user: str) -> str:
     """The same of a server, which is told the user's message only: `FaultServer(answer=reply)` knows the truth."""
     text = user.rpartition("\n\n")[0]  # the form of the answer comes last
-    found = ((polarity, system) for (polarity, asked), system in _ASKED.items() if text.startswith(f"{asked}\n\n"))
-    return grammatical(JudgePrompt(*next(found), text, len(re.findall(r"^\d+: ", text, re.MULTILINE))))
+    polarity, system = next(found for asked, found in _ASKED.items() if text.startswith(asked))
+    return grammatical(JudgePrompt(polarity, system, text, len(re.findall(r"^\d+: ", text, re.MULTILINE))))
 
 
 class TextBackend(JudgeBackend):

@@ -3,7 +3,7 @@ from hashlib import sha256
 
 import pytest
 
-from persona_env.judges import LineVsHistory, LineVsPersona, Query
+from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.backend import JudgeAnswer
 from persona_env.judges.llm import JUDGE_VERSION, LLMJudge
 from persona_env.judges.prompts import PLACEHOLDERS, JudgePrompts, RolePrompts, Wording
@@ -36,7 +36,7 @@ def label(judge: LLMJudge, question: Query = RIGHT) -> str:
 def test_it_passes_the_kit_and_says_what_a_model_that_knows_the_grammar_says(role, lists):
     judge, asked = LLMJudge(TextBackend(lists=lists)), sample_queries(role)
     check_judge(judge, queries=asked)
-    asked = [*(query for query in asked if not isinstance(query, LineVsPrevious)), HISTORY]  # shown without the persona
+    asked = [*(query for query in asked if not isinstance(query, LineVsPrevious)), HISTORY]
     verdicts, exact = judge.judge(asked), OracleJudge().judge(asked)
     assert [(v.label, v.conflicts) for v in verdicts] == [(v.label, v.conflicts) for v in exact]
     assert verdicts[-1].conflicts == (1,)
