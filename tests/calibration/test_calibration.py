@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,25 +14,7 @@ FOUND = {"format": FORMAT, "identity": JUDGE, "rows": [{"role": "patient", "kind
 DEEP = 100_000
 
 
-def pipe(path: Path) -> None:
-    os.mkfifo(path)
-
-
-def device(path: Path) -> None:
-    path.symlink_to("/dev/zero")
-
-
-def endless_nesting(path: Path) -> None:
-    path.write_text("[" * DEEP)
-
-
-def nested_identity(path: Path) -> None:
-    text = json.dumps({**FOUND, "identity": 0}).replace('"identity": 0', f'"identity": {"[" * DEEP}{"]" * DEEP}')
-    path.write_text(text)
-
-
-def other_bytes(path: Path) -> None:
-    path.write_bytes(json.dumps(FOUND).encode("utf-16"))
+NESTED = json.dumps({**FOUND, "identity": 0}).replace('"identity": 0', f'"identity": {"[" * DEEP}{"]" * DEEP}')
 
 
 def test_a_whole_file_vouches_for_its_judge(tmp_path: Path):
@@ -39,8 +22,8 @@ def test_a_whole_file_vouches_for_its_judge(tmp_path: Path):
     assert is_calibrated(tmp_path / "found.json", JUDGE, "patient")
 
 
-@pytest.mark.parametrize("make", [pipe, device, endless_nesting, nested_identity, other_bytes])
-def test_what_is_no_such_file_vouches_for_nobody(tmp_path: Path, make):
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "device"])
+def test_what_is_no_file_vouches_for_nobody(tmp_path: Path, make: Callable[[Path], None]):
     make(tmp_path / "found.json")
     assert not is_calibrated(tmp_path / "found.json", JUDGE, "patient")
 
@@ -50,8 +33,11 @@ def test_a_name_that_no_file_can_have_vouches_for_nobody(tmp_path: Path, name: s
     assert not is_calibrated(f"{tmp_path}/{name}", JUDGE, "patient")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", json.dumps({"format": FORMAT}), '{"format": 1}', "\x00"])
-def test_a_file_that_cannot_be_read_vouches_for_nobody(tmp_path: Path, text: str):
-    (tmp_path / "calibration.json").write_text(text)
-    assert not is_calibrated(tmp_path, {}, "patient")
-    assert not is_calibrated(tmp_path / "missing.json", {}, "patient")
+TEXTS = ["", "{", "[]", "3", json.dumps({"format": FORMAT}), '{"format": 1}', "\x00", "[" * DEEP, NESTED]
+
+
+@pytest.mark.parametrize("data", [*(text.encode() for text in TEXTS), json.dumps(FOUND).encode("utf-16")])
+def test_a_file_that_cannot_be_read_vouches_for_nobody(tmp_path: Path, data: bytes):
+    (tmp_path / "calibration.json").write_bytes(data)
+    assert not is_calibrated(tmp_path, JUDGE, "patient")
+    assert not is_calibrated(tmp_path / "missing.json", JUDGE, "patient")

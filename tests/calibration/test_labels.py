@@ -16,7 +16,7 @@ from persona_env.io import FileError, LoggedDialogue, LoggedReply, save_logs
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious
 from persona_env.persona import Fact, Persona, QAItem
 from tests.io.invented import CHATTING, DATA, EDUCATION, THERAPY, needs_data, written
-from tests.io.test_dnli import ROW
+from tests.io.test_dnli import ROW, filed
 
 ANN = Persona("p1", "patient", "Ann", "You are Ann.", (Fact("a", "b"),), ("c",), (QAItem("four", ("How many?",)),))
 QUESTIONS = [
@@ -39,14 +39,17 @@ def test_labels_survive_a_file(tmp_path: Path):
 
 
 def test_a_label_without_a_persona_takes_the_questions_or_none(tmp_path: Path):
-    save_labels(tmp_path / "labels.jsonl", [Labelled(question, "consistent") for question in QUESTIONS])
-    assert [item.persona_id for item in load_labels([tmp_path / "labels.jsonl"]).items] == ["p1", "p1", "", ""]
+    labels = loaded(tmp_path, *(Labelled(question, "consistent") for question in QUESTIONS))
+    assert [item.persona_id for item in labels.items] == ["p1", "p1", "", ""]
 
 
-def voted(folder: Path, *votes: tuple[int, str, str]):
-    path = folder / "labels.jsonl"
-    save_labels(path, [Labelled(QUESTIONS[q], label, "p", who) for q, label, who in votes])  # pyright: ignore[reportArgumentType]
-    return load_labels([path])
+def loaded(folder: Path, *votes: Labelled) -> Labels:
+    save_labels(folder / "labels.jsonl", votes)
+    return load_labels([folder / "labels.jsonl"])
+
+
+def voted(folder: Path, *votes: tuple[int, Any, str]) -> Labels:
+    return loaded(folder, *(Labelled(QUESTIONS[q], label, "p", who) for q, label, who in votes))
 
 
 GOOD, BAD = "consistent", "inconsistent"
@@ -79,8 +82,7 @@ def test_the_digest_knows_the_labels_and_not_their_order(tmp_path: Path):
 
 def test_a_limit_holds_for_each_kind_and_label_and_its_draw_follows_the_seed(tmp_path: Path):
     many = [Labelled(LineVsPersona(ANN, f"{i}.", ""), GOOD) for i in range(50)]
-    save_labels(tmp_path / "labels.jsonl", [*many, *(Labelled(q, BAD, "p") for q in QUESTIONS)])
-    labels = load_labels([tmp_path / "labels.jsonl"])
+    labels = loaded(tmp_path, *many, *(Labelled(q, BAD, "p") for q in QUESTIONS))
     assert [len(items) for items in labels.limited(7, 0).groups().values()] == [8, 1, 1, 1]
     assert labels.limited(7, 3) == labels.limited(7, 3) != labels.limited(7, 4)
     assert labels.limited(100, 0).items == labels.items
@@ -152,21 +154,18 @@ def test_a_log_of_ours_labels_by_its_labels_and_counts_the_invalid(tmp_path: Pat
 
 
 def test_dialogue_nli_labels_entailed_and_contradicting_replies_only(tmp_path: Path):
-    path = tmp_path / "dnli.jsonl"
-    path.write_text(json.dumps(ROW) + "\n")
-    labels = load_labels([path])
-    assert [(i.question.line, i.label) for i in labels.items if isinstance(i.question, LineVsPersona)] == [
-        ("my hair is brown .", GOOD),
-        ("i am blonde .", BAD),
-        ("i am bald .", BAD),
-    ]
-    assert {i.question.heard for i in labels.items if isinstance(i.question, LineVsPersona)} == {"and your hair ?"}
-    assert {(i.role, i.persona_id == i.question.persona.id) for i in labels.items} == {("chat_partner", True)}  # pyright: ignore[reportAttributeAccessIssue]
+    labels = load_labels([filed(tmp_path, ROW)])
+    found: list[Any] = [item.question for item in labels.items]
+    assert {one.line: item.label for one, item in zip(found, labels.items, strict=True)} == {
+        "my hair is brown .": GOOD, "i am blonde .": BAD, "i am bald .": BAD
+    }  # fmt: skip
+    assert {one.heard for one in found} == {"and your hair ?"}
+    assert [item.persona_id for item in labels.items] == [one.persona.id for one in found]
+    assert {item.role for item in labels.items} == {"chat_partner"}
 
 
 def test_several_files_are_gathered_and_their_annotators_compared(tmp_path: Path):
-    path = tmp_path / "dnli.jsonl"
-    path.write_text(json.dumps(ROW) + "\n")
+    path = filed(tmp_path, ROW)
     human = load_labels([path])
     votes = [Labelled(item.question, GOOD, item.persona_id, "me") for item in human.items]
     save_labels(tmp_path / "mine.jsonl", [*votes, Labelled(QUESTIONS[0], BAD)])

@@ -87,8 +87,7 @@ def test_wrong_splits_are_refused(tmp_path: Path):
     path = tmp_path / "personas.jsonl"
     with pytest.raises(FileError, match="Expected 2 splits"):
         save_personas(path, numbered(2), ["train"])
-    with pytest.raises(FileError, match=r"Expected personas in .*, got none"):
-        load_personas(written(tmp_path))
+    refused(load_personas, written(tmp_path), r"Expected personas in .*, got none")
     with pytest.raises(FileError, match=r"Expected rows to write to .*, got none"):
         save_personas(path, [])
     with pytest.raises(FileError, match="Expected a split train, dev, heldout or None, got 'test'"):
@@ -104,7 +103,5 @@ def test_the_real_persona_files_load(tmp_path: Path, role: str, file: str, count
     path = DATA / "personas" / f"config_{file}_personas.json"
     found = load_personas(path)
     assert (len(found), {p.role for p in found}) == (count, {role})
-    raw = json.loads(path.read_text(encoding="utf-8"))
-    assert len(raw) == count
     save_personas(tmp_path / "copy.jsonl", found)
     assert load_personas(tmp_path / "copy.jsonl") == found

@@ -15,11 +15,9 @@ def test_a_released_dialogue_becomes_a_typed_record(tmp_path: Path):
     assert [message.speaker for message in dialogue.messages] == ["P1", "P2"] * 3
     assert dialogue.conversation().lines == ("My rule: never ask: never tell.", "Like a stone.", "I bake.\nEvery day.")
     assert dialogue.conversation().heard_before(1) == "How do you sleep?"
-    assert dialogue.replies[1].line == 3
-    assert dialogue.replies[1].raw == "The background says the opposite. YES"
+    assert (dialogue.replies[1].line, dialogue.replies[1].raw) == (3, "The background says the opposite. YES")
     assert [entry.line for entry in dialogue.survey] == [1, 3, 5]
-    assert dialogue.recorded("P2", "prompt") == 2 / 3
-    assert dialogue.recorded("P1", "prompt") is None
+    assert [dialogue.recorded(speaker, "prompt") for speaker in ("P1", "P2")] == [None, 2 / 3]
     assert dialogue.judged == ("P2",)
     with pytest.raises(FileError, match=r"Expected a persona of P1 in .*log.json, dialogue 0, got none"):
         dialogue.conversation("P1")
