@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
-from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt, Polarity
+from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
 from persona_env.judges.json_answers import read_answer
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.limits import Usage
@@ -19,7 +20,7 @@ _STRING = re.compile(r': ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
 _WORDINGS = [
     (role.system, wording) for role in JudgePrompts.load().roles.values() for wording in role.wordings.values()
 ]
-_ASKED: dict[str, tuple[Polarity, str]] = {
+_ASKED: dict[str, tuple[Literal["negative", "positive"], str]] = {
     **{f"{wording.negative}\n\n": ("negative", system) for system, wording in _WORDINGS},
     **{f"{wording.positive}\n\n": ("positive", system) for system, wording in _WORDINGS},
 }
