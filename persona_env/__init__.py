@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from persona_env.metrics import load_metric, register_metric
     from persona_env.papers.paper_scores import audit, paper_scores
     from persona_env.persona import Persona
+    from persona_env.roles import register_role
     from persona_env.speakers import load_speaker, register_speaker
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "register_algorithm",
     "register_judge",
     "register_metric",
+    "register_role",
     "register_speaker",
 ]
 
@@ -51,6 +53,7 @@ _HOMES = {
     "metrics": ("load_metric", "register_metric"),
     "papers.paper_scores": ("audit", "paper_scores"),
     "persona": ("Persona",),
+    "roles": ("register_role",),
     "speakers": ("load_speaker", "register_speaker"),
 }
 
