@@ -63,7 +63,7 @@ def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
 def _read(path: str | Path) -> Iterator[tuple[Persona, str | None]]:
     byte = first_byte(path)
     if byte not in (b"[", b"{") and Path(path).suffix.lower() == ".csv":
-        yield from ((persona, None) for persona in read_chats(path))
+        yield from ((persona, None) for chat in read_chats(path) for persona in chat.personas)
         return
     items = json_array(path, _ITEM, "persona") if byte == b"[" else json_lines(path, _ITEM)
     for number, (place, value) in enumerate(items):

@@ -1,4 +1,4 @@
-"""The personas of Synthetic-Persona-Chat: a CSV whose rows hold two (a sentence a line) and a conversation of theirs.
+"""Synthetic-Persona-Chat: a CSV whose rows hold two personas (a sentence a line) and a conversation of theirs.
 
 Source: Jandaghi et al., "Faithful Persona-based Conversational Dataset Generation with Large Language
 Models" (2023), arXiv 2312.10007.
@@ -7,20 +7,35 @@ Models" (2023), arXiv 2312.10007.
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from io import TextIOWrapper
 from pathlib import Path
+from typing import NamedTuple
 
 from persona_env.io.json_files import MAX_TEXT, FileError, first_byte, open_file
+from persona_env.io.records import LoggedDialogue, LoggedMessage, LoggedSpeaker
 from persona_env.persona import Persona
 
-__all__ = ["COLUMNS", "read_chats"]
+__all__ = ["COLUMNS", "Chat", "load_dialogues", "read_chats"]
 
 COLUMNS = ("user 1 personas", "user 2 personas", "Best Generated Conversation")
 
 
-def read_chats(path: str | Path) -> Iterator[Persona]:
-    """Yields the personas of a file, two a row, with the ids `<file>/<row>/1` and `/2`; a `FileError` names the row."""
+_SPEAKER = re.compile(r"(?:\* ?\* ?)?User ([12]):(?: ?\* ?\*)? ?(.*)")
+_BREAK = re.compile(r"[*\s]*")
+
+
+class Chat(NamedTuple):
+    """A row: the personas of user 1 and user 2, their conversation as it stands there, and the file and row."""
+
+    personas: tuple[Persona, Persona]
+    conversation: str
+    place: str
+
+
+def read_chats(path: str | Path) -> Iterator[Chat]:
+    """Yields the rows; their personas have the ids `<file>/<row>/1` and `/2`. A `FileError` names the row."""
     first_byte(path)
     rows = _records(path)
     header = tuple(next(rows, ()))
@@ -34,8 +49,9 @@ def read_chats(path: str | Path) -> Iterator[Persona]:
         for name, text in zip(COLUMNS[:2], row, strict=False):
             if not 0 < len(text.strip()) <= MAX_TEXT:
                 raise FileError(f"Expected 1 to {MAX_TEXT} characters at {place}, {name}, got {len(text)}: correct it.")
-        for user in (1, 2):
-            yield Persona(f"{Path(path).stem}/{number:04d}/{user}", "chat_partner", "", row[user - 1])
+        stem = f"{Path(path).stem}/{number:04d}"
+        one, two = (Persona(f"{stem}/{user}", "chat_partner", "", row[user - 1]) for user in (1, 2))
+        yield Chat((one, two), row[2], place)
     if number < 0:
         raise FileError(f"Expected conversations in {path}, got none: name another file.")
 
@@ -48,3 +64,44 @@ def _records(path: str | Path) -> Iterator[list[str]]:
         except (csv.Error, UnicodeDecodeError) as error:
             place = f"{path} line {reader.line_num}"
             raise FileError(f"Expected CSV at {place}, got {error}: save it as CSV in UTF-8.") from None
+
+
+def load_dialogues(path: str | Path, unread: list[FileError] | None = None) -> list[LoggedDialogue]:
+    """Returns the conversations as logged dialogues: user 1 is P1, user 2 is P2.
+
+    Errors of conversations that name no speaker (the released test set has two) are put into `unread`; without it, the
+    first one is raised.
+
+    Raises:
+        FileError: If the file is no such CSV, or no conversation can be read.
+    """
+    found = list[LoggedDialogue]()
+    for number, chat in enumerate(read_chats(path)):
+        try:
+            messages = _messages(chat)
+        except FileError as error:
+            if unread is None:
+                raise
+            unread.append(error)
+            continue
+        one, two = (LoggedSpeaker(f"User {user}", persona) for user, persona in enumerate(chat.personas, 1))
+        stem = chat.personas[0].id.removesuffix("/1")
+        found.append(LoggedDialogue("chat_partner", (one, two), messages, id=stem, source=str(path), number=number))
+    if not found:
+        raise FileError(f"Expected conversations in {path}, got none that can be read: name another file.")
+    return found
+
+
+def _messages(chat: Chat) -> tuple[LoggedMessage, ...]:
+    """A line that names nobody belongs to the line before it; scene breaks of stars alone are left out."""
+    spoken = list[tuple[str, list[str]]]()
+    for line in chat.conversation.splitlines():
+        if match := _SPEAKER.fullmatch(line):
+            spoken.append((match[1], [match[2]]))
+        elif not _BREAK.fullmatch(line):
+            if not spoken:
+                raise FileError(f"Expected 'User 1:' or 'User 2:' first at {chat.place}, got {line!r:.40}: correct it.")
+            spoken[-1][1].append(line)
+    if not spoken:
+        raise FileError(f"Expected a conversation at {chat.place}, got an empty text: fill it in.")
+    return tuple(LoggedMessage("P1" if user == "1" else "P2", "\n".join(lines).strip()) for user, lines in spoken)
