@@ -6,7 +6,6 @@ import pytest
 from persona_env.envs import SingleAgentEnv
 from tests.envs.parts import (
     LINES,
-    PERSONAS,
     TOKENS,
     ByteChat,
     SleepProbe,
@@ -114,11 +113,3 @@ def test_a_reply_that_closes_a_dialogue_takes_one_more_call_for_the_next_opening
     _, _, terminated, _, _ = envs.step(["Yes."] * 4)
     assert terminated.all()
     assert therapist.batches == [4, 4, 4]
-
-
-def test_rows_may_have_their_own_personas():
-    envs = make_vec(LINES)
-    _, info = envs.reset(seed=0, options={"personas": [PERSONAS[2], "p0", None]})
-    assert [persona.id for persona in info["persona"]][:2] == ["p2", "p0"]
-    _, info = envs.reset(seed=0, options={"persona": "p1"})
-    assert {persona.id for persona in info["persona"]} == {"p1"}

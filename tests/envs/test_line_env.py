@@ -56,13 +56,6 @@ def test_nothing_is_said_before_and_after_a_dialogue():
         env.step("Hello again.")
 
 
-def test_a_probe_is_known_by_the_place_of_its_source():
-    env = make(LINES)
-    env.reset(seed=0, options={"probe_fns": (SleepProbe(9), SleepProbe(1), SleepProbe(1))})
-    env.step("Badly.")
-    assert [env.step("Four hours.")[4]["probe"].source for _ in range(2)] == [1, 2]
-
-
 def test_probe_functions_ask_until_a_reset_names_others():
     env = make(LINES)
     for options, asked in (({"probe_fns": (SleepProbe(1),)}, True), (None, True), ({"probe_fns": ()}, False)):

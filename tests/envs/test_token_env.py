@@ -1,9 +1,5 @@
 """One action is one token."""
 
-from typing import Any
-
-import gymnasium as gym
-
 from tests.envs.parts import END, FIRST, PAD, PERSONAS, TOKENS, ByteChat, SleepProbe, make, say
 
 CHAT = ByteChat()
@@ -29,14 +25,3 @@ def test_the_context_is_the_chat_with_the_learners_own_ids_and_a_question_is_gon
     reply = env.unwrapped.conversation.messages[-1].text
     assert info["answer"] == "Four."
     assert real(observation) == [*opening, broken, END, *CHAT.incoming(reply)]
-
-
-def test_the_embedded_simulators_tokens_are_read_and_written():
-    env: Any = gym.make(TOKENS, max_lines=2, max_tokens=12)
-    observation, _ = env.reset(seed=0)
-    chat = env.unwrapped.chat
-    assert chat.pad_id == env.observation_space.pad_id == observation[-1]
-    line = "I sleep four hours a night."
-    observation, _, terminated, truncated, info = [env.step(token) for token in chat.own(line)][-1]
-    assert (info["line"], terminated, truncated) == (line, False, False)
-    assert env.observation_space.contains(observation)

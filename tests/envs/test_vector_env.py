@@ -83,7 +83,8 @@ def test_wrong_numbers_of_rows_and_seeds_are_refused():
 
 def test_a_reset_mask_begins_some_rows_anew_and_leaves_the_others():
     envs = make_vec(LINES)
-    envs.reset(seed=0)
+    _, info = envs.reset(seed=0, options={"personas": [PERSONAS[2], "p0", None]})
+    assert [persona.id for persona in info["persona"]][:2] == ["p2", "p0"]
     *_, info = envs.step(["One.", "Two.", "Three."])
     assert set(info) == {f"{mask}{key}" for mask in ("", "_") for key in ("line", "line_index", "conversation")}
     before = envs.unwrapped.conversations

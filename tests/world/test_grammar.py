@@ -34,13 +34,6 @@ def test_an_unlisted_fact_is_declined_or_made_up() -> None:
     assert {value for reading in said for value in reading.values("mood")} == set(ATTRIBUTES["patient"]["mood"].values)
 
 
-def test_what_was_made_up_is_stood_by() -> None:
-    who = Character("patient", MEI.listed, {"mood": "numb"})
-    assert {frozenset(read_line(line, "patient").values("mood")) for line in answers(who, Asked("mood"), 200)} == {
-        frozenset({"numb"})
-    }
-
-
 def test_a_question_it_does_not_know_is_met_with_a_listed_fact() -> None:
     for asked in (None, Asked("city")):
         for line in answers(MEI, asked, 100):

@@ -68,7 +68,3 @@ def test_half_of_the_attributes_are_denied_by_a_drift_line() -> None:
     for role, its in WORDS.roles.items():
         assert len(its.denied) == 4
         assert its.denied < set(ATTRIBUTES[role])
-
-
-def test_a_leading_question_suggests_the_value() -> None:
-    assert ATTRIBUTES["chat_partner"]["city"].leading("Rome") == "So you live in Rome, right?"

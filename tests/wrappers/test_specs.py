@@ -49,15 +49,6 @@ def test_a_stack_survives_its_spec_in_json_and_pickled():
         assert again.get_wrapper_attr("reward_function").terms[0].metric.threshold is None
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_argument_is_recorded(name):
-    env = getattr(pw, CLASSES[name])(gym_env(), weight=0.25)
-    (recorded,) = spec_of(env).additional_wrappers
-    assert recorded.kwargs["weight"] == 0.25
-    asks_a_judge = name not in ("copying", "repetition")
-    assert recorded.kwargs.get("judge") == ("oracle" if asks_a_judge else None)
-
-
 def test_a_judge_that_cannot_be_copied_is_shared_by_the_specs_copies():
     judge = Uncopyable()
     env = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), judge=judge), judge=judge)

@@ -1,15 +1,12 @@
-from typing import Any
-
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 import persona_wrappers as pw
-from persona_env.envs import SingleAgentEnv
 from persona_env.metrics import METRICS
 from tests.metrics.parts import Shouting
-from tests.wrappers.playing import NAMES, WEIGHTS, aec_env, gym_env, play_rows, stacked, vector_env
+from tests.wrappers.playing import NAMES, WEIGHTS, gym_env, play_rows, stacked, vector_env
 from tests.wrappers.waiting import Exact
 
 
@@ -101,14 +98,6 @@ def test_gymnasiums_own_vector_of_environments_is_paid_the_same(mode):
     own = stacked(vector_env(2), NAMES, home=pw.vector, every=1)
     for one, other in zip(play_rows(sync, 1), play_rows(own, 1), strict=True):
         assert one == other
-
-
-@pytest.mark.parametrize("lines", [3, 24])
-def test_one_question_a_dialogue_is_asked_anywhere_in_it(lines):
-    sync = pw.vector.QuestionAnswerReward(SyncVectorEnv([lambda: gym_env(max_lines=lines)] * 2))
-    for paid in (sync, pw.QuestionAnswerReward(SingleAgentEnv(aec_env(max_lines=lines)))):
-        term: Any = paid.reward_function.terms[0]
-        assert term.metric.schedule.within == lines
 
 
 def test_a_vector_of_something_else_is_refused():
