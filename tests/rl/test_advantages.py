@@ -67,24 +67,13 @@ def test_an_answer_gets_its_own_reward_and_the_dialogue_passes_over_it() -> None
     assert advantages(steps) == pytest.approx([1.075, 1.175, 2.1, 2.2, 1.7, 1.8])
 
 
-def test_a_question_after_the_last_line_leaves_that_line_the_last() -> None:
-    """Line 0, answer 1; the dialogue ends with the answer: 0: 1 - .5; 1: 3 - .9."""
-    steps = one_row([1, 3], [0.5, 0.9], ends=[0, 1], answers=(1,), dialogue_ends={1: 0.0}, next_value=7.0)
-    assert advantages(steps) == pytest.approx([0.5, 2.1])
-
-
 def test_a_rollout_that_ends_in_an_answer_stands_in_the_latest_lines_value() -> None:
     """Lines 0-1 and 2, answer 3, unfinished: 3: .7 - .9; 2: 2 + .5*.3 - .3; 1: 1 + .15 - .4 + .25*1.85."""
     steps = one_row([0, 1, 2, 0], [0.5, 0.4, 0.3, 0.9], ends=[1, 2], answers=(3,), next_value=0.7, next_answer=True)
     assert advantages(steps) == pytest.approx([1.1125, 1.2125, 1.85, -0.2])
 
 
-def test_a_rollout_that_ends_with_a_line_counts_the_next_one_discounted() -> None:
-    """0: 1 + .5*.6 - .5."""
-    assert advantages(one_row([1], [0.5], ends=[0], next_value=0.6)) == pytest.approx([0.8])
-
-
-def test_nothing_passes_from_one_dialogue_to_the_next() -> None:
+def test_nothing_passes_from_one_dialogue_to_the_next_and_a_line_after_the_rollout_is_discounted() -> None:
     """0: 1 - .5, whatever the next dialogue brings; 1: 5 + .5*9 - .4."""
     steps = one_row([1, 5], [0.5, 0.4], ends=[0, 1], dialogue_ends={0: 0.0}, next_value=9.0)
     assert advantages(steps) == pytest.approx([0.5, 9.1])
@@ -106,10 +95,11 @@ def test_a_dialogue_cut_off_from_outside_counts_what_would_have_come(
     assert advantages(steps) == pytest.approx([want])
 
 
-def test_after_an_answer_that_was_cut_off_the_dialogue_goes_on_from_what_would_have_come() -> None:
-    """Line 0, answer 1, complete; then cut off with 2 as the bootstrap value: 0: 1 + .5*2 - .5; 1: 3 - .9."""
-    steps = one_row([1, 3], [0.5, 0.9], ends=[0, 1], answers=(1,), dialogue_ends={1: 2.0})
-    assert advantages(steps) == pytest.approx([1.5, 2.1])
+@pytest.mark.parametrize("bootstrap", [0.0, 2.0])
+def test_a_dialogue_that_ends_with_an_answer_goes_on_from_what_would_have_come(bootstrap: float) -> None:
+    """Line 0, answer 1, complete; with 2 as the bootstrap value: 0: 1 + .5*2 - .5; 1: 3 - .9."""
+    steps = one_row([1, 3], [0.5, 0.9], ends=[0, 1], answers=(1,), dialogue_ends={1: bootstrap}, next_value=7.0)
+    assert advantages(steps) == pytest.approx([0.5 + 0.5 * bootstrap, 2.1])
 
 
 def random_steps(rng: np.random.Generator, count: int, rows: int) -> RolloutArrays:
@@ -133,37 +123,26 @@ def test_probes_change_nothing_for_the_dialogue() -> None:
     """The same lines with and without answers between them."""
     rng = np.random.default_rng(1)
     plain = random_steps(rng, 30, 1)
-    order, answers, ends, over = [], [], [], []
+    order, ends, over = [], [], []
     for step in range(30):
         order.append(step)
-        answers.append(False)
         ends.append(bool(plain.last_of_line[step, 0]))
         over.append(bool(plain.last_of_dialogue[step, 0]))
         if ends[-1] and rng.random() < 0.6:
             order += [-1, -1]
-            answers += [True, True]
             ends += [False, True]
             over[-1:] = [False, False, over[-1]]  # the end of a dialogue waits for the answer
+    lines = np.array(order) >= 0
 
     def spread(array: Any) -> Any:
         filled = rng.normal(size=(len(order), 1)).astype(np.float32)
-        filled[np.array(order) >= 0] = array
+        filled[lines] = array
         return filled
 
-    def column(flags: list[bool]) -> Any:
-        return np.array(flags)[:, None]
-
-    probed = RolloutArrays(
-        spread(plain.rewards),
-        spread(plain.values),
-        column(answers),
-        column(ends),
-        column(over),
-        plain.next_values,
-        plain.next_answer,
-        np.zeros((len(order), 1), np.float32),
-    )
-    got = line_advantages(probed, 0.7, 0.6)[np.array(order) >= 0]
+    rewards, values, nothing = spread(plain.rewards), spread(plain.values), np.zeros((len(order), 1), np.float32)
+    flags = (np.array(part)[:, None] for part in (~lines, ends, over))
+    probed = RolloutArrays(rewards, values, *flags, plain.next_values, plain.next_answer, nothing)
+    got = line_advantages(probed, 0.7, 0.6)[lines]
     assert len(order) >= 36
     assert np.allclose(got, line_advantages(plain, 0.7, 0.6), atol=1e-5)
 
@@ -173,6 +152,7 @@ def test_golden_centering_takes_the_mean_of_its_kind_from_each_line_and_answer()
     steps = one_row([0, 1, 0, 1, 0.5, 1.5, 0], [0.0] * 7, ends=[1, 3, 5], answers=(2, 3))
     assert center_rewards(steps).rewards[:, 0].tolist() == [0, -0.5, 0, 0, 0.5, 0, 0]
     assert steps.rewards[1, 0] == 1, "what was recorded stays"
+    assert center_rewards(one_row([0.0, 0.0], [0.0, 0.0], ends=[])).rewards.tolist() == [[0], [0]]
 
 
 def test_with_centering_the_place_in_a_dialogue_earns_nothing() -> None:
@@ -181,7 +161,3 @@ def test_with_centering_the_place_in_a_dialogue_earns_nothing() -> None:
     assert advantages(center_rewards(steps), gamma=0.9) == [0, 0, 0, 0]
     plain = advantages(steps, gamma=0.9)
     assert plain[0] > 1.5 * plain[3]
-
-
-def test_centering_nothing_is_nothing() -> None:
-    assert center_rewards(one_row([0.0, 0.0], [0.0, 0.0], ends=[])).rewards.tolist() == [[0], [0]]

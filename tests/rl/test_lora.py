@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from transformers import AutoModelForCausalLM, GPT2Config, MixtralConfig, Qwen3Config
+from transformers import AutoModelForCausalLM, MixtralConfig
 
 from persona_env.models.merging import base_model, save_merged
 from persona_env.rl.lora import add_adapters
@@ -19,24 +19,15 @@ from persona_env.speakers.local import LanguageModel, load_model, load_tokenizer
 from tests.sb3.peak import storage_of
 from tests.sb3.rollouts import collect, make
 from tests.sb3.test_policy import compared
-from tests.sb3.toys import END, PAD, ToyDialogues, tiny_llama
+from tests.sb3.toys import ToyDialogues, tiny_llama
 from tests.speakers import small
+from tests.speakers.families import FAMILIES, SHAPE
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # asked by peft
 LORA = LoraOptions(rank=4, alpha=8)
 IDS = torch.arange(2, 20)[None]
-SIZES: dict[str, Any] = dict(
-    vocab_size=20, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
-    num_key_value_heads=2, pad_token_id=PAD, bos_token_id=None, eos_token_id=END,
-)  # fmt: skip
-FAMILIES = [
-    Qwen3Config(**SIZES, head_dim=8, tie_word_embeddings=False),
-    GPT2Config(
-        vocab_size=20, n_embd=16, n_layer=2, n_head=2, bos_token_id=None, eos_token_id=END, pad_token_id=PAD,
-        initializer_range=0.2,
-    ),
-    MixtralConfig(**SIZES, num_local_experts=4, initializer_range=0.2),
-]  # fmt: skip
+WHERE = ChoicePositions(IDS, torch.zeros(18, dtype=torch.long), torch.arange(18))
+CONFIGS = [FAMILIES["Qwen3"], FAMILIES["GPT2"], MixtralConfig(**SHAPE, num_local_experts=4)]
 
 
 def stir(model: Any, size: float = 0.1) -> None:
@@ -50,10 +41,12 @@ def stir(model: Any, size: float = 0.1) -> None:
 
 def with_adapters(model: Any = None, **options: Any) -> Any:
     policy = dict(lora=LORA) | options.pop("policy_kwargs", {})
-    return make(ToyDialogues(4, asks=1), model or tiny_llama(), policy_kwargs=policy, **options)
+    model = model or tiny_llama()
+    envs = ToyDialogues(4, asks=1, vocabulary=model.config.vocab_size)
+    return make(envs, model, policy_kwargs=policy, **options)
 
 
-@pytest.mark.parametrize("config", FAMILIES, ids=lambda config: config.model_type)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
 def test_rollout_update_and_full_forward_agree_with_adapters_at_work_and_so_does_the_reference(config: Any) -> None:
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_config(config)
@@ -62,8 +55,7 @@ def test_rollout_update_and_full_forward_agree_with_adapters_at_work_and_so_does
     stir(made.policy.lm)
     worst = compared(made)
     assert max(worst.values()) < 1e-5, worst
-    where = ChoicePositions(IDS, torch.zeros(18, dtype=torch.long), torch.arange(18))
-    assert torch.equal(made.policy.reference.logits(where, MemoryLimits()), choice_logits(untouched, where)[0])
+    assert torch.equal(made.policy.reference.logits(WHERE, MemoryLimits()), choice_logits(untouched, WHERE)[0])
 
 
 def test_the_adapters_alone_are_trained_and_the_reference_is_bit_for_bit_the_model_that_was_given() -> None:
@@ -75,9 +67,9 @@ def test_the_adapters_alone_are_trained_and_the_reference_is_bit_for_bit_the_mod
     assert len(names) == len(trained)
     assert all("lora_" in name or name.startswith("value_head") for name in names)
     made.learn(128 * 2)
-    where = ChoicePositions(IDS, torch.zeros(18, dtype=torch.long), torch.arange(18))
-    assert torch.equal(made.policy.reference.logits(where, MemoryLimits()), choice_logits(untouched, where)[0])
-    assert not torch.equal(choice_logits(base_model(made.policy.lm), where)[0], choice_logits(untouched, where)[0])
+    given = choice_logits(untouched, WHERE)[0]
+    assert torch.equal(made.policy.reference.logits(WHERE, MemoryLimits()), given)
+    assert not torch.equal(choice_logits(base_model(made.policy.lm), WHERE)[0], given)
     assert all(p.requires_grad for n, p in made.policy.lm.named_parameters() if "lora_" in n)
 
 
@@ -131,7 +123,7 @@ def test_an_adapter_by_itself_is_refused_as_a_model_in_one_line(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("config", FAMILIES, ids=lambda config: config.model_type)
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.model_type)
 def test_adapters_merge_into_every_kind_of_linear_layer(config: Any, dtype: torch.dtype, tmp_path: Path) -> None:
     torch.manual_seed(0)
     base = AutoModelForCausalLM.from_config(config).to(dtype).eval()

@@ -14,7 +14,7 @@ from persona_env.rl.shared_prefix_attention import shared_prefixes, shares_prefi
 from tests.sb3.rollouts import collect, make
 from tests.sb3.test_policy import compared
 from tests.sb3.toys import ToyDialogues, tiny_llama
-from tests.speakers.families import FAMILIES, SHAPE, built, llama4
+from tests.speakers.families import BLOOM, FAMILIES, MAMBA, SHAPE, built, llama4
 
 TEXT = list(range(3, 33))
 TAILS = {12: [40, 41, 42, 43], 20: [50, 51], 1: [60] * 14}
@@ -60,14 +60,7 @@ def test_the_model_is_left_as_it_was_found_even_when_a_pass_fails() -> None:
     assert model.config._attn_implementation == before
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        tf.BloomConfig(vocab_size=120, hidden_size=32, n_layer=1, n_head=4),
-        tf.MambaConfig(vocab_size=120, hidden_size=16, num_hidden_layers=1, state_size=4),
-    ],
-    ids=lambda config: config.model_type,
-)
+@pytest.mark.parametrize("config", [BLOOM, MAMBA], ids=lambda config: config.model_type)
 def test_a_model_that_does_not_follow_the_interface_shares_no_prefixes(config: Any) -> None:
     assert not shares_prefixes(built(config))
 
@@ -114,8 +107,7 @@ def test_the_update_shares_rows_where_both_models_can() -> None:
     made = rollout()
     assert made.policy.shares_prefixes
     assert next(made.rollout_buffer.get(64)).observations.branches is not None
-    bloom = tf.BloomConfig(vocab_size=20, hidden_size=32, n_layer=1, n_head=4, pad_token_id=0)
-    alone = make(ToyDialogues(4, asks=1), built(bloom), n_steps=8)
+    alone = make(ToyDialogues(4, asks=1, vocabulary=120), built(BLOOM), n_steps=8)
     with pytest.warns(UserWarning, match="without a cache"):
         collect(alone)
     assert not alone.policy.shares_prefixes

@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 
 from persona_env.rl.advantages import RolloutArrays, line_advantages
-from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer
+from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer, as_sb3
 from persona_env.spaces import TokenContext
 from tests.sb3.rollouts import collect, make, random_values
 from tests.sb3.toys import PAD, Bandit, ToyDialogues, tiny_llama
@@ -157,8 +157,6 @@ def test_a_reference_alone_means_a_kl_penalty_in_the_reward() -> None:
 
 def test_two_learners_in_one_environment_keep_their_own_references() -> None:
     """Both are made with the same observation space, over which a buffer finds its policy."""
-    from persona_env.sb3 import as_sb3
-
     envs = as_sb3(ToyDialogues(4))
     first = make(envs, tiny_llama(), policy_kwargs=dict(reference="initial"))
     second = make(envs, tiny_llama(seed=1), policy_kwargs=dict(reference="initial"))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from stable_baselines3 import A2C, PPO
-from stable_baselines3.common.callbacks import BaseCallback
 
 from persona_env.errors import InputError
 from persona_env.sb3 import KLCallback
@@ -17,21 +16,6 @@ from tests.sb3.toys import Bandit, ToyDialogues, tiny_llama
 
 REWARDS = np.array([0.0, 0.0, 0.0, 0.2, 0.4, 0.6, 1.0])
 BETA = 0.3
-
-
-class Logged(BaseCallback):
-    """Collects the values that were logged under a name."""
-
-    def __init__(self, name: str):
-        super().__init__()
-        self.name, self.seen = name, list[float]()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_rollout_end(self) -> None:
-        if self.name in self.logger.name_to_value:
-            self.seen.append(float(self.logger.name_to_value[self.name]))
 
 
 def distribution(policy: Any) -> torch.Tensor:
@@ -114,12 +98,17 @@ def test_with_a_kl_in_the_loss_the_algorithms_entropy_is_the_kl(algorithm: Any) 
 
 
 def test_the_callback_logs_the_kl_of_each_rollout() -> None:
+    seen = []
+
+    class Logged(KLCallback):
+        def _on_rollout_end(self) -> None:
+            super()._on_rollout_end()
+            seen.append(self.logger.name_to_value["train/kl_to_reference"])
+
     made = make(ToyDialogues(4), tiny_llama(), policy_kwargs=dict(reference="initial"), learning_rate=1e-2)
-    logged = Logged("train/kl_to_reference")
-    made.learn(128 * 8, callback=[KLCallback(), logged])
-    assert len(logged.seen) == 8
-    assert abs(logged.seen[0]) < 1e-5
-    assert logged.seen[-1] > 1e-3
+    made.learn(128 * 8, callback=Logged())
+    assert len(seen) == 8
+    assert abs(seen[0]) < 1e-5 < 1e-3 < seen[-1]
 
 
 def test_the_callback_wants_a_reference() -> None:

@@ -14,34 +14,23 @@ from tests.sb3.rollouts import make
 from tests.sb3.toys import ToyDialogues, tiny_llama
 
 
-def reference_log_probs(algorithm: Any, sample: Any) -> torch.Tensor:
-    return algorithm.policy.reference_log_probs(sample.observations, sample.actions)
-
-
 def trained(model: Any, envs: Any) -> Any:
     return make(envs, model, learning_rate=1e-2, policy_kwargs=dict(reference="initial")).learn(128)
-
-
-def sampled(algorithm: Any) -> Any:
-    return next(algorithm.rollout_buffer.get(16))
 
 
 def test_a_live_models_initial_reference_is_saved_and_found_again(tmp_path: Path) -> None:
     envs, model = as_sb3(ToyDialogues(4)), tiny_llama()
     untrained = copy.deepcopy(model)
     algorithm = trained(model, envs)
-    sample = sampled(algorithm)
-    want = reference_log_probs(algorithm, sample)
+    sample = next(algorithm.rollout_buffer.get(16))
+    want = algorithm.policy.reference_log_probs(sample.observations, sample.actions)
     for time in range(2):  # what was loaded can be saved and loaded again
         algorithm.save(tmp_path / f"{time}.zip")
         algorithm: Any = PPO.load(tmp_path / f"{time}.zip", env=envs, device="cpu")
-        assert torch.equal(reference_log_probs(algorithm, sample), want)
-        for weight, before, now in zip(
-            algorithm.policy.reference.model.parameters(),
-            untrained.parameters(),
-            algorithm.policy.lm.parameters(),
-            strict=True,
-        ):
+        policy: Any = algorithm.policy
+        assert torch.equal(policy.reference_log_probs(sample.observations, sample.actions), want)
+        weights = (model.parameters() for model in (policy.reference.model, untrained, policy.lm))
+        for weight, before, now in zip(*weights, strict=True):
             assert torch.equal(weight, before)
             assert not weight.requires_grad
             assert not torch.equal(weight, now)
@@ -53,11 +42,7 @@ def test_the_reference_of_a_model_that_was_trained_before_is_what_it_is_now() ->
     first = trained(model, envs)
     for again in (model, copy.deepcopy(model)):
         second = make(envs, again, policy_kwargs=dict(reference="initial"))
-        for weight, now, old in zip(
-            second.policy.reference.model.parameters(),
-            again.parameters(),
-            first.policy.reference.model.parameters(),
-            strict=True,
-        ):
+        models = (second.policy.reference.model, again, first.policy.reference.model)
+        for weight, now, old in zip(*(m.parameters() for m in models), strict=True):
             assert torch.equal(weight, now)
             assert not torch.equal(weight, old)

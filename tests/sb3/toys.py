@@ -41,6 +41,36 @@ class Toy(VectorEnv[Any, Any, Any]):
         self.single_action_space = spaces.Discrete(vocabulary)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self.context: list[list[int]] = [[] for _ in range(num_envs)]
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        for row in range(self.num_envs):
+            self._begin(row)
+        return self._observations(), {}
+
+    def _begin(self, row: int) -> None:
+        self.context[row] = [2]
+
+    def _observations(self) -> Any:
+        observations = np.full((self.num_envs, self.width), PAD, np.int32)
+        for row, ids in enumerate(self.context):
+            observations[row, : len(ids)] = ids
+        return observations
+
+    def _finish(self, rewards: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> Any:
+        done = terminated | truncated
+        if done.any():
+            final = np.full(self.num_envs, None, dtype=object)
+            for row, observation in enumerate(self._observations()):
+                if done[row]:
+                    final[row] = observation
+                    self._begin(row)
+            moved = {key: value for key, value in info.items() if not key.startswith("_")}
+            final_info = moved | {f"_{key}": info[f"_{key}"] & done for key in moved}
+            info = info | {f"_{key}": info[f"_{key}"] & ~done for key in moved}
+            info |= {"final_obs": final, "_final_obs": done}
+            info |= {"final_info": final_info, "_final_info": done}
+        return self._observations(), rewards, terminated, truncated, info
 
 
 class ToyDialogues(Toy):
@@ -75,14 +105,9 @@ class ToyDialogues(Toy):
         seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else seeds
         self.seeds, self.options = seeds, options
         self.generators = [np.random.default_rng(seed) for seed in seeds]
-        self.context: list[list[int]] = [[] for _ in range(self.num_envs)]
         self.main: list[list[int]] = [[] for _ in range(self.num_envs)]
-        self.said = np.zeros(self.num_envs, int)
-        self.in_line = np.zeros(self.num_envs, int)
-        self.steps = np.zeros(self.num_envs, int)
-        for row in range(self.num_envs):
-            self._begin(row)
-        return self._observations(), {}
+        self.said, self.in_line, self.steps = np.zeros((3, self.num_envs), int)
+        return super().reset()
 
     def _words(self, row: int, low: int, high: int) -> list[int]:
         rng = self.generators[row]
@@ -92,12 +117,6 @@ class ToyDialogues(Toy):
         self.context[row] = self._words(row, 2, self.prompt)
         self.said[row] = self.in_line[row] = self.steps[row] = 0
         self.probing[row] = False
-
-    def _observations(self) -> Any:
-        observations = np.full((self.num_envs, self.width), PAD, np.int32)
-        for row, ids in enumerate(self.context):
-            observations[row, : len(ids)] = ids
-        return observations
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         rewards = np.zeros(self.num_envs)
@@ -135,21 +154,6 @@ class ToyDialogues(Toy):
         self.context[row] += [4, *self._words(row, 1, self.reply)]
         return reward, False
 
-    def _finish(self, rewards: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> Any:
-        done = terminated | truncated
-        if done.any():
-            final = np.full(self.num_envs, None, dtype=object)
-            for row, observation in enumerate(self._observations()):
-                if done[row]:
-                    final[row] = observation
-                    self._begin(row)
-            moved = {key: value for key, value in info.items() if not key.startswith("_")}
-            final_info = moved | {f"_{key}": info[f"_{key}"] & done for key in moved}
-            info = info | {f"_{key}": info[f"_{key}"] & ~done for key in moved}
-            info |= {"final_obs": final, "_final_obs": done}
-            info |= {"final_info": final_info, "_final_info": done}
-        return self._observations(), rewards, terminated, truncated, info
-
 
 class Bandit(Toy):
     """N dialogues of one token; token i is paid rewards[i]."""
@@ -158,19 +162,11 @@ class Bandit(Toy):
         super().__init__(num_envs, len(rewards), 8)
         self.rewards = np.asarray(rewards, np.float64)
 
-    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        return self._observations(), {}
-
-    def _observations(self) -> Any:
-        return np.tile(np.array([2, *[PAD] * 7], np.int32), (self.num_envs, 1))
-
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        for ids, action in zip(self.context, np.asarray(actions).tolist(), strict=True):
+            ids.append(action)
         done = np.ones(self.num_envs, bool)
-        final = np.full(self.num_envs, None, dtype=object)
-        for row, action in enumerate(np.asarray(actions)):
-            final[row] = np.array([2, action, *[PAD] * 6], np.int32)
-        info = {"final_obs": final, "_final_obs": done}
-        return self._observations(), self.rewards[actions], done, np.zeros_like(done), info
+        return self._finish(self.rewards[actions], done, np.zeros_like(done), {})
 
 
 class CopyFirst(Toy):
@@ -178,26 +174,17 @@ class CopyFirst(Toy):
 
     def __init__(self, num_envs: int = 32, vocabulary: int = 8):
         super().__init__(num_envs, vocabulary, 16)
-        self.ids = np.full((num_envs, 16), PAD, np.int32)
 
     def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
-        self.rng, self.length = np.random.default_rng(seed), 1
-        self._begin()
-        return self.ids.copy(), {}
+        self.rng = np.random.default_rng(seed)
+        return super().reset()
 
-    def _begin(self) -> None:
-        self.ids[:] = PAD
-        self.ids[:, 0] = self.rng.integers(2, self.vocabulary, self.num_envs)
-        self.length = 1
+    def _begin(self, row: int) -> None:
+        self.context[row] = [int(self.rng.integers(2, self.vocabulary))]
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        rewards = (np.asarray(actions) == self.ids[:, 0]).astype(np.float64)
-        self.ids[:, self.length] = actions
-        self.ids[:, self.length + 1] = 1  # the reply says nothing
-        self.length += 2
-        done = np.full(self.num_envs, self.length == 9)
-        info: dict[str, Any] = {}
-        if done.any():
-            info = {"final_obs": np.array([*self.ids.copy(), None], dtype=object)[:-1], "_final_obs": done}
-            self._begin()
-        return self.ids.copy(), rewards, done, np.zeros_like(done), info
+        rewards = np.array([float(ids[0] == action) for ids, action in zip(self.context, actions, strict=True)])
+        for ids, action in zip(self.context, np.asarray(actions).tolist(), strict=True):
+            ids += [action, 1]  # the reply says nothing
+        done = np.full(self.num_envs, len(self.context[0]) == 9)
+        return self._finish(rewards, done, np.zeros_like(done), {})

@@ -31,6 +31,8 @@ FAMILIES = {
     "Gemma3": tf.Gemma3TextConfig(**SLIDING, query_pre_attn_scalar=8),
     "Mistral": tf.MistralConfig(**SHAPE, sliding_window=8),
 }
+BLOOM = tf.BloomConfig(vocab_size=120, hidden_size=32, n_layer=1, n_head=4, pad_token_id=0)
+MAMBA = tf.MambaConfig(vocab_size=120, hidden_size=16, num_hidden_layers=1, state_size=4)
 
 
 def built(config: Any) -> Any:

@@ -13,12 +13,10 @@ import transformers as tf
 from persona_env.speakers.decoding.decoder import Decoder, FullForwardDecoder, usable_length
 from persona_env.speakers.decoding.kv_cache import CannotDecode, RaggedDecoder, make_decoder
 from tests.speakers import small
-from tests.speakers.families import FAMILIES, SHAPE, built, llama4
+from tests.speakers.families import BLOOM, FAMILIES, MAMBA, SHAPE, built, llama4
 
 torch.set_num_threads(1)
-MAMBA = tf.MambaConfig(vocab_size=120, hidden_size=16, num_hidden_layers=1, state_size=4)
 DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
-BLOOM = tf.BloomConfig(vocab_size=120, hidden_size=32, n_layer=1, n_head=4)
 
 
 def naive(model: Any, contexts: list[Any]) -> torch.Tensor:
@@ -44,36 +42,29 @@ def ragged_play(rows: int, steps: int, longest: int, seed: int = 0) -> Iterator[
         yield ids[:, : n.max() + 1].copy(), n.copy()
 
 
-def contexts_of(ids: Any, n: Any) -> list[Any]:
-    return [row[:k].tolist() for row, k in zip(ids, n, strict=True)]
+def error(decoder: Decoder, ids: Any, n: Any, rows: Any = None) -> float:
+    """The largest distance of log-probabilities from the model's own full forward."""
+    want = naive(decoder.model, [row[:k].tolist() for row, k in zip(ids, n, strict=True)])
+    return float((decoder.extend(ids, n, rows)[0].log_softmax(-1) - want).abs().max())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_ragged_play_equals_the_full_forward(family: str) -> None:
-    model = built(FAMILIES[family])
-    decoder = RaggedDecoder(model, 4, 40)
-    worst = 0.0
-    for ids, n in ragged_play(4, 14, 40):
-        got, want = decoder.extend(ids, n)[0].log_softmax(-1), naive(model, contexts_of(ids, n))
-        worst = max(worst, float((got - want).abs().max()))
-    assert worst < 1e-5
+    decoder = RaggedDecoder(built(FAMILIES[family]), 4, 40)
+    assert max(error(decoder, ids, n) for ids, n in ragged_play(4, 14, 40)) < 1e-5
 
 
 @pytest.mark.parametrize("rows", [[0, 1], [0, 3], [0, 40], [3, 1, 2], [2]])
 def test_some_rows_run_while_others_idle(rows: list[int]) -> None:
-    model = built(FAMILIES["Llama"])
-    decoder = RaggedDecoder(model, 41, 40)
+    decoder = RaggedDecoder(built(FAMILIES["Llama"]), 41, 40)
     ids = np.random.default_rng(1).integers(3, 120, (41, 12))
     n = np.random.default_rng(2).integers(2, 9, 41)
     decoder.extend(ids, n)
     chosen = np.array(rows)
     for count in (1, 2):  # the single-token path and the other
         n[chosen] += count
-        got = decoder.extend(ids[chosen], n[chosen], chosen)[0].log_softmax(-1)
-        want = naive(model, [ids[r, : n[r]] for r in rows])
-        assert float((got - want).abs().max()) < 1e-5
-    everybody = decoder.extend(ids, n)[0].log_softmax(-1)
-    assert float((everybody - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
+        assert error(decoder, ids[chosen], n[chosen], chosen) < 1e-5
+    assert error(decoder, ids, n) < 1e-5
 
 
 @pytest.mark.parametrize("kind", [RaggedDecoder, FullForwardDecoder])
@@ -84,16 +75,14 @@ def test_append_equals_extend(kind: type[Decoder]) -> None:
     one.extend(ids, n)
     other.extend(ids, n)
     rows = np.array([0, 2])
-    one.append(rows, ids[rows, n[rows]])
-    n[rows] += 1
-    logits, hidden = one.append(rows, ids[rows, n[rows]])
-    n[rows] += 1
-    again, hidden_again = other.extend(ids[rows], n[rows], rows)
-    assert torch.allclose(logits, again, atol=1e-4)
-    assert torch.allclose(hidden, hidden_again, atol=1e-4)
-    for row in rows:
-        assert one.ids[row, : n[row]].tolist() == ids[row, : n[row]].tolist()
+    found: Any = None
+    for _ in range(2):
+        found = one.append(rows, ids[rows, n[rows]])
+        n[rows] += 1
+    for got, want in zip(found, other.extend(ids[rows], n[rows], rows), strict=True):
+        assert torch.allclose(got, want, atol=1e-4)
     assert (one.n == n).all()
+    assert all((one.ids[row, : n[row]] == ids[row, : n[row]]).all() for row in rows)
 
 
 def test_hidden_states_are_those_before_the_output_layer() -> None:
@@ -133,11 +122,9 @@ def test_nan_left_behind_by_bad_weights_is_forgotten() -> None:
 
 
 def test_a_long_prompt_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = built(FAMILIES["Llama"])
     monkeypatch.setattr("persona_env.speakers.decoding.kv_cache._MOST_TOKENS", 10)
     ids, n = np.random.default_rng(0).integers(3, 120, (3, 9)), np.array([7, 9, 5])
-    got = RaggedDecoder(model, 3, 20).extend(ids, n)[0].log_softmax(-1)
-    assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
+    assert error(RaggedDecoder(built(FAMILIES["Llama"]), 3, 20), ids, n) < 1e-5
 
 
 def test_the_model_is_left_as_found_even_when_a_step_fails() -> None:
@@ -147,8 +134,7 @@ def test_the_model_is_left_as_found_even_when_a_step_fails() -> None:
         decoder.extend(np.array([[5, 100_000]]), np.array([2]))
     assert model.config._attn_implementation == "eager"
     assert not model.get_output_embeddings()._forward_pre_hooks
-    got = decoder.extend(np.array([[5, 6]]), np.array([2]))[0].log_softmax(-1)
-    assert float((got - naive(model, [[5, 6]])).abs().max()) < 1e-5
+    assert error(decoder, np.array([[5, 6]]), np.array([2])) < 1e-5
 
 
 def test_training_mode_is_refused() -> None:
@@ -169,9 +155,7 @@ def test_what_does_not_fit_is_refused_and_read_without_a_cache(model: Any, why: 
     with pytest.warns(UserWarning, match=why):
         decoder = make_decoder(model, 3, 24)
     assert isinstance(decoder, FullForwardDecoder)
-    for ids, n in ragged_play(3, 4, 24):
-        got = decoder.extend(ids, n)[0].log_softmax(-1)
-        assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
+    assert max(error(decoder, ids, n) for ids, n in ragged_play(3, 4, 24)) < 1e-5
 
 
 def test_a_model_whose_attention_differs_fails_the_self_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,12 +174,10 @@ def test_rope_that_follows_the_longest_row_is_refused_beyond_the_length_up_to_wh
 
 @pytest.mark.parametrize(("rows", "length", "more"), [(5, 15, {}), (3, 40, {"attn_temperature_tuning": False})])
 def test_llama_4_is_cached_where_its_attention_does_not_sharpen(rows: int, length: int, more: dict[str, Any]) -> None:
-    model = llama4(16, **more)
-    decoder = RaggedDecoder(model, rows, length)
+    decoder = RaggedDecoder(llama4(16, **more), rows, length)
     ids = np.random.default_rng(0).integers(3, 120, (rows, length))
     for n in (np.arange(length - rows, length), np.arange(length - rows, length) + 1):
-        got = decoder.extend(ids, n)[0].log_softmax(-1)
-        assert float((got - naive(model, contexts_of(ids, n))).abs().max()) < 1e-5
+        assert error(decoder, ids, n) < 1e-5
 
 
 @pytest.mark.parametrize("n", [[0, 3], [3, 5], [3, 9]])
