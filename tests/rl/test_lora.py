@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from stable_baselines3 import PPO
 from transformers import AutoModelForCausalLM, MixtralConfig
 
 from persona_env.models.merging import base_model, save_merged
@@ -207,11 +208,9 @@ def test_a_policy_of_bfloat16_weights_computes_what_counts_in_float32() -> None:
 
 
 def test_the_algorithm_comes_back_with_its_adapters(tmp_path: Path) -> None:
-    from stable_baselines3 import PPO
-
     made = with_adapters(policy_kwargs=dict(micro_batch=512))
     stir(made.policy.lm)
     made.save(tmp_path / "algorithm.zip")
     again = PPO.load(tmp_path / "algorithm.zip", device="cpu")
-    for name, weight in made.policy.state_dict().items():
-        assert torch.equal(weight, again.policy.state_dict()[name]), name
+    found = again.policy.state_dict()
+    assert all(torch.equal(weight, found[name]) for name, weight in made.policy.state_dict().items())

@@ -52,8 +52,3 @@ def random_values(algorithm: Any) -> None:
     """A value head that says something; at first it says 0 everywhere."""
     with torch.no_grad():
         algorithm.policy.value_head.outer.weight.normal_(0, 0.1)
-
-
-def at(array: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """The entries of a (T, N) array at flattened steps."""
-    return array.reshape(-1)[step]

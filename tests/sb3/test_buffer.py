@@ -18,22 +18,13 @@ from tests.sb3.toys import PAD, Bandit, ToyDialogues, tiny_llama
 SPACES = (TokenContext(20, 12, PAD), spaces.Discrete(20))
 
 
-def observed(rows: list[list[int]], probing: list[bool] | None = None) -> TokenObservation:
-    found = np.stack([SPACES[0].padded(row) for row in rows]).view(TokenObservation)
-    found.info.probing = None if probing is None else np.array(probing)
-    return found
-
-
 def filled(steps: list[tuple[list[list[int]], list[bool], list[float], list[bool]]], **options: Any) -> Any:
     """A buffer with steps of (contexts, probing, rewards, episode starts); values are 0."""
     rows = len(steps[0][0])
-    buffer = TrajectoryRolloutBuffer(len(steps), *SPACES, "cpu", n_envs=rows, **options)
-    observations = [observed(contexts, probing) for contexts, probing, _, _ in steps]
-    nothing = torch.zeros(rows)
-    for step, (observation, (_, _, rewards, starts)) in enumerate(zip(observations, steps, strict=True)):
-        if step + 1 < len(steps):
-            info, following = observation.info, observations[step + 1]
-            info.next_contexts, info.next_probing = np.asarray(following), following.info.probing
+    buffer, nothing = TrajectoryRolloutBuffer(len(steps), *SPACES, "cpu", n_envs=rows, **options), torch.zeros(rows)
+    for step, (contexts, probing, rewards, starts) in enumerate(steps):
+        observation = np.stack([SPACES[0].padded(row) for row in contexts]).view(TokenObservation)
+        observation.info.probing = np.array(probing)
         actions = np.full((rows, 1), step)
         buffer.add(observation, actions, np.array(rewards), np.array(starts), nothing, nothing)
     return buffer
@@ -87,16 +78,15 @@ def test_advantages_are_those_of_a_careful_bookkeeper(cut_after: int | None) -> 
     def accounted(actions: Any) -> Any:
         answer, said = envs.probing.copy(), envs.in_line.copy()
         out = step(actions)
-        done, truncated = out[2] | out[3], out[3]
         ended = (np.asarray(actions) == 1) | (said + 1 == envs.max_tokens)
         last = [None if final is None else final.copy() for final in out[4].get("final_obs", [None] * 4)]
-        account.append((answer, ended, done, out[1].copy(), truncated.copy(), last, envs.probing.copy()))
+        account.append((answer, ended, out[2] | out[3], out[1].copy(), out[3].copy(), last))
         return out
 
     envs.step = accounted
     collect(algorithm)
     buffer = algorithm.rollout_buffer
-    answer, ended, done, rewards, truncated, last, _ = (np.array(part, object) for part in zip(*account, strict=True))
+    answer, ended, done, rewards, truncated, last = (np.array(part, object) for part in zip(*account, strict=True))
     values = np.zeros(done.shape, np.float32)
     for t, row in zip(*np.nonzero(truncated), strict=True):
         context = torch.from_numpy(last[t][row])[None]
@@ -106,7 +96,7 @@ def test_advantages_are_those_of_a_careful_bookkeeper(cut_after: int | None) -> 
     want = line_advantages(
         RolloutArrays(
             rewards.astype(np.float32), buffer.values, answer.astype(bool), ended.astype(bool), done.astype(bool),
-            after.flatten().numpy(), account[-1][-1] & ~account[-1][2], values,
+            after.flatten().numpy(), envs.probing & ~account[-1][2], values,
         ),
         0.5, 0.8,
     )  # fmt: skip
@@ -165,11 +155,9 @@ def test_two_learners_in_one_environment_keep_their_own_references() -> None:
 
 
 def test_the_kl_penalty_takes_the_log_ratio_of_each_token_from_its_reward() -> None:
+    policy = dict(reference=tiny_llama(seed=1))
     algorithm = make(
-        ToyDialogues(4, asks=1),
-        tiny_llama(),
-        policy_kwargs=dict(reference=tiny_llama(seed=1)),
-        rollout_buffer_kwargs=dict(kl_coef=0.25),
+        ToyDialogues(4, asks=1), tiny_llama(), policy_kwargs=policy, rollout_buffer_kwargs=dict(kl_coef=0.25)
     )
     paid: list[np.ndarray] = []
     add = algorithm.rollout_buffer.add

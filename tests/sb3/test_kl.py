@@ -24,7 +24,7 @@ def distribution(policy: Any) -> torch.Tensor:
         return policy.get_distribution(context).distribution.probs[0].detach()
 
 
-def trained_on_the_bandit(algorithm: Any, steps: int = 20_000, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def trained_on_the_bandit(algorithm: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Trains; returns the policy and the reference, as distributions of the one token."""
     settings: dict[str, Any] = dict(n_steps=4, normalize_advantage=False, max_grad_norm=1e9)
     if algorithm is PPO:
@@ -35,12 +35,11 @@ def trained_on_the_bandit(algorithm: Any, steps: int = 20_000, **options: Any) -
         tiny_llama(len(REWARDS), width=8, scale=0.5),
         algorithm,
         learning_rate=lambda left: rate * left,
-        policy_kwargs=dict(reference="initial", **options.pop("policy_kwargs", {})),
+        policy_kwargs=dict(reference="initial"),
         **(settings | options),
     )
     reference = distribution(made.policy)
-    made.learn(steps)
-    return distribution(made.policy), reference
+    return distribution(made.learn(20_000).policy), reference
 
 
 @pytest.mark.slow

@@ -16,8 +16,9 @@ from persona_env.rl import sample_tokens
 from persona_env.sb3 import TokenPolicy
 from persona_env.spaces import TokenContext
 from tests.sb3.rollouts import collect, make, random_values
-from tests.sb3.toys import PAD, ToyDialogues, dropping_gpt2, tiny_llama
+from tests.sb3.toys import PAD, ToyDialogues, tiny_llama
 from tests.speakers import small
+from tests.speakers.families import FAMILIES
 
 
 def compared(algorithm: Any, batch: int = 32) -> dict[str, float]:
@@ -75,7 +76,7 @@ def test_weights_that_are_set_by_hand_are_noticed() -> None:
 
 def test_dropout_changes_nothing() -> None:
     """GPT-2's default dropout is 0.1, and stable-baselines3 switches to training mode for the update."""
-    algorithm = make(ToyDialogues(4, asks=1), dropping_gpt2())
+    algorithm = make(ToyDialogues(4, asks=1, vocabulary=120), FAMILIES["GPT2"])
     collect(algorithm)
     algorithm.policy.set_training_mode(True)
     assert algorithm.policy.training

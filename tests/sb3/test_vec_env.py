@@ -92,9 +92,6 @@ def test_an_observation_knows_who_answers_a_probe_and_what_followed() -> None:
     assert (first.info.next_contexts == second).all()
     assert first.info.next_probing is second.info.probing
     assert first.info.probing.tolist() == [False, False]  # a copy: the environment goes on changing its own
-
-
-def test_an_environment_without_probes_says_nothing_of_them() -> None:
     assert as_sb3(Bandit(np.zeros(4), 2)).reset().info.probing is None
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from transformers import GPT2Config, PreTrainedModel
+from transformers import PreTrainedModel
 
 from persona_env.spaces import TokenContext
 from tests.speakers import small
@@ -20,14 +20,6 @@ def tiny_llama(vocabulary: int = 20, *, width: int = 32, seed: int = 0, scale: f
     shape = {"hidden_size": width, "intermediate_size": 2 * width, "initializer_range": scale}
     ids = {"pad_token_id": PAD, "bos_token_id": None, "eos_token_id": END, "tie_word_embeddings": True}
     return small.model(vocabulary, 1024, seed, **shape, **ids).train()
-
-
-def dropping_gpt2(vocabulary: int = 20) -> GPT2Config:
-    """GPT-2's default: dropout 0.1."""
-    return GPT2Config(
-        vocab_size=vocabulary, n_positions=256, n_embd=32, n_layer=2, n_head=4, initializer_range=0.1,
-        bos_token_id=None, eos_token_id=END, pad_token_id=PAD,
-    )  # fmt: skip
 
 
 class Toy(VectorEnv[Any, Any, Any]):

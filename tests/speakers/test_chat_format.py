@@ -80,13 +80,12 @@ def test_another_template_is_a_way_out(tmp_path) -> None:
         ChatFormat.derive(tokenizer, "missing.jinja")
 
 
-def test_the_date_is_frozen() -> None:
-    assert "01 Jan 2000" in chat(small.DATED).tokenizer.decode(chat(small.DATED).opening("a", "b"))
-
-
-def test_the_persona_is_folded_where_there_is_no_system_role() -> None:
-    form = chat(small.NO_SYSTEM)
-    assert "<|user|>You are Ann.\n\nHi<|end|>" in form.tokenizer.decode(form.opening("You are Ann.", "Hi"))
+@pytest.mark.parametrize(
+    ("template", "text"), [(small.DATED, "01 Jan 2000"), (small.NO_SYSTEM, "<|user|>You are Ann.\n\nHi<|end|>")]
+)
+def test_the_date_is_frozen_and_the_persona_folded_where_there_is_no_system_role(template: str, text: str) -> None:
+    form = chat(template)
+    assert text in form.tokenizer.decode(form.opening("You are Ann.", "Hi"))
 
 
 def test_a_learner_that_may_not_open_gets_a_stub_first() -> None:

@@ -190,17 +190,15 @@ def test_a_spec_that_names_nothing_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", ["opnai", "tiny", "hf", "hf:."])
-def test_a_password_in_a_spec_is_not_told(kind: str) -> None:
+URL = ":m@http://ann:a/GEHEIM@127.0.0.1:9/v1"
+BAD = (*(kind + URL for kind in ("opnai", "tiny", "hf", "hf:.")), "x" * 9000, "hf:" + "x" * 9000, "hf:" + "/x" * 2000)
+
+
+@pytest.mark.parametrize("spec", BAD, ids=lambda spec: spec[:8])
+def test_neither_a_password_in_a_spec_nor_a_whole_long_spec_is_told(spec: str) -> None:
     with pytest.raises(ValueError, match=r"^Expected ") as refused:
-        load_speaker(f"{kind}:m@http://ann:a/GEHEIM@127.0.0.1:9/v1")
-    assert "GEHEIM" not in repr(refused.value)
-
-
-@pytest.mark.parametrize("spec", ["x" * 9000, "hf:" + "x" * 9000, "hf:" + "/x" * 2000])
-def test_a_long_spec_is_not_repeated_whole(spec: str) -> None:
-    with pytest.raises(ValueError, match=r"^Expected .*\.\.\.") as refused:
         load_speaker(spec)
+    assert "GEHEIM" not in repr(refused.value)
     assert len(str(refused.value)) < 500
 
 

@@ -10,8 +10,8 @@ from tests.models.behaviours import HTTP_FAULTS, by_chance, status, well
 from tests.models.fault_server import FaultServer
 
 
-def said(*texts: str, own_first: bool = False) -> tuple[Message, ...]:
-    return tuple(Message("simulator" if (i % 2 == 0) == own_first else "task", text) for i, text in enumerate(texts))
+def said(*texts: str) -> tuple[Message, ...]:
+    return tuple(Message("simulator" if i % 2 else "task", text) for i, text in enumerate(texts))
 
 
 def view(*messages: Message, seed: int = 0) -> View:
