@@ -140,8 +140,8 @@ def test_probes_change_nothing_for_the_dialogue() -> None:
         return filled
 
     rewards, values, nothing = spread(plain.rewards), spread(plain.values), np.zeros((len(order), 1), np.float32)
-    flags = (np.array(part)[:, None] for part in (~lines, ends, over))
-    probed = RolloutArrays(rewards, values, *flags, plain.next_values, plain.next_answer, nothing)
+    answer, last, final = (np.array(part)[:, None] for part in (~lines, ends, over))
+    probed = RolloutArrays(rewards, values, answer, last, final, plain.next_values, plain.next_answer, nothing)
     got = line_advantages(probed, 0.7, 0.6)[lines]
     assert len(order) >= 36
     assert np.allclose(got, line_advantages(plain, 0.7, 0.6), atol=1e-5)
