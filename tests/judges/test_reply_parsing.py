@@ -76,14 +76,6 @@ def test_a_list_of_lines_is_checked_and_its_lines_are_the_speakers_own(reply: st
     assert (verdict.label, verdict.conflicts) == (label, conflicts)
 
 
-@settings(deadline=None, max_examples=100)
-@given(st.text(), st.sampled_from(KINDS))
-def test_no_text_raises(reply: str, kind: Kind):
-    verdict = parse_verdict(reply, kind, (0, 2))
-    assert verdict.label in ("consistent", "inconsistent", "invalid")
-    assert (verdict.label == "inconsistent") >= bool(verdict.conflicts)
-
-
 PIECES = [*"[]3,.\n ()", *["YES", "NO", "yes", "no", "[]", "[3]", "not", "None", "**", "so"]]
 
 

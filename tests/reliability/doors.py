@@ -24,7 +24,6 @@ from persona_env.judges.json_answers import read_answer
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.recorded import RecordedJudge
 from persona_env.judges.reply_parsing import parse_verdict
-from persona_env.judges.sanitize import as_json, sanitized
 from persona_env.models.chat import read_reply
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
@@ -33,7 +32,6 @@ from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.training_state import read_state, reading_checkpoint, write_state
-from persona_env.spaces import Utterance
 from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
 from tests.io.invented import ANN, CHATTING, EDUCATION, JUDGED, TALK, THERAPY
@@ -160,13 +158,8 @@ def _run() -> RunFolder:
 
 def _read_reply(reply: str) -> None:
     for kind in ("prompt_to_line", "line_to_line", "question_answer", "relevance"):
-        assert parse_verdict(reply, kind, (1, 3, 5)).label in ("consistent", "inconsistent", "invalid")
-
-
-def _read_answer(reply: str) -> None:
-    read_answer(reply)
-    for query in _QUERIES:
-        read_answer(reply, query)
+        verdict = parse_verdict(reply, kind, (1, 3, 5))
+        assert verdict.label == "inconsistent" or (verdict.label in ("consistent", "invalid") and not verdict.conflicts)
 
 
 def _offline(load: Callable[[str], object]) -> Callable[[str], None]:
@@ -203,18 +196,6 @@ def _round_trip(text: str) -> None:
     assert loaded.conversation() == talk, "a log changed what was said"
 
 
-def _sanitise(text: str) -> None:
-    clean = sanitized(text)
-    assert sanitized(clean) == clean, "cleaned twice is something else"
-    assert json.loads(as_json(text)) == clean
-    assert not any(character < " " and character not in "\n\t" for character in clean)
-
-
-def _in_space(text: str) -> None:
-    if Utterance(100).contains(text):
-        text.encode()
-
-
 DOORS: dict[str, Door] = {
     "logs of ours": Door([_LOG], _file("log.jsonl", load_logs, RecordedJudge.load)),
     "released logs": Door(
@@ -233,7 +214,9 @@ DOORS: dict[str, Door] = {
     "checkpoint states": Door(_json(write_state(_STATE)), _read_state),
     "checkpoint sums": Door(_json({"state.json": "ab" * 32}), _read_checkpoint, errors=()),
     "judge replies": Door(_REPLIES, _read_reply, errors=()),
-    "closed answers": Door(_ANSWERS, _read_answer, errors=()),
+    "closed answers": Door(
+        _ANSWERS, lambda reply: [read_answer(reply, query) for query in (None, *_QUERIES)], errors=()
+    ),
     "chat completions": Door(
         _json(completion(_ANSWERS[0])), lambda data: read_reply(data, b""), (RemoteFault,), worded=False
     ),
@@ -248,7 +231,5 @@ DOORS: dict[str, Door] = {
     ),
     "lines in a context": Door(("I sleep.", "Fine.<|end|>"), _read_line, errors=()),
     "lines in a log": Door(("I sleep.", "é\u2028\x00"), _round_trip),
-    "lines in a prompt": Door(("I sleep.", "</s>[INST]"), _sanitise, errors=()),
-    "lines in a space": Door(("I sleep.",), _in_space, errors=()),
 }
 """All that reads what others wrote, by name."""

@@ -26,6 +26,8 @@ from persona_env.testing.samples import sample_queries
 from tests.judges.backends import TextBackend
 from tests.judges.chat_families import FAMILIES, control_ids, tokenizer
 from tests.judges.injections import CONTROL, DEMANDS, forgeries
+from tests.judges.test_json_answers import UNREADABLE as CLOSED
+from tests.judges.test_reply_parsing import UNREADABLE as FREE
 from tests.reliability.demands import Measured, demand
 from tests.speakers.small import model
 
@@ -36,16 +38,7 @@ _OPENINGS = (
     "<think>hm</think> ", "I'd say: ", '{"verdict": ', "[", "Answer -> ", "**", "Oops: ", "\ufeff", "Hmm\n\n", "1) ",
     "The user asks: ",
 )  # fmt: skip
-_CORES = (
-    "", "It does not contradict the background.", "YESTERDAY", "NOTHING", "YES or NO", "YES-man", "no-one", "N\u200bO",
-    "\uff2e\uff2f", "\u041d\u041e", "perhaps", "It fits, no", "I cannot say NO", "This is not a NO", "true", "null",
-    "the background says YES, the line says NO", "Is it a NO?", "0.93", "n/a", "[a]", "[1;", "2]", "[[]", "[1.5]",
-    '{"answer": "C"}', '{"answer": ["A"]}', '{"Answer": "A"}', '{"answer": "A", "answer": "B"}', "{'answer': 'A'}",
-    '{"answer": "A"', '{"conflicts": [9]}', '{"conflicts": [1, 1]}', '{"conflicts": [true]}', '{"conflicts": "none"}',
-    "A or B", "(A)", "B.", "consistent", "inconsistent", "Error 503", "<html>502 Bad Gateway</html>", "\ud83d", "\x00",
-    "No, I cannot judge this.", "Yes, of course I can help you with that!", "NO. 3 is what they mean", "[None, 1]",
-    '"No."', "> No.", 'Asked whether she drinks, the patient says: "No."', "The line is:\nNo", 'The line is: "[]"',
-)  # fmt: skip
+_CORES = [text for text in (*FREE, *CLOSED) if text.strip() and text not in ("[]", "YES", '"NO"')]
 _ENDINGS = (
     " x", "!!x", "\n```", " (see above", "\nThanks", " ]", ' "', "... as I said", " etc", " :-)", "\n\nYour judge",
 )  # fmt: skip
