@@ -1,8 +1,7 @@
 """Does credit across lines matter? The same job with `line_gamma` 0 and above, paid for line-to-line only.
 
-What a simulator improvises it must stand by. From a base that opens recklessly (it leaves its role or makes
-something up in the first line) and is in character ever after: nothing that was said before speaks against the
-first line, and later lines conflict with it. Only a discount above 0 lets it pay for them.
+From a base that opens recklessly (it leaves its role or makes something up in the first line) and is in character
+ever after: only later lines conflict with the first, and only a discount above 0 lets it pay for them.
 
 Run: python -m tests.benchmarks.credit_across_lines [--out runs/credit] [--jobs 1] [--seeds 0 1 2 3]
 """
@@ -27,13 +26,10 @@ def main() -> None:
             for seed in options.seeds
         ]
         found = run_all(options.out, runs, options.jobs)
-        cells = [
-            percent(1 - s["after"]["line_to_line"]["value"] for s in found),
-            percent(1 - s["extended"]["after"]["line_to_line"]["value"] for s in found),
-            percent(1 - s["after"]["prompt_to_line"]["value"] for s in found),
-            percent(s["after"]["relevance"]["value"] for s in found),
-            percent(s["after"]["hedging"]["value"] for s in found),
-        ]
+        cells = [percent(1 - s["after"]["line_to_line"]["value"] for s in found)]
+        cells.append(percent(1 - s["extended"]["after"]["line_to_line"]["value"] for s in found))
+        cells.append(percent(1 - s["after"]["prompt_to_line"]["value"] for s in found))
+        cells += [percent(s["after"][name]["value"] for s in found) for name in ("relevance", "hedging")]
         print(f"| {gamma} | " + " | ".join(cells) + " |", flush=True)
 
 

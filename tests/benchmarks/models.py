@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
-
-__all__ = ["SIZES", "best_seconds", "llama", "times_as_fast"]
 
 SIZES: dict[str, dict[str, Any]] = {
     "0.7M": dict(vocab_size=1000, hidden_size=128, num_hidden_layers=3, num_attention_heads=4),
@@ -29,17 +27,9 @@ def llama(**size: Any) -> Any:
 
 def best_seconds(call: Callable[[], Any], times: int) -> float:
     """Returns the shortest of some runs: what else the machine does can only add to one."""
-    best = float("inf")
-    for _ in range(times):
-        begin = time.perf_counter()
-        call()
-        best = min(best, time.perf_counter() - begin)
-    return best
+    return min(timeit.repeat(call, number=1, repeat=times))
 
 
 def times_as_fast(call: Callable[[], Any], other: Callable[[], Any], rounds: int) -> float:
-    """Returns the other's seconds through the call's: the median of rounds in which they take turns.
-
-    What slows the machine for a while then slows both.
-    """
+    """Returns the other's seconds through the call's: the median of rounds in which they take turns."""
     return statistics.median(best_seconds(other, 1) / best_seconds(call, 1) for _ in range(rounds))

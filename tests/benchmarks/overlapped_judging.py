@@ -10,8 +10,7 @@ of the same steps, generation alone the same steps without rewards; all three ar
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -20,9 +19,8 @@ import persona_env  # noqa: F401 - registers the environments
 from persona_env.judges import Judge, Query, Verdict, load_judge
 from persona_env.speakers import load_speaker
 from persona_wrappers.vector import ConsistencyRewards
+from tests.benchmarks.models import best_seconds
 from tests.models.fault_server import FaultProcess
-
-__all__ = ["TARGET", "main", "measure"]
 
 TARGET = 1.15
 LATENCIES = ((0.05, 0.05), (0.05, 0.02), (0.02, 0.05))
@@ -40,40 +38,29 @@ class Noted(Judge):
         self.wrapped, self.batches = judge, list[Sequence[Query]]()
 
     def judge(self, queries: Sequence[Query]) -> list[Verdict]:
-        """Returns the judge's verdicts."""
         self.batches.append(queries)
         return self.wrapped.judge(queries)
-
-    def cancel(self) -> None:
-        """Cancels the judge's calls."""
-        self.wrapped.cancel()
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
 
 
 def _steps(envs: Any) -> list[float]:
     """Returns the seconds of each step of a dialogue that nobody ends."""
     envs.reset(seed=0)
     lines = [tuple(f"I sleep {step} hours, or {row} more." for row in range(ROWS)) for step in range(STEPS)]
-    return [_seconds(lambda line=line: envs.step(line)) for line in lines]
+    return [best_seconds(lambda line=line: envs.step(line), 1) for line in lines]
 
 
 def measure(judge_spec: str, agent_spec: str) -> tuple[float, float, float]:
     """Returns the seconds of a step with both, of judging alone and of generation alone: the best medians."""
     judge, agent = Noted(load_judge(judge_spec)), load_speaker(agent_spec)
-    plain = gym.make_vec("persona_env/Patient-v0", ROWS, task_agent=agent, max_lines=STEPS + 1)
-    paid = ConsistencyRewards(
-        gym.make_vec("persona_env/Patient-v0", ROWS, task_agent=agent, max_lines=STEPS + 1), WEIGHTS, judge
+    plain, other = (
+        gym.make_vec("persona_env/Patient-v0", ROWS, task_agent=agent, max_lines=STEPS + 1) for _ in range(2)
     )
+    paid = ConsistencyRewards(other, WEIGHTS, judge)
     _steps(paid)  # connections are opened, and the questions are known
     batches = list(judge.batches)
     found = list[tuple[float, float, float]]()
     for _ in range(TIMES):
-        alone = [_seconds(lambda batch=batch: judge.wrapped.judge(batch)) for batch in batches]
+        alone = [best_seconds(lambda batch=batch: judge.wrapped.judge(batch), 1) for batch in batches]
         found.append((statistics.median(_steps(paid)), statistics.median(alone), statistics.median(_steps(plain))))
     judge.wrapped.close()
     agent.close()
@@ -91,12 +78,9 @@ def main() -> bool:
             both, judging, generating = measure(f"openai:{judge.spec}", f"openai:{agent.spec}")
         ratio = both / max(judging, generating)
         good &= ratio <= TARGET
-        print(
-            f"overlap: judge {1e3 * judging:.1f} ms, task agent {1e3 * generating:.1f} ms, a step with both "
-            f"{1e3 * both:.1f} ms: x{ratio:.2f} the slower (target <= {TARGET}), x{both / (judging + generating):.2f} "
-            "the sum",
-            flush=True,
-        )
+        told = f"judge {1e3 * judging:.1f} ms, task agent {1e3 * generating:.1f} ms, with both {1e3 * both:.1f} ms"
+        share = both / (judging + generating)
+        print(f"overlap: {told}: x{ratio:.2f} the slower (target <= {TARGET}), x{share:.2f} the sum", flush=True)
     return good
 
 

@@ -33,7 +33,6 @@ class PaddedCachePolicy:
         self.clear_cache()
 
     def clear_cache(self) -> None:
-        """Begins anew."""
         self.cache, self.ids = DynamicCache(), torch.empty(0, 0, dtype=torch.long)
         self.mask, self.read = torch.empty(0, 0, dtype=torch.long), torch.empty(0, dtype=torch.long)
 

@@ -8,14 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from persona_env.metrics.statistics import Interval, t_interval
-
-__all__ = ["DRIFT", "ROLES", "Run", "base_model", "percent", "run_all", "study"]
+from persona_env.metrics.statistics import t_interval
 
 TINY = files("persona_env") / "world" / "model"
 ROLES = ("patient", "student", "chat_partner")
@@ -23,8 +20,7 @@ DRIFT = ("prompt_to_line", "line_to_line", "question_answer")
 Summary = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """One run of `persona-env train`: a name for its folder, and its arguments."""
 
     name: str
@@ -76,5 +72,5 @@ def run_all(folder: Path, runs: Sequence[Run], jobs: int) -> list[Summary]:
 
 def percent(values: Iterable[float]) -> str:
     """Returns the mean of independent runs with its 95 % t interval, as text."""
-    interval: Interval = t_interval([100 * value for value in values])
+    interval = t_interval([100 * value for value in values])
     return f"{interval.mean:.1f} % ({interval.low:.1f} to {interval.high:.1f})"

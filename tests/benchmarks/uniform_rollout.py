@@ -1,7 +1,7 @@
 """Tokens per second of `policy.forward` against `model.generate`, where all rows are of one length.
 
-Batch 8, 256 tokens of prompt, 64 new ones. This is generate's own ground: the policy also samples for a
-loop outside, gives log-probabilities and values, and works from the contexts alone. Target: >= 1.0.
+This is generate's own ground: the policy also samples for a loop outside, gives log-probabilities and values, and
+works from the contexts alone. Target: >= 1.0.
 
     python -m tests.benchmarks.uniform_rollout [0.7M 33M 170M]
 """
@@ -19,8 +19,7 @@ from persona_env.spaces import TokenContext
 from tests.benchmarks.models import SIZES, llama, times_as_fast
 
 ROWS, PROMPT, NEW = 8, 256, 64
-ROUNDS = {"0.7M": 31, "33M": 5, "170M": 3}
-"""How often each is run."""
+ROUNDS = {"0.7M": 31, "33M": 5, "170M": 3}  # how often each is run
 
 
 def ratio(size: str) -> float:

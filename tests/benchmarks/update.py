@@ -67,9 +67,8 @@ def main() -> None:
 
     packed_update()
     seconds = best_seconds(packed_update, 3)
-    print(
-        f"update: {seconds / best_seconds(plain_language_model, 3):.2f} of a plain forward and backward (target <= 1.0)"
-    )
+    share_of_plain = seconds / best_seconds(plain_language_model, 3)
+    print(f"update: {share_of_plain:.2f} of a plain forward and backward (target <= 1.0)")
     print(f"update: x{share * best_seconds(naive_update, 1) / seconds:.0f} stable-baselines3's own (target >= 10)")
     kept = buffer.trajectories
     print(f"observations: {kept.nbytes / (4 * len(kept.tokens)):.2f} of their tokens' bytes (target <= 3)")
