@@ -41,11 +41,6 @@ METRICS = (
 )
 REWARDS = [name for name in pw.__all__ if name.endswith(("Reward", "Penalty")) and name != "GymReward"]
 HOMES = {"gym": pw, "vector": pw.vector, "aec": pw.aec}
-JOINT = partial(
-    pw.vector.ConsistencyRewards,
-    weights={"prompt_to_line": 1.0, "line_to_line": 0.5, "question_answer": 0.1, "copying": 0.2},
-    every=2,
-)
 
 
 @pytest.mark.parametrize("side", ["simulator", "task"])
@@ -94,30 +89,31 @@ def test_every_metric_passes(metric):
     check_metric(metric)
 
 
-@pytest.mark.parametrize(("name", "form"), list(itertools.product(REWARDS, HOMES)))
+@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("form", HOMES)
 def test_every_reward_passes_in_every_form(name, form):
     check_reward_wrapper(getattr(HOMES[form], name), form=form)
 
 
-@pytest.mark.parametrize(("every", "form"), list(itertools.product([1, 2, None], HOMES)))
+@pytest.mark.parametrize("every", [1, 2, None])
+@pytest.mark.parametrize("form", HOMES)
 def test_the_reward_for_answers_passes_with_every_schedule(every, form):
     check_reward_wrapper(partial(HOMES[form].QuestionAnswerReward, every=every), form=form)
 
 
 def test_every_line_metric_and_every_reward_is_among_them():
-    assert len(METRICS) == 5 + 3
-    assert len(REWARDS) == 6
-    for home in HOMES.values():
-        assert set(REWARDS) <= set(home.__all__)
+    assert (len(METRICS), len(REWARDS)) == (5 + 3, 6)
+    assert all(set(REWARDS) <= set(home.__all__) for home in HOMES.values())
 
 
 def test_each_metric_has_a_file_of_its_name():
-    for name in persona_env.metrics.METRICS:
-        assert (Path(next(iter(persona_env.metrics.__path__))) / f"{name}.py").is_file()
+    folder = Path(next(iter(persona_env.metrics.__path__)))
+    assert all((folder / f"{name}.py").is_file() for name in persona_env.metrics.METRICS)
 
 
 def test_the_joint_rewards_pass():
-    check_reward_wrapper(JOINT, form="vector")
+    weights = {"prompt_to_line": 1.0, "line_to_line": 0.5, "question_answer": 0.1, "copying": 0.2}
+    check_reward_wrapper(partial(pw.vector.ConsistencyRewards, weights=weights, every=2), form="vector")
 
 
 # --- broken speakers --------------------------------------------------------------------------------
@@ -162,25 +158,18 @@ def test_a_speaker_that_is_equal_in_distribution_only_passes_as_such():
 
 
 class Judging:
-    """A judge whose verdicts are a function of those of the oracle."""
+    """A judge whose verdicts are a function of those of the oracle: of all, and of each where `when` holds."""
 
-    def __init__(self, change=lambda verdicts: verdicts):
-        self.oracle, self.change = load_judge("oracle"), change
-
-    def judge(self, queries):
-        return self.change(self.oracle.judge(queries))
-
-
-class Each(Judging):
-    """A judge that changes verdicts one by one, where `when` holds of the query."""
-
-    def __init__(self, change, when=lambda query: True):
-        super().__init__()
-        self.one, self.when = change, when
+    def __init__(self, change=lambda verdicts: verdicts, each=lambda verdict: verdict, when=lambda query: True):
+        self.oracle, self.change, self.each, self.when = load_judge("oracle"), change, each, when
 
     def judge(self, queries):
-        verdicts = self.oracle.judge(queries)
-        return [self.one(v) if self.when(q) else v for q, v in zip(queries, verdicts, strict=True)]
+        verdicts = zip(queries, self.oracle.judge(queries), strict=True)
+        return self.change([self.each(verdict) if self.when(query) else verdict for query, verdict in verdicts])
+
+
+def each(change, when=lambda query: True):
+    return Judging(each=change, when=when)
 
 
 class Unnamed(Judge):
@@ -201,14 +190,14 @@ def is_history(query):
     (Unnamed(), "judge.identity"),
     (Judging(lambda verdicts: verdicts or [Verdict("consistent")]), "judge.no_queries"),
     (Judging(lambda verdicts: verdicts[1:]), "judge.one_verdict_per_query"),
-    (Each(lambda verdict: verdict.label), "judge.verdict"),
-    (Each(lambda verdict: Verdict("yes")), "judge.label"),
-    (Each(lambda verdict: Verdict("inconsistent", (99,)), is_history), "judge.conflicts"),
-    (Each(lambda verdict: Verdict("consistent", (0,)), lambda q: is_history(q) and q.earlier), "judge.conflicts"),
-    (Each(lambda verdict: Verdict("inconsistent", (0,))), "judge.conflicts"),
-    (Each(lambda verdict: Verdict(verdict.label, verdict.conflicts, probability=1.5)), "judge.probability"),
-    (Each(lambda verdict: Verdict("consistent")), "judge.says_nothing"),
-    (Each(lambda verdict: Verdict("invalid", raw=str(next(CALLS)))), "judge.same_again"),
+    (each(lambda verdict: verdict.label), "judge.verdict"),
+    (each(lambda verdict: Verdict("yes")), "judge.label"),
+    (each(lambda verdict: Verdict("inconsistent", (99,)), is_history), "judge.conflicts"),
+    (each(lambda verdict: Verdict("consistent", (0,)), lambda q: is_history(q) and q.earlier), "judge.conflicts"),
+    (each(lambda verdict: Verdict("inconsistent", (0,))), "judge.conflicts"),
+    (each(lambda verdict: Verdict(verdict.label, verdict.conflicts, probability=1.5)), "judge.probability"),
+    (each(lambda verdict: Verdict("consistent")), "judge.says_nothing"),
+    (each(lambda verdict: Verdict("invalid", raw=str(next(CALLS)))), "judge.same_again"),
     (Judging(lambda verdicts: [Verdict("invalid", raw=str(i)) for i, _ in enumerate(verdicts)]), "judge.batching"),
 ])  # fmt: skip
 def test_a_broken_judge_is_named(judge, clause):
@@ -233,7 +222,7 @@ class Scoring(PromptToLine):
 
 class OneByOne(PromptToLine):
     def __call__(self, conversations, judge=None):
-        return [super(OneByOne, self).__call__([one], judge)[0] for one in conversations]
+        return [PromptToLine()([one], judge)[0] for one in conversations]
 
 
 class Ordered(PromptToLine):

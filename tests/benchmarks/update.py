@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 
 from tests.benchmarks.models import SIZES, best_seconds, llama
@@ -71,8 +72,9 @@ def main() -> None:
     print(f"update: {share_of_plain:.2f} of a plain forward and backward (target <= 1.0)")
     print(f"update: x{share * best_seconds(naive_update, 1) / seconds:.0f} stable-baselines3's own (target >= 10)")
     kept = buffer.trajectories
-    print(f"observations: {kept.nbytes / (4 * len(kept.tokens)):.2f} of their tokens' bytes (target <= 3)")
-    print(f"observations: 1/{contexts.numel() * 4 / kept.nbytes:.0f} of stable-baselines3's own")
+    held = sum(array.nbytes for array in vars(kept).values() if isinstance(array, np.ndarray))
+    print(f"observations: {held / (4 * len(kept.tokens)):.2f} of their tokens' bytes (target <= 3)")
+    print(f"observations: 1/{contexts.numel() * 4 / held:.0f} of stable-baselines3's own")
 
 
 if __name__ == "__main__":

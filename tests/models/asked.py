@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,6 +17,12 @@ from tests.models.fault_server import FaultProcess, FaultServer
 def requests(number: int) -> list[ChatRequest]:
     """Requests of which no two have the same reply."""
     return [ChatRequest((("system", "Judge the line."), ("user", f"line {i}")), 32) for i in range(number)]
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
 
 
 def client(server: FaultServer | FaultProcess, request_timeout: float = 5.0, **settings: object) -> ChatClient:

@@ -9,7 +9,7 @@ import json
 import random
 import struct
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from socket import SO_LINGER, SOL_SOCKET
 from typing import Any, TypeAlias
@@ -38,7 +38,7 @@ class Wire:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     body: bytes
-    open: bool = field(default=True)
+    open: bool = True
 
     async def write(self, data: bytes) -> None:
         self.writer.write(data)
@@ -75,7 +75,6 @@ def right_answer(prompt: str) -> str:
 
 
 def label_a(prompt: str) -> str:
-    """What a judge replies that likes everything."""
     return '{"answer": "A"}'
 
 
@@ -101,7 +100,6 @@ def raw(body: bytes, code: int = 200, **headers: str) -> Behaviour:
 
 
 def broken(write: Callable[[Wire], bytes], end: Callable[[Wire], None] = Wire.close) -> Behaviour:
-    """Writes something and hangs up."""
 
     async def behave(wire: Wire) -> None:
         await wire.write(write(wire))
@@ -194,9 +192,7 @@ BAD_BODIES: dict[str, Behaviour] = {
 }
 
 
-@functools.cache
-def _packed_bomb() -> bytes:
-    return gzip.compress(bytes(200 << 20), 1)
+_packed_bomb = functools.cache(lambda: gzip.compress(bytes(200 << 20), 1))
 
 
 async def gzip_bomb(wire: Wire) -> None:

@@ -1,13 +1,10 @@
 """Our client, and the `openai` client beside it, against `transformers serve` with a tiny model."""
 
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.request import urlopen
 
 import pytest
 
@@ -19,6 +16,7 @@ from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import RemoteSpeaker
 from persona_env.testing import check_speaker
 from persona_env.testing.samples import sample_views
+from tests.models.asked import free_port
 from tests.speakers.small import model, tokenizer
 
 pytestmark = pytest.mark.slow
@@ -34,28 +32,17 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     model(len(words), seed=1).save_pretrained(made)
     words.save_pretrained(made)
     (folder / "home" / "hub").mkdir(parents=True)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
+    port = free_port()
     run = [str(Path(sys.executable).with_name("transformers")), "serve", str(made)]
     run += ["--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"), "OMP_NUM_THREADS": "1"}
     with (folder / "log.txt").open("w") as log, subprocess.Popen(run, stdout=log, stderr=log, env=env) as process:
         try:
-            _await_health(f"http://127.0.0.1:{port}/health", process, time.monotonic() + 60)
+            with ChatClient(Endpoint("m", f"http://127.0.0.1:{port}/v1"), outage_timeout=60.0) as client:
+                client.complete(asked(1))  # which waits for it
             yield f"{made}@http://127.0.0.1:{port}/v1"
         finally:
             process.kill()
-
-
-def _await_health(url: str, process: subprocess.Popen[bytes], until: float) -> None:
-    while True:
-        try:
-            with urlopen(url, timeout=1.0):
-                return
-        except OSError:
-            if process.poll() is not None or time.monotonic() > until:
-                raise
-            time.sleep(0.1)
 
 
 def asked(number: int) -> list[ChatRequest]:
@@ -66,10 +53,8 @@ def test_a_real_server_replies(spec: str):
     with ChatClient(Endpoint.parse(spec)) as client:
         replies = client.complete(asked(8))
         assert all(isinstance(reply, ChatReply) for reply in replies), replies
-        usage = client.usage
-        assert usage.calls == 8
-        assert usage.prompt_tokens > 8
-        assert 8 <= usage.completion_tokens <= 64
+        assert (client.usage.calls, client.usage.prompt_tokens > 8) == (8, True)
+        assert 8 <= client.usage.completion_tokens <= 64
 
 
 def test_a_real_server_that_ignores_response_format_is_noticed(spec: str):
