@@ -170,20 +170,8 @@ def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypa
 def test_a_benchmark_whose_judge_stays_away_ends_in_order_and_can_go_on(tmp_path: Path, monkeypatch, capsys):
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]  # nobody listens there once it is closed
-    arguments = [
-        "bench",
-        "scripted",
-        "--split",
-        "dev",
-        "--dialogues",
-        "2",
-        "--lines",
-        "2",
-        "--judge-outage-timeout",
-        "0.2",
-        "--judge",
-    ]
-    arguments += [f"openai:nobody@http://127.0.0.1:{port}/v1", "--out", str(tmp_path / "bench")]
+    judge = f"openai:nobody@http://127.0.0.1:{port}/v1"
+    arguments = [*BENCH, tmp_path / "bench", "--judge-outage-timeout", "0.2", "--judge", judge]
     assert run(arguments, monkeypatch) == 75
     error = capsys.readouterr().err.strip()
     assert error.startswith(f"persona-env: Expected http://127.0.0.1:{port}/v1 to answer within 0.2 s, got")

@@ -118,12 +118,8 @@ def test_what_is_asked_for_reaches_stable_baselines3():
     lora = LoraOptions(rank=8, alpha=16, targets=("q_proj", "v_proj"))
     policy = made["policy_kwargs"]
     assert (policy["lora"], policy["micro_batch"], policy["gradient_checkpointing"]) == (lora, 512, True)
-    assert (policy["reference"], made["ent_coef"], made["normalize_advantage"], made["seed"]) == (
-        "initial",
-        0.2,
-        False,
-        3,
-    )
+    settings = policy["reference"], made["ent_coef"], made["normalize_advantage"], made["seed"]
+    assert settings == ("initial", 0.2, False, 3)
     assert asked.trains_adapters
     assert not PPO().trains_adapters
 
