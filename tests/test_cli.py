@@ -5,14 +5,12 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import torch
 
 from persona_env import cli
 from persona_env.conversation import Conversation
@@ -20,8 +18,8 @@ from persona_env.io import load_logs
 from persona_env.models.hf import load_tokenizer
 from persona_env.runs.config import RunConfig
 from persona_env.speakers import load_speaker
-from persona_env.speakers.local import LanguageModel
 from persona_env.world import personas
+from tests.models.asked import free_port
 from tests.models.fault_server import FaultServer
 
 SMALL = [
@@ -123,16 +121,6 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, tmp_path: Path, monkey
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_with_weights_that_are_not_numbers_is_refused(tmp_path: Path, monkeypatch, capsys):
-    simulator = LanguageModel.load("tiny")
-    with torch.no_grad():
-        next(simulator.model.parameters())[0, 0] = torch.nan
-    simulator.save_pretrained(tmp_path / "broken")
-    assert run(["train", "--simulator", f"hf:{tmp_path / 'broken'}", "--out", tmp_path / "run"], monkeypatch) == 2
-    assert "Expected finite weights" in capsys.readouterr().err
-    assert not (tmp_path / "run").exists()
-
-
 def test_a_person_can_talk_to_a_simulator(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setattr(sys, "stdin", io.StringIO("What is your name?\nHow is your sleep?\n\n"))
     assert run(["play", "--simulator", "scripted", "--split", "dev"], monkeypatch) == 0
@@ -168,8 +156,7 @@ def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypa
 
 
 def test_a_benchmark_whose_judge_stays_away_ends_in_order_and_can_go_on(tmp_path: Path, monkeypatch, capsys):
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]  # nobody listens there once it is closed
+    port = free_port()
     judge = f"openai:nobody@http://127.0.0.1:{port}/v1"
     arguments = [*BENCH, tmp_path / "bench", "--judge-outage-timeout", "0.2", "--judge", judge]
     assert run(arguments, monkeypatch) == 75

@@ -4,85 +4,44 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from persona_env import cli
-from persona_env.algorithms import ALGORITHMS, Algorithm, Run, load_algorithm, register_algorithm
+from persona_env.algorithms import ALGORITHMS, Run, load_algorithm, register_algorithm
 from persona_env.algorithms.a2c import A2C
 from persona_env.algorithms.ppo import PPO
 from persona_env.runs.config import RunConfig
 from persona_env.runs.training import training_envs
 from persona_env.sb3 import LoraOptions
-from persona_env.settings import Setting
 from persona_env.speakers.local import LanguageModel, load_tokenizer
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reinforce(Algorithm):
-    """REINFORCE on a window of tokens, in one file and without stable-baselines3."""
-
-    name = "reinforce"
-    learning_rate: Annotated[float, Setting("Adam's step size.", gt=0)] = 1e-3
-    steps: Annotated[int, Setting("Tokens of each dialogue in an update.", ge=1)] = 8
-
-    def fit(self, model: LanguageModel, data: Any, run: Run) -> LanguageModel:
-        """Trains the model in place."""
-        optimizer = torch.optim.Adam(model.model.parameters(), self.learning_rate)
-        torch.manual_seed(run.seed)
-        contexts, _ = data.reset(seed=run.seed)
-        tokens = 0
-        while tokens < run.wanted:
-            log_probs, rewards = [], []
-            for _ in range(self.steps):
-                ids = torch.as_tensor(contexts, dtype=torch.long)
-                last = (contexts != model.tokenizer.pad_token_id).sum(1) - 1
-                logits = model.model(ids).logits[np.arange(len(ids)), last]
-                logits[:, list(model.chat.forbidden_ids)] = -torch.inf
-                choice = torch.distributions.Categorical(logits=logits)
-                actions = choice.sample()
-                log_probs.append(choice.log_prob(actions))
-                contexts, reward, _, _, _ = data.step(actions.numpy())
-                rewards.append(torch.as_tensor(reward, dtype=torch.float32))
-                tokens += len(ids)
-            to_go = torch.stack(rewards).flip(0).cumsum(0).flip(0)
-            loss = -(torch.stack(log_probs) * (to_go - to_go.mean())).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            run.log({"tokens": tokens, "reward": float(torch.stack(rewards).mean())})
-        return model
+from tests.stranger.persona_env_shop import Sweep
 
 
 @pytest.fixture
-def reinforce():
-    yield register_algorithm("reinforce", Reinforce)
-    del ALGORITHMS._registered["reinforce"]
+def sweep():
+    yield register_algorithm("sweep", Sweep)
+    del ALGORITHMS._registered["sweep"]
 
 
-@pytest.mark.usefixtures("reinforce")
+@pytest.mark.usefixtures("sweep")
 def test_an_algorithm_from_outside_trains_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     small = "--tokens 128 --envs 4 --lines 2 --dialogues 2 --extended-dialogues 0 --split dev --threads 1"
-    command = ["persona-env", "train", "--algorithm", "reinforce?learning_rate=0.01", *small.split()]
+    command = ["persona-env", "train", "--algorithm", "sweep?tries=3", *small.split()]
     monkeypatch.setattr(sys, "argv", [*command, "--out", str(tmp_path / "run")])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["algorithm"], config["learning_rate"], config["steps"]) == ("reinforce", 0.01, 8)
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert (summary["algorithm"], summary["tokens"]) == ("reinforce", 128)
+    config, summary = (json.loads((tmp_path / "run" / f"{name}.json").read_text()) for name in ("config", "summary"))
+    assert (config["algorithm"], config["tries"], summary["algorithm"]) == ("sweep", 3, "sweep")
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [record["tokens"] for record in records] == [32, 64, 96, 128]
-    trained = LanguageModel.load(f"hf:{tmp_path / 'run' / 'model'}")
-    first, untrained = next(trained.model.parameters()), next(LanguageModel.load("tiny").model.parameters())
-    assert not torch.equal(first, untrained)
+    assert [record["tokens"] for record in records] == [1, 2, 3]
+    trained, untrained = (LanguageModel.load(spec) for spec in (f"hf:{tmp_path / 'run' / 'model'}", "tiny"))
+    assert not torch.equal(trained.model.lm_head.weight, untrained.model.lm_head.weight)
 
 
 def test_hyperparameters_are_given_by_name_in_a_spec_or_both():

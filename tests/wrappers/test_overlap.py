@@ -46,33 +46,6 @@ def test_there_is_one_batch_a_step_for_each_wrapper():
     assert kinds == [{"LineVsPersona"}, {"LineVsPrevious"}] * 3
 
 
-class Meeting(Exact):
-    """Begins its verdicts only once the task agent is speaking, and the task agent only once it is judging."""
-
-    def __init__(self):
-        super().__init__()
-        self.judging, self.speaking = threading.Event(), threading.Event()
-
-    def verdicts(self, queries):
-        self.judging.set()
-        assert self.speaking.wait(LONG), "nobody speaks while this judges"
-        return super().verdicts(queries)
-
-    def reply(self, views):
-        if views[0].messages:  # not the opening
-            self.speaking.set()
-            assert self.judging.wait(LONG), "nobody judges while this speaks"
-        return ["And then?"] * len(views)
-
-
-def test_judge_and_task_agent_work_at_the_same_time():
-    both = Meeting()
-    envs = pw.vector.PromptToLineReward(dialogues(task_agent=both), both)
-    envs.reset(seed=0)
-    _, rewards, *_ = envs.step(["I sleep well."] * 3)
-    assert rewards.tolist() == [1.0] * 3
-
-
 def test_a_served_judge_and_a_served_task_agent_are_asked_at_the_same_time():
     judging, speaking = threading.Event(), threading.Event()
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
+
 from persona_env.algorithms import Algorithm, Run
 from persona_env.conversation import Conversation, View
 from persona_env.judges.base import AnswerVsGold, Judge, Query, Verdict
@@ -74,28 +76,28 @@ class Sweep(Algorithm):
 
     tries: Annotated[int, Setting("How many changes to try.", ge=1)] = 2
 
+    @torch.no_grad()
     def fit(self, model: Any, data: Any, run: Run) -> Any:
         """Returns the model with the best of the changes."""
-        import torch
-
         weight, generator = model.model.lm_head.weight, torch.Generator().manual_seed(run.seed)
-        best, kept = self._paid(model, data, run.seed), weight.detach().clone()
+        best, kept = self._paid(model, data, run.seed), weight.clone()
         for number in range(self.tries):
-            with torch.no_grad():
-                weight.copy_(kept + 1e-3 * torch.randn(weight.shape, generator=generator))
+            weight.copy_(kept + 0.05 * torch.randn(weight.shape, generator=generator))
             paid = self._paid(model, data, run.seed)
             if paid > best:
-                best, kept = paid, weight.detach().clone()
+                best, kept = paid, weight.clone()
             run.log({"tokens": number + 1, "reward": paid})
-        with torch.no_grad():
-            weight.copy_(kept)
+        weight.copy_(kept)
         model.reset_cache()
         return model
 
     def _paid(self, model: Any, envs: Any, seed: int) -> float:
-        envs.reset(seed=seed)
+        contexts, _ = envs.reset(seed=seed)
         total = 0.0
         for _ in range(16):
-            actions = envs.action_space.sample()
-            total += float(envs.step(actions)[1].sum())
+            logits = model.model(torch.as_tensor(contexts, dtype=torch.long)).logits
+            last = logits[range(len(contexts)), (contexts != model.tokenizer.pad_token_id).sum(1) - 1]
+            last[:, list(model.chat.forbidden_ids)] = -torch.inf
+            contexts, rewards, *_ = envs.step(last.argmax(-1).numpy())
+            total += float(rewards.sum())
         return total
