@@ -1,4 +1,4 @@
-"""Simulated people as agents that learn: conversations as environments, drift as reward.
+"""User simulators that learn: conversations as environments, drift as reward.
 
 Importing this registers the environments with Gymnasium and PettingZoo; the names below are loaded when first used.
 """

@@ -27,8 +27,8 @@ def pair_score(verdicts: Sequence[Verdict]) -> float:
     """Returns 1 - (conflicts listed) / (pairs of a line and an earlier line of the same speaker).
 
     There is a verdict for each line of the speaker, from the first on; line k has k pairs. nan if no pair is readable.
-    It dilutes with the length of a dialogue: read it with the per-line share. Where the paper counts an unreadable
-    reply as free of conflict, an invalid verdict here is left out of both counts.
+    It dilutes with the length of a dialogue: read it with the per-line share. Where the paper counts an invalid
+    verdict as free of conflict, here it is left out of both counts.
 
     Source: arXiv 2511.00222, section 3 (line-to-line consistency), and its released code.
 

@@ -1,1 +1,1 @@
-"""What people see: tables, transcripts, and the terminal side of each command."""
+"""Pure functions of the evaluation log: tables and transcripts, and the terminal that shows them."""

@@ -11,12 +11,12 @@ from persona_env.errors import RunEnded
 from persona_env.runs.config import parse_budget
 from persona_env.runs.run_folder import RunFolder
 
-__all__ = ["COSTS", "FINDINGS", "CostLog", "TooManyInvalid", "check_invalid", "judge_sentence", "judge_usage"]
+__all__ = ["COSTS", "VERDICT_COUNTS", "CostLog", "TooManyInvalid", "check_invalid", "judge_sentence", "judge_usage"]
 
 COSTS = ("calls", "tokens", "cache_hits", "damaged")
 """Counts that each process of a run adds to; `damaged` replies of a cache were asked for again."""
 
-FINDINGS = ("canaries", "canaries_failed", "pairs", "agreed")
+VERDICT_COUNTS = ("canaries", "canaries_failed", "pairs", "agreed")
 """Counts of verdicts. A resumed run gets them again for what a kill undid, so each stage and rollout counts once.
 `pairs` are an ensemble's queries times pairs of members; in those `agreed`, both gave the same verdict."""
 
@@ -52,7 +52,9 @@ class CostLog:
     def note(self, stage: str, **more: Any) -> None:
         """Adds the time and judge counts since the last note to a stage."""
         now = time.perf_counter()
-        self._add({"stage": stage, "seconds": round(now - self._last, 4), **more, **self._asked(*COSTS, *FINDINGS)})
+        self._add(
+            {"stage": stage, "seconds": round(now - self._last, 4), **more, **self._asked(*COSTS, *VERDICT_COUNTS)}
+        )
         self._last = now
 
     def book(self) -> None:
@@ -83,13 +85,13 @@ class CostLog:
     def counts(self) -> dict[str, int]:
         """Counts of the judge over all processes, by name."""
         last = {(row.get("stage"), row.get("tokens")): row for row in self._rows}
-        rows = dict.fromkeys(COSTS, self._rows) | {name: [*last.values()] for name in FINDINGS}
+        rows = dict.fromkeys(COSTS, self._rows) | {name: [*last.values()] for name in VERDICT_COUNTS}
         return {name: sum(row.get("judge", {}).get(name, 0) for row in some) for name, some in rows.items()}
 
 
 def judge_usage(counts: Mapping[str, int], budget: str = "", invalid: int = 0) -> dict[str, Any]:
     """Returns what `summary.json` says of the judge: counts, an ensemble's agreement in [0, 1], and the budget."""
-    found = {name: counts.get(name, 0) for name in (*COSTS, *FINDINGS)}
+    found = {name: counts.get(name, 0) for name in (*COSTS, *VERDICT_COUNTS)}
     agreement = found["agreed"] / found["pairs"] if found["pairs"] else None
     return {**found, "agreement": agreement, "budget": parse_budget(budget), "invalid": invalid}
 

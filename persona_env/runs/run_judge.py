@@ -18,9 +18,9 @@ from persona_env.models.reply_cache import ReplyCache
 from persona_env.persona import Persona
 from persona_env.runs.config import RunConfig, parse_budget
 
-__all__ = ["JOURNAL", "RunJudge"]
+__all__ = ["REPLIES", "RunJudge"]
 
-JOURNAL = "replies.sqlite"
+REPLIES = "replies.sqlite"
 """The run's own cache: a resumed run finds here what was replied before. A request without a reply is sent again."""
 
 
@@ -82,7 +82,7 @@ class RunJudge(Judge):
         self._on_asked = on_asked
         limit = UsageLimit(**self._budget, spent=spent)
         if not self.is_exact:
-            files = [ReplyCache(folder / JOURNAL, keep_rejected=True)] if folder else []
+            files = [ReplyCache(folder / REPLIES, keep_rejected=True)] if folder else []
             self._caches = (*files, *([ReplyCache(self._cache)] if self._cache else []))
         self._judge.use(ModelResources(self._caches, limit, self._outage_timeout, self.on_wait))
 
@@ -93,7 +93,7 @@ class RunJudge(Judge):
 
     @property
     def counts(self) -> dict[str, int]:
-        """`COSTS` and `FINDINGS` in this process; nothing for an exact judge."""
+        """`COSTS` and `VERDICT_COUNTS` in this process; nothing for an exact judge."""
         if self.is_exact:
             return {}
         usage, canaries, judge = self.usage, self._canaries, self._judge

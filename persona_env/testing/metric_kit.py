@@ -74,7 +74,7 @@ def _check_score(score: Score) -> None:
 def _check_fails_closed(metric: Metric, talks: Sequence[Conversation]) -> None:
     asked = sum(not isinstance(f, Verdict) for row in metric.queries(talks) for f in row)
     invalid = sum(score.invalid for score in metric(talks, Always("invalid")))
-    require(invalid == asked, "metric.fails_closed", f"of {asked} unreadable verdicts it counts {invalid} invalid")
+    require(invalid == asked, "metric.fails_closed", f"of {asked} invalid verdicts it counts {invalid}")
     if not asked:
         return
     try:

@@ -95,10 +95,10 @@ def test_a_limit_draws_both_classes_alike_and_the_personas_in_turn():
         talk = [(who, f"{label} {n}.") for who, number in of_person.items() for n in range(number)]
         return [Labelled(LineVsPersona(replace(ANN, id=who), line), label, who) for who, line in talk]
 
-    people = {"talker": 80, **{f"p{n}": 2 for n in range(5)}}
-    drawn = Labels((*items(GOOD, people), *items(BAD, {"talker": 40, "p0": 1}))).limited(10, seed=1).items
+    counts = {"talker": 80, **{f"p{n}": 2 for n in range(5)}}
+    drawn = Labels((*items(GOOD, counts), *items(BAD, {"talker": 40, "p0": 1}))).limited(10, seed=1).items
     said = {label: Counter(item.persona_id for item in drawn if item.label == label) for label in (GOOD, BAD)}
-    assert (said[GOOD].keys(), said[GOOD].total(), max(said[GOOD].values())) == (people.keys(), 10, 2)
+    assert (said[GOOD].keys(), said[GOOD].total(), max(said[GOOD].values())) == (counts.keys(), 10, 2)
     assert said[BAD] == {"talker": 9, "p0": 1}
 
 

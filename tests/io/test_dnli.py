@@ -48,10 +48,10 @@ def test_a_row_is_a_persona_a_dialogue_and_labelled_replies(tmp_path: Path):
 
 def test_its_people_load_as_chat_partners_one_a_row(tmp_path: Path):
     path = filed(tmp_path, ROW, ROW)
-    people = load_personas(path)
-    assert [p.id for p in people] == ["set/0000", "set/0001"]
-    assert {(p.role, p.questions) for p in people} == {("chat_partner", ())}
-    assert load_personas(path, "train") == people  # the same description stays in one split
+    personas = load_personas(path)
+    assert [p.id for p in personas] == ["set/0000", "set/0001"]
+    assert {(p.role, p.questions) for p in personas} == {("chat_partner", ())}
+    assert load_personas(path, "train") == personas  # the same description stays in one split
 
 
 WRONG = {

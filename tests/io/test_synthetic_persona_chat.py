@@ -26,10 +26,10 @@ def filed(folder: Path, *rows: tuple[str, ...], header: tuple[str, ...] = COLUMN
 
 
 def test_each_row_has_two_personas_with_ids_that_stay(tmp_path: Path):
-    people = load_personas(filed(tmp_path, (ANN, BO, TALK), (BO, ANN, TALK)))
-    assert [p.id for p in people] == ["few/0000/1", "few/0000/2", "few/0001/1", "few/0001/2"]
-    assert [p.description for p in people] == [ANN, BO, BO, ANN]
-    assert {(p.role, p.questions, p.facts) for p in people} == {("chat_partner", (), ())}
+    personas = load_personas(filed(tmp_path, (ANN, BO, TALK), (BO, ANN, TALK)))
+    assert [p.id for p in personas] == ["few/0000/1", "few/0000/2", "few/0001/1", "few/0001/2"]
+    assert [p.description for p in personas] == [ANN, BO, BO, ANN]
+    assert {(p.role, p.questions, p.facts) for p in personas} == {("chat_partner", (), ())}
 
 
 def test_a_conversation_keeps_its_colons_quotes_and_lines(tmp_path: Path):
@@ -87,8 +87,8 @@ def test_what_is_wrong_is_named_with_its_file_and_row(tmp_path: Path, name: str)
 
 @needs_chats
 def test_the_real_set_loads():
-    people = load_personas(REAL)
-    assert (len(people), len({p.id for p in people})) == (1936, 1936)
+    personas = load_personas(REAL)
+    assert (len(personas), len({p.id for p in personas})) == (1936, 1936)
     unread: list[FileError] = []
     dialogues = load_dialogues(REAL, unread)
     assert (len(dialogues), len(unread)) == (966, 2)

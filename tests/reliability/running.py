@@ -29,7 +29,7 @@ from persona_env.models.reply_cache import ReplyCache
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.run_judge import JOURNAL, RunJudge
+from persona_env.runs.run_judge import REPLIES, RunJudge
 from persona_env.world import personas
 from tests.models.fault_server import FaultProcess
 from tests.reliability.demands import Measured, demand, few
@@ -91,7 +91,7 @@ def probes(file: Path, begin: float, end: float) -> tuple[int, float]:
 
 def replies(run: Path) -> int:
     """Returns how many replies a run's cache has."""
-    with ReplyCache(run / JOURNAL) as cache:
+    with ReplyCache(run / REPLIES) as cache:
         return len(cache)
 
 

@@ -14,7 +14,7 @@ from persona_env.judges import AnswerVsGold, LineVsPersona, Query, load_judge
 from persona_env.models.faults import Unavailable
 from persona_env.models.limits import Usage
 from persona_env.persona import Persona
-from persona_env.runs.run_judge import JOURNAL, RunJudge
+from persona_env.runs.run_judge import REPLIES, RunJudge
 from persona_env.world import personas
 from tests.judges.backends import reply
 from tests.models.behaviours import Behaviour, Call, status, well
@@ -57,7 +57,7 @@ def test_verdicts_are_the_servers_and_no_reply_is_asked_for_twice(spec: str, tmp
     again = opened(tmp_path, spec)
     assert again.judge(QUERIES) == verdicts
     assert (again.counts["calls"], again.counts["cache_hits"]) == (0, calls)
-    assert (tmp_path / JOURNAL).is_file()
+    assert (tmp_path / REPLIES).is_file()
     again.close()
 
 
@@ -90,9 +90,9 @@ def test_canaries_damage_and_agreement_are_counted(spec: str, tmp_path: Path):
     judge.close()
     assert (0 < counts["canaries"] < 20, counts["canaries_failed"], counts["damaged"]) == (True, 0, 0)
     assert counts["pairs"] == counts["agreed"] == 99 + counts["canaries"]
-    with contextlib.closing(sqlite3.connect(tmp_path / JOURNAL)) as journal, journal:
-        keys = journal.execute("SELECT key FROM replies LIMIT 3").fetchall()
-        journal.executemany("UPDATE replies SET reply = '[]' WHERE key = ?", keys)
+    with contextlib.closing(sqlite3.connect(tmp_path / REPLIES)) as file, file:
+        keys = file.execute("SELECT key FROM replies LIMIT 3").fetchall()
+        file.executemany("UPDATE replies SET reply = '[]' WHERE key = ?", keys)
     again = opened(tmp_path, spec)
     with pytest.warns(UserWarning, match="damaged"):
         again.judge(MANY)
