@@ -1,4 +1,4 @@
-"""The people in natural English that come with the package are held to the rules they were written by."""
+"""The personas in natural English that come with the package are held to the rules they were written by."""
 
 import itertools
 import re
@@ -13,7 +13,7 @@ from persona_env.roles import BUNDLED, role_named
 
 SPLITS = {"train": 20, "dev": 4, "heldout": 10}
 EVERYBODY = {role: [p for split in SPLITS for p in resolve_personas(role, "natural", split)] for role in BUNDLED}
-ALL = [pytest.param(person, id=person.id) for people in EVERYBODY.values() for person in people]
+ALL = [pytest.param(person, id=person.id) for personas in EVERYBODY.values() for person in personas]
 ROLE = pytest.mark.parametrize("role", BUNDLED)
 PERSON = pytest.mark.parametrize("person", ALL)
 
@@ -41,10 +41,10 @@ def test_there_are_34_a_role_split_by_person(role: str):
 
 
 def test_no_two_share_an_id_a_name_and_role_or_a_description():
-    people = [(role, person) for role in BUNDLED for person in EVERYBODY[role]]
-    assert len({p.id for _, p in people}) == len({p.description for _, p in people}) == 102
-    assert len({(role, p.name) for role, p in people}) == 102
-    assert all(p.name.strip() and p.id.startswith(f"{role}/") for role, p in people)
+    everybody = [(role, person) for role in BUNDLED for person in EVERYBODY[role]]
+    assert len({p.id for _, p in everybody}) == len({p.description for _, p in everybody}) == 102
+    assert len({(role, p.name) for role, p in everybody}) == 102
+    assert all(p.name.strip() and p.id.startswith(f"{role}/") for role, p in everybody)
 
 
 @ROLE
@@ -96,6 +96,18 @@ def test_a_question_has_wordings_for_training_and_others_for_evaluation(person: 
         assert len(evaluation) == len(item.held_out_wordings) >= 1, item.key
         assert not training & evaluation, item.key
         assert all(len(text) > 1 for text in training | evaluation), item.key
+
+
+def stems(text: str) -> set[str]:
+    return {word[:5] for word in content_words(text)}
+
+
+@ROLE
+def test_wordings_for_evaluation_name_what_they_ask_for_and_do_not_give_the_answer_away(role: str):
+    asked = [(p, item, text) for p in EVERYBODY[role] for item in p.questions for text in item.held_out_wordings]
+    assert sum(bool(stems(text) & stems(p.prompt)) for p, _, text in asked) >= 0.9 * len(asked)
+    told = [text for _, item, text in asked if stems(text) & stems(item.gold) - stems(" ".join(item.wordings))]
+    assert told == []
 
 
 @PERSON
