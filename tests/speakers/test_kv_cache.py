@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,14 +128,29 @@ def test_a_long_prompt_is_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> Non
     assert error(RaggedDecoder(built(FAMILIES["Llama"]), 3, 20), ids, n) < 1e-5
 
 
-def test_the_model_is_left_as_found_even_when_a_step_fails() -> None:
+@pytest.mark.parametrize(("begun", "appends"), [(0, False), (50, False), (50, True)])
+def test_wherever_a_step_is_interrupted_the_next_is_right(begun: int, appends: bool) -> None:
+    """In the first step of all, where the store (of 64) has to grow, and where it has to for one more token."""
     model = built(FAMILIES["Gemma2"])
-    decoder = RaggedDecoder(model, 1, 20)
-    with pytest.raises(IndexError):
-        decoder.extend(np.array([[5, 100_000]]), np.array([2]))
-    assert model.config._attn_implementation == "eager"
-    assert not model.get_output_embeddings()._forward_pre_hooks
-    assert error(decoder, np.array([[5, 6]]), np.array([2])) < 1e-5
+    old, new = np.random.default_rng(0).integers(3, 120, (2, 3, 90))
+    for module in model.modules():
+        decoder = RaggedDecoder(model, 3, 90)
+        if begun:
+            decoder.extend(old, np.full(3, begun))
+        if appends:
+            decoder.extend(new, np.full(3, 64))
+        hook = module.register_forward_pre_hook(interrupt)
+        with contextlib.suppress(KeyboardInterrupt):
+            decoder.append(np.arange(3), new[:, 64]) if appends else decoder.extend(new, np.full(3, 70))
+        hook.remove()
+        assert model.config._attn_implementation == "eager"
+        assert not model.get_output_embeddings()._forward_pre_hooks
+        assert error(decoder, new[1:2], np.array([30]), np.array([1])) < 1e-5
+        assert error(decoder, new, np.array([65, 49, 64])) < 1e-5
+
+
+def interrupt(*args: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def test_training_mode_is_refused() -> None:

@@ -82,7 +82,8 @@ class Decoder(ABC):
         ids, column = ids[:, :width], np.arange(width)
         start = np.minimum(self.common_prefix(ids, where), n - 1)
         tokens = ids[(column >= start[:, None]) & (column < n[:, None])]
-        self.ids[where, :width], self.n[where] = ids, start  # if the step is interrupted, only this much is valid
+        self.n[where] = start  # before the ids: if the step is interrupted, only this much is valid
+        self.ids[where, :width] = ids
         out = self.step(rows, start, n - start, tokens.astype(np.int64))
         self.n[where] = n
         return out

@@ -148,7 +148,7 @@ def _check_against_full_forward(decoder: RaggedDecoder) -> None:
             off = distance(got[row], want)
             if not off <= tolerance(want.dtype):
                 raise CannotDecode(f"log-probabilities are {off:.1e} of the largest from the full forward's")
-    except InputError:
+    except (InputError, torch.OutOfMemoryError):
         raise
     except NOT_FOLLOWED as error:
         why = " ".join(str(error).split())[:160]

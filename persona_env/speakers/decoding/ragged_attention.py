@@ -56,7 +56,8 @@ class RaggedPlan:
     masks: dict[int, list[Tensor]] = field(
         default_factory=dict
     )  # of `parts`, by identity of the model's mask, the first
-    writes: dict[int, Tensor] = field(default_factory=dict)  # by heads: indices in a flat store, (heads * N,)
+    # By heads and capacity, which layers may have different ones of: indices in a flat store, (heads * N,)
+    writes: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     calls: int = 0  # of attention, so far
 
     @classmethod
@@ -76,12 +77,10 @@ class RaggedPlan:
 
     def targets(self, heads: int, capacity: int) -> Tensor:
         """The indices of the new vectors in a flat store of (slots * heads * capacity, dim)."""
-        found = self.writes.get(heads)
-        if found is None:
+        if (heads, capacity) not in self.writes:
             head = torch.arange(heads, device=self.slot.device)[:, None]
-            found = ((self.slot * heads + head) * capacity + self.at).flatten()
-            self.writes[heads] = found
-        return found
+            self.writes[heads, capacity] = ((self.slot * heads + head) * capacity + self.at).flatten()
+        return self.writes[heads, capacity]
 
 
 def _last_tokens(slots: Ints, at: Ints, index: Ints | None, send: Callable[[Ints], Tensor]) -> _Part:
@@ -167,8 +166,8 @@ def switched(model: PreTrainedModel, name: str, variable: ContextVar[_Read], val
     """Switches the model to a registered attention implementation, which reads the value from the variable."""
     config: Any = model.config
     found, token = config._attn_implementation, variable.set(value)
-    config._attn_implementation = name
     try:
+        config._attn_implementation = name
         yield
     finally:
         config._attn_implementation = found
