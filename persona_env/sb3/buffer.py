@@ -132,12 +132,12 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.values[step] = value.detach().cpu().numpy().reshape(-1)
         self.log_probs[step] = log_prob.detach().cpu().numpy().reshape(-1)
         if info.cut_off:
-            self._move_bootstrap(step, info.cut_off)
+            self._move_bootstrap(step, info.cut_off, info.line_ended)
         self._latest = info
         self.pos += 1
         self.full = self.pos == self.buffer_size
 
-    def _move_bootstrap(self, step: int, cut_off: Mapping[int, NDArray[np.int32]]) -> None:
+    def _move_bootstrap(self, step: int, cut_off: Mapping[int, NDArray[np.int32]], line_ended: set[int]) -> None:
         """Takes the estimate after a truncated dialogue, which the algorithm has added, out of the reward."""
         if self.policy is None:
             return
@@ -147,7 +147,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.bootstrap_values[step, rows] = values.cpu().numpy().reshape(-1)
         self.rewards[step, rows] -= self.gamma * self.bootstrap_values[step, rows]
         length = (contexts != self.pad_id).sum(1)
-        self.unfinished[step, rows] = length == self.recorder.stop[step, rows].astype(np.int64) + 1
+        one_more = length == self.recorder.stop[step, rows].astype(np.int64) + 1
+        self.unfinished[step, rows] = one_more & [row not in line_ended for row in rows]
 
     def compute_returns_and_advantage(self, last_values: Tensor, dones: NDArray[np.bool_]) -> None:
         """Subtracts the KL penalty from the rewards and computes turn-level advantages; see `line_advantages`."""
@@ -197,23 +198,25 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     def kl_to_reference(self) -> float:
         """Returns an unbiased estimate of KL(pi || ref), in nats per token: the mean of the log-ratio.
 
-        Over all sampled tokens where the KL penalty is in the reward, else over some trajectories.
+        Over all sampled tokens where the KL penalty is in the reward, else over some trajectories, which are drawn
+        from a generator of their own: whether the figure is logged does not change the training.
         """
-        ratio = self._log_ratio_of(next(self.batches(_KL_SAMPLE))) if self._log_ratio is None else self._log_ratio
-        return float(ratio.mean())
+        if self._log_ratio is not None:
+            return float(self._log_ratio.mean())
+        return float(self._log_ratio_of(next(self.batches(_KL_SAMPLE, np.random.default_rng(0)))).mean())
 
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
         """Yields whole trajectories in random order, with `ChoicePositions` as the observations; see `batches`."""
         for packed in self.batches(batch_size or self.buffer_size * self.n_envs):
             yield self.samples(packed)
 
-    def batches(self, size: int) -> Iterator[Packed]:
-        """Yields the rollout's trajectories in random order, packed, of about `size` choices together."""
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[Packed]:
+        """Yields the rollout's trajectories, packed, of about `size` choices together; see `Trajectories.batches`."""
         if self.trajectories is None:
             raise InputError("Expected a full rollout, got an unfinished one: collect it first.")
         most = _SLICE_ON_CPU if self.device.type == "cpu" else _SLICE
         shared = self.policy is not None and self.policy.shares_prefixes
-        for segments in self.trajectories.batches(size):
+        for segments in self.trajectories.batches(size, rng):
             yield self.trajectories.packed(segments, most, shared=shared)
 
     def samples(self, packed: Packed) -> RolloutBufferSamples:

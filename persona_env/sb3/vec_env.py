@@ -64,6 +64,8 @@ class VectorEnvBridge(VecEnv):
             infos[row]["TimeLimit.truncated"] = cut_off = bool(truncated[row] and not terminated[row])
             if cut_off and self._previous is not None:
                 self._previous.info.cut_off[row] = final
+                if "line" in infos[row] or "answer" in infos[row]:
+                    self._previous.info.line_ended.add(row)
         return self._marked(observation), np.asarray(rewards, np.float32), done, infos
 
     def close(self) -> None:

@@ -119,34 +119,6 @@ def test_without_discount_it_is_stable_baselines_own_estimate() -> None:
     assert np.allclose(line_advantages(steps, 1.0, 1.0), buffer.advantages, atol=1e-4)
 
 
-def test_probes_change_nothing_for_the_dialogue() -> None:
-    """The same lines with and without answers between them."""
-    rng = np.random.default_rng(1)
-    plain = random_steps(rng, 30, 1)
-    order, ends, over = [], [], []
-    for step in range(30):
-        order.append(step)
-        ends.append(bool(plain.last_of_line[step, 0]))
-        over.append(bool(plain.last_of_dialogue[step, 0]))
-        if ends[-1] and rng.random() < 0.6:
-            order += [-1, -1]
-            ends += [False, True]
-            over[-1:] = [False, False, over[-1]]  # the end of a dialogue waits for the answer
-    lines = np.array(order) >= 0
-
-    def spread(array: Any) -> Any:
-        filled = rng.normal(size=(len(order), 1)).astype(np.float32)
-        filled[lines] = array
-        return filled
-
-    rewards, values, nothing = spread(plain.rewards), spread(plain.values), np.zeros((len(order), 1), np.float32)
-    answer, last, final = (np.array(part)[:, None] for part in (~lines, ends, over))
-    probed = RolloutArrays(rewards, values, answer, last, final, plain.next_values, plain.next_answer, nothing)
-    got = line_advantages(probed, 0.7, 0.6)[lines]
-    assert len(order) >= 36
-    assert np.allclose(got, line_advantages(plain, 0.7, 0.6), atol=1e-5)
-
-
 def test_golden_centering_takes_the_mean_of_its_kind_from_each_line_and_answer() -> None:
     """Lines 0-1 (paid 1), 4-5 (paid 2) and 6, unfinished: mean 1.5. Answers 2-3 (1): mean 1."""
     steps = one_row([0, 1, 0, 1, 0.5, 1.5, 0], [0.0] * 7, ends=[1, 3, 5], answers=(2, 3))

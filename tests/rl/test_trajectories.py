@@ -32,17 +32,12 @@ def segments(found: Trajectories) -> list[list[int]]:
     return [found.ids(segment).tolist() for segment in range(len(found.parent))]
 
 
-def test_a_growing_context_is_one_segment() -> None:
-    _, found = recorded([[5, 6]], [[5, 6, 7]], [[5, 6, 7, 8, 9, 9]])
-    assert segments(found) == [[5, 6, 7, 8, 9, 9]]
-    assert found.positions[:, 0].tolist() == [1, 2, 5]
-
-
-def test_a_context_that_is_cut_back_shares_its_prefix() -> None:
+def test_a_context_that_is_cut_back_shares_its_prefix_and_a_new_dialogue_that_begins_alike_none() -> None:
     _, found = recorded([[5, 6]], [[5, 6, 7, 3]], [[5, 6, 7, 3, 4]], [[5, 6, 7, 8]])
     assert segments(found) == [[5, 6, 7, 3, 4], [5, 6, 7, 8]]
     assert found.tokens.tolist() == [5, 6, 7, 3, 4, 8]
     assert (found.parent.tolist(), found.shared_prefix.tolist()) == ([-1, 0], [0, 3])
+    assert recorded([[5, 6]], [[5, 6, 7]], anew={1: [True]})[1].parent.tolist() == [-1, -1]
 
 
 def test_golden_row_that_a_dialogue_and_its_probe_share() -> None:
@@ -56,12 +51,6 @@ def test_golden_row_that_a_dialogue_and_its_probe_share() -> None:
     assert numbers == [0, 0, 0, 0, 1, 1]
     assert forks[4:] == [3, 3]
     assert dict(zip(packed.step.tolist(), packed.position.tolist(), strict=True)) == {0: 1, 1: 4, 2: 5, 3: 3}
-
-
-def test_a_new_dialogue_shares_nothing_even_where_it_begins_alike() -> None:
-    _, found = recorded([[5, 6]], [[5, 6, 7]], anew={1: [True]})
-    assert segments(found) == [[5, 6], [5, 6, 7]]
-    assert found.parent.tolist() == [-1, -1]
 
 
 def test_a_line_ends_where_a_reply_follows() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from gymnasium import spaces
 from persona_env.rl.advantages import RolloutArrays, line_advantages
 from persona_env.sb3 import TokenObservation, TrajectoryRolloutBuffer, as_sb3
 from persona_env.spaces import TokenContext
+from tests.envs.parts import END as LINE_END
+from tests.envs.parts import FIRST, TOKENS, Therapist, make_vec
 from tests.sb3.rollouts import collect, make, random_values
 from tests.sb3.toys import PAD, Bandit, ToyDialogues, tiny_llama
 
@@ -104,16 +107,34 @@ def test_advantages_are_those_of_a_careful_bookkeeper(cut_after: int | None) -> 
     assert np.allclose(buffer.advantages, want, atol=1e-5)
 
 
+def test_a_context_that_is_full_after_a_finished_line_leaves_none_unfinished() -> None:
+    """The line is paid 3, which is the mean of a line, and the estimate of 10 after it counts line_gamma."""
+
+    class Long(Therapist):
+        longest_reply = None
+
+        def reply(self, views: Any) -> list[str]:
+            return ["Long. " * 99 if view.messages else "Hi." for view in views]
+
+    envs = as_sb3(make_vec(TOKENS, 1, task_agent=Long(), context=90))
+    options: Any = dict(gamma=1.0, line_gamma=0.5, reward_centering=True)
+    buffer = TrajectoryRolloutBuffer(3, envs.observation_space, envs.action_space, "cpu", **options)
+    policy: Any = SimpleNamespace(reference=None, predict_values=lambda contexts: torch.full((len(contexts), 1), 10.0))
+    buffer.policy = policy
+    observation, nothing, starts = envs.reset(), torch.zeros(1), np.array([True])
+    for action, reward in ((FIRST, 0.0), (LINE_END, 3.0 + 10.0), (FIRST, 0.0)):
+        actions = np.array([action])
+        following, _, dones, _ = envs.step(actions)
+        buffer.add(observation, actions, np.array([reward]), starts, nothing, nothing)
+        observation, starts = following, dones
+    buffer.compute_returns_and_advantage(nothing, starts)
+    assert buffer.advantages.flatten().tolist() == [5, 5, 0]
+
+
 def test_a_context_that_changes_without_a_question_is_refused() -> None:
     steps = [([[5, 6, 7]], [False], [0.0], [True]), ([[5, 8]], [False], [0.0], [False])]
     with pytest.raises(ValueError, match="wrap the environment in as_sb3"):
         filled(steps)
-
-
-def test_nothing_is_yielded_before_the_rollout_is_full() -> None:
-    buffer = TrajectoryRolloutBuffer(4, *SPACES, "cpu", n_envs=1)
-    with pytest.raises(ValueError, match="unfinished"):
-        next(buffer.get(4))
 
 
 @pytest.mark.parametrize(

@@ -83,18 +83,6 @@ def test_options_reach_the_environment_once() -> None:
         bridge.reset()
 
 
-def test_an_observation_knows_who_answers_a_probe_and_what_followed() -> None:
-    envs = ToyDialogues(2, asks=1, max_tokens=3)
-    bridge = as_sb3(envs)
-    first: Any = bridge.reset()
-    second: Any = bridge.step(np.array([END, 5]))[0]
-    assert second.info.probing.tolist() == [True, False]
-    assert (first.info.next_contexts == second).all()
-    assert first.info.next_probing is second.info.probing
-    assert first.info.probing.tolist() == [False, False]  # a copy: the environment goes on changing its own
-    assert as_sb3(Bandit(np.zeros(4), 2)).reset().info.probing is None
-
-
 def test_an_environment_that_writes_into_its_own_array_does_no_harm() -> None:
     class Reusing(Bandit):
         shared = np.full((2, 8), 2, np.int32)

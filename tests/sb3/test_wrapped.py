@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import gymnasium as gym
@@ -13,7 +12,7 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from stable_baselines3.common.vec_env import VecNormalize
 
-from persona_env.sb3 import TokenObservation, as_sb3
+from persona_env.sb3 import as_sb3
 from tests.sb3.rollouts import collect, make, random_values
 from tests.sb3.toys import END, ToyDialogues, tiny_llama
 
@@ -49,21 +48,6 @@ def test_an_entry_in_an_entry_stands_in_the_rows_that_its_own_mask_names() -> No
     assert (infos[0]["episode"]["r"], infos[0]["episode"]["l"]) == (2, 2)
     assert "episode" not in infos[1]
     bridge.close()
-
-
-@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, TokenObservation.copy])
-def test_a_copy_of_an_observation_knows_what_it_is_told_later(copied: Any) -> None:
-    bridge = as_sb3(ToyDialogues(2, asks=1, max_tokens=3, cut_after=1))
-    first = bridge.reset()
-    other = copied(first)
-    assert not np.may_share_memory(first, other)
-    second, *_ = bridge.step(np.array([END, 5]))
-    assert isinstance(other, TokenObservation)
-    assert isinstance(second, TokenObservation)
-    assert other.info is first.info
-    assert sorted(other.info.cut_off) == [0, 1]
-    assert other.info.next_probing is second.info.probing
-    assert copied(second).info.probing is second.info.probing
 
 
 @pytest.mark.parametrize(("asks", "cut_after"), [(0, 7), (1, None), (1, 7)])
