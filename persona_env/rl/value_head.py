@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from hashlib import file_digest, sha256
+from pathlib import Path
+
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
+from persona_env.errors import InputError, shown_spec
+
 __all__ = ["ValueHead"]
+
+_FILE = "value_head.safetensors"
 
 
 class ValueHead(nn.Module):
@@ -41,3 +50,41 @@ class ValueHead(nn.Module):
     def follow(self, error: float) -> None:
         """Moves the level by a rollout's mean error, return minus estimate."""
         self.level += error
+
+    def save(self, folder: Path) -> None:
+        """Saves the head beside a model that is in the folder already, with the SHA-256 of both."""
+        state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
+        told = {"head": sha256(save(state)).hexdigest(), "model": _model_hash(folder), "scale": str(self.scale)}
+        save_file(state, folder / _FILE, told)
+
+    def load(self, folder: Path) -> None:
+        """Loads the head saved with the model in the folder; one of other weights, sizes or scale is left alone.
+
+        A file that is not as it was saved is an InputError.
+        """
+        file = folder / _FILE
+        if not file.is_file():
+            return
+        damaged = InputError(f"Expected a whole value head in {shown_spec(str(file))}, got a damaged file: delete it.")
+        try:
+            with safe_open(file, "pt") as saved:
+                told = saved.metadata() or {}
+                state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 - no mapping
+        except (SafetensorError, OSError) as error:
+            raise damaged from error
+        if told.get("model") != _model_hash(folder) or told.get("scale") != str(self.scale):
+            return
+        if told.get("head") != sha256(save(state)).hexdigest():
+            raise damaged
+        if all(state[name].shape == tensor.shape for name, tensor in self.state_dict().items()):
+            self.load_state_dict(state)
+
+
+def _model_hash(folder: Path) -> str:
+    """The hash of the model's weights: a folder of the same name, and a model of the same sizes, are not the model."""
+    digest = sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        if path.name != _FILE:
+            with open(path, "rb") as file:
+                digest.update(file_digest(file, "sha256").digest())
+    return digest.hexdigest()

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
-from safetensors.torch import load_file, save_file
 from stable_baselines3.common.distributions import CategoricalDistribution, Distribution
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
@@ -43,7 +43,6 @@ from persona_env.speakers.decoding.kv_cache import make_decoder
 __all__ = ["TokenPolicy"]
 
 _EXACT_VOCABULARY = 32_768  # with more token ids a full KL (or entropy) in the loss takes too much memory
-_VALUE_FILE = "value_head.safetensors"
 
 
 class TokenPolicy(ActorCriticPolicy):
@@ -122,6 +121,7 @@ class TokenPolicy(ActorCriticPolicy):
         self._initial = list(self.reference.model.parameters()) if is_copy and self.reference else []
         self.train(False)
         buffer, observation_space.rollout_link = observation_space.rollout_link, None
+        self._rollout_rows = 0 if buffer is None else buffer.n_envs
         self.kl_in_loss = buffer is not None and buffer.kl_in == "loss"
         if buffer is not None:
             buffer.bind(self)
@@ -131,12 +131,12 @@ class TokenPolicy(ActorCriticPolicy):
         self.lm, self.tokenizer, self.chat = trainable.model, trainable.tokenizer, trainable.chat
         width = self.lm.get_output_embeddings().weight.shape[1]
         self.value_head = ValueHead(width, *self._value_options)
-        if trainable.folder and (trainable.folder / _VALUE_FILE).is_file():
-            self.value_head.load_state_dict(load_file(trainable.folder / _VALUE_FILE))
+        if trainable.folder:
+            self.value_head.load(trainable.folder)
         trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
         options: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
         self.optimizer = self.optimizer_class(trained, **options)
-        self._decoders: dict[int, Decoder] = {}
+        self._decoders: dict[bool, Decoder] = {}  # True: that of rollouts; False: the other, see `_decoder`
         self._watched, self._version = list(self.lm.parameters()), -1
         self._shares_prefixes: bool | None = None
 
@@ -181,9 +181,9 @@ class TokenPolicy(ActorCriticPolicy):
         self._decoders.clear()
 
     @torch.no_grad()
-    def forward(self, obs: Tensor, deterministic: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, obs: Tensor, deterministic: bool = False, rollout: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Returns chosen tokens (N,), values (N, 1) and log-probabilities (N,) for contexts (N, context)."""
-        logits, hidden = self._read(obs)
+        logits, hidden = self._read(obs, rollout)
         log_probs = logits.log_softmax(-1)
         actions = log_probs.argmax(-1) if deterministic else sample_tokens(log_probs)
         return actions, self.value_head(hidden), log_probs.gather(-1, actions[:, None])[:, 0]
@@ -204,20 +204,20 @@ class TokenPolicy(ActorCriticPolicy):
 
     def predict_values(self, obs: Any) -> Tensor:
         """Returns values (N, 1); the contexts of a running rollout are read from its cache, others in full."""
-        if torch.is_grad_enabled() or len(obs) not in self._decoders:
+        if torch.is_grad_enabled() or True not in self._decoders or len(obs) != self._rollout_rows:
             return self.value_head(choice_states(self._model, _positions(obs, self.pad_id), limits=self.limits))
-        return self.value_head(self._read(obs)[1])
+        return self.value_head(self._read(obs, rollout=True)[1])
 
     def get_distribution(self, obs: Any) -> Distribution:
         """Returns the distribution of the next token for each context."""
         if torch.is_grad_enabled():
             logits = self._allowed(choice_logits(self._model, _positions(obs, self.pad_id))[0])
         else:
-            logits = self._read(obs)[0]
+            logits = self._read(obs, rollout=False)[0]
         return CategoricalDistribution(self.vocabulary).proba_distribution(logits)
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        return self.forward(observation, deterministic)[0]
+        return self.forward(observation, deterministic, rollout=False)[0]
 
     def reference_log_probs(self, obs: Any, actions: Tensor) -> Tensor:
         """Returns the reference's log-probabilities of chosen tokens (A,); see `evaluate_actions`."""
@@ -253,23 +253,28 @@ class TokenPolicy(ActorCriticPolicy):
     def _allowed(self, logits: Tensor) -> Tensor:
         return forbid(logits[..., : self.vocabulary].float(), self._forbidden)
 
-    def _read(self, obs: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, obs: Tensor, rollout: bool) -> tuple[Tensor, Tensor]:
         """Logits (N, V) and hidden states (N, d) after each context; only what is new is run."""
         contexts = obs.cpu().numpy()
         lengths = (contexts != self.pad_id).sum(1)
-        logits, hidden = self._decoder(len(contexts)).extend(contexts[:, : lengths.max()], lengths)
+        if rollout and not self._rollout_rows:
+            self._rollout_rows = len(contexts)
+        decoder = self._decoder(len(contexts), rollout and len(contexts) == self._rollout_rows)
+        rows = None if decoder.rows == len(contexts) else np.arange(len(contexts))
+        logits, hidden = decoder.extend(contexts[:, : lengths.max()], lengths, rows)
         return self._allowed(logits), hidden
 
-    def _decoder(self, rows: int) -> Decoder:
+    def _decoder(self, rows: int, rollout: bool) -> Decoder:
+        """The rollout's decoder, or the one other, which grows to the largest batch that was evaluated."""
         version = sum(parameter._version for parameter in self._watched)
         if version != self._version:
             self.clear_cache()
             self._version = version
-        if rows not in self._decoders:
-            while len(self._decoders) > 1:  # the rollout's and one for evaluation
-                self._decoders.pop(next(iter(self._decoders)))
-            self._decoders[rows] = make_decoder(self._model, rows, self.context)
-        return self._decoders[rows]
+        found = self._decoders.get(rollout)
+        if found is None or found.rows < rows:
+            self._decoders.pop(rollout, None)
+            found = self._decoders[rollout] = make_decoder(self._model, rows, self.context)
+        return found
 
     def _apply(self, *args: Any, **kwargs: Any) -> TokenPolicy:
         self._decoders.clear()  # their tensors are on the device that the model leaves
@@ -287,12 +292,11 @@ class TokenPolicy(ActorCriticPolicy):
         folder = Path(folder)
         with quiet():
             save_merged(self._model, folder)
-            if self.chat is not None and self.tokenizer is not None:
-                self.tokenizer.save_pretrained(folder)
+            if self.chat is not None:
+                self.chat.save_pretrained(folder)
             if adapter:
                 self.lm.save_pretrained(folder / "adapter", save_embedding_layers=False)
-        state = {name: weight.contiguous() for name, weight in self.value_head.state_dict().items()}
-        save_file(state, folder / _VALUE_FILE)
+        self.value_head.save(folder)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         """The arguments with which `load` makes a policy. Prefer `save_pretrained`: loading a pickle runs code."""

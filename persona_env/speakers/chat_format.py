@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import lru_cache
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from persona_env.conversation import View
 from persona_env.errors import InputError
-from persona_env.speakers.chat_segments import RENDER_ERRORS, Misfit, Rendering, Segments, find_segments
+from persona_env.speakers.chat_segments import RENDER_ERRORS, Misfit, Rendering, Segments, find_segments, self_contained
 
 __all__ = ["CannotCompose", "ChatFormat"]
 
@@ -47,6 +49,7 @@ class ChatFormat:
     learner speaks, where `own` are the ids that it sampled, the end token included.
 
     Attributes:
+        template: The template with the `template_kwargs` in it; see `self_contained`.
         end_ids: All tokens that end a line: the template's `end_id`, the end of sequence, what closes a dialogue.
         pad_id: A token that no context contains; the tokenizer's padding where it is one.
         forbidden_ids: Tokens that the learner may never sample: control tokens and padding.
@@ -94,10 +97,10 @@ class ChatFormat:
         Raises:
             CannotCompose: If there is no template, or it has no fixed segments.
         """
-        template = _template_text(tokenizer, chat_template)
+        template = self_contained(_template_text(tokenizer, chat_template), template_kwargs or {})
         misfits: list[Misfit] = []
         for fold, parts in ((False, False), (False, True), (True, False), (True, True)):
-            rendering = Rendering(tokenizer, template, template_kwargs or {}, fold, parts)
+            rendering = Rendering(tokenizer, template, fold, parts)
             try:
                 return cls(rendering, find_segments(rendering))
             except Misfit as misfit:
@@ -144,6 +147,12 @@ class ChatFormat:
         if isinstance(self.tokenizer, PreTrainedTokenizerFast):  # its own `decode` adds much time
             return self.tokenizer.backend_tokenizer.decode(line, skip_special_tokens=True).strip()
         return self.tokenizer.decode(line, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip()
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> None:
+        """Saves the tokenizer with this template, whatever its own is."""
+        tokenizer = copy(self.tokenizer)
+        tokenizer.chat_template = self.template
+        tokenizer.save_pretrained(folder)
 
     def _encode(self, text: str) -> list[int]:
         return _encoded(self, text).tolist()

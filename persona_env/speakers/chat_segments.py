@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-__all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments"]
+__all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments", "self_contained"]
 
 # Raised by templates: their own refusals, and errors on input of the wrong form.
 RENDER_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, LookupError)
@@ -26,18 +26,34 @@ class Misfit(Exception):  # noqa: N818 - never leaves this package
         self.depth = depth
 
 
+def self_contained(template: str, arguments: Mapping[str, Any]) -> str:
+    """Returns the template with its arguments at its head, and with a frozen date.
+
+    Whoever renders it, without knowing of arguments, gets the same text: a server says what training said. They are
+    defaults: who passes others gets those. Without `enable_thinking` the template is asked not to think.
+
+    >>> self_contained("{{ greeting }}", {"greeting": "Hi"})
+    "{%- set greeting = 'Hi' if greeting is not defined or greeting is none else greeting %}{{ greeting }}"
+    """
+    head = _FROZEN_CLOCK if "strftime_now" in template else ""
+    for name, value in {**arguments, "enable_thinking": arguments.get("enable_thinking", False)}.items():
+        choice = f" if {name} is not defined or {name} is none else {name} %}}"
+        if name in template and (name in arguments or choice not in template):
+            head += f"{{%- set {name} = {value!r}{choice}"
+    return template if template.startswith(head) else head + template
+
+
 @dataclass(frozen=True)
 class Rendering:
     """One way of rendering a template: the system text folded into the first line or not, content in parts or not."""
 
     tokenizer: PreTrainedTokenizerBase
     template: str
-    kwargs: Mapping[str, Any]
     fold: bool = False
     parts: bool = False
 
     def text(self, system: str, lines: Sequence[str], *, prompt: bool = True, own_first: bool = False) -> str:
-        """Renders lines that alternate between incoming and own, the date frozen."""
+        """Renders lines that alternate between incoming and own."""
         roles = ("assistant", "user") if own_first else ("user", "assistant")
         texts = list(lines)
         if self.fold:
@@ -47,11 +63,7 @@ class Rendering:
         messages = [{"role": role, "content": [{"type": "text", "text": x}] if self.parts else x} for role, x in pairs]
         return str(
             self.tokenizer.apply_chat_template(
-                messages,
-                tokenize=False,
-                add_generation_prompt=prompt,
-                chat_template=_FROZEN_CLOCK + self.template,
-                **{"enable_thinking": False, **self.kwargs},
+                messages, tokenize=False, add_generation_prompt=prompt, chat_template=self.template
             )
         )
 

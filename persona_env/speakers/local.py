@@ -81,7 +81,7 @@ class LanguageModel(Speaker):
     ) -> LanguageModel:
         """Loads the model and the tokenizer of `tiny` or `hf:<folder or hub id>`; see also `load_model`.
 
-        A `chat_template` is used instead of the tokenizer's own, and saved with it.
+        A `chat_template` is used instead of the tokenizer's own, and saved with its `template_kwargs` in it.
 
         Raises:
             InputError: If an option is wrong, they cannot be loaded, or the chat template does not compose.
@@ -125,7 +125,7 @@ class LanguageModel(Speaker):
         """Saves weights (safetensors, adapters merged), tokenizer and chat template, as `hf:<folder>` loads them."""
         with quiet():
             save_merged(self.model, folder)
-            self.tokenizer.save_pretrained(folder)
+            self.chat.save_pretrained(folder)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LanguageModel:
         return self  # an environment's spec copies its arguments: a model is shared, not copied
@@ -154,8 +154,8 @@ class LanguageModel(Speaker):
                 f"Expected a context of at most {room} tokens, got {longest}: give the dialogue fewer or shorter lines."
             )
         if self._decoder is None or self._decoder.rows < len(contexts):
-            self._decoder = make_decoder(self.model, len(contexts), usable_length(self.model))
-            self._last_used = np.zeros(len(contexts), np.int64)
+            decoder = make_decoder(self.model, len(contexts), usable_length(self.model))
+            self._decoder, self._last_used = decoder, np.zeros(len(contexts), np.int64)
         weights = sum(parameter._version for parameter in self.model.parameters())
         if weights != self._weights:
             self._decoder.clear_cache()

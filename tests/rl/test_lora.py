@@ -142,17 +142,6 @@ def test_adapters_merge_into_every_kind_of_linear_layer(config: Any, dtype: torc
     assert off < (1e-5 if dtype == torch.float32 else moved / 3)
 
 
-def test_a_speaker_with_adapters_speaks_with_them_and_saves_them_merged(tmp_path: Path) -> None:
-    tokenizer = small.tokenizer()
-    model = add_adapters(tiny_llama(len(tokenizer)), LORA)
-    stir(model, 0.5)
-    speaker = LanguageModel(model, tokenizer)
-    speaker.save_pretrained(tmp_path)
-    assert torch.allclose(load_model(f"hf:{tmp_path}")(IDS).logits, speaker.model(IDS).logits, atol=1e-5)
-    with model.disable_adapter():
-        assert not torch.allclose(load_model(f"hf:{tmp_path}")(IDS).logits, speaker.model(IDS).logits, atol=1e-2)
-
-
 def test_a_model_that_has_adapters_already_is_trained_as_it_is() -> None:
     adapted = get_peft_model(tiny_llama(), LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
     made = make(ToyDialogues(2), adapted, policy_kwargs=dict(reference="initial"))

@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers as tf
 from gymnasium import spaces
-from stable_baselines3 import PPO
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from persona_env.rl import sample_tokens
+from persona_env.errors import InputError
+from persona_env.rl import load_trainable, sample_tokens
 from persona_env.sb3 import TokenPolicy
 from persona_env.spaces import TokenContext
+from persona_env.speakers.local import LanguageModel
 from tests.sb3.rollouts import collect, make, random_values
 from tests.sb3.toys import PAD, ToyDialogues, tiny_llama
 from tests.speakers import small
-from tests.speakers.families import FAMILIES
+from tests.speakers.families import FAMILIES, SHAPE, built
 
 
 def compared(algorithm: Any, batch: int = 32) -> dict[str, float]:
@@ -125,6 +127,26 @@ def test_what_does_not_fit_is_refused(observations: Any, actions: Any, options: 
         TokenPolicy(observations, actions, lambda _: 1e-3, **{"model": tiny_llama(), **options})
 
 
+DYNAMIC = {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0}
+
+
+def of_length(length: int, **more: Any) -> Any:
+    return built(tf.LlamaConfig(**(SHAPE | {"vocab_size": 20}), max_position_embeddings=length, **more))
+
+
+@pytest.mark.parametrize("more", [{}, {"rope_parameters": DYNAMIC}], ids=["Llama", "dynamic RoPE"])
+def test_a_context_beyond_the_models_is_refused_and_one_as_long_is_not(more: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^Expected .* at most 95 tokens, got 96: ") as refused:
+        make(ToyDialogues(2, context=96), of_length(95, **more))
+    assert "\n" not in str(refused.value)
+    collect(make(ToyDialogues(4, context=96), of_length(96, **more), n_steps=8))
+
+
+def test_a_reference_has_to_read_the_context_too() -> None:
+    with pytest.raises(ValueError, match="at most 95 tokens, got 96"):
+        make(ToyDialogues(2, context=96), tiny_llama(), policy_kwargs=dict(reference=of_length(95)))
+
+
 def test_the_reference_is_no_part_of_the_policy() -> None:
     policy = make(ToyDialogues(2), tiny_llama(), policy_kwargs=dict(reference="initial")).policy
     assert not [name for name in policy.state_dict() if "reference" in name]
@@ -136,7 +158,7 @@ def test_the_policys_own_model_is_no_reference() -> None:
         make(ToyDialogues(2), model, policy_kwargs=dict(reference=model))
 
 
-def test_a_saved_model_is_an_ordinary_one_and_comes_back_with_its_value_head(tmp_path: Path) -> None:
+def test_a_saved_model_is_an_ordinary_one(tmp_path: Path) -> None:
     tokenizer = small.tokenizer()
     size = len(tokenizer)
     algorithm = make(ToyDialogues(2, vocabulary=size), tiny_llama(size), policy_kwargs=dict(tokenizer=tokenizer))
@@ -147,23 +169,44 @@ def test_a_saved_model_is_an_ordinary_one_and_comes_back_with_its_value_head(tmp
     assert AutoTokenizer.from_pretrained(tmp_path).chat_template == small.CHATML
     for old, new in zip(algorithm.policy.lm.parameters(), loaded.parameters(), strict=True):
         assert torch.equal(old, new)
-    again = make(ToyDialogues(2, vocabulary=size), f"hf:{tmp_path}")
-    context = torch.tensor(algorithm._last_obs)
+
+
+def test_a_value_head_is_loaded_with_its_own_model_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = small.tokenizer()
+    envs, file = ToyDialogues(2, vocabulary=len(tokenizer)), Path("tiny/value_head.safetensors")
+    monkeypatch.chdir(tmp_path)
+    policy = make(envs, tiny_llama(len(tokenizer)), policy_kwargs=dict(tokenizer=tokenizer)).policy
     with torch.no_grad():
-        assert torch.allclose(algorithm.policy.predict_values(context), again.policy.predict_values(context))
+        policy.value_head.outer.weight.fill_(5)
+    policy.save_pretrained("tiny")
+    assert load_trainable("tiny").folder is None
+
+    def weight(**options: Any) -> float:
+        return make(envs, "hf:tiny", policy_kwargs=options).policy.value_head.outer.weight[0, 0].item()
+
+    assert [weight(), weight(value_scale=4.0), weight(value_width=8)] == [5, 0, 0]
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:-4], whole[:-1] + b"x"):
+        file.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"^Expected a whole value head in .*got a damaged file"):
+            weight()
+    file.write_bytes(whole)
+    LanguageModel(tiny_llama(len(tokenizer), seed=1), tokenizer).save_pretrained("tiny")
+    assert weight() == 0
 
 
-def test_stable_baselines_own_saving_still_works(tmp_path: Path) -> None:
-    algorithm = make(ToyDialogues(2), tiny_llama(), policy_kwargs=dict(reference="initial")).learn(64)
-    algorithm.policy.save(str(tmp_path / "policy.pt"))
-    algorithm.save(tmp_path / "all.zip")
-    context = torch.tensor(algorithm._last_obs)
-    want: Any = algorithm.policy.get_distribution(context).distribution
-    for policy in (TokenPolicy.load(str(tmp_path / "policy.pt")), PPO.load(tmp_path / "all.zip", device="cpu").policy):
-        assert isinstance(policy, TokenPolicy)
-        assert all(map(torch.equal, algorithm.policy.parameters(), policy.parameters()))
-        found: Any = policy.get_distribution(context).distribution
-        assert torch.allclose(found.logits, want.logits, atol=1e-5)
+def test_evaluations_leave_the_cache_of_the_rollout_alone() -> None:
+    algorithm = make(ToyDialogues(4), tiny_llama())
+    collect(algorithm)
+    policy, context, run = algorithm.policy, torch.tensor(algorithm._last_obs), list[int]()
+    policy.forward(context)
+    for rows in (1, 3, 2, 9, 4):
+        policy.predict(np.random.default_rng(rows).integers(2, 20, (rows, 96)))
+    policy.forward(context[:3])
+    policy.lm.model.embed_tokens.register_forward_hook(lambda m, a, out: run.append(out.shape[1]))
+    policy.forward(context)
+    assert run == [4], "only the last token of each"
+    assert [decoder.rows for decoder in policy._decoders.values()] == [4, 9]
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

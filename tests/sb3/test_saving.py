@@ -1,4 +1,4 @@
-"""A policy that stable-baselines3 saved comes back with the same reference."""
+"""What was saved comes back with the same weights, the same reference, and the same chat format."""
 
 from __future__ import annotations
 
@@ -8,10 +8,38 @@ from typing import Any
 
 import torch
 from stable_baselines3 import PPO
+from transformers import AutoTokenizer
 
-from persona_env.sb3 import as_sb3
+from persona_env.envs.context_length import load_format
+from persona_env.sb3 import TokenPolicy, as_sb3
+from persona_env.speakers.local import LanguageModel
 from tests.sb3.rollouts import make
 from tests.sb3.toys import ToyDialogues, tiny_llama
+from tests.speakers import small
+
+GREETING = "{{ strftime_now('%Y') }}{% if not enable_thinking %}{{ greet }}{{ xs }}{% endif %}"
+
+
+def test_a_template_and_its_arguments_are_saved_and_any_program_renders_them(tmp_path: Path) -> None:
+    tokenizer = small.tokenizer(None)
+    arguments = {"greet": "Say \"Grüß\tGott\" {% 'x' %}\n😀.", "xs": [1, None, {"a": True}]}
+    envs, model = ToyDialogues(2, vocabulary=len(tokenizer)), tiny_llama(len(tokenizer))
+    format = dict(tokenizer=tokenizer, chat_template=GREETING + small.CHATML, template_kwargs=arguments)
+    policy: Any = make(envs, model, policy_kwargs=format).policy
+    policy.save(str(tmp_path / "policy.pt"))
+    policy.save_pretrained(tmp_path / "model")
+    again, loaded = TokenPolicy.load(str(tmp_path / "policy.pt")), f"hf:{tmp_path / 'model'}"
+    speaker = LanguageModel.load(loaded)
+    speaker.save_pretrained(tmp_path / "again")
+    want = policy.chat.opening("You are Ann.", "Hi.")
+    for chat in (again.chat, speaker.chat, make(envs, loaded).policy.chat, load_format(f"hf:{tmp_path / 'again'}")):
+        assert chat.opening("You are Ann.", "Hi.") == want
+    assert all(map(torch.equal, policy.parameters(), again.parameters()))
+    messages = [{"role": "system", "content": "You are Ann."}, {"role": "user", "content": "Hi."}]
+    for folder in ("model", "again"):
+        other: Any = AutoTokenizer.from_pretrained(tmp_path / folder)
+        assert other.apply_chat_template(messages, add_generation_prompt=True, return_dict=False) == want
+    assert policy.tokenizer.chat_template is None
 
 
 def trained(model: Any, envs: Any) -> Any:

@@ -65,9 +65,15 @@ def test_a_template_that_cannot_compose_is_told_so(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_template_kwargs_are_a_way_out() -> None:
+def test_template_kwargs_are_a_way_out_and_others_may_follow() -> None:
     form = ChatFormat.derive(small.tokenizer(small.THINKING), template_kwargs={"enable_thinking": True})
     assert form.token_exact
+    assert ChatFormat.derive(form.tokenizer, form.template).template == form.template
+    template = "{{ greet }}" + small.CHATML
+    for greeting in ("Hi", "Ho", "Hi"):
+        form = ChatFormat.derive(form.tokenizer, template, {"greet": greeting})
+        template = form.template
+        assert form.tokenizer.decode(form.opening("Ann", "a")).startswith(greeting)
 
 
 def test_another_template_is_a_way_out(tmp_path) -> None:
@@ -78,6 +84,8 @@ def test_another_template_is_a_way_out(tmp_path) -> None:
     assert inline.opening("a", "b") == from_file.opening("a", "b")
     with pytest.raises(CannotCompose, match="no such file"):
         ChatFormat.derive(tokenizer, "missing.jinja")
+    with pytest.raises(CannotCompose, match="without: give a template as chat_template="):
+        ChatFormat.derive(small.tokenizer(None))
 
 
 @pytest.mark.parametrize(

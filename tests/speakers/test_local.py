@@ -163,16 +163,6 @@ def test_what_is_saved_speaks_the_same_when_loaded(saved: Path, capfd: pytest.Ca
     assert capfd.readouterr() == ("", ""), "loading and saving are silent"
 
 
-def test_a_given_template_is_saved_with_the_model(tmp_path: Path) -> None:
-    bare = LanguageModel(small.model(), small.tokenizer())
-    bare.tokenizer.chat_template = None
-    bare.save_pretrained(tmp_path / "bare")
-    with pytest.raises(ValueError, match="chat_template="):
-        LanguageModel.load(f"hf:{tmp_path / 'bare'}")
-    LanguageModel.load(f"hf:{tmp_path / 'bare'}", chat_template=small.CHATML).save_pretrained(tmp_path / "own")
-    assert LanguageModel.load(f"hf:{tmp_path / 'own'}").chat.template == small.CHATML
-
-
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
