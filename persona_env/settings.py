@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 from persona_env.errors import InputError, shown
 
 __all__ = ["Setting", "check", "from_text", "kinds", "number", "settings_of"]
@@ -61,6 +63,8 @@ def check(record: object) -> None:
     """Checks each annotated field of a record against its type and its `Setting`; call it in `__post_init__`."""
     for name, setting in settings_of(type(record)).items():
         value = getattr(record, name)
+        if isinstance(value, np.generic):  # a number of numpy's, which JSON could not hold
+            object.__setattr__(record, name, value := value.item())
         _check_type(name, value, kinds(type(record))[name])
         if isinstance(value, str):
             _check_text(name, value, setting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from operator import index
 from typing import Any, TypeAlias, Unpack
 
 import numpy as np
@@ -68,16 +69,13 @@ class DialogueAEC(OneDialogue, AECEnv[str, dict[str, str], str | None]):
         role: str = "patient",
         *,
         max_cycles: int | None = None,
-        render_mode: str | None = None,
         **settings: Unpack[DialogueSettings],
     ):
         super().__init__()
-        if max_cycles is not None:
-            check_count("max_cycles", max_cycles)
         self._engine = DialogueEngine(role, task_agent=None, **settings)
         self._episode = Episode(np.random.default_rng(), self._engine.max_lines)
-        self._seed, self._cycles, self._max_cycles = 0, 0, max_cycles
-        self.render_mode = render_mode
+        self._max_cycles = None if max_cycles is None else check_count("max_cycles", max_cycles)
+        self._seed, self._cycles, self.render_mode = 0, 0, self._engine.render_mode
         self.possible_agents = [SIMULATOR, TASK]
         self._lines = {SIMULATOR: line_space(self._engine.max_tokens), TASK: Utterance(INCOMING_CHARACTERS)}
         self._readings = {name: reading_space(self._engine) for name in self._lines}
@@ -93,7 +91,7 @@ class DialogueAEC(OneDialogue, AECEnv[str, dict[str, str], str | None]):
     def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
         """Begins a dialogue; the task agent is to open it."""
         if seed is not None:
-            self._episode.rng, _ = seeding.np_random(seed)
+            self._episode.rng, _ = seeding.np_random(index(seed))
         self._engine.prepare([self._episode], options)
         self._cycles, self._skip_agent_selection = 0, None
         self.agents = list(self.possible_agents)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from operator import index
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -76,14 +77,14 @@ class OneDialogue:
 class BaseDialogueEnv(OneDialogue, gym.Env[Observation, Action]):
     """One dialogue at a time, in the form that is given."""
 
-    def __init__(self, form: DialogueForm, render_mode: str | None):
-        self._form, self._engine, self.render_mode = form, form.engine, render_mode
+    def __init__(self, form: DialogueForm):
+        self._form, self._engine, self.render_mode = form, form.engine, form.engine.render_mode
         (self._episode,) = form.episodes
         self.observation_space, self.action_space = form.observation_space, form.action_space
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Observation, Info]:
         """Begins a dialogue; the task agent opens it. The options are those that the class names."""
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else index(seed))
         self._episode.rng = self.np_random
         self._engine.prepare([self._episode], options)
         self._engine.reply([self._episode])

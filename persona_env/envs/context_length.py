@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from persona_env.conversation import Conversation
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["context_length", "load_format"]
 
 _REPLY_TOKENS = 64  # room for a reply of a task agent that does not say how long its replies are
-_LOOKED_AT = 512  # personas, of those that there are
-_MEASURED = 8  # of the longest texts, to find the one with the most tokens
+_MEASURED = 16  # of the texts that seem the longest, to find the one with the most tokens
 
 
 def load_format(
@@ -43,16 +43,13 @@ def context_length(chat: ChatFormat, engine: DialogueEngine, context: int | None
     answer. It is known where the task agent has a `longest_reply` (a text).
     """
     line = engine.max_tokens + 1
-    sampled = _sampled(engine.personas)
     reply = None if engine.task_agent is None else engine.task_agent.longest_reply
-    prompts = _longest(Conversation(persona).system("simulator") for persona in sampled)
-    opening = max(len(chat.opening(prompt, reply or "")) for prompt in prompts)
+    prompts, wordings = _texts(engine.personas)
+    opening = max(len(chat.opening(prompt, reply or "")) for prompt in _longest(chat, prompts))
     limit = None if engine.task_agent is None else engine.task_agent.max_tokens
     guess = _REPLY_TOKENS if limit is None else 2 * limit  # another model's tokens may be longer
     heard = guess if reply is None else len(chat.incoming(reply))
-    items = (item for persona in sampled for item in persona.questions)
-    wordings = (text for item in items for text in (*item.wordings, *item.held_out_wordings))
-    probe = max((len(chat.incoming(text)) for text in _longest(wordings)), default=heard)
+    probe = max((len(chat.incoming(text)) for text in _longest(chat, wordings)), default=heard)
     updates = sum(len(chat.incoming(update.text)) for update in engine.scenario.updates)
     replies = engine.max_lines if reply is None else engine.max_lines - 1  # the opening holds a known one
     longest = opening + engine.max_lines * line + replies * heard + probe + line + updates
@@ -67,11 +64,15 @@ def context_length(chat: ChatFormat, engine: DialogueEngine, context: int | None
     return context
 
 
-def _sampled(personas: Sequence[Persona]) -> list[Persona]:
-    """Returns a few hundred personas, evenly spread; each is made anew if the sequence is lazy."""
-    return [personas[i] for i in range(0, len(personas), 1 + len(personas) // _LOOKED_AT)]
+@lru_cache(8)
+def _texts(personas: Sequence[Persona]) -> tuple[set[str], set[str]]:
+    """Returns the prompts of all personas, and the wordings of all their questions."""
+    items = (item for persona in personas for item in persona.questions)
+    wordings = {text for item in items for text in (*item.wordings, *item.held_out_wordings)}
+    return {Conversation(persona).system("simulator") for persona in personas}, wordings
 
 
-def _longest(texts: Iterable[str]) -> list[str]:
-    """Returns the longest texts by their characters, which are cheaper to count than tokens."""
-    return sorted(set(texts), key=len)[-_MEASURED:]
+def _longest(chat: ChatFormat, texts: set[str]) -> list[str]:
+    """Returns the texts with the most tokens if each word is encoded alone: once, as it comes in many of them."""
+    count = cache(lambda word: len(chat.own(word)))
+    return sorted(texts, key=lambda text: sum(map(count, text.split())))[-_MEASURED:]

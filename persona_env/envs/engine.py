@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypeAlias, TypedDict
 
 from persona_env.conversation import Conversation, Event, LineCompleted, Probe
@@ -15,7 +16,10 @@ from persona_env.roles import role_named
 from persona_env.scenario import Scenario, ScenarioSource, load_scenario
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["SCENARIO_SOURCE", "AnsweredSettings", "DialogueEngine", "DialogueSettings", "ProbeFn", "check_count"]
+__all__ = [
+    *("SCENARIO_SOURCE", "AnsweredSettings", "DialogueEngine", "DialogueSettings", "ProbeFn"),
+    *("check_count", "check_render_mode"),
+]
 
 ProbeFn: TypeAlias = Callable[[Sequence[Conversation]], Sequence[Probe | None]]
 """Says of each dialogue in which a line was just completed what to ask now, or None."""
@@ -24,10 +28,18 @@ SCENARIO_SOURCE = -1
 """The `source` of probes that the scenario asks for: no wrapper rewards their answers."""
 
 
-def check_count(name: str, number: int) -> None:
-    """Raises InputError unless a number of things is a whole number, at least one."""
-    if not isinstance(number, int) or number < 1:
+def check_count(name: str, number: int) -> int:
+    """Returns a number of things, numpy's or Python's; InputError unless it is whole and at least one."""
+    if not isinstance(number, Integral) or number < 1:
         raise InputError(f"Expected {name} >= 1, got {number!r}: give a whole number from 1 on.")
+    return int(number)
+
+
+def check_render_mode(mode: str | None) -> str | None:
+    """Returns the mode; InputError unless it is `ansi` or None."""
+    if mode not in ("ansi", None):
+        raise InputError(f"Expected render_mode 'ansi' or None, got {mode!r}: choose one of these.")
+    return mode
 
 
 class DialogueSettings(TypedDict, total=False):
@@ -38,6 +50,7 @@ class DialogueSettings(TypedDict, total=False):
     max_lines: int  # the simulator's lines in one dialogue, at least 1
     max_tokens: int  # the length of a line without its end token, at least 1
     scenario: ScenarioSource
+    render_mode: str | None  # `ansi` for a `render` that returns the dialogue as text
 
 
 class AnsweredSettings(DialogueSettings, total=False):
@@ -59,10 +72,10 @@ class DialogueEngine:
         max_lines: int = 8,
         max_tokens: int = 24,
         scenario: ScenarioSource = None,
+        render_mode: str | None = None,
     ):
-        check_count("max_lines", max_lines)
-        check_count("max_tokens", max_tokens)
-        self.role, self.max_lines, self.max_tokens = role_named(role).key, max_lines, max_tokens
+        self.role, self.render_mode = role_named(role).key, check_render_mode(render_mode)
+        self.max_lines, self.max_tokens = check_count("max_lines", max_lines), check_count("max_tokens", max_tokens)
         self.personas = resolve_personas(self.role, personas, split)
         self.task_agent = None if task_agent is None else load_speaker(task_agent)
         self.scenario = self._fitting(load_scenario(scenario))

@@ -21,7 +21,7 @@ class LineForm(DialogueForm):
 
     def __init__(self, number: int, role: str, **settings: Unpack[AnsweredSettings]):
         self.engine = DialogueEngine(role, **settings)
-        check_count("num_envs", number)
+        number = check_count("num_envs", number)
         self.episodes = [Episode(np.random.default_rng(), self.engine.max_lines) for _ in range(number)]
         self.observation_space = reading_space(self.engine)
         self._line_space = self.action_space = line_space(self.engine.max_tokens)
@@ -57,9 +57,9 @@ class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
     - Options of reset: `persona` (a `Persona`, or an id of the split), `scenario` (for this dialogue), `probe_fns`
       (callables from the conversations in which a line was completed to a `Probe` or None for each; they ask until a
       reset names others).
-    - Settings: `role` (`patient`, `student`, `chat_partner`, or the key or path of another one), `render_mode`,
-      and those of `AnsweredSettings`: `personas`, `split`, `task_agent`, `max_lines` (8), `max_tokens` (24),
-      `scenario`.
+    - Settings: `role` (`patient`, `student`, `chat_partner`, or the key or path of another one), and those of
+      `AnsweredSettings`: `personas`, `split`, `task_agent`, `max_lines` (8), `max_tokens` (24), `scenario`,
+      `render_mode`.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p1", "patient", "Ann", "You are Ann.")
@@ -69,5 +69,5 @@ class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):
     'you: I cannot sleep.'
     """
 
-    def __init__(self, role: str = "patient", *, render_mode: str | None = None, **settings: Unpack[AnsweredSettings]):
-        super().__init__(LineForm(1, role, **settings), render_mode)
+    def __init__(self, role: str = "patient", **settings: Unpack[AnsweredSettings]):
+        super().__init__(LineForm(1, role, **settings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, cast
 
 import gymnasium as gym
@@ -10,6 +11,7 @@ from pettingzoo import AECEnv
 
 from persona_env.envs.aec_env import SIMULATOR, TASK, AECState, DialogueAEC
 from persona_env.envs.base_env import OneDialogue
+from persona_env.envs.engine import check_render_mode
 from persona_env.envs.episode import SEEDS, Info
 from persona_env.errors import InputError
 from persona_env.speakers import Speaker, load_speaker
@@ -47,7 +49,7 @@ class SingleAgentEnv(OneDialogue, gym.Env[dict[str, str], str]):
             raise InputError(f"Expected agent {SIMULATOR} or {TASK}, got {agent!r}: choose one of these.")
         if not isinstance(aec.unwrapped, DialogueAEC):
             raise InputError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
-        self.aec, self.agent, self.render_mode = aec, agent, render_mode
+        self.aec, self.agent, self.render_mode = aec, agent, check_render_mode(render_mode)
         self.dialogue: DialogueAEC = aec.unwrapped
         self._engine, self._episode = self.dialogue._engine, self.dialogue._episode
         self.partner = load_speaker(partner)
@@ -57,7 +59,7 @@ class SingleAgentEnv(OneDialogue, gym.Env[dict[str, str], str]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[dict[str, str], Info]:
         """Begins a dialogue and plays it up to the learner's first line."""
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else index(seed))
         if seed is not None:  # a stream of its own: `seed` itself is that of the dialogue
             self._partner_rng = np.random.default_rng([seed, 1])
         self.aec.reset(seed=seed, options=options)

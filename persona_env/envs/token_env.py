@@ -47,7 +47,7 @@ class TokenForm(DialogueForm):
         engine = self.engine = DialogueEngine(role, **settings)
         chat = self.chat = load_format(simulator, chat_template, template_kwargs)
         length = context_length(chat, engine, context)
-        check_count("num_envs", number)
+        number = check_count("num_envs", number)
         contexts = self._contexts = TokenContexts(number, chat, length, engine.max_tokens)
         self.episodes = [
             TokenEpisode(np.random.default_rng(), engine.max_lines, contexts, index) for index in range(number)
@@ -84,7 +84,7 @@ class TokenDialogueEnv(BaseDialogueEnv[NDArray[np.int32], int]):
     - Settings: those of `DialogueEnv` and `TokenSettings`: `simulator`, `context`, `chat_template`, `template_kwargs`.
     """
 
-    def __init__(self, role: str = "patient", *, render_mode: str | None = None, **settings: Unpack[TokenSettings]):
+    def __init__(self, role: str = "patient", **settings: Unpack[TokenSettings]):
         form = TokenForm(1, role, **settings)
-        super().__init__(form, render_mode)
+        super().__init__(form)
         self.chat = form.chat

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import index
 from typing import Any, TypeAlias, TypeVar, Unpack
 
 import numpy as np
@@ -17,6 +18,7 @@ from persona_env.envs.base_env import DialogueForm
 from persona_env.envs.engine import AnsweredSettings
 from persona_env.envs.episode import EpisodeState, Info
 from persona_env.envs.line_env import LineForm
+from persona_env.envs.observations import transcript
 from persona_env.envs.token_env import TokenForm, TokenSettings
 from persona_env.errors import InputError
 from persona_env.speakers import Speaker
@@ -36,12 +38,12 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
 
     metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
         "autoreset_mode": AutoresetMode.SAME_STEP,
-        "render_modes": [],
+        "render_modes": ["ansi"],
     }
 
     def __init__(self, form: DialogueForm):
         self._form, self._engine, self._episodes = form, form.engine, form.episodes
-        self.num_envs, self.render_mode = len(form.episodes), None
+        self.num_envs, self.render_mode = len(form.episodes), form.engine.render_mode
         self.single_observation_space, self.single_action_space = form.observation_space, form.action_space
         self.observation_space = batch_space(form.observation_space, self.num_envs)
         self.action_space = batch_space(form.action_space, self.num_envs)
@@ -94,14 +96,14 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
         return np.flatnonzero(mask).tolist()
 
     def _seed(self, seed: int | Sequence[int | None] | None, indices: Sequence[int]) -> None:
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int) else seed
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is None:
             return
         if len(seeds) != self.num_envs:
             raise InputError(f"Expected {self.num_envs} seeds, got {len(seeds)}: give one for each environment.")
         for i in indices:
             if seeds[i] is not None:
-                self._episodes[i].rng, _ = seeding.np_random(seeds[i])
+                self._episodes[i].rng, _ = seeding.np_random(index(seeds[i]))
 
     def step(self, actions: Actions) -> tuple[Observations, NDArray[np.float64], Flags, Flags, dict[str, Any]]:
         """Says a line or a token in each dialogue; a line that is complete may be the answer to the pending probe.
@@ -129,6 +131,10 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
                 if not (self._terminated[i] or self._truncated[i]):
                     info = self._add_info(info, own[i], i)
         return self._form.observe_all(), np.zeros(self.num_envs), self._terminated, self._truncated, info
+
+    def render(self) -> tuple[str, ...] | None:
+        """Returns each dialogue's transcript, if `render_mode` is `ansi`."""
+        return tuple(transcript(view) for view in self.views()) if self.render_mode == "ansi" else None
 
     def _retire(self, info: dict[str, Any], own: Mapping[int, Info]) -> dict[str, Any]:
         """Notes the end of the dialogues that are over, and starts the next ones."""

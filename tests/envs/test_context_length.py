@@ -93,6 +93,14 @@ def test_the_smallest_context_allowed_holds_every_line_and_question():
     assert fullest == smallest - 2  # all but the last answer's last token and its end
 
 
+def test_the_longest_of_many_personas_is_found_wherever_it_stands():
+    """It has fewer letters than the others, and more tokens."""
+    many = [Persona(f"p{i}", "patient", "Ann", f"You are Ann, number {1000 + i}.") for i in range(2000)]
+    many[1] = Persona("p1", "patient", "Ann", "é" * 20)
+    found = [context_length(CHAT, DialogueEngine("patient", personas=personas), None) for personas in (many, many[1:2])]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("env_id", [name for name, (_, tokens) in env_ids().items() if tokens])
 def test_the_computed_context_holds_full_lines_of_the_embedded_world(env_id):
     envs: Any = gym.make_vec(env_id, num_envs=32, max_lines=6)

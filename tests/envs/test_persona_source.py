@@ -30,13 +30,6 @@ def test_a_file_is_split_by_persona_and_of_several_roles_one_is_used(tmp_path):
     assert resolve_personas("patient", file, "dev") == resolve_personas("patient", str(file), "dev")
 
 
-def test_a_file_that_names_splits_keeps_them(tmp_path):
-    file = tmp_path / "personas.jsonl"
-    given = personas_of("patient", 6)
-    save_personas(file, given, ["train", "dev", "dev", "heldout", "heldout", "heldout"])
-    assert [p.id for p in resolve_personas("patient", file, "heldout")] == [p.id for p in given[3:]]
-
-
 @pytest.mark.parametrize(
     ("role", "personas", "split", "message"),
     [

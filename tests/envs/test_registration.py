@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
@@ -11,8 +12,12 @@ import pettingzoo
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
+from persona_env import dialogue_v0
+from persona_env.envs import SingleAgentEnv
 from persona_env.envs.registration import env_ids, register_environments
-from tests.envs.parts import LINES, TOKENS, Therapist, make, make_vec, play
+from persona_env.errors import InputError
+from persona_env.evaluation import EvalSuite
+from tests.envs.parts import LINES, TOKENS, Therapist, make, make_aec, make_vec, play
 
 
 def test_there_are_two_forms_of_three_roles_and_of_any_role_and_no_limit_of_steps():
@@ -38,6 +43,31 @@ def test_a_name_makes_one_and_many(env_id):
         assert persona.role == (role or "patient")
         assert getattr(env.unwrapped.spec, "id", None) == env_id
         assert hasattr(env.unwrapped, "chat") == tokens
+
+
+@pytest.mark.parametrize("form", [LINES, TOKENS])
+def test_each_row_is_rendered_and_numpys_integers_do_what_pythons_do(form):
+    shown = []
+    for number in (int, np.int64):
+        sizes: dict[str, Any] = dict(max_lines=number(2), max_tokens=number(9), render_mode="ansi")
+        envs, env = make_vec(form, number(2), **sizes), make(form, **sizes)
+        aec = make_aec(max_cycles=number(3), **sizes)
+        side = SingleAgentEnv(aec, partner=Therapist(), render_mode="ansi")
+        for one in (envs, env, side):
+            one.reset(seed=number(3))
+        rows = envs.render()
+        assert (rows[0], type(rows)) == (env.render(), tuple)
+        envs.reset(seed=np.array([4, 3]) if number is np.int64 else [4, 3])
+        assert envs.render() == rows[::-1]
+        shown.append((rows, side.render(), aec.render(), EvalSuite(seed=number(3), lines=number(2))))
+        assert type(shown[-1][-1].seed) is int
+    assert shown[0] == shown[1]
+    silent = make_vec(form)
+    silent.reset()
+    assert silent.render() is None
+    for new in (type(envs.unwrapped), type(env.unwrapped), dialogue_v0.env, partial(SingleAgentEnv, aec)):
+        with pytest.raises(InputError, match=r"^Expected render_mode 'ansi' or None, got 'human'"):
+            new(render_mode="human")
 
 
 @pytest.mark.parametrize("form", [LINES, TOKENS])

@@ -1,4 +1,4 @@
-"""The token contexts of episodes, one array for all of them."""
+"""The token contexts of episodes, one array for all of them, and the environment over them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from persona_env.envs.token_episode import TokenContexts, TokenEpisode
-from tests.envs.parts import END, FIRST, HEARD, PAD, PERSONAS, SAY, STOP, ByteChat
+from tests.envs.parts import END, FIRST, HEARD, PAD, PERSONAS, SAY, STOP, TOKENS, ByteChat, SleepProbe, make, say
 
 CHAT: Any = ByteChat()
 A, B = FIRST + ord("a"), FIRST + ord("b")
@@ -87,3 +87,25 @@ def test_an_opening_without_room_is_an_error_that_names_the_context_needed():
     episode_of(context=needed).hear("Hi")
     with pytest.raises(ValueError, match=rf"^Expected context >= {needed} for persona 'p0', got {needed - 1}:"):
         episode_of(context=needed - 1).hear("Hi")
+
+
+def real(observation):
+    return observation[observation != PAD].tolist()
+
+
+def test_the_context_is_the_chat_with_the_learners_own_ids_and_a_question_is_gone_after_the_answer():
+    env = make(TOKENS)
+    observation, info = env.reset(seed=0, options={"persona": "p1", "probe_fns": (SleepProbe(1),)})
+    heard = env.unwrapped.conversation.messages[0].text
+    opening = CHAT.opening(PERSONAS[1].prompt, heard)
+    assert info == {"persona": PERSONAS[1]}
+    assert real(observation) == opening
+    broken = FIRST + 0xC3  # the first half of a letter: no encoding of its text gives it back
+    assert real(env.step(broken)[0]) == [*opening, broken]
+    asked, *_, info = env.step(END)
+    assert info["line"] == "\N{REPLACEMENT CHARACTER}"
+    assert real(asked) == [*opening, broken, END, *CHAT.incoming("How long do you sleep?")]
+    observation, *_, info = say(env, "Four.")
+    reply = env.unwrapped.conversation.messages[-1].text
+    assert info["answer"] == "Four."
+    assert real(observation) == [*opening, broken, END, *CHAT.incoming(reply)]
