@@ -185,8 +185,8 @@ class ChatFormat:
         exact = True
         for name, text in _DIFFICULT.items():
             lines = [self._clean(x) for x in ("How are you?", text, text, "Fine.", text)]
-            composed = self._segments.join("You are Ann.", lines)
-            if not composed.startswith(rendering.text("You are Ann.", lines)):
+            composed, shown = (s.join("You are Ann.", lines) for s in (self._segments, self._segments.shown))
+            if not shown.startswith(rendering.text("You are Ann.", lines).removesuffix(self._segments.opened)):
                 raise Misfit(9, f"changes a line with {name} in it")
             ids = self.opening("You are Ann.", lines[0])
             for i, line in enumerate(lines[1:]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ __all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments", 
 RENDER_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, LookupError)
 _SYSTEM = "Qsys0Q"
 _LINES = ("Quser0Q", "Qown0Q", "Quser1Q", "Qown1Q", "Quser2Q", "Qown2Q", "Quser3Q")
+_THOUGHT = re.compile(r"\s*(?P<open><[\w:]*think>|\[THINK\])\s*(?P<close></[\w:]*think>|\[/THINK\])?\s*")
 _FROZEN_CLOCK = "{%- macro strftime_now(form) -%}01 Jan 2000{%- endmacro %}"
 
 
@@ -30,13 +32,13 @@ def self_contained(template: str, arguments: Mapping[str, Any]) -> str:
     """Returns the template with its arguments at its head, and with a frozen date.
 
     Whoever renders it, without knowing of arguments, gets the same text: a server says what training said. They are
-    defaults: who passes others gets those. Without `enable_thinking` the template is asked not to think.
+    defaults: who passes others gets those. Unless they say otherwise, the template is asked not to think.
 
     >>> self_contained("{{ greeting }}", {"greeting": "Hi"})
     "{%- set greeting = 'Hi' if greeting is not defined or greeting is none else greeting %}{{ greeting }}"
     """
     head = _FROZEN_CLOCK if "strftime_now" in template else ""
-    for name, value in {**arguments, "enable_thinking": arguments.get("enable_thinking", False)}.items():
+    for name, value in ({"enable_thinking": False, "thinking": False} | dict(arguments)).items():
         choice = f" if {name} is not defined or {name} is none else {name} %}}"
         if name in template and (name in arguments or choice not in template):
             head += f"{{%- set {name} = {value!r}{choice}"
@@ -85,6 +87,20 @@ class Segments:
     lead: str  # white space with which the learner's line begins, in generation as in history
     after: str  # from an own line to the next incoming one; begins with the end token
     open_say: str | None = None  # from the system text to the learner's first line; None where it cannot open
+    opened: str = ""  # a thought, empty or only opened, that ends a prompt and does not stand before earlier lines
+
+    @property
+    def thought(self) -> str:
+        """The empty thought that ends `say`: it stands before every line, so that contexts grow by appending."""
+        tag = _THOUGHT.fullmatch(self.opened)
+        if tag is None or tag["close"]:
+            return self.opened
+        return f"{self.opened.rstrip()}\n\n{tag['open'][0]}/{tag['open'][1:]}\n\n"
+
+    @property
+    def shown(self) -> Segments:
+        """These segments as the template renders them, without a thought before lines."""
+        return replace(self, say=self.say.removesuffix(self.thought))
 
     def join(self, system: str, lines: Sequence[str]) -> str:
         """Composes lines that alternate between incoming and own; the learner speaks next."""
@@ -107,36 +123,39 @@ def find_segments(rendering: Rendering) -> Segments:
     gaps = [whole[a + len(m) : b] for a, m, b in zip(at, marks, [*at[1:], None], strict=True)]
     if len({gaps[1], gaps[3], gaps[5]}) > 1 or len({gaps[2], gaps[4], gaps[6]}) > 1:
         raise Misfit(4, "rewrites history: what surrounds a line depends on its place")
-    say, lead = _find_prompt(gaps[-1], gaps[1])
+    say, lead, opened = _find_prompt(gaps[-1], gaps[1])
     for turn in range(3):
-        if not whole.startswith(rendering.text(_SYSTEM, _LINES[: 2 * turn + 1])):
+        if not whole.startswith(rendering.text(_SYSTEM, _LINES[: 2 * turn + 1]).removesuffix(opened)):
             raise Misfit(6, f"rewrites history: the context of line {turn + 1} is no prefix of the next")
-    segments = Segments(whole[: at[0]], gaps[0], say, lead, gaps[2])
-    return replace(segments, open_say=_find_open_say(rendering, segments))
+    segments = Segments(whole[: at[0]], gaps[0], say, lead, gaps[2], opened=opened)
+    open_say = _find_open_say(rendering, segments)
+    return replace(segments, say=say + segments.thought, open_say=open_say)
 
 
-def _find_prompt(asked: str, shown: str) -> tuple[str, str]:
-    """Splits the text before an own line into the prompt and the white space that begins the line."""
+def _find_prompt(asked: str, shown: str) -> tuple[str, str, str]:
+    """Splits the text before an own line into the prompt, the white space that begins the line, and `opened`."""
+    if asked.startswith(shown) and _THOUGHT.fullmatch(asked.removeprefix(shown)):
+        return shown, "", asked.removeprefix(shown)
     if not shown.startswith(asked):
         what = f"rewrites history: it asks for a line with {asked[-24:]!r} and later shows {shown[-24:]!r} before it"
         raise Misfit(5, what)
     lead = shown.removeprefix(asked)
     if lead.strip():  # history shows more than the prompt (a channel): make it part of the prompt
-        return shown, ""
-    return asked, lead
+        return shown, "", ""
+    return asked, lead, ""
 
 
 def _find_open_say(rendering: Rendering, segments: Segments) -> str | None:
     if rendering.fold:
         return None
     try:
-        asked = rendering.text(_SYSTEM, ())
+        asked = rendering.text(_SYSTEM, ()).removesuffix(segments.opened)
         whole = rendering.text(_SYSTEM, _LINES[1:3], own_first=True)
     except RENDER_ERRORS:
         return None
     head = segments.head + _SYSTEM
     before, own, rest = whole.partition(_LINES[1])
     fits = own and asked.startswith(head) and before.startswith(asked) and before.endswith(segments.lead)
-    if not fits or not (segments.after + _LINES[2] + segments.say).startswith(rest):
+    if not fits or not (segments.after + _LINES[2] + segments.say).startswith(rest.removesuffix(segments.opened)):
         return None
-    return before.removeprefix(head).removesuffix(segments.lead)
+    return before.removeprefix(head).removesuffix(segments.lead) + segments.thought

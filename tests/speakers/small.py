@@ -28,9 +28,10 @@ PARTS = (
 )
 THINKING = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content.split('</think>')[-1] }}<|end|>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>"
-    "{% if not enable_thinking %}<think></think>{% endif %}{% endif %}"
+    "{% if add_generation_prompt %}<|assistant|>{{ '<think>\\n' }}"
+    "{% if not enable_thinking %}{{ '\\n</think>\\n\\n' }}{% endif %}{% endif %}"
 )
+NUMBERED = CHATML.replace("{{ m.content", "{% if not plain %}{{ loop.index }}{% endif %}{{ m.content")
 NO_END = (
     "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"

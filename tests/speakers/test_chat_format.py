@@ -20,12 +20,13 @@ COMPOSE = {
     "lead space": small.LEAD_SPACE,
     "parts": small.PARTS,
     "no opening": small.NO_OPENING,
+    "think blocks": small.THINKING,
 }
 CANNOT = {
     "no end token": (small.NO_END, "no end token"),
     "system last": (small.SYSTEM_LAST, "moves a text"),
     "no history": (small.NO_HISTORY, "drops a line"),
-    "think blocks": (small.THINKING, "rewrites history"),
+    "numbered lines": (small.NUMBERED, "rewrites history"),
     "rewrites lines": (small.SHOUTING, "HTML"),
 }
 
@@ -66,7 +67,7 @@ def test_a_template_that_cannot_compose_is_told_so(name: str) -> None:
 
 
 def test_template_kwargs_are_a_way_out_and_others_may_follow() -> None:
-    form = ChatFormat.derive(small.tokenizer(small.THINKING), template_kwargs={"enable_thinking": True})
+    form = ChatFormat.derive(small.tokenizer(small.NUMBERED), template_kwargs={"plain": True})
     assert form.token_exact
     assert ChatFormat.derive(form.tokenizer, form.template).template == form.template
     template = "{{ greet }}" + small.CHATML
@@ -74,6 +75,15 @@ def test_template_kwargs_are_a_way_out_and_others_may_follow() -> None:
         form = ChatFormat.derive(form.tokenizer, template, {"greet": greeting})
         template = form.template
         assert form.tokenizer.decode(form.opening("Ann", "a")).startswith(greeting)
+
+
+@pytest.mark.parametrize("asks_to_think", [False, True])
+def test_an_empty_thought_that_only_the_prompt_opens_stands_before_every_line(asks_to_think: bool) -> None:
+    form = ChatFormat.derive(small.tokenizer(small.THINKING), template_kwargs={"enable_thinking": asks_to_think})
+    said, prompt = form.own("Yes") + form.incoming("Oh"), "<|assistant|><think>\n\n</think>\n\n"
+    assert form.tokenizer.decode(form.opening("A", "Hi")) == f"<|system|>A<|end|><|user|>Hi<|end|>{prompt}"
+    assert form.tokenizer.decode(said) == f"Yes<|end|><|user|>Oh<|end|>{prompt}"
+    assert form.tokenizer.decode(form.opening("A", None)) == f"<|system|>A<|end|>{prompt}"
 
 
 def test_another_template_is_a_way_out(tmp_path) -> None:
