@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from persona_env.errors import InputError
@@ -41,7 +42,8 @@ class QAItem:
         _as_tuples(self, "wordings", "held_out_wordings", "choices")
         if not self.wordings or not all(text.strip() for text in self.wordings):
             raise InputError(f"Expected a question with words in it, got {self.wordings!r}: fill it in.")
-        if sum(character.isalnum() for character in self.gold) < 2 and not self.gold.isdigit():
+        if len(re.findall(r"[^\W_]", self.gold)) < 2 and not re.search(r"\d|[^\W\d_\u0000-\u2fff]", self.gold):
+            # of scripts that write words with one letter, such as Chinese, one letter is enough
             raise InputError(f"Expected a gold answer of at least two letters, got {self.gold!r}: write it in words.")
 
     def wording(self, number: int, *, held_out: bool = False) -> str:

@@ -138,7 +138,7 @@ def load_scenario(source: ScenarioSource) -> Scenario:
         return source
     if source is None:
         return Scenario()
-    fields = _read(Path(source)) if isinstance(source, str | PathLike) else source
+    fields = _read(Path(source).expanduser()) if isinstance(source, str | PathLike) else source
     return _made(Scenario, [fields])[0]
 
 

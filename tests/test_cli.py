@@ -140,6 +140,18 @@ def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytes
     assert shown.startswith(capsys.readouterr().out)
 
 
+def test_a_tilde_is_the_home_folder_wherever_a_path_is(tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "people.txt").write_text("You are Ann.\nYou are Bo.\nYou are Cy.")
+    personas = ["--personas", "~/people.txt", "--task-agent", "interview", "--judge", "match"]
+    assert run([*BENCH, "~/bench", *personas, "--metrics", "question_answer,copying"], monkeypatch) == 0
+    assert set(json.loads((tmp_path / "bench" / "summary.json").read_text())["scripted"]) == {"copying", "line_words"}
+    assert "probe errors" not in capsys.readouterr().out  # the personas have no questions
+    assert run(["report", "~/bench"], monkeypatch) == 0
+    assert run(["train", "--simulator", "hf:~/none", "--out", "~/run"], monkeypatch) == 2
+    assert "~" not in {path.name for path in Path().iterdir()}
+
+
 def test_one_option_bounds_the_lines_of_every_simulator(tmp_path: Path, monkeypatch):
     arguments = ["bench", "--split", "dev", "--dialogues", "2", "--lines", "2", "--max-tokens", "5"]
     with FaultServer(answer=lambda prompt: "x" * 999) as server:

@@ -14,6 +14,10 @@ def test_lists_become_tuples_so_that_a_persona_can_be_looked_up():
     assert {listed: 1}[tupled] == 1
 
 
+def test_one_letter_is_an_answer_where_words_have_one_letter():
+    assert [QAItem(gold, ("Which?",)).gold for gold in ("四", "猫", "물", "7")] == ["四", "猫", "물", "7"]
+
+
 def test_a_text_in_place_of_a_list_is_refused():
     with pytest.raises(ValueError, match=r"^Expected wordings to be a list, got the text 'Name\?': put it into one"):
         QAItem("Ann", cast("Any", "Name?"))

@@ -228,7 +228,7 @@ def is_calibrated(
     usable; where none is given, all that were measured, at least one. False also where the file cannot be read:
     nothing is trusted by default.
     """
-    path = Path(path_or_folder)
+    path = Path(path_or_folder).expanduser()
     try:
         with open_file(path / FILE if path.is_dir() else path) as file:
             found = json.loads(file.read(MAX_LINE).decode("utf-8"))

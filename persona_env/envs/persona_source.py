@@ -63,11 +63,12 @@ def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
 
 
 def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
+    path = path.expanduser()
     if not isfile(path):  # False, too, for a name too long or a folder that may not be looked into
         raise InputError(
             f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."
         )
-    found = tuple(persona for persona in load_personas(path, split) if persona.role == role)
+    found = tuple(persona for persona in load_personas(path, split, role) if persona.role == role)
     if not found:
         raise InputError(
             f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."

@@ -206,7 +206,8 @@ def _rows(log: EvalLog) -> Iterator[dict[str, Any]]:
 
 def load_eval_log(path: str | Path) -> EvalLog:
     """Returns the evaluation log of a file, or of a run folder that holds one; what is none is an `InputError`."""
-    file = Path(path) / FILE if Path(path).is_dir() else Path(path)
+    file = Path(path).expanduser()
+    file = file / FILE if file.is_dir() else file
     header: Header | None = None
     arms, personas = list[tuple[_Arm, list[Sample]]](), dict[str, Persona]()
     for place, line in json_lines(file, _LINE):

@@ -129,8 +129,12 @@ class Scores:
 
 
 def scores(arm: Arm, metrics: Sequence[MetricInfo] = ()) -> Scores:
-    """Returns the scores of an arm; `metrics` stand in its log's header, those of its suite where not given."""
+    """Returns the scores of an arm; `metrics` stand in its log's header, those of its suite where not given.
+
+    A metric that had nothing to judge is left out: question-answer, where no persona has questions.
+    """
     samples, metrics = arm.samples, metrics or metric_infos(arm.suite)
+    metrics = [metric for metric in metrics if any(sample.verdicts[metric.name] for sample in samples)]
     return Scores(
         tuple(sample.conversation.persona.id for sample in samples),
         {m.name: [Score.of([v.value for v in sample.verdicts[m.name]]) for sample in samples] for m in metrics},
@@ -159,7 +163,11 @@ def reductions(before: Scores, after: Scores) -> dict[str, Interval]:
 
 def generalisation_gap(heldout: Scores, training: Scores) -> dict[str, float | None]:
     """Returns the inconsistency with held-out personas divided by that with training personas; None where unknown."""
-    pairs = {name: (heldout.estimate(name).value, training.estimate(name).value) for name in heldout.drift}
+    pairs = {
+        name: (heldout.estimate(name).value, training.estimate(name).value)
+        for name in heldout.drift
+        if name in training
+    }
     return {name: None if a is None or b is None or b == 1 else (1 - a) / (1 - b) for name, (a, b) in pairs.items()}
 
 

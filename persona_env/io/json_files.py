@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -53,24 +55,40 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 def open_file(path: str | Path, hint: str = "name a log or persona file") -> BinaryIO:
-    """Opens a file to read it; FileError for pipes and devices, as reading them may never end, or if there is none."""
+    """Opens a file to read it, in UTF-8 and behind its byte order mark; `~` is the home folder.
+
+    FileError for pipes and devices, as reading them may never end, or if there is none.
+    """
+    path = os.path.expanduser(path)
     try:
         if os.path.isfile(path):
-            return open(path, "rb")
+            return _behind_mark(open(path, "rb"), path)
         what = "something else" if os.path.exists(path) else "No such file"
     except OSError as error:
         what = error.strerror or str(error)
     raise FileError(f"Expected a file at {path}, got {'a folder' if os.path.isdir(path) else what}: {hint}.")
 
 
+def _behind_mark(file: BinaryIO, path: str) -> BinaryIO:
+    head = file.read(3)
+    if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        with file:
+            data = head + file.read()
+        try:
+            return io.BytesIO(data.decode("utf-16").encode())
+        except UnicodeDecodeError:
+            raise FileError(f"Expected UTF-8 at {path}, got UTF-16 that cannot be read: save it as UTF-8.") from None
+    if head != codecs.BOM_UTF8:
+        file.seek(0)
+    return file
+
+
 def first_byte(path: str | Path) -> bytes:
-    """Returns the first byte of a file that is no blank; FileError if there is none, or a byte order mark."""
+    """Returns the first byte of a file that is no blank; FileError if there is none."""
     with open_file(path) as file:
         head = file.read(1 << 16).lstrip(b" \t\r\n")
     if not head:
         raise FileError(f"Expected JSON at {path} line 1, got an empty file: name another, or write it again.")
-    if head.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-        raise FileError(f"Expected UTF-8 at {path} line 1, got a byte order mark: save it as UTF-8 without one.")
     return head[:1]
 
 

@@ -1,9 +1,12 @@
-"""Persona files: ours, the three shapes of the released ones, Dialogue NLI and Synthetic-Persona-Chat."""
+"""Persona files: ours, those of published sets, tables, and plain lists of texts."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +14,24 @@ from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.dnli import DnliRow, is_dnli
 from persona_env.io.json_files import FileError, Record, Text, Words, converted, first_byte, json_array, json_lines
 from persona_env.io.released import plain_text, scene
-from persona_env.io.synthetic_persona_chat import read_chats
+from persona_env.io.synthetic_persona_chat import COLUMNS, read_chats
+from persona_env.io.text_files import table_rows, text_lines
 from persona_env.persona import Persona
-from persona_env.roles import ROLES
+from persona_env.roles import ROLES, role_key
 
 __all__ = ["SPLITS", "load_personas", "save_personas"]
 
 SPLITS = ("train", "dev", "heldout")
 
-_ITEM: Any = list[Any] | dict[str, Any]
+_ROLE = "chat_partner"
+_TEXTS = ("persona", "personality", "profile", "input persona")
+_TABLE = ("description", "id", "name", "role", "scene", "split")
+_ITEM: Any = str | list[Any] | dict[str, Any]
+_BULLET = re.compile(r"(?:[-*\u2022]|\d+[.)])\s+")
+_PERSONA_CHAT = re.compile(r"^(?:\d+ )?(?:your|partner's) persona:[ \t]*", re.MULTILINE)
+_PERSONA_CHAT_BLOCK = re.compile(
+    r"(?:^(?:\d+ )?your persona:.*\n?)+|(?:^(?:\d+ )?partner's persona:.*\n?)+", re.MULTILINE
+)
 _TENTHS = ("train",) * 8 + ("dev", "heldout")
 
 
@@ -28,46 +40,78 @@ class _ReleasedPatient(Record, frozen=True):
     strategy: Words
 
 
-class _ReleasedChatPartner(Record, frozen=True):
-    persona: Words
-    name: Text
-
-
 class _ReleasedStudent(Record, frozen=True):
     grade_level: Text
     description: Words
 
 
-def load_personas(path: str | Path, split: str | None = None) -> list[Persona]:
+def load_personas(path: str | Path, split: str | None = None, role: str | None = None) -> list[Persona]:
     """Returns the personas of a file.
 
-    Our own files are a JSON array or JSONL of objects with the fields of `Persona` and, if you like,
-    `split`. The released files of the three roles are told by their shapes; so are Dialogue NLI (JSONL, a persona a
-    row) and Synthetic-Persona-Chat (CSV, two a row), whose personas are chat partners without questions.
+    - Ours: a JSON array or JSONL of objects with the fields of `Persona` and, if you like, `split`. Only `description`
+      must be there.
+    - Texts: JSON strings, objects with a `persona` or `personality` (a text, or a list of sentences; PersonaHub), the
+      lines of a text file, or its paragraphs if there are blank lines between some of more than one line.
+    - PersonaChat: a text with lines `your persona: ...`.
+    - Tables: CSV, also with other separators, with a column `persona`, `personality` or `description`.
+    - The released files of arXiv 2511.00222, Dialogue NLI and Synthetic-Persona-Chat, told by their shapes.
 
-    With `split` only those of `train`, `dev` or `heldout`. Where the file names no splits, of each ten different
-    descriptions the first eight are `train`, the ninth `dev`, the tenth `heldout`: no persona is in two of them.
+    A persona whose file names no role has `role`, if given, or is a chat partner. With `split` only those of `train`,
+    `dev` or `heldout`. Where the file names no splits, of each ten different descriptions the first eight are `train`,
+    the ninth `dev`, the tenth `heldout`; of 3 to 9 the last is `heldout` and the one before `dev`. No description is in
+    two splits.
 
     Raises:
         FileError: If the file is no persona file, or has no persona in that split.
     """
     if split is not None and split not in SPLITS:
         raise FileError(f"Expected a split {', '.join(SPLITS)} or None, got {split!r}: choose one of these.")
-    personas, splits = _checked([*_read(path)], path)
+    personas, splits = _checked([*_read(path, role)], path)
     chosen = [persona for persona, its in zip(personas, splits, strict=True) if split in (None, its)]
     if not chosen:
-        raise FileError(f"Expected personas of the split {split!r} in {path}, got none: give some that split.")
+        raise FileError(
+            f"Expected personas of the split {split!r} in {path}, got none: give some that split, or at least three "
+            "personas without splits."
+        )
     return chosen
 
 
-def _read(path: str | Path) -> Iterator[tuple[Persona, str | None]]:
-    byte = first_byte(path)
-    if byte not in (b"[", b"{") and Path(path).suffix.lower() == ".csv":
-        yield from ((persona, None) for chat in read_chats(path) for persona in chat.personas)
-        return
-    items = json_array(path, _ITEM, "persona") if byte == b"[" else json_lines(path, _ITEM)
+def _read(path: str | Path, role: str | None) -> Iterator[tuple[Persona, str | None]]:
+    byte, suffix = first_byte(path), Path(path).suffix.lower()
+    if byte not in (b"[", b"{") and suffix in (".csv", ".tsv"):
+        rows = table_rows(path)
+        first = next(rows, None)
+        if first is None:
+            return
+        if {*COLUMNS} <= first[1].keys():
+            yield from ((persona, None) for chat in read_chats(path) for persona in chat.personas)
+            return
+        items: Iterator[tuple[str, Any]] = ((place, _of_table(row)) for place, row in itertools.chain([first], rows))
+    elif byte in (b"[", b"{") or suffix in (".json", ".jsonl"):
+        items = json_array(path, _ITEM, "persona") if byte == b"[" else json_lines(path, _ITEM)
+    else:
+        items = ((str(path), text) for text in _texts(text_lines(path)))
     for number, (place, value) in enumerate(items):
-        yield _persona(value, f"{Path(path).stem}/{number:04d}", place)
+        yield _persona(value, f"{Path(path).stem}/{number:04d}", place, role)
+
+
+def _of_table(row: dict[str, str]) -> dict[str, str]:
+    """Returns the columns of a row that say something of a persona; `Persona` and the like are written small."""
+    known = {name.casefold(): value for name, value in row.items() if value.strip()}
+    return {name: known[name] for name in (*_TEXTS, *_TABLE) if name in known} or known
+
+
+def _texts(lines: list[str]) -> Iterator[str]:
+    """Yields the personas of a text: of PersonaChat, by paragraph, or by line."""
+    if any(map(_PERSONA_CHAT.match, lines)):
+        whole = "\n".join(lines)
+        found = (_PERSONA_CHAT.sub("", block.group()).strip() for block in _PERSONA_CHAT_BLOCK.finditer(whole))
+        yield from dict.fromkeys(found)  # a persona has many dialogues there
+        return
+    paragraphs = re.split(r"\n\n+", "\n".join(lines).strip())
+    plain = [_BULLET.sub("", line) for line in lines if line]
+    by_paragraph = 1 < len(paragraphs) < len(plain) and not any(map(_BULLET.match, lines))
+    yield from paragraphs if by_paragraph else plain
 
 
 def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple[list[Persona], list[str]]:
@@ -80,35 +124,60 @@ def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple
     named = [split for _, split in found if split is not None]
     if named and len(named) < len(found):
         raise FileError(f"Expected a split for every persona in {path} or for none, got {len(named)}: add the rest.")
-    different = list(dict.fromkeys(persona.description for persona in personas))
-    tenths = {description: _TENTHS[place % 10] for place, description in enumerate(different)}
-    return personas, named or [tenths[persona.description] for persona in personas]
+    texts = [" ".join(persona.description.casefold().split()) for persona in personas]
+    different = dict.fromkeys(texts)
+    few = ("train",) * (len(different) - 2) + ("dev", "heldout")
+    tenths = {text: few[place] if 2 < len(few) < 10 else _TENTHS[place % 10] for place, text in enumerate(different)}
+    splits = named or [tenths[text] for text in texts]
+    for persona, text, split in zip(personas, texts, splits, strict=True):
+        different[text] = different[text] or split
+        if different[text] != split:
+            raise FileError(
+                f"Expected a description in one split only in {path}, got that of {persona.id!r} in {different[text]} "
+                f"and {split}: what is measured must not be trained on."
+            )
+    return personas, splits
 
 
-def _persona(value: list[Any] | dict[str, Any], name: str, place: str) -> tuple[Persona, str | None]:
+def _persona(value: Any, name: str, place: str, role: str | None) -> tuple[Persona, str | None]:
     """Returns the persona of an item, and its split if it has one; `name` is the id where the item has none."""
-    if isinstance(value, list):
+    if isinstance(value, str):
+        return Persona(name, role or _ROLE, "", converted(value, Words, place)), None
+    if isinstance(value, list) and not all(isinstance(part, str) for part in value):
         topic, student = converted(value, tuple[Words, _ReleasedStudent], place)
         return Persona(name, "student", "", student.description, scene=scene(topic, student.grade_level)), None
+    if isinstance(value, list):
+        return _persona("\n".join(value), name, place, role)
     if is_dnli(value):
         return converted(value, DnliRow, place).as_persona(name), None
     if "conversation" in value or "messages" in value:
         raise FileError(f"Expected a persona at {place}, got a dialogue: this is a log, read it with load_logs.")
-    if value.keys() == {"persona", "name"}:
-        partner = converted(value, _ReleasedChatPartner, place)
-        return Persona(name, "chat_partner", partner.name, plain_text(partner.persona)), None
     if value.keys() == {"description", "strategy"}:
         patient = converted(value, _ReleasedPatient, place)
         text = f"{patient.description.strip()}\n\n{patient.strategy.strip()}"
         return Persona(name, "patient", "", text), None
+    if "description" in value or "role" in value:
+        return _ours(value, name, place, role)
+    for key in _TEXTS:
+        if key in value:
+            text = converted(value[key], Words | tuple[Words, ...], f"{place}, $.{key}")
+            text = plain_text(text) if isinstance(text, str) else "\n".join(text)
+            called = value.get("name", "")
+            return Persona(name, role or _ROLE, called if isinstance(called, str) else "", text), None
+    known = ", ".join([*_TEXTS, "description"])
+    raise FileError(f"Expected a field among {known} at {place}, got {', '.join(value)!r:.60}: name the text so.")
+
+
+def _ours(value: dict[str, Any], name: str, place: str, role: str | None) -> tuple[Persona, str | None]:
     split = value.pop("split", None)
     if split is not None and split not in SPLITS:
         raise FileError(f"Expected one of {', '.join(SPLITS)} at {place}, $.split, got {split!r:.40}: correct it.")
-    persona = converted(value, Persona, place)
-    if persona.role not in ROLES:
+    persona = converted({"id": name, "role": role or _ROLE, "name": "", **value}, Persona, place)
+    key = role_key(persona.role)
+    if key not in ROLES:
         known = f"a role out of {', '.join(ROLES)} at {place}"
         raise FileError(f"Expected {known}, got {persona.role!r:.40}: name one, or register it.")
-    return persona, split
+    return replace(persona, role=key), split
 
 
 def save_personas(path: str | Path, personas: Sequence[Persona], splits: Sequence[str] | None = None) -> int:

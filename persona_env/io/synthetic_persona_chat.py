@@ -6,15 +6,14 @@ Models" (2023), arXiv 2312.10007.
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
-from io import TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple
 
-from persona_env.io.json_files import MAX_TEXT, FileError, first_byte, open_file
+from persona_env.io.json_files import MAX_TEXT, FileError
 from persona_env.io.records import LoggedDialogue, LoggedMessage, LoggedSpeaker
+from persona_env.io.text_files import table_rows
 from persona_env.persona import Persona
 
 __all__ = ["COLUMNS", "Chat", "load_dialogues", "read_chats"]
@@ -36,34 +35,21 @@ class Chat(NamedTuple):
 
 def read_chats(path: str | Path) -> Iterator[Chat]:
     """Yields the rows; their personas have the ids `<file>/<row>/1` and `/2`. A `FileError` names the row."""
-    first_byte(path)
-    rows = _records(path)
-    header = tuple(next(rows, ()))
-    if header != COLUMNS:
-        raise FileError(f"Expected the columns {', '.join(COLUMNS)} at {path} line 1, got {header!r:.60}: name one.")
     number = -1
-    for number, row in enumerate(rows):
-        place = f"{path} row {number}"
-        if len(row) != len(COLUMNS):
-            raise FileError(f"Expected {len(COLUMNS)} fields at {place}, got {len(row)}: correct the file.")
-        for name, text in zip(COLUMNS[:2], row, strict=False):
-            if not 0 < len(text.strip()) <= MAX_TEXT:
-                raise FileError(f"Expected 1 to {MAX_TEXT} characters at {place}, {name}, got {len(text)}: correct it.")
+    for number, (place, row) in enumerate(table_rows(path)):
+        if not {*COLUMNS} <= row.keys():
+            raise FileError(
+                f"Expected the columns {', '.join(COLUMNS)} at {path} line 1, got {[*row]!r:.60}: name one."
+            )
+        for name in COLUMNS[:2]:
+            if not 0 < len(row[name].strip()) <= MAX_TEXT:
+                got = len(row[name])
+                raise FileError(f"Expected 1 to {MAX_TEXT} characters at {place}, {name}, got {got}: correct it.")
         stem = f"{Path(path).stem}/{number:04d}"
-        one, two = (Persona(f"{stem}/{user}", "chat_partner", "", row[user - 1]) for user in (1, 2))
-        yield Chat((one, two), row[2], place)
+        one, two = (Persona(f"{stem}/{user}", "chat_partner", "", row[COLUMNS[user - 1]]) for user in (1, 2))
+        yield Chat((one, two), row[COLUMNS[2]], place)
     if number < 0:
         raise FileError(f"Expected conversations in {path}, got none: name another file.")
-
-
-def _records(path: str | Path) -> Iterator[list[str]]:
-    with open_file(path) as file:
-        reader = csv.reader(TextIOWrapper(file, "utf-8", newline=""), strict=True)
-        try:
-            yield from reader
-        except (csv.Error, UnicodeDecodeError) as error:
-            place = f"{path} line {reader.line_num}"
-            raise FileError(f"Expected CSV at {place}, got {error}: save it as CSV in UTF-8.") from None
 
 
 def load_dialogues(path: str | Path, unread: list[FileError] | None = None) -> list[LoggedDialogue]:

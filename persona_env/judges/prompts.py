@@ -84,7 +84,7 @@ class JudgePrompts:
     @classmethod
     def load(cls, folder: str | Path | None = None) -> JudgePrompts:
         """Returns our prompts, or those of a folder with `<role>.toml` for some roles, and ours for the others."""
-        given = {} if folder is None else _files(Path(folder))
+        given = {} if folder is None else _files(Path(folder).expanduser())
         ours = {role: _prompts_of(role_named(role)) for role in BUNDLED if role not in given}
         return cls(ours | {role: RolePrompts.parse(_tables(path), path) for role, path in given.items()})
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from persona_env.conversation import Conversation, Probe, View
-from persona_env.errors import InputError
 from persona_env.scenario import ProbePlan
 
 __all__ = ["Answer", "ProbeSchedule", "branches"]
@@ -58,13 +57,9 @@ class ProbeSchedule(ProbePlan):
         return count - 1 == drawn % self.within
 
     def probe(self, conversation: Conversation) -> Probe | None:
-        """Returns the question to ask after the simulator's last line so far, or None."""
+        """Returns the question to ask after the simulator's last line so far, or None; a persona may have none."""
         persona = conversation.persona_at(len(conversation.lines) - 1)
-        if not persona.questions:
-            raise InputError(
-                f"Expected questions about persona {persona.id!r}, got none: add QAItems, or leave out question-answer."
-            )
-        if not self._is_due(conversation):
+        if not persona.questions or not self._is_due(conversation):
             return None
         lines = conversation.lines
         number = number_of("what", persona.id, len(lines) - 1, lines[-1])

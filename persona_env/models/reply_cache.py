@@ -61,7 +61,7 @@ class ReplyCache:
     """
 
     def __init__(self, path: str | Path, *, keep_rejected: bool = False):
-        self.path, self.keep_rejected, self.damaged = Path(path), keep_rejected, 0
+        self.path, self.keep_rejected, self.damaged = Path(path).expanduser(), keep_rejected, 0
         self._lock, self._broken = threading.Lock(), set[bytes]()
         with self._errors(), contextlib.ExitStack() as on_error:
             self._connection = sqlite3.connect(

@@ -109,14 +109,16 @@ class _Table:
         """Adds a row for each name, with a cell for each arm."""
         arms = list(arms)
         for name, title in titles.items():
+            if not any(name in scores for scores in arms):
+                continue
             known = [scores.estimate(name) if name in scores else Estimate(None, None, None) for scores in arms]
             self.add(title, *(self.cell(name, estimate, with_interval=with_interval) for estimate in known))
 
     def counts(self, arms: Sequence[Scores]) -> None:
         """Adds how much was judged, and how much of that could not be read."""
         self.add("invalid verdicts", *(str(scores.invalid) for scores in arms))
-        first = self.metrics[0].name
-        self.add("lines judged", *(str(scores.estimate(first).n) for scores in arms))
+        first = next(iter(arms[0].metrics), "") if arms else ""
+        self.add("lines judged", *(str(scores.estimate(first).n if first in scores else 0) for scores in arms))
 
     def cell(self, name: str, estimate: Estimate, *, with_interval: bool = False) -> str:
         """Returns a figure as its title says: shares in per cent; of bad lines where the metric shows those."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from persona_env.errors import InputError
 from persona_env.registry import Registry
 from persona_env.roles.role import Role, env_name, read_role
 
-__all__ = ["BUNDLED", "ROLES", "Role", "env_name", "read_role", "register_role", "role_named"]
+__all__ = ["BUNDLED", "ROLES", "Role", "env_name", "read_role", "register_role", "role_key", "role_named"]
 
 BUNDLED = ("patient", "student", "chat_partner")
 """The roles that come with the package, each with environment ids of its own."""
@@ -18,8 +19,19 @@ ROLES = Registry[Any]("role", {key: f"persona_env.roles.bundled:{key}" for key i
 """All roles by key; an entry is a `Role`, or the path of one."""
 
 
+def role_key(name: str) -> str:
+    """Returns the key of a role that a name means, whatever its letter case and spaces; other texts as they are.
+
+    >>> role_key("Patient"), role_key("./customer.toml")
+    ('patient', './customer.toml')
+    """
+    key = re.sub(r"[\s-]+", "_", name.strip().casefold())
+    return key if name not in ROLES and key in ROLES else name
+
+
 def role_named(role: str) -> Role:
     """Returns the role of a key, or of the path of a folder or TOML file, which is known by its key from then on."""
+    role = role_key(role)
     if role in ROLES:
         entry = ROLES[role]
         return entry if isinstance(entry, Role) else read_role(entry)

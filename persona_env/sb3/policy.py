@@ -289,7 +289,7 @@ class TokenPolicy(ActorCriticPolicy):
         """
         if adapter and not is_peft_model(self.lm):
             raise InputError("Expected a policy with adapters for adapter=True, got none: give lora= at the start.")
-        folder = Path(folder)
+        folder = Path(folder).expanduser()
         with quiet():
             save_merged(self._model, folder)
             if self.chat is not None:

@@ -123,6 +123,7 @@ class LanguageModel(Speaker):
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Saves weights (safetensors, adapters merged), tokenizer and chat template, as `hf:<folder>` loads them."""
+        folder = os.path.expanduser(folder)
         with quiet():
             save_merged(self.model, folder)
             self.chat.save_pretrained(folder)

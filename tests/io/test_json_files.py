@@ -31,8 +31,8 @@ def test_a_log_cut_anywhere_and_garbage_are_errors_of_one_line(content: bytes, t
 
 ARRAYS = {
     b" \n\t\r\n": "line 1, got an empty file",
-    b"\xef\xbb\xbf[]": "got a byte order mark",
-    b"\xff\xfe[\x00]\x00": "got a byte order mark",
+    b"\xef\xbb\xbf[]": "Expected dialogues in .*, got none",
+    b"\xff\xfe[\x00]": "got UTF-16 that cannot be read",
     b"hello": "line 1, got 'h'",
     b'[{"conversation": NaN}]': r"malformed: invalid character \(byte 18\)",
     b'[{"task_name": 1e999}]': r"dialogue 0, \$\.task_name, got an error .Number out of range",

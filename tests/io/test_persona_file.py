@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from persona_env.io import FileError, load_personas, save_personas
+from persona_env.io.persona_file import SPLITS
 from persona_env.persona import Persona
 from tests.io.invented import ANN, DATA, THERAPY, needs_data, refused, written
 
@@ -57,6 +58,39 @@ def test_the_released_shapes_are_told_apart(tmp_path: Path, row: object, role: s
     assert (persona.id, persona.role, persona.prompt) == ("bakers/0000", role, prompt)
 
 
+FORMS: dict[str, tuple[str, str]] = {
+    "lines": ("p.txt", "I bake.\n- I fish.\n\n3. I sing."),
+    "paragraphs": ("p.txt", "I\nbake.\n\nI fish.\n\n\nI sing.\n"),
+    "PersonaChat": (
+        "p.txt",
+        "1 your persona: I\n2 your persona: bake.\n3 hi\thello\n1 your persona: I fish.\n"
+        "2 partner's persona: I sing.\n3 your persona: I fish.\n",
+    ),
+    "JSON texts": ("p.json", '["I bake.", ["I", "fish."], "I sing."]'),
+    "JSONL texts": ("p.jsonl", '"I bake."\n"I fish."\n"I sing."'),
+    "PersonaHub": (
+        "p.jsonl",
+        '{"persona": "I bake.", "n": 1}\n{"input persona": "I fish."}\n{"personality": ["I", "sing."]}',
+    ),
+    "descriptions": ("p.json", '[{"description": "I bake."}, {"description": "I fish."}, {"description": "I sing."}]'),
+    "semicolons": ("p.csv", 'Persona;age\n"I bake.";3\nI fish.;4\nI sing.;5'),
+    "an index": ("p.csv", ",Description,Role\n0,I bake.,patient\n1,I fish.,Patient\n2,I sing.,PATIENT"),
+    "tabs": ("p.tsv", "name\tpersonality\nAnn\tI bake.\nBo\tI fish.\nCy\tI sing."),
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("form", FORMS)
+def test_files_of_other_forms_are_read(form: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    name, text = FORMS[form]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / name).write_text(text, encoding=encoding)
+    personas = load_personas(f"~/{name}", role="patient")
+    assert [" ".join(p.description.split()) for p in personas] == ["I bake.", "I fish.", "I sing."]
+    assert {p.role for p in personas} == {"patient"}
+    assert [load_personas(f"~/{name}", split, "patient") for split in SPLITS] == [[persona] for persona in personas]
+
+
 GOOD = {"id": "q", "role": "patient", "name": "", "description": "You are Q."}
 WRONG = {
     "an unknown field": ({**GOOD, "age": 3}, r"no field of that name at .*persona 1, got \$\.age"),
@@ -73,7 +107,8 @@ WRONG = {
     "a split for some": ({**GOOD, "split": "dev"}, "a split for every persona in .* or for none, got 1"),
     "an unknown split": ({**GOOD, "split": "test"}, r"one of train, dev, heldout at .*\$\.split, got 'test'"),
     "a dialogue": (THERAPY, "this is a log, read it with load_logs"),
-    "a list of one": (["bread"], "of length 2 at .*persona 1|length 2, got 1"),
+    "a list of one": ([3], "of length 2 at .*persona 1|length 2, got 1"),
+    "no text": ({"age": 3}, "Expected a field among persona, .*, description at .*persona 1, got 'age'"),
 }
 
 
@@ -87,6 +122,8 @@ def test_wrong_splits_are_refused(tmp_path: Path):
     path = tmp_path / "personas.jsonl"
     with pytest.raises(FileError, match="Expected 2 splits"):
         save_personas(path, numbered(2), ["train"])
+    save_personas(path, [*numbered(1), Persona("q", "patient", "", "you  are Number 0.")], ["train", "heldout"])
+    refused(load_personas, path, "in one split only in .*, got that of 'q' in train and heldout")
     refused(load_personas, written(tmp_path), r"Expected personas in .*, got none")
     with pytest.raises(FileError, match=r"Expected rows to write to .*, got none"):
         save_personas(path, [])

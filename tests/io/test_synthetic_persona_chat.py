@@ -60,8 +60,11 @@ def test_a_conversation_that_cannot_be_read_is_raised_or_handed_over_and_never_l
 
 
 WRONG = {
-    "other columns": (lambda d: filed(d, header=("a", "b", "c")), r"Expected the columns user 1 personas, .* line 1"),
-    "no rows": (filed, "Expected conversations in .*few.csv, got none"),
+    "other columns": (
+        lambda d: filed(d, (ANN, BO, TALK), header=("a", "b", "c")),
+        "Expected a field among .*row 0, got 'a, b, c'",
+    ),
+    "no rows": (filed, "Expected personas in .*few.csv, got none"),
     "a field too few": (lambda d: filed(d, (ANN, BO)), "Expected 3 fields at .*few.csv row 0, got 2"),
     "a persona without words": (
         lambda d: filed(d, (ANN, " ", TALK)),

@@ -23,15 +23,16 @@ openings = ["Good morning."]
 reactions = ["Certainly."]
 questions = ["What are you looking for?", "Is it a present?"]
 """
-WANTS = "You are Ann. You want red shoes."
-ANN = {"id": "ann", "role": "shopper", "name": "Ann", "split": "train", "description": WANTS}
+ANN = {"id": "ann", "role": "shopper", "name": "Ann", "split": "train", "description": "You want red shoes."}
 
 
 @pytest.fixture
 def shopper(tmp_path, monkeypatch):
     monkeypatch.setattr(ROLES, "_registered", {})  # what a test registers is gone after it
     (tmp_path / "shopper.toml").write_text(SHOPPER)
-    (tmp_path / "people.json").write_text(json.dumps([ANN, ANN | {"id": "bo", "split": "heldout"}]))
+    (tmp_path / "people.json").write_text(
+        json.dumps([ANN, ANN | {"id": "bo", "split": "heldout", "description": "You are Bo."}])
+    )
     return str(tmp_path / "shopper.toml")
 
 
@@ -68,7 +69,7 @@ def test_an_environment_takes_any_role_with_its_own_personas(shopper):
     env = gym.make("persona_env/Dialogue-v0", role=shopper, task_agent="interview", split="heldout", max_lines=2)
     observation, info = env.reset(seed=0)
     assert info["persona"].id == "bo"
-    assert observation["prompt"] == f"{role_named('shopper').instruction}\n{WANTS}"
+    assert observation["prompt"] == f"{role_named('shopper').instruction}\nYou are Bo."
     assert observation["dialogue"].startswith("shop assistant: Good morning. ")
     observation, *_ = env.step("Red shoes.")
     asked = {text for text in role_named("shopper").interview["questions"] if text in observation["dialogue"]}
