@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
-import numpy as np
-
 import persona_env
 from persona_env.calibration.label_file import Labelled, save_labels
 from persona_env.calibration.labels import load_labels
@@ -28,10 +26,8 @@ from persona_env.models.chat import read_reply
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.faults import RemoteFault
 from persona_env.papers.audit import audit_log
-from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read_config
 from persona_env.runs.run_folder import RunFolder
-from persona_env.runs.training_state import read_state, reading_checkpoint, write_state
 from persona_env.speakers import load_speaker
 from persona_env.speakers.chat_format import ChatFormat
 from tests.io.invented import ANN, CHATTING, EDUCATION, JUDGED, TALK, THERAPY
@@ -114,8 +110,6 @@ _CONFIGS = [
     b'role = "student"\ntokens = 4096\nlearning_rate = 1e-3\n[rewards]\nprompt_to_line = 1.0\nrelevance = 2\n',
     b'judge = "openai:m@http://127.0.0.1:9/v1"\njudge_budget = "calls=5"\nload_in_4bit = false\nlines = 2\n',
 ]
-_TIMINGS = [b'{"stage": "before", "seconds": 1.5}\n{"stage": "training", "seconds": 2, "judge": {"calls": 3}}\n']
-_STATE = {"talk": TALK, "x": float("nan"), "ids": np.arange(4), "rows": (1, 2.5, None, "é", True)}
 _REPLIES = ("It fits. NO", "**YES**, it does.", "See above. [3, 5]\n\nThat is all.", "NO (mostly).", "[]")
 _ANSWERS = ('{"answer": "A"}', '{"conflicts": [1, 2]}', '{"compatible": []}', ' {"answer":"B"}\n')
 _QUERIES = [JudgePrompt(polarity, "", "", items) for items in (0, 3) for polarity in ("negative", "positive")]
@@ -127,33 +121,9 @@ _JUDGES = (
 _SPEAKERS = ("scripted", "hf:org/some-model", "hf:./folder", "openai:m@http://127.0.0.1:9/v1")
 
 
-def _read_state(data: bytes) -> None:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return  # that is the concern of what stands around it
-    with reading_checkpoint():
-        read_state(value)
-
-
 def _read_run(path: Path) -> None:
     folder = RunFolder(path.parent, resume=True)
     RunConfig.from_json(folder.read_json(path.name), path).resumed({"seed": 3})
-
-
-def _read_checkpoint(data: bytes) -> None:
-    """A checkpoint with these checksums is whole or is not used."""
-    root = _FOLDER / "run" / "checkpoints" / "rollout-1"
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "state.json").write_bytes(b"{}")
-    (root / "checksums.json").write_bytes(data)
-    Checkpoints(_run()).newest()
-
-
-def _run() -> RunFolder:
-    (_FOLDER / "run").mkdir(exist_ok=True)
-    (_FOLDER / "run" / "config.json").write_bytes(b"{}")
-    return RunFolder(_FOLDER / "run", resume=True)
 
 
 def _read_reply(reply: str) -> None:
@@ -210,9 +180,6 @@ DOORS: dict[str, Door] = {
     "judge prompts": Door(_PROMPTS, _file("prompts/patient.toml", lambda path: JudgePrompts.load(path.parent).digest)),
     "config files": Door(_CONFIGS, _file("config.toml", lambda path: RunConfig.from_flat(read_config(path)))),
     "a run's settings": Door(_json(RunConfig(seed=3).as_json()), _file("resumed/config.json", _read_run)),
-    "a run's timings": Door(_TIMINGS, _file("run/timing.jsonl", lambda path: _run().read_lines(path.name))),
-    "checkpoint states": Door(_json(write_state(_STATE)), _read_state),
-    "checkpoint sums": Door(_json({"state.json": "ab" * 32}), _read_checkpoint, errors=()),
     "judge replies": Door(_REPLIES, _read_reply, errors=()),
     "closed answers": Door(
         _ANSWERS, lambda reply: [read_answer(reply, query) for query in (None, *_QUERIES)], errors=()
