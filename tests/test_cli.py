@@ -143,8 +143,11 @@ def test_simulators_are_measured_side_by_side(tmp_path: Path, monkeypatch: pytes
 def test_a_tilde_is_the_home_folder_wherever_a_path_is(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "people.txt").write_text("You are Ann.\nYou are Bo.\nYou are Cy.")
-    personas = ["--personas", "~/people.txt", "--task-agent", "interview", "--judge", "match"]
-    assert run([*BENCH, "~/bench", *personas, "--metrics", "question_answer,copying"], monkeypatch) == 0
+    bench = ["bench", "scripted", "--personas", "~/people.txt", "--task-agent", "interview", "--judge", "match"]
+    bench += ["--dialogues", "3", "--lines", "2", "--metrics", "question_answer,copying", "--out", "~/bench"]
+    assert run(bench, monkeypatch) == 0
+    names = {log.conversation().persona.description for log in load_logs(tmp_path / "bench" / "eval.jsonl")}
+    assert names == {"You are Ann.", "You are Bo.", "You are Cy."}, "all of a file without splits"
     assert set(json.loads((tmp_path / "bench" / "summary.json").read_text())["scripted"]) == {"copying", "line_words"}
     assert "probe errors" not in capsys.readouterr().out  # the personas have no questions
     assert run(["report", "~/bench"], monkeypatch) == 0

@@ -15,6 +15,7 @@ from persona_env.cli.options import JudgeSpec, with_settings
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.scoring import all_scores, run_arm
+from persona_env.io.persona_file import names_splits
 from persona_env.report.drift_table import simulator_table
 from persona_env.report.terminal import Terminal, plain
 from persona_env.runs.config import RunConfig, refuse_changes
@@ -36,7 +37,9 @@ def bench(
     resume: Annotated[Path | None, typer.Option(help="Instead of --out: the folder of one that was cut off.")] = None,
 ) -> None:
     """Measure simulators side by side on the same personas, seeds and questions."""
-    suite, console, path = EvalSuite(**settings, max_tokens=max_tokens), Terminal(), resume or out
+    personas = Path(settings.get("personas", "bundled")).expanduser()
+    split = {"split": "all"} if personas.is_file() and not names_splits(personas) else {}  # nothing is trained on them
+    suite, console, path = EvalSuite(**{**split, **settings}, max_tokens=max_tokens), Terminal(), resume or out
     way_on = "the same command" + ("" if resume else f", --resume {out} instead of --out")
     folder = RunFolder(path, resume=resume is not None, way_on=way_on) if path else None
     run_judge = RunJudge.from_config(

@@ -27,15 +27,18 @@ PROMPT_CHARACTERS = 2**15
 def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str = "train") -> Sequence[Persona]:
     """Returns the personas of one role (its key or path) and split, at least one.
 
-    They are `"bundled"` (the embedded world's, which `tiny` and the oracle understand), `"natural"` (for real models
-    and judges: 20 train, 4 dev, 10 heldout a role; of a role of your own its own), those of the path of a file (see
-    `load_personas` for its splits), or of a list, which is used as it is.
+    The split is `train`, `dev`, `heldout`, or `all` of them. The personas are `"bundled"` (the embedded world's, which
+    `tiny` and the oracle understand), `"natural"` (for real models and judges: 20 train, 4 dev, 10 heldout a role; of a
+    role of your own its own), those of the path of a file (see `load_personas` for its splits), or of a list, which is
+    used as it is.
     """
     found = role_named(role)
-    if split not in SPLITS:
-        raise InputError(f"Expected a split {', '.join(SPLITS)}, got {split!r}: choose one.")
+    if split not in (*SPLITS, "all"):
+        raise InputError(f"Expected a split {', '.join(SPLITS)} or all, got {split!r}: choose one.")
     if not isinstance(personas, str | PathLike):
         return _checked(found.key, personas)
+    if split == "all" and personas in ("bundled", "natural"):
+        return [persona for one in SPLITS for persona in resolve_personas(role, personas, one)]
     if personas == "bundled" and found.key in BUNDLED:
         from persona_env import world
 
@@ -68,7 +71,9 @@ def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
         raise InputError(
             f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."
         )
-    found = tuple(persona for persona in load_personas(path, split, role) if persona.role == role)
+    found = tuple(
+        persona for persona in load_personas(path, None if split == "all" else split, role) if persona.role == role
+    )
     if not found:
         raise InputError(
             f"Expected a persona of role {role} of split {split} in {path}, got none: add some or use another split."

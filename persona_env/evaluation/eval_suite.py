@@ -30,7 +30,7 @@ class EvalSuite:
 
     role: Annotated[str, Setting("Who is simulated: patient, student, chat_partner, or a path of a role.")] = "patient"
     personas: Annotated[str, Setting("bundled (the embedded world's), natural (real English), or a file.")] = "bundled"
-    split: Annotated[str, Setting("The personas that are measured: heldout, dev or train.")] = "heldout"
+    split: Annotated[str, Setting("The personas that are measured: heldout, dev, train or all.")] = "heldout"
     dialogues: Annotated[int, Setting("Dialogues with each simulator.", ge=1)] = 128
     lines: Annotated[int, Setting("The simulator's lines in a dialogue.", ge=1)] = 8
     seed: Annotated[int, Setting("Everything random follows from it.", ge=0)] = 0

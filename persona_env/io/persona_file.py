@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from persona_env.io.text_files import table_rows, text_lines
 from persona_env.persona import Persona
 from persona_env.roles import ROLES, role_key
 
-__all__ = ["SPLITS", "load_personas", "save_personas"]
+__all__ = ["SPLITS", "load_personas", "names_splits", "save_personas"]
 
 SPLITS = ("train", "dev", "heldout")
 
@@ -28,10 +28,7 @@ _TEXTS = ("persona", "personality", "profile", "input persona")
 _TABLE = ("description", "id", "name", "role", "scene", "split")
 _ITEM: Any = str | list[Any] | dict[str, Any]
 _BULLET = re.compile(r"(?:[-*\u2022]|\d+[.)])\s+")
-_PERSONA_CHAT = re.compile(r"^(?:\d+ )?(?:your|partner's) persona:[ \t]*", re.MULTILINE)
-_PERSONA_CHAT_BLOCK = re.compile(
-    r"(?:^(?:\d+ )?your persona:.*\n?)+|(?:^(?:\d+ )?partner's persona:.*\n?)+", re.MULTILINE
-)
+_PERSONA_CHAT = re.compile(r"(?P<number>\d*) ?(?P<side>your|partner's) persona:\s*")
 _TENTHS = ("train",) * 8 + ("dev", "heldout")
 
 
@@ -76,6 +73,11 @@ def load_personas(path: str | Path, split: str | None = None, role: str | None =
     return chosen
 
 
+def names_splits(path: str | Path) -> bool:
+    """Returns whether a persona file says which split each persona is in."""
+    return any(split is not None for _, split in _read(path, None))
+
+
 def _read(path: str | Path, role: str | None) -> Iterator[tuple[Persona, str | None]]:
     byte, suffix = first_byte(path), Path(path).suffix.lower()
     if byte not in (b"[", b"{") and suffix in (".csv", ".tsv"):
@@ -101,17 +103,27 @@ def _of_table(row: dict[str, str]) -> dict[str, str]:
     return {name: known[name] for name in (*_TEXTS, *_TABLE) if name in known} or known
 
 
-def _texts(lines: list[str]) -> Iterator[str]:
-    """Yields the personas of a text: of PersonaChat, by paragraph, or by line."""
+def _texts(lines: list[str]) -> Iterable[str]:
+    """Returns the personas of a text: of PersonaChat, by paragraph, or by line."""
     if any(map(_PERSONA_CHAT.match, lines)):
-        whole = "\n".join(lines)
-        found = (_PERSONA_CHAT.sub("", block.group()).strip() for block in _PERSONA_CHAT_BLOCK.finditer(whole))
-        yield from dict.fromkeys(found)  # a persona has many dialogues there
-        return
+        return dict.fromkeys(_persona_chats(lines))  # a persona has many dialogues there
     paragraphs = re.split(r"\n\n+", "\n".join(lines).strip())
     plain = [_BULLET.sub("", line) for line in lines if line]
     by_paragraph = 1 < len(paragraphs) < len(plain) and not any(map(_BULLET.match, lines))
-    yield from paragraphs if by_paragraph else plain
+    return paragraphs if by_paragraph else plain
+
+
+def _persona_chats(lines: list[str]) -> Iterator[str]:
+    """Yields the personas of PersonaChat: neighbouring lines of one side; the number 1 begins another dialogue."""
+    sentences, before = list[str](), ("", 0)
+    for line in [*lines, ""]:
+        match = _PERSONA_CHAT.match(line)
+        now = (match["side"], int(match["number"] or 0)) if match else ("", 0)
+        if sentences and (now[0] != before[0] or 0 < now[1] <= before[1]):
+            yield "\n".join(sentences)
+            sentences = []
+        sentences += [line[match.end() :]] if match else []
+        before = now
 
 
 def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple[list[Persona], list[str]]:
@@ -124,19 +136,23 @@ def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple
     named = [split for _, split in found if split is not None]
     if named and len(named) < len(found):
         raise FileError(f"Expected a split for every persona in {path} or for none, got {len(named)}: add the rest.")
+    return personas, _splits(personas, named, path)
+
+
+def _splits(personas: list[Persona], named: list[str], path: str | Path) -> list[str]:
+    """Returns the split of each persona; descriptions that differ in letter case and white space only are the same."""
     texts = [" ".join(persona.description.casefold().split()) for persona in personas]
-    different = dict.fromkeys(texts)
-    few = ("train",) * (len(different) - 2) + ("dev", "heldout")
-    tenths = {text: few[place] if 2 < len(few) < 10 else _TENTHS[place % 10] for place, text in enumerate(different)}
-    splits = named or [tenths[text] for text in texts]
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    few = ("train",) * (len(places) - 2) + ("dev", "heldout")
+    splits = named or [few[places[text]] if 2 < len(few) < 10 else _TENTHS[places[text] % 10] for text in texts]
+    first = dict[str, str]()
     for persona, text, split in zip(personas, texts, splits, strict=True):
-        different[text] = different[text] or split
-        if different[text] != split:
+        if first.setdefault(text, split) != split:
             raise FileError(
-                f"Expected a description in one split only in {path}, got that of {persona.id!r} in {different[text]} "
+                f"Expected a description in one split only in {path}, got that of {persona.id!r} in {first[text]} "
                 f"and {split}: what is measured must not be trained on."
             )
-    return personas, splits
+    return splits
 
 
 def _persona(value: Any, name: str, place: str, role: str | None) -> tuple[Persona, str | None]:

@@ -65,7 +65,7 @@ class RunConfig:
     ] = "oracle"
     task_agent: Annotated[str, Setting("The frozen other side: scripted, interview, hf: or openai:.")] = "scripted"
     personas: Annotated[str, Setting("bundled (the embedded world's), natural (real English), or a file.")] = "bundled"
-    split: Annotated[str, Setting("Personas to measure on: heldout, or dev while tuning.")] = "heldout"
+    split: Annotated[str, Setting("Personas to measure on, dev while tuning.", choices=("heldout", "dev"))] = "heldout"
     rewards: Annotated[
         Mapping[str, float], Setting("Weight of each reward: prompt_to_line=1,line_to_line=0.5.", parse=parse_rewards)
     ] = field(default_factory=lambda: dict(REWARDS))

@@ -64,7 +64,7 @@ FORMS: dict[str, tuple[str, str]] = {
     "PersonaChat": (
         "p.txt",
         "1 your persona: I\n2 your persona: bake.\n3 hi\thello\n1 your persona: I fish.\n"
-        "2 partner's persona: I sing.\n3 your persona: I fish.\n",
+        "1 your persona: I sing.\n2 partner's persona: I\n3 partner's persona: bake.\n",
     ),
     "JSON texts": ("p.json", '["I bake.", ["I", "fish."], "I sing."]'),
     "JSONL texts": ("p.jsonl", '"I bake."\n"I fish."\n"I sing."'),

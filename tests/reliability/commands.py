@@ -24,7 +24,7 @@ batch = 16
 lines = 1
 dialogues = 2
 extended_dialogues = 0
-split = "train"
+split = "dev"
 threads = 1
 """
 
