@@ -1,4 +1,4 @@
-"""Our client, and the `openai` client beside it, against `transformers serve` with a tiny model."""
+"""Our client against `transformers serve` with a tiny model."""
 
 import os
 import subprocess
@@ -66,17 +66,6 @@ def test_a_real_server_that_ignores_response_format_is_noticed(spec: str):
         request = ChatRequest((("user", "how do you feel"),), 8, schema=SCHEMA)
         assert isinstance(client.complete([request])[0], ChatReply)  # it says 200, and something else
         assert isinstance(client.complete([request], accept)[0], BadReply)
-
-
-def test_the_openai_client_gets_the_same_reply(spec: str):
-    openai = pytest.importorskip("openai")
-    model, url = spec.split("@")
-    with ChatClient(Endpoint.parse(spec)) as client, openai.OpenAI(base_url=url, api_key="none") as other:
-        (ours,) = client.complete(asked(1))
-        messages = [{"role": role, "content": text} for role, text in asked(1)[0].messages]
-        theirs = other.chat.completions.create(model=model, messages=messages, max_tokens=8, temperature=0)
-        assert isinstance(ours, ChatReply)
-        assert ours.text == theirs.choices[0].message.content
 
 
 def test_a_speaker_talks_through_it(spec: str):

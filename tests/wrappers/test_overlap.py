@@ -138,22 +138,3 @@ def test_ctrl_c_while_a_served_judge_hangs_ends_the_step_at_once():
         server.behave = lambda call: well
         assert len(envs.step(["I sleep well."] * 3)[1]) == 3, "the judge can be asked again"
         judge.close()
-
-
-def test_close_ends_a_call_that_an_impatient_user_has_left_behind(monkeypatch):
-    """Two Ctrl-C in a row: the second comes while the step waits for the judge to end."""
-    judge = Hanging()
-    envs = pw.vector.PromptToLineReward(dialogues(task_agent=Silent(judge.began, KeyboardInterrupt())), judge)
-    envs.reset(seed=0)
-
-    def impatient():
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(judge, "cancel", impatient)
-        with pytest.raises(KeyboardInterrupt):
-            envs.step(["I sleep well."] * 3)
-    assert not judge.ended.is_set()
-    envs.close()
-    assert judge.ended.is_set()
-    assert nobody_judges()
