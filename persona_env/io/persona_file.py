@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.dnli import DnliRow, is_dnli
@@ -27,6 +27,8 @@ _ROLE = "chat_partner"
 _TEXTS = ("persona", "personality", "profile", "input persona")
 _TABLE = ("description", "id", "name", "role", "scene", "split")
 _ITEM: Any = str | list[Any] | dict[str, Any]
+_WORDS: Any = Words
+_SENTENCES: Any = Words | tuple[Words, ...]
 _BULLET = re.compile(r"(?:[-*\u2022]|\d+[.)])\s+")
 _PERSONA_CHAT = re.compile(r"(?P<number>\d*) ?(?P<side>your|partner's) persona:\s*")
 _TENTHS = ("train",) * 8 + ("dev", "heldout")
@@ -158,12 +160,13 @@ def _splits(personas: list[Persona], named: list[str], path: str | Path) -> list
 def _persona(value: Any, name: str, place: str, role: str | None) -> tuple[Persona, str | None]:
     """Returns the persona of an item, and its split if it has one; `name` is the id where the item has none."""
     if isinstance(value, str):
-        return Persona(name, role or _ROLE, "", converted(value, Words, place)), None
-    if isinstance(value, list) and not all(isinstance(part, str) for part in value):
-        topic, student = converted(value, tuple[Words, _ReleasedStudent], place)
-        return Persona(name, "student", "", student.description, scene=scene(topic, student.grade_level)), None
+        return Persona(name, role or _ROLE, "", converted(value, _WORDS, place)), None
     if isinstance(value, list):
-        return _persona("\n".join(value), name, place, role)
+        parts = cast("list[object]", value)
+        if all(isinstance(part, str) for part in parts):
+            return _persona("\n".join(map(str, parts)), name, place, role)
+        topic, student = converted(parts, tuple[Words, _ReleasedStudent], place)
+        return Persona(name, "student", "", student.description, scene=scene(topic, student.grade_level)), None
     if is_dnli(value):
         return converted(value, DnliRow, place).as_persona(name), None
     if "conversation" in value or "messages" in value:
@@ -176,7 +179,7 @@ def _persona(value: Any, name: str, place: str, role: str | None) -> tuple[Perso
         return _ours(value, name, place, role)
     for key in _TEXTS:
         if key in value:
-            text = converted(value[key], Words | tuple[Words, ...], f"{place}, $.{key}")
+            text: str | tuple[str, ...] = converted(value[key], _SENTENCES, f"{place}, $.{key}")
             text = plain_text(text) if isinstance(text, str) else "\n".join(text)
             called = value.get("name", "")
             return Persona(name, role or _ROLE, called if isinstance(called, str) else "", text), None
