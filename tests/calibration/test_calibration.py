@@ -36,7 +36,7 @@ def test_a_name_that_no_file_can_have_vouches_for_nobody(tmp_path: Path, name: s
 TEXTS = ["", "{", "[]", "3", json.dumps({"format": FORMAT}), '{"format": 1}', "\x00", "[" * DEEP, NESTED]
 
 
-@pytest.mark.parametrize("data", [*(text.encode() for text in TEXTS), json.dumps(FOUND).encode("utf-16")])
+@pytest.mark.parametrize("data", [*(text.encode() for text in TEXTS), json.dumps(FOUND).encode("utf-16-be")])
 def test_a_file_that_cannot_be_read_vouches_for_nobody(tmp_path: Path, data: bytes):
     (tmp_path / "calibration.json").write_bytes(data)
     assert not is_calibrated(tmp_path, JUDGE, "patient")

@@ -34,8 +34,8 @@ def test_a_file_is_split_by_persona_and_of_several_roles_one_is_used(tmp_path):
     ("role", "personas", "split", "message"),
     [
         ("pilot", "bundled", "train", "Expected role to be one of .*, or a path, got 'pilot'"),
-        ("patient", "bundled", "test", "Expected a split train, dev, heldout, got 'test'"),
-        ("patient", PERSONAS, "test", "Expected a split train, dev, heldout, got 'test'"),
+        ("patient", "bundled", "test", "Expected a split train, dev, heldout or all, got 'test'"),
+        ("patient", PERSONAS, "test", "Expected a split train, dev, heldout or all, got 'test'"),
         ("patient", "nowhere.jsonl", "train", "Expected personas to be 'bundled', 'natural' or a file, got 'nowhere"),
         ("patient", "a" * 300, "train", "Expected personas to be 'bundled', 'natural' or a file, got 'aaa"),
         ("patient", "/".join(["a" * 200] * 30), "train", "Expected personas to be 'bundled', 'natural' or a file, got"),
