@@ -65,13 +65,9 @@ class OneDialogue:
         """Whether the simulator owes an answer to a probe, not a line."""
         return self._episode.probe is not None
 
-    def transcript(self) -> str:
-        """Returns the dialogue as the simulator sees it."""
-        return transcript(self._episode.view())
-
     def render(self) -> str | None:
-        """Returns the transcript, if `render_mode` is `ansi`."""
-        return self.transcript() if self.render_mode == "ansi" else None
+        """Returns the dialogue as the simulator sees it, if `render_mode` is `ansi`."""
+        return transcript(self._episode.view()) if self.render_mode == "ansi" else None
 
 
 class BaseDialogueEnv(OneDialogue, gym.Env[Observation, Action]):

@@ -54,8 +54,7 @@ def load_trainable(
     """
     if isinstance(model, str):
         speaker = LanguageModel.load(model, chat_template=chat_template, template_kwargs=template_kwargs)
-        kind, _, name = model.partition(":")
-        folder = Path(name).expanduser() if kind == "hf" else None
+        folder = Path(model.removeprefix("hf:")).expanduser() if model.startswith("hf:") else None
         found = TrainableModel(speaker.model, speaker.tokenizer, speaker.chat, folder)
     elif isinstance(model, LanguageModel):
         found = TrainableModel(model.model, model.tokenizer, model.chat)

@@ -54,8 +54,8 @@ class ValueHead(nn.Module):
     def save(self, folder: Path) -> None:
         """Saves the head beside a model that is in the folder already, with the SHA-256 of both."""
         state = {name: tensor.contiguous() for name, tensor in self.state_dict().items()}
-        told = {"head": sha256(save(state)).hexdigest(), "model": _model_hash(folder), "scale": str(self.scale)}
-        save_file(state, folder / _FILE, told)
+        belongs = f"{self.scale} {_model_hash(folder)} {sha256(save(state)).hexdigest()}"
+        save_file(state, folder / _FILE, {"belongs": belongs})  # one entry: safetensors writes several in any order
 
     def load(self, folder: Path) -> None:
         """Loads the head saved with the model in the folder; one of other weights, sizes or scale is left alone.
@@ -68,13 +68,13 @@ class ValueHead(nn.Module):
         damaged = InputError(f"Expected a whole value head in {shown_spec(str(file))}, got a damaged file: delete it.")
         try:
             with safe_open(file, "pt") as saved:
-                told = saved.metadata() or {}
+                belongs = (saved.metadata() or {}).get("belongs", "").split()
                 state = {name: saved.get_tensor(name) for name in saved.keys()}  # noqa: SIM118 - no mapping
         except (SafetensorError, OSError) as error:
             raise damaged from error
-        if told.get("model") != _model_hash(folder) or told.get("scale") != str(self.scale):
+        if belongs[:2] != [str(self.scale), _model_hash(folder)]:
             return
-        if told.get("head") != sha256(save(state)).hexdigest():
+        if belongs[2:] != [sha256(save(state)).hexdigest()]:
             raise damaged
         if all(state[name].shape == tensor.shape for name, tensor in self.state_dict().items()):
             self.load_state_dict(state)

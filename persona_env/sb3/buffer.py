@@ -122,10 +122,10 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
         self.recorder.add(np.asarray(obs), begins)
         if info.probing is not None:
             self.answers[step] = info.probing
-        if step and (~(self.recorder.grown[step] | begins | self.answers[step - 1])).any():
+        if info.was_left or (step and (~(self.recorder.grown[step] | begins | self.answers[step - 1])).any()):
             raise InputError(
-                "Expected contexts that grow, are cut back after a probe or start anew, got "
-                "another change: wrap the environment in as_sb3, which tells of its probes."
+                "Expected contexts that grow, are cut back after a probe or start anew, got another change: wrap the "
+                "environment in as_sb3, which tells of its probes, and evaluate in an environment of its own."
             )
         self.actions[step] = np.asarray(action).reshape(self.n_envs, self.action_dim)
         self.rewards[step], self.episode_starts[step] = reward, begins
@@ -198,8 +198,8 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     def kl_to_reference(self) -> float:
         """Returns an unbiased estimate of KL(pi || ref), in nats per token: the mean of the log-ratio.
 
-        Over all sampled tokens where the KL penalty is in the reward, else over some trajectories, which are drawn
-        from a generator of their own: whether the figure is logged does not change the training.
+        Over all sampled tokens where the KL penalty is in the reward, else over some trajectories. It draws from a
+        generator of its own, as logging must not change the training.
         """
         if self._log_ratio is not None:
             return float(self._log_ratio.mean())

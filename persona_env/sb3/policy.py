@@ -13,6 +13,7 @@ from stable_baselines3.common.distributions import CategoricalDistribution, Dist
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parameters_to_vector
 from transformers import PreTrainedTokenizerBase
 
@@ -210,8 +211,9 @@ class TokenPolicy(ActorCriticPolicy):
 
     def get_distribution(self, obs: Any) -> Distribution:
         """Returns the distribution of the next token for each context."""
-        if torch.is_grad_enabled():
-            logits = self._allowed(choice_logits(self._model, _positions(obs, self.pad_id))[0])
+        if torch.is_grad_enabled() or isinstance(obs, ChoicePositions):
+            with sdpa_kernel(SDPBackend.MATH):  # TRPO differentiates twice, which torch's fast kernels cannot
+                logits = self._allowed(choice_logits(self._model, _positions(obs, self.pad_id))[0])
         else:
             logits = self._read(obs, rollout=False)[0]
         return CategoricalDistribution(self.vocabulary).proba_distribution(logits)
@@ -255,6 +257,8 @@ class TokenPolicy(ActorCriticPolicy):
 
     def _read(self, obs: Tensor, rollout: bool) -> tuple[Tensor, Tensor]:
         """Logits (N, V) and hidden states (N, d) after each context; only what is new is run."""
+        if obs.is_floating_point():
+            raise InputError(f"Expected token ids, got {obs.dtype}: give VecNormalize norm_obs=False.")
         contexts = obs.cpu().numpy()
         lengths = (contexts != self.pad_id).sum(1)
         if rollout and not self._rollout_rows:

@@ -18,6 +18,7 @@ class StepInfo:
     probing: NDArray[np.bool_] | None = None  # (N,) the coming tokens answer a probe; None: it is not known
     cut_off: dict[int, NDArray[np.int32]] = field(default_factory=dict)  # last contexts of truncated dialogues, by row
     line_ended: set[int] = field(default_factory=set)  # those of them whose last line (or answer) was complete
+    was_left: bool = False  # the environment was reset here, and no step taken
     next_contexts: NDArray[np.int32] | None = None  # (N, context) after the step; None before it is taken
     next_probing: NDArray[np.bool_] | None = None  # (N,) `probing` after the step
 

@@ -21,7 +21,7 @@ class VectorEnvBridge(VecEnv):
 
     Unlike `DummyVecEnv` it keeps the dialogues together: the task agent and the judges are still called once a step
     for all of them. Each row's info has that row's entries of the vector environment's info, such as
-    `consistency/prompt_to_line`; a finished row's has those of its last step, and `terminal_observation`.
+    `consistency/prompt_to_line`; a finished row's has those of its last step, `terminal_observation` and `episode`.
     """
 
     def __init__(self, envs: VectorEnv[Any, Any, Any]):
@@ -38,10 +38,13 @@ class VectorEnvBridge(VecEnv):
 
     def reset(self) -> TokenObservation:
         """Begins a dialogue in every row, with the seeds and options set before."""
+        self._returns, self._lengths = np.zeros(self.num_envs), np.zeros(self.num_envs, np.int64)
         first_seed = self._seeds[0]  # `seed` has numbered the rows' seeds from here, as Gymnasium does
         observation, info = self.envs.reset(seed=first_seed, options=self._take_options())
         self._reset_seeds()
         self.reset_infos = self._by_row(info)
+        if self._previous is not None:
+            self._previous.info.was_left = True
         self._previous = None
         return self._marked(observation)
 
@@ -59,7 +62,11 @@ class VectorEnvBridge(VecEnv):
         observation, rewards, terminated, truncated, info = self.envs.step(self._actions)
         done = np.logical_or(terminated, truncated)
         infos = self._by_row(info)
+        self._returns += rewards
+        self._lengths += 1
         for row in np.flatnonzero(done).tolist():
+            infos[row].setdefault("episode", {"r": float(self._returns[row]), "l": int(self._lengths[row])})
+            self._returns[row] = self._lengths[row] = 0
             infos[row]["terminal_observation"] = final = info["final_obs"][row]
             infos[row]["TimeLimit.truncated"] = cut_off = bool(truncated[row] and not terminated[row])
             if cut_off and self._previous is not None:

@@ -125,11 +125,3 @@ def test_golden_centering_takes_the_mean_of_its_kind_from_each_line_and_answer()
     assert center_rewards(steps).rewards[:, 0].tolist() == [0, -0.5, 0, 0, 0.5, 0, 0]
     assert steps.rewards[1, 0] == 1, "what was recorded stays"
     assert center_rewards(one_row([0.0, 0.0], [0.0, 0.0], ends=[])).rewards.tolist() == [[0], [0]]
-
-
-def test_with_centering_the_place_in_a_dialogue_earns_nothing() -> None:
-    """Four lines, paid alike, of which the last ends the dialogue: without it, early ones look better."""
-    steps = one_row([1.0] * 4, [0.0] * 4, ends=[0, 1, 2, 3], dialogue_ends={3: 0.0})
-    assert advantages(center_rewards(steps), gamma=0.9) == [0, 0, 0, 0]
-    plain = advantages(steps, gamma=0.9)
-    assert plain[0] > 1.5 * plain[3]

@@ -147,11 +147,6 @@ def test_a_reference_has_to_read_the_context_too() -> None:
         make(ToyDialogues(2, context=96), tiny_llama(), policy_kwargs=dict(reference=of_length(95)))
 
 
-def test_the_reference_is_no_part_of_the_policy() -> None:
-    policy = make(ToyDialogues(2), tiny_llama(), policy_kwargs=dict(reference="initial")).policy
-    assert not [name for name in policy.state_dict() if "reference" in name]
-
-
 def test_the_policys_own_model_is_no_reference() -> None:
     model = tiny_llama()
     with pytest.raises(ValueError, match="say 'initial'"):
@@ -193,6 +188,17 @@ def test_a_value_head_is_loaded_with_its_own_model_only(tmp_path: Path, monkeypa
     file.write_bytes(whole)
     LanguageModel(tiny_llama(len(tokenizer), seed=1), tokenizer).save_pretrained("tiny")
     assert weight() == 0
+
+
+def test_a_distribution_over_trajectories_can_be_differentiated_twice_as_trpo_does() -> None:
+    algorithm = make(ToyDialogues(4, asks=1), tiny_llama())
+    collect(algorithm)
+    where, weights = next(algorithm.rollout_buffer.get(32)).observations, algorithm.policy.lm.lm_head.weight
+    with torch.no_grad():
+        before: Any = algorithm.policy.get_distribution(where).distribution
+    kl = torch.distributions.kl_divergence(algorithm.policy.get_distribution(where).distribution, before).mean()
+    (gradient,) = torch.autograd.grad(kl, weights, create_graph=True)
+    assert torch.autograd.grad(gradient.sum(), weights)[0].abs().sum() > 0
 
 
 def test_evaluations_leave_the_cache_of_the_rollout_alone() -> None:

@@ -26,6 +26,7 @@ def test_a_finished_row_shows_its_last_context_and_its_rewards() -> None:
     length = int((first[0] != 0).sum())
     assert infos[0]["terminal_observation"][length] == END
     assert infos[0]["TimeLimit.truncated"] is False
+    assert infos[0]["episode"] == {"r": 0.0, "l": 1}
     assert infos[1] == {}
     assert isinstance(observation, TokenObservation)
     assert (observation[1] != first[1]).sum() == 1
@@ -44,18 +45,6 @@ def test_an_entry_of_the_info_stands_in_the_rows_that_it_is_about() -> None:
     assert dones.tolist() == [True, False, True]
     assert infos[0]["consistency/toy"] == 0.5
     assert "consistency/toy" not in infos[2]
-
-
-def test_what_was_cut_off_from_outside_is_told_apart() -> None:
-    bridge = as_sb3(ToyDialogues(2, cut_after=2, max_tokens=9))
-    before = bridge.reset()
-    middle: Any = bridge.step(np.array([2, 2]))[0]
-    assert not before.info.cut_off
-    _, _, dones, infos = bridge.step(np.array([2, 2]))
-    assert dones.all()
-    assert all(info["TimeLimit.truncated"] for info in infos)
-    assert sorted(middle.info.cut_off) == [0, 1]
-    assert (middle.info.cut_off[1] == infos[1]["terminal_observation"]).all()
 
 
 def test_seeds_reach_the_rows_and_are_used_once() -> None:

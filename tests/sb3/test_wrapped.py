@@ -10,11 +10,13 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers.vector import RecordEpisodeStatistics
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.callbacks import EvalCallback
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
+from persona_env.errors import InputError
 from persona_env.sb3 import as_sb3
 from tests.sb3.rollouts import collect, make, random_values
-from tests.sb3.toys import END, ToyDialogues, tiny_llama
+from tests.sb3.toys import END, Bandit, ToyDialogues, tiny_llama
 
 
 def normalised(envs: ToyDialogues) -> VecNormalize:
@@ -65,3 +67,22 @@ def test_a_wrapper_that_copies_observations_loses_no_probe_and_no_bootstrap(asks
     assert bool(plain.answers.any()) == bool(asks)
     for name in ("actions", "answers", "bootstrap_values", "unfinished", "rewards", "advantages", "returns"):
         assert (getattr(plain, name) == getattr(copies, name)).all(), name
+
+
+def test_episodes_are_logged_as_by_stable_baselines_own_monitor() -> None:
+    figures = []
+    for wrapped in (as_sb3, lambda envs: VecMonitor(as_sb3(envs))):
+        algorithm = make(wrapped(ToyDialogues(4)), tiny_llama())
+        collect(algorithm)
+        figures.append([(episode["r"], episode["l"]) for episode in algorithm.ep_info_buffer])
+    assert len(figures[0]) > 4
+    assert np.allclose(*figures)
+
+
+def test_what_would_train_on_other_contexts_than_it_saw_is_refused() -> None:
+    envs = as_sb3(Bandit(np.ones(20), 4))
+    evaluation = EvalCallback(envs, n_eval_episodes=4, eval_freq=10, warn=False, verbose=0)
+    with pytest.raises(InputError, match="evaluate in an environment of its own"):
+        make(envs, tiny_llama()).learn(128, evaluation)
+    with pytest.raises(InputError, match="give VecNormalize norm_obs=False"):
+        make(VecNormalize(as_sb3(ToyDialogues(4))), tiny_llama()).learn(128)

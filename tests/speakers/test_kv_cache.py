@@ -86,15 +86,6 @@ def test_append_equals_extend(kind: type[Decoder]) -> None:
     assert all((one.ids[row, : n[row]] == ids[row, : n[row]]).all() for row in rows)
 
 
-def test_hidden_states_are_those_before_the_output_layer() -> None:
-    model = built(FAMILIES["Llama"])
-    logits, hidden = RaggedDecoder(model, 1, 8).extend(np.array([[3, 4]]), np.array([2]))
-    with torch.no_grad():
-        assert torch.allclose(model.lm_head(hidden), logits, atol=1e-6)
-    assert not hidden.is_inference()
-    assert not logits.is_inference()
-
-
 def test_only_what_is_new_is_run() -> None:
     model = built(FAMILIES["Llama"])
     decoder, run = RaggedDecoder(model, 2, 40), []
