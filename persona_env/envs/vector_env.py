@@ -102,8 +102,8 @@ class BaseDialogueVectorEnv(VectorEnv[Observations, Actions, NDArray[Any]]):
         if len(seeds) != self.num_envs:
             raise InputError(f"Expected {self.num_envs} seeds, got {len(seeds)}: give one for each environment.")
         for i in indices:
-            if seeds[i] is not None:
-                self._episodes[i].rng, _ = seeding.np_random(index(seeds[i]))
+            if (own := seeds[i]) is not None:
+                self._episodes[i].rng, _ = seeding.np_random(index(own))
 
     def step(self, actions: Actions) -> tuple[Observations, NDArray[np.float64], Flags, Flags, dict[str, Any]]:
         """Says a line or a token in each dialogue; a line that is complete may be the answer to the pending probe.

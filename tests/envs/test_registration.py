@@ -47,8 +47,8 @@ def test_a_name_makes_one_and_many(env_id):
 
 @pytest.mark.parametrize("form", [LINES, TOKENS])
 def test_each_row_is_rendered_and_numpys_integers_do_what_pythons_do(form):
-    shown = []
-    for number in (int, np.int64):
+    shown, kinds = [], list[Any]([int, np.int64])
+    for number in kinds:
         sizes: dict[str, Any] = dict(max_lines=number(2), max_tokens=number(9), render_mode="ansi")
         envs, env = make_vec(form, number(2), **sizes), make(form, **sizes)
         aec = make_aec(max_cycles=number(3), **sizes)

@@ -116,7 +116,7 @@ def test_a_context_that_is_full_after_a_finished_line_leaves_none_unfinished() -
         def reply(self, views: Any) -> list[str]:
             return ["Long. " * 99 if view.messages else "Hi." for view in views]
 
-    envs = as_sb3(make_vec(TOKENS, 1, task_agent=Long(), context=90))
+    envs: Any = as_sb3(make_vec(TOKENS, 1, task_agent=Long(), context=90))
     options: Any = dict(gamma=1.0, line_gamma=0.5, reward_centering=True)
     buffer = TrajectoryRolloutBuffer(3, envs.observation_space, envs.action_space, "cpu", **options)
     policy: Any = SimpleNamespace(reference=None, predict_values=lambda contexts: torch.full((len(contexts), 1), 10.0))

@@ -32,6 +32,7 @@ def test_a_template_and_its_arguments_are_saved_and_any_program_renders_them(tmp
     speaker = LanguageModel.load(loaded)
     speaker.save_pretrained(tmp_path / "again")
     want = policy.chat.opening("You are Ann.", "Hi.")
+    chat: Any
     for chat in (again.chat, speaker.chat, make(envs, loaded).policy.chat, load_format(f"hf:{tmp_path / 'again'}")):
         assert chat.opening("You are Ann.", "Hi.") == want
     assert all(map(torch.equal, policy.parameters(), again.parameters()))
