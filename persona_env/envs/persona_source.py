@@ -38,7 +38,7 @@ def resolve_personas(role: str, personas: PersonaSource = "bundled", split: str 
     if not isinstance(personas, str | PathLike):
         return _checked(found.key, personas)
     if split == "all" and personas in ("bundled", "natural"):
-        return [persona for one in SPLITS for persona in resolve_personas(role, personas, one)]
+        return tuple(persona for one in SPLITS for persona in resolve_personas(role, personas, one))
     if personas == "bundled" and found.key in BUNDLED:
         from persona_env import world
 
