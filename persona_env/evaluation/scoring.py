@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from statistics import harmonic_mean
 from typing import Any
 
 from persona_env.evaluation.eval_log import Arm, EvalLog, MetricInfo, Sample, metric_infos
@@ -13,7 +14,7 @@ from persona_env.evaluation.rollout import play
 from persona_env.judges.base import JudgeLike
 from persona_env.metrics import Metric, QuestionAnswer, Score, answer_query, load_metric, verdicts_on
 from persona_env.metrics.metric import QueryOrVerdict
-from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction
+from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction, within
 from persona_env.speakers import Speaker
 from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.style_stats import hedging, line_words, volunteering
@@ -95,10 +96,10 @@ class Scores:
     def estimate(self, name: str) -> Estimate:
         """Returns a metric or a style statistic with its interval."""
         if name in self.style:
-            over_personas = clustered_share if name == "hedging" else clustered_mean
-            return Estimate.of(over_personas(self.style[name], self.personas), len(self.style[name]))
+            interval = clustered_mean(self.style[name], self.personas)
+            return Estimate.of(within(interval) if name == "hedging" else interval, len(self.style[name]))
         rows = self.metrics[name]
-        interval = clustered_share([score.value for score in rows], self.personas)
+        interval = clustered_share([score.value for score in rows], self.personas, [score.n for score in rows])
         return Estimate.of(interval, sum(s.n for s in rows), sum(s.invalid for s in rows))
 
     @property
@@ -126,6 +127,12 @@ class Scores:
             return [1.0 - score.value for score in self.metrics[name]]
         columns = zip(*(self.inconsistency(one) for one in self.drift), strict=True)
         return [sum(values) / len(values) for values in columns]
+
+    def n(self, name: str) -> list[float]:
+        """Returns on how many verdicts each dialogue's `inconsistency` rests, `overall` on their harmonic mean."""
+        if name != "overall":
+            return [score.n for score in self.metrics[name]]
+        return [harmonic_mean(counts) for counts in zip(*map(self.n, self.drift), strict=True)]
 
 
 def scores(arm: Arm, metrics: Sequence[MetricInfo] = ()) -> Scores:
@@ -155,8 +162,9 @@ def _style(arm: Arm) -> dict[str, list[float]]:
 
 def reductions(before: Scores, after: Scores) -> dict[str, Interval]:
     """Returns (before - after) / before of each drift type's inconsistency, and of their mean as `overall`."""
+    b, a = before, after
     return {
-        name: reduction(before.inconsistency(name), after.inconsistency(name), before.personas, after.personas)
+        name: reduction(b.inconsistency(name), a.inconsistency(name), b.personas, a.personas, b.n(name), a.n(name))
         for name in (*before.drift, "overall")
     }
 

@@ -137,7 +137,7 @@ def _counts(parts: Sequence[_Part], scores: Sequence[Score]) -> dict[str, Any]:
 def _estimate(personas: Sequence[str], scores: Sequence[Score]) -> dict[str, Any]:
     if not scores:
         return {}
-    interval = clustered_share([score.value for score in scores], personas)
+    interval = clustered_share([score.value for score in scores], personas, [score.n for score in scores])
     ends = {"fail_closed": interval.mean, "low": interval.low, "high": interval.high}
     return {name: None if math.isnan(value) else value for name, value in ends.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
@@ -126,11 +127,11 @@ class _Table:
             return "-"
         value = 1 - estimate.value if name in self._bad else estimate.value
         is_share = name in self.titles or name == "hedging"
-        side = ""
+        ends = ""
         if with_interval and estimate.low is not None and estimate.high is not None:
-            wide = max(estimate.value - estimate.low, estimate.high - estimate.value)
-            side = f" ± {100 * wide:.1f}" if is_share else f" ± {wide:.2f}"
-        return f"{100 * value:.1f} %{side}" if is_share else f"{value:.2f}{side}"
+            low, high = (1 - estimate.high, 1 - estimate.low) if name in self._bad else (estimate.low, estimate.high)
+            ends = f" ({_per_cent(low, high)})" if is_share else f" ({low:.2f} to {high:.2f})"
+        return f"{100 * value:.1f} %{ends}" if is_share else f"{value:.2f}{ends}"
 
 
 def _title(log: EvalLog) -> str:
@@ -149,5 +150,9 @@ def _title(log: EvalLog) -> str:
 def _change(interval: Interval) -> tuple[str, str]:
     if interval.mean != interval.mean:
         return "-", ""
-    ends = "" if interval.low != interval.low else f"{-100 * interval.high:.0f} to {-100 * interval.low:.0f} %"
+    ends = "" if interval.low != interval.low else f"{_per_cent(-interval.high, -interval.low)} %"
     return f"{-100 * interval.mean:+.1f} %", ends
+
+
+def _per_cent(low: float, high: float) -> str:
+    return f"{math.floor(100 * low)} to {math.ceil(100 * high)}"  # outwards: a narrow interval has two ends too
