@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_env.metrics.agreement import accuracy, alpha, auroc, balanced_accuracy, kappa, over_personas
-from persona_env.metrics.statistics import t_interval
 
 LABELS = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.9, 1.0])), min_size=1, max_size=40)
 
@@ -93,12 +92,6 @@ def test_the_interval_of_three_personas_by_hand():
     assert (interval.mean, interval.low, interval.high, interval.n) == (0.75, 0.0, 1.0, 3)
     narrow = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"], level=0.5)
     assert narrow.low == pytest.approx(0.75 - 0.8164965809 * 2 / 9, abs=1e-9)
-
-
-def test_with_one_item_each_the_interval_of_a_mean_is_that_of_student():
-    said = [1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0, 1.0]
-    ours, students = over_personas(accuracy, [True] * 12, said, range(12)), t_interval(said)
-    assert (ours.mean, ours.low, ours.high) == pytest.approx((students.mean, students.low, students.high))
 
 
 def test_a_constant_judge_is_certain_and_a_perfect_one_is_not():

@@ -9,7 +9,8 @@ from rich.console import Console
 from persona_env.evaluation import Arm, EvalLog, EvalSuite, judge_samples, play
 from persona_env.evaluation.eval_log import Header, JudgeInfo
 from persona_env.judges import load_judge
-from persona_env.report.drift_table import drift_table, log_table, simulator_table
+from persona_env.metrics.statistics import Interval
+from persona_env.report.drift_table import _change, drift_table, log_table, simulator_table
 from persona_env.report.transcript import before_and_after, transcript
 from persona_env.runs.config import RunConfig
 from persona_env.runs.result import TrainResult, summary
@@ -44,6 +45,7 @@ def test_the_table_shows_drift_and_every_guard_beside_it(log: EvalLog):
         assert guard in rows
     assert rows["lines that recite the persona"].split()[-6:] == ["0.0", "%"] * 3
     assert all(len(line) <= 80 for line in rows.values())
+    assert _change(Interval(1.0, 0.9971, 1.0, 128)) == ("-100.0 %", "-100 to -99 %")
 
 
 def test_names_with_markup_in_them_are_shown_as_they_are(log: EvalLog):
@@ -52,7 +54,7 @@ def test_names_with_markup_in_them_are_shown_as_they_are(log: EvalLog):
     bench = replace(log, header=replace(log.header, command="bench", judge=JudgeInfo("[/title]")), arms=arms)
     assert shown(log_table(bench)) == shown(simulator_table(bench))
     assert "[/b]x" in shown(log_table(bench))
-    assert "judged by [/title]" in shown(log_table(bench))
+    assert "judged by [/title]" in " ".join(shown(log_table(bench)).split())
 
 
 def test_a_result_without_an_after_has_no_reduction(log: EvalLog):
