@@ -85,8 +85,10 @@ def test_the_interval_of_a_share_stays_within_its_range_and_that_of_a_length_doe
     assert (drift.low, drift.high) == pytest.approx((0.006081, 0.993919), abs=1e-6)
     assert (hedging.low, hedging.high) == (0.0, pytest.approx(1 - 0.025**0.5))
     assert (words.low, words.high) == pytest.approx((5.5 - 12.7062047, 5.5 + 12.7062047), abs=1e-6)
-    by_hand = reduction([0.75, 0.25], [0.75, 0.25], "ab", None, [4, 4], [4, 4])
-    assert [*reductions(found, found).values()] == [by_hand] * 4
+    perfect = Scores(("a", "b", "a", "b"), dict.fromkeys(DRIFT, [Score.of([1.0] * 4)] * 4), style, DRIFT)
+    assert perfect.estimate("line_to_line").low == pytest.approx(0.090167, abs=1e-6)  # h = 161.4476 / 32: 1 / (1 + 2 h)
+    by_hand = reduction([0.75, 0.25], [0.0, 0.0], "ab", None, [4, 4], [8, 8])
+    assert [*reductions(found, perfect).values()] == [by_hand] * 4
 
 
 def test_a_reduction_is_of_inconsistency_over_personas():
