@@ -134,10 +134,10 @@ def share_limits(means: Values, lines: Values, level: float = 0.95) -> Limits:
     Source: Wilson, "Probable Inference" (1927); n / D: Korn and Graubard, "Confidence Intervals for Proportions with
     Small Expected Number of Positive Counts" (1998); df: O'Neill, "Some Useful Moment Results in Sampling" (2014).
     """
-    k, mean = means.shape[-1], means.mean(-1)
+    k, mean = int(means.shape[-1]), means.mean(-1)
     n = k * k / (1 / lines).sum(-1)
-    alike = np.ptp(means, -1) < 1e-9
-    deviations = np.where(alike[..., None], np.eye(k)[0] - 1 / k, means - mean[..., None])
+    alike = means.max(-1) - means.min(-1) < 1e-9
+    deviations: Values = np.where(alike[..., None], np.eye(k, dtype=np.float64)[0] - 1 / k, means - mean[..., None])
     squares, fourths = (deviations**2).sum(-1), (deviations**4).sum(-1)
     df = np.minimum(k - 1, 2 / (fourths / squares**2 - (k - 3) / (k * (k - 1))))
     of_lines = np.where(alike, squares, mean * (1 - mean) * k * (k - 1) / n)
@@ -161,7 +161,7 @@ def clustered_share(
     if len(found) < 2:
         return t_interval([mean for mean, _ in found])
     means, counts = np.array(found).T
-    return Interval(*map(float, share_limits(means, counts, level)), len(found))
+    return Interval(*map(float, share_limits(means, counts, level)), n=len(found))
 
 
 def reduction_limits(before: Values, after: Values, lines: Values, after_lines: Values, level: float = 0.95) -> Limits:
@@ -175,7 +175,7 @@ def reduction_limits(before: Values, after: Values, lines: Values, after_lines: 
     (b, b_low, b_high), (a, a_low, a_high) = share_limits(before, lines, level), share_limits(after, after_lines, level)
     of_b, of_a = before - b[..., None], after - a[..., None]
     scale = np.sqrt((of_b**2).sum(-1) * (of_a**2).sum(-1))
-    r = (of_b * of_a).sum(-1) / np.maximum(scale, 1e-18)
+    r = np.minimum((of_b * of_a).sum(-1) / np.maximum(scale, 1e-18), 0.999)  # else the width of equal arms could be 0
     x, y = np.array([a_high - a, a - a_low]), np.array([b - np.maximum(b_low, 1e-6), b_high - b])
     middle = a * b - r * x * y
     root = middle + np.sqrt(np.maximum(middle**2 - (a**2 - x**2) * (b**2 - y**2), 0.0))
@@ -203,4 +203,4 @@ def reduction(
     b, b_lines, a, a_lines = np.array(paired).reshape(-1, 4).T
     if len(b) < 2 or not b.any():
         return Interval(float(1 - a[0] / b[0]) if b.any() else math.nan, math.nan, math.nan, len(b))
-    return Interval(*map(float, reduction_limits(b, a, b_lines, a_lines, level)), len(b))
+    return Interval(*map(float, reduction_limits(b, a, b_lines, a_lines, level)), n=len(b))

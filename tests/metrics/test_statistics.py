@@ -96,7 +96,7 @@ def test_an_interval_lies_around_its_statistic_and_within_its_range(rows, random
         b, a, n = ([row[place] for row in rows] for place in range(3))
         shares, everybody = [[x / y for x, y in zip(bad, n, strict=True)] for bad in (b, a)], range(len(rows))
         good = clustered_share([1 - share for share in shares[0]], everybody, n)
-        return clustered_share(shares[0], everybody, n), good, reduction(*shares, everybody, None, n, n)
+        return clustered_share(shares[0], everybody, n), good, reduction(shares[0], shares[1], everybody, None, n, n)
 
     share, good, gone = intervals(rows)
     assert 0 <= share.low <= share.mean <= share.high <= 1
@@ -132,7 +132,7 @@ def test_a_reduction_pairs_by_persona_whatever_the_order_and_number_of_lines():
 def lines_of(rng, rates, lines):
     """Returns shares of bad lines of personas with these rates, and their numbers of lines, some cut short."""
     n = rng.integers(lines // 2, lines + 1, rates.shape)
-    return rng.binomial(n, rates) / n, n
+    return rng.binomial(n, rates) / n, n.astype(float)
 
 
 @pytest.mark.parametrize("correlation", [0.001, 0.2])
