@@ -109,8 +109,7 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], level:
 def within(interval: Interval, lowest: float = 0.0, highest: float = 1.0, level: float = 0.95) -> Interval:
     """Returns the interval of a statistic with a range, cut to that range and never certain of its ends.
 
-    At an end of the range, where the residuals are 0, the other limit is the exact binomial bound for k personas of k,
-    (1 - level) / 2 to the power of 1 / k, stretched to the range. Unknown ends stay unknown.
+    At an end, the other limit is the exact binomial bound for k of k personas, ((1 - level) / 2)**(1 / k), stretched.
 
     Source: Clopper and Pearson, "The Use of Confidence or Fiducial Limits" (1934).
     """
@@ -136,11 +135,12 @@ def share_limits(means: Values, lines: Values, level: float = 0.95) -> Limits:
     """
     k, mean = int(means.shape[-1]), means.mean(-1)
     n = k * k / (1 / lines).sum(-1)
-    alike = means.max(-1) - means.min(-1) < 1e-9
-    deviations: Values = np.where(alike[..., None], np.eye(k, dtype=np.float64)[0] - 1 / k, means - mean[..., None])
+    alike: NDArray[np.bool_] = means.max(-1) - means.min(-1) < 1e-9
+    deviations: Values = means - mean[..., None]
+    deviations[alike] = np.eye(k)[0] - 1 / k
     squares, fourths = (deviations**2).sum(-1), (deviations**4).sum(-1)
     df = np.minimum(k - 1, 2 / (fourths / squares**2 - (k - 3) / (k * (k - 1))))
-    of_lines = np.where(alike, squares, mean * (1 - mean) * k * (k - 1) / n)
+    of_lines = alike * squares + ~alike * mean * (1 - mean) * k * (k - 1) / n
     observed, weight = squares / of_lines, 12 * (1 - df / (k - 1))
     effect = (weight * (2 + (n / k - 1) / 6) + df**2 * observed) / (weight + df**2)
     h = _t(level, k) ** 2 * effect / n / 2
