@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
+from os.path import expanduser
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -138,7 +139,7 @@ def load_scenario(source: ScenarioSource) -> Scenario:
         return source
     if source is None:
         return Scenario()
-    fields = _read(Path(source).expanduser()) if isinstance(source, str | PathLike) else source
+    fields = _read(Path(expanduser(source))) if isinstance(source, str | PathLike) else source
     return _made(Scenario, [fields])[0]
 
 

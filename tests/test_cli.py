@@ -152,6 +152,7 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is(tmp_path: Path, monkeypat
     assert "probe errors" not in capsys.readouterr().out  # the personas have no questions
     assert run(["report", "~/bench"], monkeypatch) == 0
     assert run(["train", "--simulator", "hf:~/none", "--out", "~/run"], monkeypatch) == 2
+    assert run(["bench", "scripted", "--personas", "~nobody-at-all/p.txt"], monkeypatch) == 2
     assert "~" not in {path.name for path in Path().iterdir()}
 
 

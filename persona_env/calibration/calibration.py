@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,7 @@ def is_calibrated(
     usable; where none is given, all that were measured, at least one. False also where the file cannot be read:
     nothing is trusted by default.
     """
-    path = Path(path_or_folder).expanduser()
+    path = Path(expanduser(path_or_folder))
     try:
         with open_file(path / FILE if path.is_dir() else path) as file:
             found = json.loads(file.read(MAX_LINE).decode("utf-8"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import asdict
+from os.path import expanduser
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,7 +38,7 @@ def bench(
     resume: Annotated[Path | None, typer.Option(help="Instead of --out: the folder of one that was cut off.")] = None,
 ) -> None:
     """Measure simulators side by side on the same personas, seeds and questions."""
-    personas = Path(settings.get("personas", "bundled")).expanduser()
+    personas = Path(expanduser(settings.get("personas", "bundled")))
     split = {"split": "all"} if personas.is_file() and not names_splits(personas) else {}  # nothing is trained on them
     suite, console, path = EvalSuite(**{**split, **settings}, max_tokens=max_tokens), Terminal(), resume or out
     way_on = "the same command" + ("" if resume else f", --resume {out} instead of --out")

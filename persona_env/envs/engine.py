@@ -16,7 +16,15 @@ from persona_env.roles import role_named
 from persona_env.scenario import Scenario, ScenarioSource, load_scenario
 from persona_env.speakers import Speaker, load_speaker
 
-__all__ = ["SCENARIO_SOURCE", "AnsweredSettings", "DialogueEngine", "DialogueSettings", "ProbeFn", "check_count"]
+__all__ = [
+    "SCENARIO_SOURCE",
+    "AnsweredSettings",
+    "DialogueEngine",
+    "DialogueSettings",
+    "ProbeFn",
+    "check_count",
+    "check_render_mode",
+]
 
 ProbeFn: TypeAlias = Callable[[Sequence[Conversation]], Sequence[Probe | None]]
 """Says of each dialogue in which a line was just completed what to ask now, or None."""
@@ -30,6 +38,13 @@ def check_count(name: str, number: int) -> int:
     if not isinstance(number, Integral) or number < 1:
         raise InputError(f"Expected {name} >= 1, got {number!r}: give a whole number from 1 on.")
     return int(number)
+
+
+def check_render_mode(mode: str | None) -> str | None:
+    """Returns the mode; InputError unless it is `ansi` or None."""
+    if mode not in ("ansi", None):
+        raise InputError(f"Expected render_mode 'ansi' or None, got {mode!r}: choose one of these.")
+    return mode
 
 
 class DialogueSettings(TypedDict, total=False):
@@ -64,9 +79,7 @@ class DialogueEngine:
         scenario: ScenarioSource = None,
         render_mode: str | None = None,
     ):
-        if render_mode not in ("ansi", None):
-            raise InputError(f"Expected render_mode 'ansi' or None, got {render_mode!r}: choose one of these.")
-        self.role, self.render_mode = role_named(role).key, render_mode
+        self.role, self.render_mode = role_named(role).key, check_render_mode(render_mode)
         self.max_lines, self.max_tokens = check_count("max_lines", max_lines), check_count("max_tokens", max_tokens)
         self.personas = resolve_personas(self.role, personas, split)
         self.task_agent = None if task_agent is None else load_speaker(task_agent)

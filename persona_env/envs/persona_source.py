@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from os import PathLike
-from os.path import isfile
+from os.path import expanduser, isfile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -66,7 +66,7 @@ def _checked(role: str, personas: Sequence[Persona]) -> Sequence[Persona]:
 
 
 def _from_file(role: str, path: Path, split: str) -> Sequence[Persona]:
-    path = path.expanduser()
+    path = Path(expanduser(path))
     if not isfile(path):  # False, too, for a name too long or a folder that may not be looked into
         raise InputError(
             f"Expected personas to be 'bundled', 'natural' or a file, got {str(path)!a:.200}: there is none."

@@ -11,6 +11,7 @@ from pettingzoo import AECEnv
 
 from persona_env.envs.aec_env import SIMULATOR, TASK, AECState, DialogueAEC
 from persona_env.envs.base_env import OneDialogue
+from persona_env.envs.engine import check_render_mode
 from persona_env.envs.episode import SEEDS, Info
 from persona_env.errors import InputError
 from persona_env.speakers import Speaker, load_speaker
@@ -46,11 +47,9 @@ class SingleAgentEnv(OneDialogue, gym.Env[dict[str, str], str]):
     ):
         if agent not in (SIMULATOR, TASK):
             raise InputError(f"Expected agent {SIMULATOR} or {TASK}, got {agent!r}: choose one of these.")
-        if render_mode not in ("ansi", None):
-            raise InputError(f"Expected render_mode 'ansi' or None, got {render_mode!r}: choose one of these.")
         if not isinstance(aec.unwrapped, DialogueAEC):
             raise InputError(f"Expected an environment of persona_env.dialogue_v0, got {aec}: use its env().")
-        self.aec, self.agent, self.render_mode = aec, agent, render_mode
+        self.aec, self.agent, self.render_mode = aec, agent, check_render_mode(render_mode)
         self.dialogue: DialogueAEC = aec.unwrapped
         self._engine, self._episode = self.dialogue._engine, self.dialogue._episode
         self.partner = load_speaker(partner)

@@ -12,6 +12,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from os.path import expanduser
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
@@ -206,7 +207,7 @@ def _rows(log: EvalLog) -> Iterator[dict[str, Any]]:
 
 def load_eval_log(path: str | Path) -> EvalLog:
     """Returns the evaluation log of a file, or of a run folder that holds one; what is none is an `InputError`."""
-    file = Path(path).expanduser()
+    file = Path(expanduser(path))
     file = file / FILE if file.is_dir() else file
     header: Header | None = None
     arms, personas = list[tuple[_Arm, list[Sample]]](), dict[str, Persona]()

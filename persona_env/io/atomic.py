@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Generator, Iterable
+from os.path import expanduser
 from pathlib import Path
 from typing import TextIO
 
@@ -20,7 +21,7 @@ __all__ = ["check_target", "json_line", "record_fields", "write_json", "write_js
 
 def write_text(path: str | Path, text: str) -> Path:
     """Writes a text file and returns its path; if that fails (`CannotWrite`), what stood there stays."""
-    with _replacing(Path(path).expanduser()) as file:
+    with _replacing(path) as file:
         file.write(text)
     return Path(path)
 
@@ -33,7 +34,7 @@ def write_json(path: str | Path, value: object) -> Path:
 def write_jsonl(path: str | Path, rows: Iterable[object]) -> int:
     """Writes a JSONL file, row by row, and returns how many; what stood there stays if there is none, or one raises."""
     count = 0
-    with _replacing(Path(path).expanduser()) as file:
+    with _replacing(path) as file:
         for row in rows:
             file.write(f"{json_line(row)}\n")
             count += 1
@@ -79,7 +80,7 @@ def record_fields(record: object) -> object:
 
 def check_target(path: str | Path) -> Path:
     """Returns the path of a file that is to be written, checked before the work that fills it begins."""
-    target = Path(path).expanduser()
+    target = Path(expanduser(path))
     if not (target.name and os.path.isdir(target.parent)):
         raise FileError(f"Expected a file that can be written at {path}, got one in no folder: name another.")
     if os.path.lexists(target) and not os.path.isfile(target):
@@ -88,8 +89,9 @@ def check_target(path: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def _replacing(target: Path) -> Generator[TextIO]:
-    """Opens a draft in the same folder; it replaces the target when the block ends without an error."""
+def _replacing(path: str | Path) -> Generator[TextIO]:
+    """Opens a draft in the same folder; it replaces the file when the block ends without an error."""
+    target = Path(expanduser(path))
     draft = target.parent / f".{target.name}.{os.getpid()}.tmp"
     if "\0" in str(target):
         raise CannotWrite(target, "a name with a null character")

@@ -25,7 +25,7 @@ SPLITS = ("train", "dev", "heldout")
 
 _ROLE = "chat_partner"
 _TEXTS = ("persona", "personality", "profile", "input persona")
-_TABLE = ("description", "id", "name", "role", "scene", "split")
+_TABLE = ("id", "name", "role", "scene", "split")
 _ITEM: Any = str | list[Any] | dict[str, Any]
 _WORDS: Any = Words
 _SENTENCES: Any = Words | tuple[Words, ...]
@@ -102,7 +102,7 @@ def _read(path: str | Path, role: str | None) -> Iterator[tuple[Persona, str | N
 def _of_table(row: dict[str, str]) -> dict[str, str]:
     """Returns the columns of a row that say something of a persona; `Persona` and the like are written small."""
     known = {name.casefold(): value for name, value in row.items() if value.strip()}
-    return {name: known[name] for name in (*_TEXTS, *_TABLE) if name in known} or known
+    return {name: known[name] for name in ("description", *_TEXTS, *_TABLE) if name in known} or known
 
 
 def _texts(lines: list[str]) -> Iterable[str]:
@@ -175,14 +175,14 @@ def _persona(value: Any, name: str, place: str, role: str | None) -> tuple[Perso
         patient = converted(value, _ReleasedPatient, place)
         text = f"{patient.description.strip()}\n\n{patient.strategy.strip()}"
         return Persona(name, "patient", "", text), None
-    if "description" in value or "role" in value:
+    if "description" in value:
         return _ours(value, name, place, role)
     for key in _TEXTS:
         if key in value:
             text: str | tuple[str, ...] = converted(value[key], _SENTENCES, f"{place}, $.{key}")
             text = plain_text(text) if isinstance(text, str) else "\n".join(text)
-            called = value.get("name", "")
-            return Persona(name, role or _ROLE, called if isinstance(called, str) else "", text), None
+            said = {field: str(value[field]) for field in _TABLE if value.get(field) not in (None, "")}
+            return _ours({**said, "description": text}, name, place, role)
     known = ", ".join([*_TEXTS, "description"])
     raise FileError(f"Expected a field among {known} at {place}, got {', '.join(value)!r:.60}: name the text so.")
 

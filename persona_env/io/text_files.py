@@ -27,10 +27,11 @@ def table_rows(path: str | Path) -> Iterator[tuple[str, dict[str, str]]]:
         reader, names = csv.reader(text), list[str]()
         try:
             header = text.readline()
-            separator = max(_SEPARATORS, key=header.count)
+            found = max(_SEPARATORS, key=header.count)
+            separator = found if found in header else "\x1f"  # one column, whose texts may hold any of them
             reader = csv.reader(itertools.chain([header], text), delimiter=separator, strict=True)
             names = [name.strip() for name in next(reader)]
-            for number, row in enumerate(reader):
+            for number, row in enumerate(filter(None, reader)):  # without blank lines
                 place = f"{path} row {number}"
                 if len(row) != len(names):
                     raise FileError(f"Expected {len(names)} fields at {place}, got {len(row)}: correct the file.")

@@ -9,6 +9,7 @@ from dataclasses import astuple, dataclass
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class JudgePrompts:
     @classmethod
     def load(cls, folder: str | Path | None = None) -> JudgePrompts:
         """Returns our prompts, or those of a folder with `<role>.toml` for some roles, and ours for the others."""
-        given = {} if folder is None else _files(Path(folder).expanduser())
+        given = {} if folder is None else _files(Path(expanduser(folder)))
         ours = {role: _prompts_of(role_named(role)) for role in BUNDLED if role not in given}
         return cls(ours | {role: RolePrompts.parse(_tables(path), path) for role, path in given.items()})
 

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b, sha256
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class ReplyCache:
     """
 
     def __init__(self, path: str | Path, *, keep_rejected: bool = False):
-        self.path, self.keep_rejected, self.damaged = Path(path).expanduser(), keep_rejected, 0
+        self.path, self.keep_rejected, self.damaged = Path(expanduser(path)), keep_rejected, 0
         self._lock, self._broken = threading.Lock(), set[bytes]()
         with self._errors(), contextlib.ExitStack() as on_error:
             self._connection = sqlite3.connect(

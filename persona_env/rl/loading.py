@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def load_trainable(
     """
     if isinstance(model, str):
         speaker = LanguageModel.load(model, chat_template=chat_template, template_kwargs=template_kwargs)
-        folder = Path(model.removeprefix("hf:")).expanduser() if model.startswith("hf:") else None
+        folder = Path(expanduser(model.removeprefix("hf:"))) if model.startswith("hf:") else None
         found = TrainableModel(speaker.model, speaker.tokenizer, speaker.chat, folder)
     elif isinstance(model, LanguageModel):
         found = TrainableModel(model.model, model.tokenizer, model.chat)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def role_named(role: str) -> Role:
     if role in ROLES:
         entry = ROLES[role]
         return entry if isinstance(entry, Role) else read_role(entry)
-    if "/" in role or "\\" in role or role.endswith(".toml") or Path(role).expanduser().is_dir():
+    if "/" in role or "\\" in role or role.endswith(".toml") or Path(expanduser(role)).is_dir():
         return register_role(read_role(role))
     known = ", ".join(ROLES)
     raise InputError(f"Expected role to be one of {known}, or a path, got {role!r:.80}: choose one of these.")

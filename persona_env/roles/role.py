@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def read_role(place: str | Path | Traversable) -> Role:
     `[interview]`, and `personas`, the path of a file, seen from its own folder. A file that cannot be read, or lacks
     what a role needs, is named in an `InputError`.
     """
-    path = Path(place).expanduser() if isinstance(place, str) else place
+    path = Path(expanduser(place)) if isinstance(place, str) else place
     file = path / "role.toml" if path.is_dir() else path
     table = _table(file)
     if path.is_dir():

@@ -8,6 +8,7 @@ import shutil
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, *, resume: bool = False, way_on: str = ""):
-        self.path, self.resumed, self.way_on = Path(path).expanduser(), resume, way_on
+        self.path, self.resumed, self.way_on = Path(expanduser(path)), resume, way_on
         self._unlock: Callable[[], object] = lambda: None
         has_config = os.path.isfile(self.path / CONFIG)
         if os.path.lexists(self.path) and not os.path.isdir(self.path):

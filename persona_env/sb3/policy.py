@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +294,7 @@ class TokenPolicy(ActorCriticPolicy):
         """
         if adapter and not is_peft_model(self.lm):
             raise InputError("Expected a policy with adapters for adapter=True, got none: give lora= at the start.")
-        folder = Path(folder).expanduser()
+        folder = Path(expanduser(folder))
         with quiet():
             save_merged(self._model, folder)
             if self.chat is not None:

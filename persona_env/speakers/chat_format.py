@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import lru_cache
 from os import PathLike
+from os.path import expanduser
 from pathlib import Path
 from typing import Any
 
@@ -212,7 +213,7 @@ def _encoded(chat: ChatFormat, text: str) -> NDArray[np.int32]:
 def _template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None) -> str:
     if chat_template is not None and chat_template.endswith(".jinja"):
         try:
-            return Path(chat_template).expanduser().read_text(encoding="utf-8")
+            return Path(expanduser(chat_template)).read_text(encoding="utf-8")
         except (OSError, ValueError):
             raise CannotCompose(
                 f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."

@@ -45,6 +45,7 @@ def test_without_named_splits_no_persona_is_in_two_of_them(tmp_path: Path):
     ("row", "role", "prompt"),
     [
         ({"persona": '"You are Bo.\\nYou \\"bake\\"."', "name": "Bo"}, "chat_partner", 'You are Bo.\nYou "bake".'),
+        ({"persona": "I bake.", "role": "Patient", "mood": 1}, "patient", "I bake."),
         ({"description": " I bake. ", "strategy": "I joke."}, "patient", "I bake.\n\nI joke."),
         (
             ["bread", {"grade_level": "college", "description": "I ask why."}],
@@ -70,10 +71,10 @@ FORMS: dict[str, tuple[str, str]] = {
     "JSONL texts": ("p.jsonl", '"I bake."\n"I fish."\n"I sing."'),
     "PersonaHub": (
         "p.jsonl",
-        '{"persona": "I bake.", "n": 1}\n{"input persona": "I fish."}\n{"personality": ["I", "sing."]}',
+        '{"persona": "I bake.", "n": 1, "id": 7}\n{"input persona": "I fish."}\n{"personality": ["I", "sing."]}',
     ),
     "descriptions": ("p.json", '[{"description": "I bake."}, {"description": "I fish."}, {"description": "I sing."}]'),
-    "semicolons": ("p.csv", 'Persona;age\n"I bake.";3\nI fish.;4\nI sing.;5'),
+    "semicolons": ("p.csv", 'Persona;age;role\n"I bake.";3;patient\n\nI fish.;4;Patient\nI sing.;5;\n\n'),
     "an index": ("p.csv", ",Description,Role\n0,I bake.,patient\n1,I fish.,Patient\n2,I sing.,PATIENT"),
     "tabs": ("p.tsv", "name\tpersonality\nAnn\tI bake.\nBo\tI fish.\nCy\tI sing."),
 }
