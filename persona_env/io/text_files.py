@@ -31,7 +31,7 @@ def table_rows(path: str | Path) -> Iterator[tuple[str, dict[str, str]]]:
             separator = found if found in header else "\x1f"  # one column, whose texts may hold any of them
             reader = csv.reader(itertools.chain([header], text), delimiter=separator, strict=True)
             names = [name.strip() for name in next(reader)]
-            for number, row in enumerate(filter(None, reader)):  # without blank lines
+            for number, row in enumerate(row for row in reader if row):  # without blank lines
                 place = f"{path} row {number}"
                 if len(row) != len(names):
                     raise FileError(f"Expected {len(names)} fields at {place}, got {len(row)}: correct the file.")
