@@ -11,12 +11,40 @@ from persona_env.persona import Persona
 from persona_env.roles import role_named
 from persona_env.scenario import Scenario
 
-__all__ = ["END_MARKER", "Conversation", "Event", "LineCompleted", "Message", "Probe", "ProbeAnswered", "Side", "View"]
+__all__ = [
+    "END_MARKER",
+    "Conversation",
+    "Event",
+    "Line",
+    "LineCompleted",
+    "Message",
+    "Note",
+    "Probe",
+    "ProbeAnswered",
+    "Side",
+    "View",
+]
 
 Side = Literal["simulator", "task"]
 
 END_MARKER = "[END]"
 """Either side ends the dialogue with a line that holds this; it is taken out of the line."""
+
+
+Note = Literal["", "cut", "filtered"]
+"""What happened to a line on its way: it went on for the other side and was cut there; a content filter withheld it."""
+
+
+class Line(str):
+    """A speaker's line with a note; a plain text is a line without one."""
+
+    note: Note
+
+    def __new__(cls, text: str, note: Note = "") -> Line:
+        """Returns a text as a line with a note."""
+        line = super().__new__(cls, text)
+        line.note = note
+        return line
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +53,12 @@ class Message:
 
     side: Side
     text: str
+    note: Note = ""
+
+    @classmethod
+    def said(cls, side: Side, line: str) -> Message:
+        """Returns the message of a speaker's line, with its note."""
+        return cls(side, str(line), line.note if isinstance(line, Line) else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +133,11 @@ class Conversation:
 
     def with_line(self, text: str) -> Conversation:
         """Returns the conversation with one more line of the simulator."""
-        return replace(self, messages=(*self.messages, Message("simulator", text)))
+        return replace(self, messages=(*self.messages, Message.said("simulator", text)))
 
     def with_reply(self, text: str) -> Conversation:
         """Returns the conversation with one more line of the task agent (its first may open the dialogue)."""
-        return replace(self, messages=(*self.messages, Message("task", text)))
+        return replace(self, messages=(*self.messages, Message.said("task", text)))
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ __all__ = [
     "query_key",
 ]
 
-Label = Literal["consistent", "inconsistent", "invalid"]
+Label = Literal["consistent", "inconsistent", "undecided", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +99,23 @@ def query_key(query: Query) -> tuple[str | tuple[str, ...], ...]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judge's answer to one query; `consistent` is good: no contradiction, right answer, relevant."""
+    """A judge's answer to one query; `consistent` is good: no contradiction, right answer, relevant.
+
+    `undecided` is an answer that contradicts itself, `invalid` one that cannot be read or never came.
+    """
 
     label: Label
     conflicts: tuple[int, ...] = ()  # for `LineVsHistory`: indices into `earlier` of the lines in conflict, ascending
     reason: str = ""
     probability: float | None = None  # of `consistent`, in [0, 1], where the judge gives one
     raw: str = ""  # the judge's reply as it came
+    is_asked: bool = True  # whether a judge was asked; else a rule or the text alone settled it
+    applies: bool = True  # whether there was anything to judge; else it counts nowhere (no question, so none dodged)
 
     @property
     def value(self) -> float:
-        """1.0 for consistent, 0.0 for inconsistent, nan for invalid."""
-        return {"consistent": 1.0, "inconsistent": 0.0, "invalid": float("nan")}[self.label]
+        """1.0 for consistent, 0.0 for inconsistent, nan for any other, and where there was nothing to judge."""
+        return {"consistent": 1.0, "inconsistent": 0.0}.get(self.label, math.nan) if self.applies else math.nan
 
 
 class JudgeLike(Protocol):

@@ -134,13 +134,14 @@ class Trajectories:
         parts = np.concatenate(tokens), np.concatenate(branches, 1), np.concatenate(columns), np.concatenate(steps)
         return _PackedRow(*parts)
 
-    def batches(self, size: int) -> list[Ints]:
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> list[Ints]:
         """Returns the segments in batches of about `size` choices, the dialogues shuffled and none of them split.
 
-        The order is drawn from numpy's global generator, which stable-baselines3 seeds and draws from too.
+        The order is drawn from `rng`; None: numpy's global generator, which stable-baselines3 seeds and draws from too.
         """
         dialogues = self._dialogues(np.arange(len(self.parent)))
-        order = [dialogues[i] for i in np.random.permutation(len(dialogues))]
+        permutation = np.random.permutation if rng is None else rng.permutation
+        order = [dialogues[i] for i in permutation(len(dialogues))]
         choices = np.cumsum([self.choices[segments].sum() for segments in order])
         count = max(1, round(int(choices[-1]) / size))
         cuts = np.searchsorted(choices, np.arange(1, count) * choices[-1] / count)

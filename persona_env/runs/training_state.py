@@ -38,9 +38,9 @@ def write_state(value: Any) -> Any:
     """Returns plain data, arrays and records of dialogues as what JSON holds; sequences come back as tuples.
 
     >>> write_state((Message("task", "Hello."), float("nan")))
-    [{'is': 'Message', 'side': 'task', 'text': 'Hello.'}, {'is': 'float', 'of': 'nan'}]
+    [{'is': 'Message', 'side': 'task', 'text': 'Hello.', 'note': ''}, {'is': 'float', 'of': 'nan'}]
     >>> read_state(write_state((Message("task", "Hello."),)))
-    (Message(side='task', text='Hello.'),)
+    (Message(side='task', text='Hello.', note=''),)
     """
     if value is None or isinstance(value, str | bool | int):
         return value

@@ -198,23 +198,25 @@ class TrajectoryRolloutBuffer(RolloutBuffer):
     def kl_to_reference(self) -> float:
         """Returns an unbiased estimate of KL(pi || ref), in nats per token: the mean of the log-ratio.
 
-        Over all sampled tokens where the KL penalty is in the reward, else over some trajectories.
+        Over all sampled tokens where the KL penalty is in the reward, else over some trajectories. It draws from a
+        generator of its own, as logging must not change the training.
         """
-        ratio = self._log_ratio_of(next(self.batches(_KL_SAMPLE))) if self._log_ratio is None else self._log_ratio
-        return float(ratio.mean())
+        if self._log_ratio is not None:
+            return float(self._log_ratio.mean())
+        return float(self._log_ratio_of(next(self.batches(_KL_SAMPLE, np.random.default_rng(0)))).mean())
 
     def get(self, batch_size: int | None = None) -> Generator[RolloutBufferSamples, None, None]:
         """Yields whole trajectories in random order, with `ChoicePositions` as the observations; see `batches`."""
         for packed in self.batches(batch_size or self.buffer_size * self.n_envs):
             yield self.samples(packed)
 
-    def batches(self, size: int) -> Iterator[Packed]:
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[Packed]:
         """Yields the rollout's trajectories, packed, of about `size` choices together; see `Trajectories.batches`."""
         if self.trajectories is None:
             raise InputError("Expected a full rollout, got an unfinished one: collect it first.")
         most = _SLICE_ON_CPU if self.device.type == "cpu" else _SLICE
         shared = self.policy is not None and self.policy.shares_prefixes
-        for segments in self.trajectories.batches(size):
+        for segments in self.trajectories.batches(size, rng):
             yield self.trajectories.packed(segments, most, shared=shared)
 
     def samples(self, packed: Packed) -> RolloutBufferSamples:

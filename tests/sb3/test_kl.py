@@ -84,10 +84,12 @@ def test_settings_that_do_not_fit_a_kl_in_the_loss_are_refused_before_the_first_
 
 
 @pytest.mark.parametrize("algorithm", [PPO, A2C])
-def test_with_a_kl_in_the_loss_the_algorithms_entropy_is_the_kl(algorithm: Any) -> None:
+def test_with_a_kl_in_the_loss_the_algorithms_entropy_is_the_kl_and_logging_it_changes_nothing(algorithm: Any) -> None:
     made = with_kl_in_loss(algorithm, ent_coef=0.1, normalize_advantage=False)
     made.learn(512, callback=KLCallback())
     assert made.logger.name_to_value["train/entropy_loss"] > 0  # minus an entropy would be negative
+    unwatched = with_kl_in_loss(algorithm, ent_coef=0.1, normalize_advantage=False).learn(512)
+    assert all(map(torch.equal, made.policy.parameters(), unwatched.policy.parameters()))
 
 
 def test_the_callback_logs_the_kl_of_each_rollout() -> None:
