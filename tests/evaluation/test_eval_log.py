@@ -86,5 +86,5 @@ def test_a_label_that_is_none_is_told_with_those_there_are(log: EvalLog, tmp_pat
     path = tmp_path / "eval.jsonl"
     save_eval_log(path, log)
     path.write_text(path.read_text().replace('"consistent"', '"fine"', 1))
-    with pytest.raises(InputError, match=r"one of consistent, inconsistent, undecided, invalid at .*label, got 'fine'"):
+    with pytest.raises(InputError, match=r"one of consistent, inconsistent, invalid, undecided at .*label, got 'fine'"):
         load_eval_log(path)
