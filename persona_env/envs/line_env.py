@@ -40,7 +40,11 @@ class LineForm(DialogueForm):
         number = len(self.episodes)
         if isinstance(actions, str) or len(actions) != number:
             raise InputError(f"Expected {number} lines of text, got {actions!r:.60}: give one per environment.")
-        return range(number), [checked_line(text, self._line_space) for text in actions]
+        return range(number), [*map(self.checked, actions)]
+
+    def checked(self, line: Any) -> str:
+        """Returns a line as it stands in the dialogue: a text, no longer than lines may be."""
+        return checked_line(line, self._line_space)
 
 
 class DialogueEnv(BaseDialogueEnv[dict[str, str], str]):

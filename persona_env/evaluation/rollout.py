@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
-import gymnasium as gym
+from gymnasium.utils import seeding
 
 from persona_env.conversation import Conversation, Event, LineCompleted
+from persona_env.envs.line_env import LineForm
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.eval_log import Sample
 from persona_env.evaluation.eval_suite import EvalSuite
@@ -35,41 +35,49 @@ def play(
     suite: EvalSuite,
     personas: Sequence[Persona] | None = None,
     tick: Callable[[int], None] = lambda lines: None,
+    task_agent: Speaker | None = None,
 ) -> list[Sample]:
     """Plays the dialogues of a suite and returns them, without verdicts, in the order of the personas.
 
-    Where no personas are given, they are those of the suite's split, in order. `tick` is called after each step with
+    Where no personas are given, they are those of the suite's split, in order; `task_agent` is the suite's, if it is
+    loaded already. It is asked for no line but those that a simulator answers. `tick` is called after each step with
     the number of lines and answers that were said.
     """
     if personas is None:
         found = resolve_personas(suite.role, suite.personas, suite.split)
         personas = [found[i % len(found)] for i in range(suite.dialogues)]
-    envs: Any = gym.make_vec(
-        "persona_env/Dialogue-v0",
-        role=suite.role,
-        num_envs=len(personas),
-        personas=personas,
-        task_agent=suite.task_agent,
-        max_lines=suite.lines,
-        max_tokens=suite.max_tokens or simulator.max_tokens or 24,
-    )
-    schedule = ProbeSchedule(every=suite.questions_every, held_out=True)
-    envs.reset(seed=suite.seed, options={"personas": personas, "probe_fns": (schedule.ask,)})
+    form = _begun(simulator, suite, personas, task_agent)
+    engine, episodes = form.engine, form.episodes
     samples = [Sample(Conversation(persona)) for persona in personas]
     running = range(len(samples))
     while running:
-        asking = zip(samples, envs.unwrapped.probing, strict=True)
-        views = envs.unwrapped.views([_seed(suite.seed, row, *pair) for row, pair in enumerate(asking)])
-        actions = [""] * len(samples)
-        for row, line in zip(running, simulator.reply([views[row] for row in running]), strict=True):
-            actions[row] = line
-        _, _, terminated, truncated, _ = envs.step(tuple(actions))
-        for row in running:
-            samples[row] = _with_event(samples[row], envs.unwrapped.events[row])
+        seeds = [_seed(suite.seed, row, samples[row], episodes[row].probe is not None) for row in running]
+        lines = simulator.reply([episodes[row].view(seed) for row, seed in zip(running, seeds, strict=True)])
+        completed = engine.complete([episodes[row] for row in running], [*map(form.checked, lines)])
+        for row, (event, _) in zip(running, completed, strict=True):
+            samples[row] = _with_event(samples[row], event)
         tick(len(running))
-        running = [row for row in running if not (terminated[row] or truncated[row])]
-    envs.close()
+        engine.reply([e for e in (episodes[row] for row in running) if e.probe is None and not e.over])
+        running = [row for row in running if not episodes[row].over]
     return samples
+
+
+def _begun(simulator: Speaker, suite: EvalSuite, personas: Sequence[Persona], task_agent: Speaker | None) -> LineForm:
+    """Returns the dialogues, seeded as in the vector form, that the task agent has opened."""
+    form = LineForm(
+        len(personas),
+        suite.role,
+        personas=personas,
+        task_agent=task_agent or suite.task_agent,
+        max_lines=suite.lines,
+        max_tokens=suite.max_tokens or simulator.max_tokens or 24,
+    )
+    for row, episode in enumerate(form.episodes):
+        episode.rng, _ = seeding.np_random(suite.seed + row)
+    schedule = ProbeSchedule(every=suite.questions_every, held_out=True)
+    form.engine.prepare(form.episodes, {"personas": personas, "probe_fns": (schedule.ask,)})
+    form.engine.reply(form.episodes)
+    return form
 
 
 def _seed(seed: int, row: int, sample: Sample, asked: bool) -> int:

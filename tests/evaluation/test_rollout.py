@@ -72,3 +72,25 @@ def test_a_line_is_as_long_as_the_suite_or_else_the_simulator_allow():
         played = play(LongWinded(), replace(SUITE, dialogues=1, lines=2, max_tokens=bound))[0]
         assert [len(line) for line in played.conversation.lines] == [letters] * 2
         assert [len(answer.text) for answer in played.answers] == [letters]
+
+
+class Leaves(Counting):
+    """Ends every other dialogue with its second line."""
+
+    def reply(self, views):
+        lines = super().reply(views)
+        said = [sum(view.is_own(message) for message in view.messages) for view in views]
+        odd = [len(view.system) % 2 for view in views]
+        return [f"{line} [END]" if n == 1 and o else line for line, n, o in zip(lines, said, odd, strict=True)]
+
+
+def test_the_task_agent_says_no_line_that_nobody_answers():
+    """Each costs a call, where it is a served model: none opens a dialogue that nobody plays, or follows an end."""
+    for simulator in (Counting(), Leaves()):
+        agent = Counting()
+        played = play(simulator, SUITE, task_agent=agent)
+        said = [m for sample in played for m in sample.conversation.messages if m.side == "task"]
+        assert len(agent.views) == len(said) == sum(len(sample.conversation.lines) for sample in played)
+        assert not [view for view in agent.views if view.messages and view.messages[-1].text == ""]
+        lengths = {len(sample.conversation.lines) for sample in played}
+        assert lengths == ({4} if type(simulator) is Counting else {2, 4})
