@@ -148,7 +148,9 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is(tmp_path: Path, monkeypat
     assert run(bench, monkeypatch) == 0
     names = {log.conversation().persona.description for log in load_logs(tmp_path / "bench" / "eval.jsonl")}
     assert names == {"You are Ann.", "You are Bo.", "You are Cy."}, "all of a file without splits"
-    assert set(json.loads((tmp_path / "bench" / "summary.json").read_text())["scripted"]) == {"copying", "line_words"}
+    assert set(json.loads((tmp_path / "bench" / "summary.json").read_text())["scripted"]) == {
+        "copying", "line_words", "lines_said",
+    }  # fmt: skip
     assert "probe errors" not in capsys.readouterr().out  # the personas have no questions
     assert run(["report", "~/bench"], monkeypatch) == 0
     assert run(["train", "--simulator", "hf:~/none", "--out", "~/run"], monkeypatch) == 2

@@ -228,7 +228,11 @@ class OneByOne(PromptToLine):
 class Ordered(PromptToLine):
     def __call__(self, conversations, judge=None):
         scores = super().__call__(conversations, judge)
-        return [*scores[:-1], Score.of((0.0, 0.0, 0.0))] if scores else scores
+        return [*scores[:-1], Score.of([Verdict("inconsistent")] * 3)] if scores else scores
+
+
+GOOD, BAD = Verdict("consistent"), Verdict("inconsistent")
+TURNED = {"consistent": BAD, "inconsistent": GOOD}
 
 
 class Named(PromptToLine):
@@ -249,13 +253,13 @@ class Lossy(PromptToLine):
     (Named(), "metric.name"),
     (Untitled(), "metric.described"),
     (Lossy(), "metric.one_score_each"),
-    (Scoring(lambda score, verdicts: Score.of([100 * v.value for v in verdicts])), "metric.range"),
-    (Scoring(lambda score, verdicts: replace(score, invalid=1)), "metric.counts"),
+    (Scoring(lambda score, verdicts: replace(score, per_line=tuple(100 * v.value for v in verdicts))), "metric.range"),
+    (Scoring(lambda score, verdicts: replace(score, invalid=99)), "metric.counts"),
     (Scoring(lambda score, verdicts: replace(score, value=min(1.0, score.value + 0.1))), "metric.mean"),
     (OneByOne(), "metric.one_judge_call"),
-    (Scoring(lambda score, verdicts: Score.of([1.0 - v.value for v in verdicts])), "metric.one_is_good"),
+    (Scoring(lambda score, verdicts: Score.of([TURNED.get(v.label, v) for v in verdicts])), "metric.one_is_good"),
     (Ordered(), "metric.pure"),
-    (Scoring(lambda score, verdicts: Score.of([float(v.label != "inconsistent") for v in verdicts])),
+    (Scoring(lambda score, verdicts: Score.of([v if v.label == "inconsistent" else GOOD for v in verdicts])),
      "metric.fails_closed"),
 ])  # fmt: skip
 def test_a_broken_metric_is_named(metric, clause):

@@ -63,9 +63,10 @@ class Run:
         """Call it after the last update: writes the last checkpoint."""
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Call it after each batch of experience with plain data: `tokens` so far, `judged` and `invalid` verdicts.
+        """Call it after each batch of experience with plain data: `tokens` so far, and counts of its verdicts.
 
-        A RunEnded comes out of it if the run must stop, for example because too many verdicts are invalid.
+        These are `judged` (that decide), `undecided`, `invalid`, and of all these `asked` of a judge (all if left out).
+        A RunEnded comes out of it if the run must stop, for example because too many are invalid.
         """
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.vector import VectorWrapper
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
 from torch import Tensor
 
 from persona_env.algorithms.base import Learner, Run
 from persona_env.errors import InputError
+from persona_env.judges.base import VerdictCounts
+from persona_env.metrics.rewards import RewardStats
 from persona_env.speakers.local import LanguageModel
 
 __all__ = ["OnPolicyLearner"]
@@ -112,16 +116,19 @@ class OnPolicyLearner(Learner):
 class _Reporter(BaseCallback):
     """Logs each rollout to the run and tells it where the learner's state is whole.
 
-    A record holds `tokens`, the mean of each `consistency/<name>` over the lines (or answers) with a valid verdict,
-    `judged` and `invalid`, and `kl_to_reference` where there is a reference model. Nothing in it depends on the clock.
+    A record holds `tokens`, the mean of each `consistency/<name>` over the lines (or answers) with a verdict that
+    decides, the counts of the reward wrappers' verdicts, and `kl_to_reference` where there is a reference model.
+    Nothing in it depends on the clock.
     """
 
     def __init__(self, learner: OnPolicyLearner, run: Run):
         super().__init__()
         self._learner, self._run = learner, run
         self._values: dict[str, list[float]] = defaultdict(list)
+        self._before = VerdictCounts()
 
     def _on_rollout_start(self) -> None:
+        self._before = _counts_of(self._learner.envs.envs)
         self._learner.policy.reset_cache()
         self._learner.envs.envs.unwrapped.task_agent.reset_cache()
         self._run.enter_boundary(self._learner)
@@ -135,12 +142,20 @@ class _Reporter(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         record: dict[str, Any] = {"tokens": self._learner.tokens}
-        judged = invalid = 0
         for name, values in sorted(self._values.items()):
-            valid = [value for value in values if not math.isnan(value)]
-            judged, invalid = judged + len(values), invalid + len(values) - len(valid)
-            record[name] = sum(valid) / len(valid) if valid else None
+            known = [value for value in values if not math.isnan(value)]
+            record[name] = sum(known) / len(known) if known else None
         self._values.clear()
         kl = self.locals["rollout_buffer"].kl_to_reference() if self._learner.policy.reference is not None else None
-        self._run.log(record | {"judged": judged, "invalid": invalid, "kl_to_reference": kl})
+        counts = _counts_of(self._learner.envs.envs) - self._before
+        self._run.log(record | asdict(counts) | {"kl_to_reference": kl})
         self._run.leave_boundary()
+
+
+def _counts_of(envs: Any) -> VerdictCounts:
+    """Returns the counts of all reward wrappers around vector environments."""
+    counts = VerdictCounts()
+    while isinstance(envs, VectorWrapper):
+        counts += envs.counts if isinstance(envs, RewardStats) else VerdictCounts()
+        envs = envs.env
+    return counts

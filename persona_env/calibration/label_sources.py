@@ -35,7 +35,7 @@ def dnli_labels(path: str | Path) -> Iterator[Labelled]:
 
 
 def log_labels(path: str | Path) -> Iterator[Labelled | None]:
-    """Yields the recorded verdicts of a log as labels, None for one that is invalid.
+    """Yields the recorded verdicts of a log as labels, None for one that is invalid or undecided.
 
     In logs of ours the label stands there. The raw replies of the released logs are read by their published rule,
     which is fail-open: a reply without a verdict labels its line as consistent. Answers whose gold answer cannot be
@@ -68,4 +68,4 @@ def _published_label(reply: LoggedReply, speaker: SpeakerKey) -> GivenLabel | No
             case "question_answer":
                 return "consistent" if "yes" in reply.raw.lower() else "inconsistent"
     label = recorded_verdict(reply).label
-    return None if label == "invalid" else label
+    return label if label in ("consistent", "inconsistent") else None

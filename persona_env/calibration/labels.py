@@ -28,12 +28,12 @@ __all__ = ["Annotators", "Labelled", "Labels", "Source", "load_labels"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file of labels: who labelled, how it was read, how many there are, and recorded verdicts that are invalid."""
+    """A file of labels: who labelled, how it was read, how many there are, and recorded verdicts that are no label."""
 
     file: str
     what: str
     labels: int
-    invalid: int = 0
+    invalid: int = 0  # or undecided
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from rich.text import Text
 from persona_env.cli.options import JudgeSpec, with_settings
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.evaluation.scoring import all_scores, run_arm
+from persona_env.evaluation.scoring import all_scores, run_arm, scores
 from persona_env.io.persona_file import names_splits
 from persona_env.report.drift_table import simulator_table
 from persona_env.report.terminal import Terminal, plain
 from persona_env.runs.config import RunConfig, refuse_changes
+from persona_env.runs.costs import check_invalid
 from persona_env.runs.run_folder import CONFIG, RunFolder
 from persona_env.runs.run_judge import RunJudge
 from persona_env.speakers import load_speaker
@@ -55,13 +56,15 @@ def bench(
         run_judge.open(path)
         for spec, speaker in speakers.items():
             if log.arm(spec) is None:
-                with console.status(Text(f"{plain(spec)} is talking")):
-                    log = log.with_arm(run_arm(speaker, suite, run_judge, name=spec, spec=spec))
+                with console.status(Text(f"{plain(spec)} is talking")), run_judge.stage():
+                    arm = run_arm(speaker, suite, run_judge, name=spec, spec=spec)
+                    check_invalid(f"the arm {spec!r}", RunConfig.max_invalid, scores(arm).counts)
+                    log = log.with_arm(arm)
                 if folder:
                     with folder.writing(FILE):
                         save_eval_log(folder.path / FILE, log)
         if folder:
-            folder.write_json("summary.json", {name: scores.as_json() for name, scores in all_scores(log).items()})
+            folder.write_json("summary.json", {name: found.as_json() for name, found in all_scores(log).items()})
         console.print(simulator_table(log))
         if folder:
             console.print(f"Run folder: {folder.path}/")

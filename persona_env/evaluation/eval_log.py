@@ -245,12 +245,14 @@ def logged_dialogues(log: EvalLog | str | Path) -> Iterator[LoggedDialogue]:
 
 
 def _replies(sample: Sample, judged: Sequence[str]) -> Iterator[LoggedReply]:
-    """Yields the verdicts of a judge; the text alone settles the others."""
+    """Yields the verdicts of judged metrics, where there was anything to judge."""
     places = [place for place, message in enumerate(sample.conversation.messages) if message.side == "simulator"]
     for metric in judged:
         of_answers = metric == QuestionAnswer.name
         lines = [places[answer.line_index] for answer in sample.answers] if of_answers else places
         for number, (line, v) in enumerate(zip(lines, sample.verdicts[metric], strict=True)):
+            if not v.applies:
+                continue
             asked: dict[str, Any] = {}
             if of_answers:
                 probe, text = sample.answers[number].probe, sample.answers[number].text

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import harmonic_mean
 from typing import Any
 
 from persona_env.evaluation.eval_log import Arm, EvalLog, MetricInfo, Sample, metric_infos
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
-from persona_env.judges.base import JudgeLike
+from persona_env.judges.base import JudgeLike, VerdictCounts
 from persona_env.metrics import Metric, QuestionAnswer, Score, answer_query, load_metric, verdicts_on
 from persona_env.metrics.metric import QueryOrVerdict
 from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction, within
@@ -56,9 +56,9 @@ def _queries(metric: Metric, samples: Sequence[Sample]) -> list[tuple[QueryOrVer
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure, 1 = good, with its 95 % interval over personas; None where too little could be judged.
+    """A figure (of a metric: 1 = good) with its 95 % interval over personas; None where too little could be judged.
 
-    `n` lines (or answers) were judged; on `invalid` ones the judge's reply could not be read, on `undecided` ones it
+    It rests on `n` lines (or answers); on `invalid` more the judge's reply could not be read, on `undecided` ones it
     contradicted itself.
     """
 
@@ -70,10 +70,10 @@ class Estimate:
     undecided: int = 0
 
     @classmethod
-    def of(cls, interval: Interval, n: int = 0, invalid: int = 0) -> Estimate:
+    def of(cls, interval: Interval, n: int = 0, invalid: int = 0, undecided: int = 0) -> Estimate:
         """Returns the estimate of an interval; what is not known becomes None."""
         value, low, high = (None if math.isnan(x) else x for x in (interval.mean, interval.low, interval.high))
-        return cls(value, low, high, n, invalid)
+        return cls(value, low, high, n, invalid, undecided)
 
     @property
     def interval(self) -> dict[str, float | None]:
@@ -83,39 +83,50 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of an arm, one per dialogue: of each metric, and of each style statistic."""
+    """The scores of an arm, one per dialogue: of each metric and style statistic, and what became of its lines.
+
+    `lines` holds for each dialogue how many of how many: `lines_said` of those that the suite asks for, and of these
+    what was `lines_cut` (where the simulator went on as the other side) or `lines_filtered` (withheld by a content
+    filter), and the same of the task agent's `replies`.
+    """
 
     personas: tuple[str, ...]  # the id of each dialogue's
     metrics: Mapping[str, Sequence[Score]]
     style: Mapping[str, Sequence[float]]  # nan where a dialogue gave no occasion
     drift: tuple[str, ...]  # the metrics that are drift types; 1 - value of each is an inconsistency
+    lines: Mapping[str, Sequence[tuple[int, int]]] = field(default_factory=dict[str, Sequence[tuple[int, int]]])
 
     def __contains__(self, name: str) -> bool:
-        return name in self.metrics or name in self.style
+        return name in self.metrics or name in self.style or name in self.lines
 
     def estimate(self, name: str) -> Estimate:
-        """Returns a metric or a style statistic with its interval."""
+        """Returns a metric, a style statistic or a share of lines with its interval."""
+        if name in self.lines:
+            rows, (_, total) = self.lines[name], self.total(name)
+            shares = [part / whole if whole else math.nan for part, whole in rows]
+            return Estimate.of(clustered_share(shares, self.personas, [whole for _, whole in rows]), total)
         if name in self.style:
             interval = clustered_mean(self.style[name], self.personas)
             return Estimate.of(within(interval) if name == "hedging" else interval, len(self.style[name]))
         rows = self.metrics[name]
         interval = clustered_share([score.value for score in rows], self.personas, [score.n for score in rows])
-        return Estimate.of(interval, sum(s.n for s in rows), sum(s.invalid for s in rows))
+        counts = sum((score.counts for score in rows), VerdictCounts())
+        return Estimate.of(interval, counts.judged, counts.invalid, counts.undecided)
+
+    def total(self, name: str) -> tuple[int, int]:
+        """Returns how many of how many lines, over all dialogues."""
+        parts, wholes = zip(*self.lines.get(name, [(0, 0)]), strict=True)
+        return sum(parts), sum(wholes)
 
     @property
-    def invalid(self) -> int:
-        """Verdicts that could not be read, over all metrics."""
-        return sum(score.invalid for rows in self.metrics.values() for score in rows)
-
-    @property
-    def judged(self) -> int:
-        """All verdicts, read or not, over all metrics."""
-        return sum(len(score.per_line) for rows in self.metrics.values() for score in rows)
+    def counts(self) -> VerdictCounts:
+        """How many verdicts there are of each sort, over all metrics."""
+        return sum((score.counts for rows in self.metrics.values() for score in rows), VerdictCounts())
 
     @property
     def estimates(self) -> dict[str, Estimate]:
         """All of them by name."""
-        return {name: self.estimate(name) for name in (*self.metrics, *self.style)}
+        return {name: self.estimate(name) for name in (*self.metrics, *self.style, *self.lines)}
 
     def as_json(self) -> dict[str, Any]:
         """Returns all estimates as plain data."""
@@ -138,16 +149,29 @@ class Scores:
 def scores(arm: Arm, metrics: Sequence[MetricInfo] = ()) -> Scores:
     """Returns the scores of an arm; `metrics` stand in its log's header, those of its suite where not given.
 
-    A metric that had nothing to judge is left out: question-answer, where no persona has questions.
+    A metric that had nothing to judge is left out: question-answer, where no persona has questions, or line-to-line,
+    where all dialogues have one line.
     """
     samples, metrics = arm.samples, metrics or metric_infos(arm.suite)
-    metrics = [metric for metric in metrics if any(sample.verdicts[metric.name] for sample in samples)]
+    metrics = [m for m in metrics if any(v.applies for sample in samples for v in sample.verdicts[m.name])]
     return Scores(
         tuple(sample.conversation.persona.id for sample in samples),
-        {m.name: [Score.of([v.value for v in sample.verdicts[m.name]]) for sample in samples] for m in metrics},
+        {m.name: [Score.of(sample.verdicts[m.name]) for sample in samples] for m in metrics},
         _style(arm),
         tuple(m.name for m in metrics if m.group == "drift"),
+        _lines(arm),
     )
+
+
+def _lines(arm: Arm) -> dict[str, list[tuple[int, int]]]:
+    """What became of the lines: how many were said, and where there are any, those that were cut or filtered."""
+    messages = [sample.conversation.messages for sample in arm.samples]
+    found = {"lines_said": [(sum(m.side == "simulator" for m in said), arm.suite.lines) for said in messages]}
+    for side, name in (("simulator", "lines"), ("task", "replies")):
+        for note in ("cut", "filtered"):
+            own = [[m.note for m in said if m.side == side] for said in messages]
+            found[f"{name}_{note}"] = [(notes.count(note), len(notes)) for notes in own]
+    return {name: rows for name, rows in found.items() if name == "lines_said" or any(part for part, _ in rows)}
 
 
 def _style(arm: Arm) -> dict[str, list[float]]:
@@ -161,11 +185,15 @@ def _style(arm: Arm) -> dict[str, list[float]]:
 
 
 def reductions(before: Scores, after: Scores) -> dict[str, Interval]:
-    """Returns (before - after) / before of each drift type's inconsistency, and of their mean as `overall`."""
-    b, a = before, after
+    """Returns (before - after) / before of each drift type's inconsistency, and of their mean as `overall`.
+
+    A drift type of which one of them has nothing to judge is left out.
+    """
+    drift = tuple(name for name in before.drift if name in after)
+    b, a = replace(before, drift=drift), replace(after, drift=drift)
     return {
         name: reduction(b.inconsistency(name), a.inconsistency(name), b.personas, a.personas, b.n(name), a.n(name))
-        for name in (*before.drift, "overall")
+        for name in (*drift, *(["overall"] if drift else []))
     }
 
 

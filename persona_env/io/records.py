@@ -52,7 +52,7 @@ class LoggedReply(Record, frozen=True):
     metric: Words  # `prompt_to_line`, `line_to_line`, `question_answer` or `relevance`
     line: int  # the place in the dialogue, counted over both speakers from 0
     raw: Text = ""
-    label: Literal["consistent", "inconsistent", "invalid"] | None = None
+    label: Literal["consistent", "inconsistent", "undecided", "invalid"] | None = None
     conflicts: tuple[int, ...] = ()  # for `line_to_line` in a log of ours: places among the speaker's own lines
     reason: Text = ""
     probability: Annotated[float, Meta(ge=0.0, le=1.0)] | None = None  # of `consistent`

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from persona_env.errors import InputError, shown
@@ -25,6 +25,7 @@ __all__ = [
     "ModelUser",
     "Query",
     "Verdict",
+    "VerdictCounts",
     "as_judge",
     "ask",
     "query_key",
@@ -116,6 +117,39 @@ class Verdict:
     def value(self) -> float:
         """1.0 for consistent, 0.0 for inconsistent, nan for any other, and where there was nothing to judge."""
         return {"consistent": 1.0, "inconsistent": 0.0}.get(self.label, math.nan) if self.applies else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictCounts:
+    """How many verdicts decide (`judged`), are `undecided` or `invalid`, and how many of all a judge was `asked` for.
+
+    A verdict where there was nothing to judge counts nowhere; one that is invalid was asked for.
+
+    >>> first, rest = Verdict("consistent", is_asked=False, applies=False), Verdict("undecided")
+    >>> VerdictCounts.of([first, rest]) + VerdictCounts.of([Verdict("inconsistent", is_asked=False)])
+    VerdictCounts(judged=1, undecided=1, invalid=0, asked=1)
+    """
+
+    judged: int = 0
+    undecided: int = 0
+    invalid: int = 0
+    asked: int = 0
+
+    @classmethod
+    def of(cls, verdicts: Iterable[Verdict]) -> VerdictCounts:
+        """Returns the counts of these verdicts."""
+        applying = [verdict for verdict in verdicts if verdict.applies]
+        undecided, invalid = (sum(v.label == label for v in applying) for label in ("undecided", "invalid"))
+        asked = sum(verdict.is_asked or verdict.label == "invalid" for verdict in applying)
+        return cls(len(applying) - undecided - invalid, undecided, invalid, asked)
+
+    def __add__(self, other: VerdictCounts) -> VerdictCounts:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return VerdictCounts(*(one + more for one, more in pairs))
+
+    def __sub__(self, other: VerdictCounts) -> VerdictCounts:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return VerdictCounts(*(one - less for one, less in pairs))
 
 
 class JudgeLike(Protocol):

@@ -1,4 +1,4 @@
-"""Several judges that vote: only a strict majority is a verdict, and how often they agree is counted."""
+"""Several judges that vote: only a strict majority decides, and how often they agree is counted."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from persona_env.judges.base import Judge, JudgeLike, Label, Query, Verdict, as_
 
 __all__ = ["Ensemble", "majority", "member_specs"]
 
-_LABELS: tuple[Label, Label] = ("consistent", "inconsistent")
+_DECIDED: tuple[Label, ...] = ("consistent", "inconsistent")
+_LABELS: tuple[Label, ...] = (*_DECIDED, "undecided", "invalid")
 _RETRY_SECONDS = 0.1  # a member that has not sent its requests yet has nothing to cancel
 
 
 class Ensemble(Judge):
     """Asks all its members everything, at the same time, and takes the majority.
 
-    A label needs more than half of all members; a tie is invalid. Of the members that find a line inconsistent, more
-    than half must name an earlier line for it to be among the conflicts; where they name no line in common, the verdict
-    is invalid. `probability` is the mean of the members' where all give one. For each kind of query, `pairs` counts
-    pairs of members, and `agreed` those in which both gave the same verdict that is not invalid.
+    A label needs more than half of all members; without such a majority a verdict is undecided. Of the members that
+    find a line inconsistent, more than half must name an earlier line for it to be among the conflicts; where they name
+    no line in common, the verdict is undecided. `probability` is the mean of the members' where all give one. For each
+    kind of query, `pairs` counts pairs of members, and `agreed` those in which both decided, and alike.
 
     >>> from persona_env.judges import LineVsHistory, load_judge
     >>> ensemble = Ensemble([load_judge("oracle")] * 3)
@@ -67,7 +68,7 @@ class Ensemble(Judge):
             for one, other in combinations(vote, 2):
                 is_same = (one.label, one.conflicts) == (other.label, other.conflicts)
                 self.pairs[type(query).__name__] += 1
-                self.agreed[type(query).__name__] += is_same and one.label != "invalid"
+                self.agreed[type(query).__name__] += is_same and one.label in _DECIDED
         return votes
 
     def _finish(self, futures: Sequence[Future[list[Verdict]]]) -> None:
@@ -79,21 +80,21 @@ class Ensemble(Judge):
 
 
 def majority(vote: Sequence[Verdict]) -> Verdict:
-    """Returns the verdict of most members, `invalid` where there is none."""
+    """Returns the verdict of most members, `undecided` where there is none."""
     count = Counter(verdict.label for verdict in vote)
     label = next((label for label in _LABELS if 2 * count[label] > len(vote)), None)
-    reason = ", ".join(f"{count[label]} {label}" for label in (*_LABELS, "invalid") if count[label])
+    reason = ", ".join(f"{count[label]} {label}" for label in _LABELS if count[label])
     known = [verdict.probability for verdict in vote if verdict.probability is not None]
     probability = sum(known) / len(known) if len(known) == len(vote) else None
     if label is None:
-        return Verdict("invalid", (), f"no majority: {reason}", probability)
-    if label == "consistent":
-        return Verdict("consistent", (), reason, probability)
+        return Verdict("undecided", (), f"no majority: {reason}", probability)
+    if label != "inconsistent":
+        return Verdict(label, (), reason, probability)
     negative = [verdict for verdict in vote if verdict.label == "inconsistent"]
     named = Counter(index for verdict in negative for index in verdict.conflicts)
     conflicts = tuple(sorted(index for index, times in named.items() if 2 * times > len(negative)))
     if named and not conflicts and 2 * sum(bool(verdict.conflicts) for verdict in negative) > len(negative):
-        return Verdict("invalid", (), f"no majority for any earlier line: {reason}", probability)
+        return Verdict("undecided", (), f"no majority for any earlier line: {reason}", probability)
     return Verdict("inconsistent", conflicts, reason, probability)
 
 

@@ -15,7 +15,7 @@ from persona_env.judges.prompts import JudgePrompts
 
 __all__ = ["JUDGE_VERSION", "LLMJudge"]
 
-JUDGE_VERSION = 1
+JUDGE_VERSION = 2
 """Part of a judge's identity; raised where the filter, the filled prompts, the reading or the combination change."""
 
 _MAX_RAW = 2000  # characters of a reply that a verdict keeps
@@ -25,8 +25,8 @@ class LLMJudge(Judge):
     """Turns the answers of a language model into verdicts, fail-closed.
 
     - What the content filter rejects is `inconsistent` and never asked.
-    - Everything else is asked twice, with opposite polarity. Only two answers that agree are a verdict; the rest
-      is `invalid`, and so is a query with an answer that could not be read or never came.
+    - Everything else is asked twice, with opposite polarity. Only two answers that agree are a verdict; two that
+      contradict each other are `undecided`, and with an answer that cannot be read or never came it is `invalid`.
     - Against earlier lines, a model that can list numbers lists the lines in conflict, then the compatible ones, which
       must complement each other. One that cannot is asked about each earlier line.
     - `probability` is the mean of what both answers give for `consistent`; against earlier lines, the lowest mean.
@@ -65,12 +65,12 @@ class LLMJudge(Judge):
         """Returns a verdict that is known already, or the pairs of prompts that decide."""
         reason = rejection_reason(query)
         if reason:
-            return Verdict("inconsistent", reason=reason)
+            return Verdict("inconsistent", reason=reason, is_asked=False)
         if query.role not in self.prompts:
             return Verdict("invalid", reason=f"there are no judge prompts for the role {query.role!r:.40}")
         if isinstance(query, LineVsHistory):
             if not query.earlier:
-                return Verdict("consistent", reason="there is no earlier line")
+                return Verdict("consistent", reason="there is no earlier line", is_asked=False, applies=False)
             if not self.backend.lists:
                 return self.prompts.per_earlier_line(query)
         return [self.prompts.both(query)]
@@ -87,8 +87,8 @@ def _verdict(query: Query, pairs: Sequence[tuple[JudgePrompt, JudgePrompt]], ans
     found = [_combined(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
     labels, known = [label for label, _ in found], [chance for _, chance in found if chance is not None]
     probability = round(min(known), 4) if len(known) == len(found) else None
-    if "invalid" in labels:
-        return Verdict("invalid", (), "the two answers contradict each other", probability, raw)
+    if "undecided" in labels:
+        return Verdict("undecided", (), "the two answers contradict each other", probability, raw)
     places = tuple(i for i, label in enumerate(labels) if label == "inconsistent")
     conflicts = places if isinstance(query, LineVsHistory) else ()
     return Verdict("inconsistent" if places else "consistent", conflicts, "", probability, raw)
@@ -97,7 +97,7 @@ def _verdict(query: Query, pairs: Sequence[tuple[JudgePrompt, JudgePrompt]], ans
 def _combined(negative: JudgeAnswer, positive: JudgeAnswer) -> tuple[Label, float | None]:
     """Returns what two answers of opposite polarity say, and the mean of their probabilities of `consistent`."""
     bad, good = negative.label == "A", positive.label == "A"
-    label: Label = "invalid" if bad == good else "inconsistent" if bad else "consistent"
+    label: Label = "undecided" if bad == good else "inconsistent" if bad else "consistent"
     if negative.probability is None or positive.probability is None:
         return label, None
     first = 1 - negative.probability if bad else negative.probability
@@ -111,6 +111,6 @@ def _from_lists(negative: JudgeAnswer, positive: JudgeAnswer, earlier: int, raw:
     if conflicts is None or compatible is None:
         return Verdict("invalid", reason="the reply lists no numbers", raw=raw)
     if conflicts & compatible or len(conflicts) + len(compatible) != earlier:
-        return Verdict("invalid", reason="the two lists do not complement each other", raw=raw)
+        return Verdict("undecided", reason="the two lists do not complement each other", raw=raw)
     indices = tuple(sorted(number - 1 for number in conflicts))
     return Verdict("inconsistent" if indices else "consistent", indices, raw=raw)

@@ -14,7 +14,7 @@ class MatchJudge(Judge):
     """Judges answers to questions by exact match (`match`); everything else is `invalid`.
 
     An answer is consistent if the words of the gold text stand in it in a row; case and punctuation do not count. It is
-    `invalid` if another choice of the question stands in it as well, unless one of the two contains the other.
+    `undecided` if another choice of the question stands in it as well, unless one of the two contains the other.
     Negation is not understood: "I do not sleep badly" matches the gold text "badly".
 
     >>> [verdict] = MatchJudge().judge([AnswerVsGold("patient", "How do you sleep?", "four hours", "Four hours, why?")])
@@ -39,7 +39,7 @@ def _verdict(query: Query) -> Verdict:
         return Verdict("invalid", reason="exact match judges answers to questions only")
     reason = rejection_reason(query)
     if reason:
-        return Verdict("inconsistent", reason=reason)
+        return Verdict("inconsistent", reason=reason, is_asked=False)
     answer, gold = _phrase(query.answer), _phrase(query.gold)
     if not gold.strip():
         return Verdict("invalid", reason="the gold text has no word")
@@ -47,7 +47,7 @@ def _verdict(query: Query) -> Verdict:
         return Verdict("inconsistent", reason="the gold text does not stand in the answer")
     choices = [phrase for choice in query.choices if (phrase := _phrase(choice)).strip()]
     if any(other in answer for other in choices if other not in gold and gold not in other):
-        return Verdict("invalid", reason="the answer names several choices")
+        return Verdict("undecided", reason="the answer names several choices")
     return Verdict("consistent")
 
 

@@ -28,8 +28,8 @@ __all__ = ["RecordedJudge", "recorded_queries", "recorded_verdict", "survey_repl
 class RecordedJudge(Judge):
     """Answers the queries of a log from its raw replies, read fail-closed (`recorded:<log>`).
 
-    A query that the log has several times is answered if all its replies say the same, and is invalid
-    otherwise. Judges relevance only from logs of ours: the released ones have none.
+    A query that the log has several times is answered if all its replies say the same; else it is undecided, or
+    invalid if a reply cannot be read. Judges relevance only from logs of ours: the released ones have none.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
@@ -50,7 +50,8 @@ class RecordedJudge(Judge):
                     key, verdict = query_key(query), recorded_verdict(reply, own_lines)
                     known = self._verdicts.setdefault(key, verdict)
                     if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
-                        self._verdicts[key] = Verdict("invalid", reason="the log's replies to this differ")
+                        label = "invalid" if "invalid" in (known.label, verdict.label) else "undecided"
+                        self._verdicts[key] = Verdict(label, reason="the log's replies to this differ")
 
     @classmethod
     def load(cls, path: str | Path) -> RecordedJudge:

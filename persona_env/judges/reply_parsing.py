@@ -12,6 +12,7 @@ __all__ = ["Kind", "parse_verdict", "read_yes_no"]
 
 Kind: TypeAlias = Literal["prompt_to_line", "line_to_line", "question_answer", "relevance"]
 
+_BOTH, _TWO_LISTS = "says both YES and NO", "has lists that differ"
 _QUOTES = "\"'\u2018\u2019\u201c\u201d"
 _DASHES = "\u2013\u2014"
 _MARKUP = "*_`#()[]"  # no quotes and no ">": the word that they mark may be the judged line's
@@ -28,8 +29,9 @@ _NUMBERS = re.compile(r"\s*(?:(?:None)?|[0-9]{1,9}\s*(?:,\s*[0-9]{1,9}\s*)*,?)\s
 
 
 def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verdict:
-    """Returns the verdict that a judge's reply states; `invalid` where it states none or two. Never raises on any text.
+    """Returns the verdict that a judge's reply states. Never raises on any text.
 
+    A reply that states two is `undecided`, one that states none `invalid`.
     YES is inconsistent for `prompt_to_line`, consistent for `question_answer` and `relevance`. For `line_to_line` the
     reply lists numbers: `own_lines` are those under which the judge was shown the speaker's own earlier lines, oldest
     first; `conflicts` of the verdict are places in this.
@@ -44,14 +46,14 @@ def parse_verdict(reply: str, kind: Kind, own_lines: Sequence[int] = ()) -> Verd
     if kind == "line_to_line":
         listed = _listed(reply)
         if isinstance(listed, str):
-            return Verdict("invalid", reason=listed, raw=reply)
+            return Verdict("undecided" if listed == _TWO_LISTS else "invalid", reason=listed, raw=reply)
         conflicts = tuple(place for place, number in enumerate(own_lines) if number in listed)
         if listed and not conflicts:
             return Verdict("invalid", reason="lists no earlier line of the speaker", raw=reply)
         return Verdict("inconsistent" if listed else "consistent", conflicts, raw=reply)
     said, reason = read_yes_no(reply)
     if said is None:
-        return Verdict("invalid", reason=reason, raw=reply)
+        return Verdict("undecided" if reason == _BOTH else "invalid", reason=reason, raw=reply)
     return Verdict("consistent" if said == (kind != "prompt_to_line") else "inconsistent", raw=reply)
 
 
@@ -70,7 +72,7 @@ def read_yes_no(reply: str) -> tuple[bool | None, str]:
     text = reply.strip()
     placed = {word.upper() for word in (_first_word(text), _last_word(text)) if word}
     if len(placed | set(_LOUD.findall(text))) > 1:
-        return None, "says both YES and NO"
+        return None, _BOTH
     if not placed:
         return None, "says neither YES nor NO at its start or end"
     return placed == {"YES"}, ""
@@ -122,7 +124,7 @@ def _listed(reply: str) -> frozenset[int] | str:
         return "has brackets that hold no list of numbers"
     lists = {frozenset(map(int, re.findall("[0-9]+", match.group(1)))) for match in found}
     if len(lists) > 1:
-        return "has lists that differ"
+        return _TWO_LISTS
     rests = [reply[match.end() :].partition("\n")[0] for match in found]
     if all(rest.strip(_MARKUP + ".;! \t\r") for rest in rests):
         return "has no list at the end of a line"

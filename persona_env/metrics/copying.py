@@ -13,7 +13,8 @@ from persona_env.metrics.words import content_words, sentences, words
 __all__ = ["Copying", "recited_share"]
 
 _NGRAM = 4
-_OWN_WORDS, _RECITED = Verdict("consistent"), Verdict("inconsistent", reason="recites the persona text")
+_OWN_WORDS = Verdict("consistent", is_asked=False)
+_RECITED = Verdict("inconsistent", reason="recites the persona text", is_asked=False)
 
 
 def _unasked(description: str, heard: str) -> Iterator[tuple[str, ...]]:

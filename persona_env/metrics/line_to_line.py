@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from persona_env.conversation import Conversation
 from persona_env.judges.base import LineVsHistory, Verdict
-from persona_env.judges.content_filter import rejection_reason
 from persona_env.metrics.metric import LineMetric, QueryOrVerdict, Score
 
 __all__ = ["LineToLine", "LineToLineScore", "pair_score"]
 
-_FIRST_LINE = Verdict("consistent", reason="nothing was said before")
+_FIRST_LINE = Verdict("consistent", reason="nothing was said before", is_asked=False, applies=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +25,9 @@ class LineToLineScore(Score):
 def pair_score(verdicts: Sequence[Verdict]) -> float:
     """Returns 1 - (conflicts listed) / (pairs of a line and an earlier line of the same speaker).
 
-    There is a verdict for each line of the speaker, from the first on; line k has k pairs. nan if no pair is readable.
-    It dilutes with the length of a dialogue: read it with the per-line share. Where the paper counts an invalid
-    verdict as free of conflict, here it is left out of both counts.
+    There is a verdict for each line of the speaker, from the first on; line k has k pairs. nan if no pair is decided.
+    It dilutes with the length of a dialogue: read it with the per-line share. Where the paper counts a reply
+    without a verdict as free of conflict, here it is left out of both counts.
 
     Source: arXiv 2511.00222, section 3 (line-to-line consistency), and its released code.
 
@@ -36,15 +35,15 @@ def pair_score(verdicts: Sequence[Verdict]) -> float:
     >>> pair_score([Verdict("consistent"), Verdict("consistent"), both])  # 2 of 0 + 1 + 2 pairs
     0.33333333333333337
     """
-    readable = [(k, len(verdict.conflicts)) for k, verdict in enumerate(verdicts) if verdict.label != "invalid"]
-    pairs = sum(k for k, _ in readable)
-    return 1.0 - sum(listed for _, listed in readable) / pairs if pairs else math.nan
+    decided = [(k, len(v.conflicts)) for k, v in enumerate(verdicts) if not math.isnan(v.value)]
+    pairs = sum(k for k, _ in decided)
+    return 1.0 - sum(listed for _, listed in decided) / pairs if pairs else math.nan
 
 
 class LineToLine(LineMetric):
     """Share of the simulator's lines that conflict with none of its own earlier lines.
 
-    The first line, and the first after a fact update, counts as consistent, unless it says nothing.
+    The first line, and the first after a fact update, can conflict with none: it is not counted.
 
     Source: arXiv 2511.00222, section 3 (line-to-line consistency), which reports the `pair_score` only.
 
@@ -62,11 +61,8 @@ class LineToLine(LineMetric):
     def query(self, conversation: Conversation, index: int) -> QueryOrVerdict:
         """Returns the query which earlier lines line `index` conflicts with."""
         query = LineVsHistory(conversation.persona.role, conversation.lines[index], conversation.earlier(index))
-        if query.earlier:
-            return query
-        empty = rejection_reason(query)
-        return Verdict("inconsistent", reason=empty) if empty else _FIRST_LINE
+        return query if query.earlier else _FIRST_LINE
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> LineToLineScore:
         """Returns the mean over lines, and the pair score."""
-        return LineToLineScore.of([verdict.value for verdict in verdicts], pair_score=pair_score(verdicts))
+        return LineToLineScore.of(verdicts, pair_score=pair_score(verdicts))

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from persona_env.conversation import Conversation
 from persona_env.errors import InputError
-from persona_env.judges.base import JudgeLike, Query, Verdict
+from persona_env.judges.base import JudgeLike, Query, Verdict, VerdictCounts
 
 __all__ = [
     "LineMetric",
@@ -31,26 +31,34 @@ QueryOrVerdict: TypeAlias = Query | Verdict
 class Score:
     """One metric of one conversation.
 
-    >>> Score.of((1.0, 0.0, float("nan"), 1.0))
-    Score(value=0.6666666666666666, per_line=(1.0, 0.0, nan, 1.0), n=3, invalid=1)
+    >>> Score.of([Verdict("consistent"), Verdict("inconsistent"), Verdict("invalid"), Verdict("consistent")])
+    Score(value=0.6666666666666666, per_line=(1.0, 0.0, nan, 1.0), n=3, invalid=1, undecided=0, asked=4)
     """
 
-    value: float  # mean of the readable verdicts, in [0, 1], 1 is good; nan if there is none
-    per_line: tuple[float, ...]  # 1.0, 0.0 or nan (invalid) for each thing judged, in order
-    n: int  # verdicts that could be read
-    invalid: int  # those that could not
+    value: float  # mean of the verdicts that decide, in [0, 1], 1 is good; nan if there is none
+    per_line: tuple[float, ...]  # 1.0, 0.0 or nan for each query, in order
+    n: int  # verdicts that decide
+    invalid: int  # those that could not be read
+    undecided: int = 0  # those that contradict themselves
+    asked: int = 0  # those of all that a judge was asked for
 
     @classmethod
-    def of(cls, per_line: Sequence[float], **more: Any) -> Self:
-        """Returns the score of these values, each 1.0, 0.0 or nan; `more` are the fields of a subclass."""
-        readable = [value for value in per_line if not math.isnan(value)]
-        mean = math.fsum(readable) / len(readable) if readable else math.nan
-        return cls(mean, tuple(per_line), len(readable), len(per_line) - len(readable), **more)
+    def of(cls, verdicts: Sequence[Verdict], **more: Any) -> Self:
+        """Returns the score of these verdicts, their mean; `more` are the fields of a subclass."""
+        values, counts = [verdict.value for verdict in verdicts], VerdictCounts.of(verdicts)
+        known = [value for value in values if not math.isnan(value)]
+        mean = math.fsum(known) / len(known) if known else math.nan
+        return cls(mean, tuple(values), counts.judged, counts.invalid, counts.undecided, counts.asked, **more)
 
     @property
     def inconsistency(self) -> float:
-        """1 - value: the share of the readable verdicts that are bad."""
+        """1 - value: the share of the verdicts that decide which are bad."""
         return 1.0 - self.value
+
+    @property
+    def counts(self) -> VerdictCounts:
+        """How many verdicts there are of each sort."""
+        return VerdictCounts(self.n, self.undecided, self.invalid, self.asked)
 
 
 class Metric(ABC):
@@ -70,7 +78,7 @@ class Metric(ABC):
 
     def score(self, conversation: Conversation, verdicts: Sequence[Verdict]) -> Score:
         """Returns the score of a conversation from the verdicts on its queries: their mean."""
-        return Score.of([verdict.value for verdict in verdicts])
+        return Score.of(verdicts)
 
     def __call__(self, conversations: Sequence[Conversation], judge: JudgeLike | None = None) -> list[Score]:
         """Returns a score for each conversation; asks the judge once, for all of them."""

@@ -57,7 +57,7 @@ class QuestionAnswer(Metric):
     def scores(self, answers: Sequence[Sequence[Answer]], judge: JudgeLike) -> list[Score]:
         """Returns a score for each dialogue from the answers given in it; one judge call."""
         verdicts = iter(verdicts_on([answer_query(a.probe, a.text) for given in answers for a in given], judge))
-        return [Score.of([next(verdicts).value for _ in given]) for given in answers]
+        return [Score.of([next(verdicts) for _ in given]) for given in answers]
 
     def queries(self, conversations: Sequence[Conversation]) -> list[tuple[QueryOrVerdict, ...]]:
         """Probes the speaker and returns what to ask the judge about its answers."""

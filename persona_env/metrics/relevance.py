@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from persona_env.conversation import Conversation
 from persona_env.judges.base import LineVsPrevious, Verdict
-from persona_env.judges.content_filter import rejection_reason
 from persona_env.metrics.metric import LineMetric, QueryOrVerdict
 
 __all__ = ["Relevance"]
 
-_NOTHING_HEARD = Verdict("consistent", reason="nothing was heard before")
+_NOTHING_HEARD = Verdict("consistent", reason="nothing was heard before", is_asked=False, applies=False)
 
 
 class Relevance(LineMetric):
     """Share of the simulator's lines that respond to what was just heard, or openly decline to.
 
-    A line before which nothing was heard counts as relevant, unless it says nothing.
+    A line before which nothing was heard responds to nothing: it is not counted.
 
     >>> from persona_env.persona import Persona
     >>> ann = Persona("p", "patient", "Ann", "You are Ann.")
@@ -33,7 +32,4 @@ class Relevance(LineMetric):
         """Returns the query whether line `index` responds to what was heard before it."""
         heard = conversation.heard_before(index)
         query = LineVsPrevious(conversation.persona_at(index), heard, conversation.lines[index])
-        if heard.strip():
-            return query
-        empty = rejection_reason(query)
-        return Verdict("inconsistent", reason=empty) if empty else _NOTHING_HEARD
+        return query if heard.strip() else _NOTHING_HEARD

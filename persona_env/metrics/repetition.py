@@ -12,7 +12,7 @@ from persona_env.metrics.words import words
 
 __all__ = ["Repetition", "likeness"]
 
-_NEW = Verdict("consistent")
+_NEW = Verdict("consistent", is_asked=False)
 
 
 def likeness(line: str, other: str) -> float:
@@ -57,8 +57,8 @@ class Repetition(LineMetric):
         spoken = words(line)
         exact = tuple(k for k, other in enumerate(earlier) if words(other) == spoken)
         if exact:
-            return Verdict("inconsistent", exact, "exact")
+            return Verdict("inconsistent", exact, "exact", is_asked=False)
         if self.threshold is None:
             return _NEW
         near = tuple(k for k, other in enumerate(earlier) if likeness(line, other) >= self.threshold)
-        return Verdict("inconsistent", near, "near") if near else _NEW
+        return Verdict("inconsistent", near, "near", is_asked=False) if near else _NEW

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from persona_env.conversation import Event, LineCompleted, ProbeAnswered
 from persona_env.errors import InputError
 from persona_env.judges import load_judge
-from persona_env.judges.base import JudgeLike, Verdict
+from persona_env.judges.base import JudgeLike, Verdict, VerdictCounts
 from persona_env.metrics import METRICS, load_metric
 from persona_env.metrics.metric import LineMetric, Metric, QueryOrVerdict, verdicts_on
 from persona_env.metrics.question_answer import QuestionAnswer, answer_query
@@ -39,7 +39,7 @@ class RewardTerm:
             raise InputError(f"Expected weight >= 0 for {metric.name}, got {weight}: {remedy}.")
         self.metric, self.name, self.weight = metric, metric.name, float(weight)
         self.source = 0  # the place of its questions among the environment's `probe_fns`, which its probes carry
-        self.judged = self.invalid = 0  # verdicts that could be read, and those that could not, which pay nothing
+        self.counts = VerdictCounts()  # of its verdicts; only those that decide pay
 
     def query(self, event: Event) -> QueryOrVerdict | None:
         """Returns what to judge about a line, or the answer to a probe of its own; None if it has no part in these."""
@@ -51,11 +51,10 @@ class RewardTerm:
 
     def reward(self, verdict: Verdict) -> float:
         """Counts a verdict and returns its reward: in [0, weight], or [-weight, 0] of a penalty."""
+        self.counts += VerdictCounts.of([verdict])
         value = verdict.value
         if math.isnan(value):
-            self.invalid += 1
             return 0.0
-        self.judged += 1
         return self.weight * (value - 1.0 if self.metric.is_penalty else value)
 
 
@@ -87,7 +86,7 @@ class DueQuery(NamedTuple):
 
 
 class RewardItem(NamedTuple):
-    """What the event of this number is worth by one term: 1.0 good, 0.0 bad or nan invalid, and the reward for it."""
+    """What the event of this number is worth by one term: 1.0 good, 0.0 bad, nan neither, and the reward for it."""
 
     number: int
     name: str
@@ -136,10 +135,11 @@ class RewardFunction:
         ]
 
     def items(self, due: Sequence[DueQuery], verdicts: Sequence[Verdict]) -> list[RewardItem]:
-        """Counts the verdicts on what was due and returns what they are worth."""
+        """Counts the verdicts on what was due and returns what they are worth; nothing where nothing was to judge."""
         return [
             RewardItem(number, term.name, verdict.value, term.reward(verdict))
             for (number, term, _), verdict in zip(due, verdicts, strict=True)
+            if verdict.applies
         ]
 
     def reward(self, events: Sequence[Event]) -> list[RewardItem]:
@@ -159,11 +159,21 @@ class RewardStats:
         return {term.name: term.weight for term in self.reward_function.terms}
 
     @property
+    def counts(self) -> VerdictCounts:
+        """How many verdicts there were of each sort."""
+        return sum((term.counts for term in self.reward_function.terms), VerdictCounts())
+
+    @property
     def judged(self) -> int:
-        """How many verdicts could be read."""
-        return sum(term.judged for term in self.reward_function.terms)
+        """How many verdicts decided."""
+        return self.counts.judged
+
+    @property
+    def undecided(self) -> int:
+        """How many verdicts contradicted themselves; nothing is paid for them."""
+        return self.counts.undecided
 
     @property
     def invalid(self) -> int:
         """How many verdicts could not be read; nothing is paid for them."""
-        return sum(term.invalid for term in self.reward_function.terms)
+        return self.counts.invalid

@@ -52,7 +52,8 @@ class ReplyCache:
     ones. The first reply under a key stays. Each row has a checksum: a damaged one (`damaged` counts them) is missing.
 
     A run's own file is to `keep_rejected`: it then also takes replies of wrong form that were given up on, so that a
-    resumed run does not pay for them again; in a shared one they would keep everybody from asking again.
+    resumed run does not pay for them again; in a shared one they would keep everybody from asking again. What was
+    written since the last `settle` (in a run's own file: or read) can be taken back with `forget`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder, ReplyCache(f"{folder}/replies.sqlite") as cache:
@@ -63,7 +64,7 @@ class ReplyCache:
 
     def __init__(self, path: str | Path, *, keep_rejected: bool = False):
         self.path, self.keep_rejected, self.damaged = Path(expanduser(path)), keep_rejected, 0
-        self._lock, self._broken = threading.Lock(), set[bytes]()
+        self._lock, self._broken, self._unsettled = threading.Lock(), set[bytes](), set[bytes]()
         with self._errors(), contextlib.ExitStack() as on_error:
             self._connection = sqlite3.connect(
                 self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
@@ -102,6 +103,8 @@ class ReplyCache:
                         found[wanted] = reply.decode()
                     else:
                         self._note_damage(wanted)
+        if self.keep_rejected:
+            self._unsettled.update(found)
         return found
 
     def put(self, replies: Mapping[bytes, str]) -> None:
@@ -113,6 +116,18 @@ class ReplyCache:
                 self._connection.execute("DELETE FROM replies WHERE key = ?", (key,))
             self._connection.executemany("INSERT OR IGNORE INTO replies VALUES (?, ?, ?)", rows)
             self._broken.difference_update(replies)
+        self._unsettled.update(replies)
+
+    def settle(self) -> None:
+        """Keeps for good what was replied so far."""
+        self._unsettled.clear()
+
+    def forget(self) -> None:
+        """Removes what was replied since the last `settle`: it is asked again."""
+        with self._lock, self._errors(), self._connection:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("DELETE FROM replies WHERE key = ?", [(key,) for key in (*self._unsettled,)])
+        self._unsettled.clear()
 
     def __len__(self) -> int:
         with self._lock, self._errors():

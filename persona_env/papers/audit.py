@@ -29,7 +29,7 @@ class AuditRow:
 
     `recorded` is the paper's score in the log (for `line_to_line` the pair score, for `question_answer` the share of
     right answers), `recomputed` the same from the raw replies by the paper's (fail-open) rule. `fail_closed` is the
-    share of good lines among the readable ones, with its 95 % interval over personas (`low`, `high`); for
+    share of good lines among those with a verdict, with its 95 % interval over personas (`low`, `high`); for
     `line_to_line` lines without any conflict, which longer dialogues do not dilute.
     """
 
@@ -37,8 +37,9 @@ class AuditRow:
     metric: str
     dialogues: int
     personas: int
-    n: int  # lines (or answers) with a readable verdict; those without one are `invalid`
+    n: int  # lines (or answers) with a verdict; those without one are `invalid`, those with two `undecided`
     invalid: int
+    undecided: int = 0
     recorded: float | None = None
     recomputed: float | None = None
     disagreements: int = 0  # recorded scores that are not the recomputed ones
@@ -81,7 +82,7 @@ def audit_log(path: str | Path) -> Audit:
     metrics = [load_metric(name) for name in METRICS.builtins]
     guards = [metric for metric in metrics if isinstance(metric, LineMetric) and not metric.is_judged]
     rows += [_guard_row(str(path), metric, parts) for metric in guards]
-    found = tuple(row for row in rows if row.n or row.invalid or row.recorded is not None)
+    found = tuple(row for row in rows if row.n or row.invalid or row.undecided or row.recorded is not None)
     return Audit(found, tuple(audit(dialogues)))
 
 
@@ -131,6 +132,7 @@ def _counts(parts: Sequence[_Part], scores: Sequence[Score]) -> dict[str, Any]:
         "personas": len({part.persona for part in parts}),
         "n": sum(score.n for score in scores),
         "invalid": sum(score.invalid for score in scores),
+        "undecided": sum(score.undecided for score in scores),
     }
 
 

@@ -133,10 +133,10 @@ def _survey(dialogue: LoggedDialogue, key: SpeakerKey) -> PaperScore:
 
 @dataclass(frozen=True, slots=True)
 class FailClosed:
-    """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid."""
+    """A speaker's replies in a dialogue, read strictly: what has no verdict is invalid, what has two is undecided."""
 
     prompt_to_line: Score  # a value for each of the speaker's lines
-    line_to_line: LineToLineScore  # the same; the first line has nothing to conflict with: it counts as consistent
+    line_to_line: LineToLineScore  # the same; the first line has nothing to conflict with: it is not counted
     question_answer: Score  # a value for each answer; invalid where the question's gold answer is broken
     broken_golds: int  # how many of the `questions` have one (a single character)
     questions: int
@@ -150,11 +150,10 @@ def fail_closed(dialogue: LoggedDialogue, speaker: SpeakerKey) -> FailClosed:
     items = [qa_item(*pair) for pair in dialogue.speaker(speaker).backstory_test]
     answers = (*dialogue.replies_about("question_answer", speaker), *survey_replies(dialogue, speaker))
     history = _verdicts(dialogue, speaker, "line_to_line")
-    plain = Score.of([verdict.value for verdict in history])
     return FailClosed(
-        Score.of([verdict.value for verdict in _verdicts(dialogue, speaker, "prompt_to_line")]),
-        LineToLineScore(plain.value, plain.per_line, plain.n, plain.invalid, pair_score(history)),
-        Score.of([recorded_verdict(reply).value for reply in answers]),
+        Score.of(_verdicts(dialogue, speaker, "prompt_to_line")),
+        LineToLineScore.of(history, pair_score=pair_score(history)),
+        Score.of([recorded_verdict(reply) for reply in answers]),
         sum(item is None for item in items),
         len(items),
     )
@@ -171,6 +170,6 @@ def _verdicts(dialogue: LoggedDialogue, speaker: SpeakerKey, metric: str) -> lis
         recorded_verdict(replies[place], places[:number]) if place in replies else missing
         for number, place in enumerate(places)
     ]
-    if metric == "line_to_line" and places and places[0] not in replies:
-        verdicts[0] = Verdict("consistent", reason="nothing was said before")
+    if metric == "line_to_line" and places:
+        verdicts[0] = Verdict("consistent", reason="nothing was said before", is_asked=False, applies=False)
     return verdicts

@@ -20,11 +20,11 @@ __all__ = ["audit_table"]
 _SHOWN = 5
 _TITLE = "What the logs record, and what their own replies say"
 _CAPTION = (
-    "Shares in [0, 1], 1 is good, averaged over personas. recomputed: by the paper's fail-open "
-    "rule (line_to_line: its pair score). fail-closed: share of the n readable lines or answers, "
+    "Shares in [0, 1], 1 is good, averaged over personas. both: replies with two verdicts. recomp.: by the paper's "
+    "fail-open rule (line_to_line: its pair score). fail-closed: share of the n lines or answers with a verdict, "
     "with the longer side of its 95 % interval over personas."
 )
-_COLUMNS = ("log, metric", "dial.", "n", "invalid", "recorded", "recomputed", "differ", "fail-closed")
+_COLUMNS = ("log, metric", "dial.", "n", "invalid", "both", "recorded", "recomp.", "diff.", "fail-closed")
 
 
 def audit_table(audits: Sequence[Audit]) -> RenderableType:
@@ -74,7 +74,7 @@ def _log_name(file: str) -> Text:
 
 def _cells(row: AuditRow) -> tuple[str, ...]:
     """Returns a row as text, in the order of the columns; what it has not is empty."""
-    counts = (str(row.dialogues), str(row.n), str(row.invalid))
+    counts = (str(row.dialogues), str(row.n), str(row.invalid), str(row.undecided))
     recorded, recomputed, share = map(_figure, (row.recorded, row.recomputed, row.fail_closed))
     if row.fail_closed is not None and row.low is not None and row.high is not None:
         share += f" ± {max(row.fail_closed - row.low, row.high - row.fail_closed):.3f}"

@@ -11,13 +11,22 @@ from rich.text import Text
 
 from persona_env.evaluation.eval_log import EvalLog
 from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
+from persona_env.metrics import QuestionAnswer
 from persona_env.metrics.statistics import Interval
 from persona_env.report.terminal import plain
 
 __all__ = ["drift_table", "log_table", "simulator_table"]
 
 _CAPTION = "Shares of lines, as named; intervals are 95 % over personas. Drift types: share of bad lines or answers."
+_UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
 _GAP = " gap: drift on held-out / on training personas."
+_SAID = {"lines_said": "lines said of those asked for"}
+_NOTES = {
+    "lines_cut": "lines cut at the other's name",
+    "lines_filtered": "lines withheld by a filter",
+    "replies_cut": "the other's lines that were cut",
+    "replies_filtered": "the other's lines withheld",
+}
 _STYLE = {"hedging": "hedging, where unlisted", "volunteering": "true facts volunteered", "line_words": "words a line"}
 
 
@@ -41,7 +50,7 @@ def drift_table(log: EvalLog) -> Table:
         head = ("", "", "drift-free" if reference else "")
         arms = (*pair, reference) if reference else pair
         table.section(f"guards over {table.lines('before')} lines", *head)
-        table.rows(table.guards, arms)
+        table.rows(table.guards | _SAID, arms)
         table.section("style", *head)
         table.rows(_style_of(pair[0]), arms)
         table.counts(pair)
@@ -52,7 +61,7 @@ def simulator_table(log: EvalLog) -> Table:
     """Returns the table of a benchmark: every drift type, guard and style statistic of each simulator."""
     table, found = _Table(log, _CAPTION), all_scores(log)
     table.columns("", *map(plain, found))
-    table.rows(table.titles, found.values(), with_interval=True)
+    table.rows(table.titles | _SAID, found.values(), with_interval=True)
     table.rows(_style_of(next(iter(found.values()))) if found else {}, found.values(), with_interval=True)
     table.counts(list(found.values()))
     return table.table
@@ -66,10 +75,13 @@ def _add_drift(table: _Table, before: Scores, after: Scores, lines: int) -> None
     table.section(f"drift over {lines} lines")
     changes = reductions(before, after)
     for name in before.drift:
-        table.add(
-            table.titles[name], *(table.cell(name, s.estimate(name)) for s in (before, after)), *_change(changes[name])
-        )
-    table.add("overall", "", "", *_change(changes["overall"]))
+        cells = (table.cell(name, _estimate(s, name)) for s in (before, after))
+        table.add(table.titles[name], *cells, *_change(changes.get(name, _UNKNOWN)))
+    table.add("overall", "", "", *_change(changes.get("overall", _UNKNOWN)))
+
+
+def _estimate(scores: Scores, name: str) -> Estimate:
+    return scores.estimate(name) if name in scores else Estimate(None, None, None)
 
 
 def _add_gap(table: _Table, heldout: Scores, training: Scores) -> None:
@@ -112,21 +124,24 @@ class _Table:
         for name, title in titles.items():
             if not any(name in scores for scores in arms):
                 continue
-            known = [scores.estimate(name) if name in scores else Estimate(None, None, None) for scores in arms]
+            known = (_estimate(scores, name) for scores in arms)
             self.add(title, *(self.cell(name, estimate, with_interval=with_interval) for estimate in known))
 
     def counts(self, arms: Sequence[Scores]) -> None:
-        """Adds how much was judged, and how much of that could not be read."""
-        self.add("invalid verdicts", *(str(scores.invalid) for scores in arms))
-        first = next(iter(arms[0].metrics), "") if arms else ""
-        self.add("lines judged", *(str(scores.estimate(first).n if first in scores else 0) for scores in arms))
+        """Adds what became of the lines, how much was judged, and how many verdicts decide nothing."""
+        for name, title in _NOTES.items():
+            if any(name in scores for scores in arms):
+                self.add(title, *(f"{scores.total(name)[0]:,}" for scores in arms))
+        self.add("invalid verdicts", *(f"{scores.counts.invalid:,}" for scores in arms))
+        self.add("undecided verdicts", *(f"{scores.counts.undecided:,}" for scores in arms))
+        self.add("lines judged", *map(_judged, arms))
 
     def cell(self, name: str, estimate: Estimate, *, with_interval: bool = False) -> str:
         """Returns a figure as its title says: shares in per cent; of bad lines where the metric shows those."""
         if estimate.value is None:
             return "-"
         value = 1 - estimate.value if name in self._bad else estimate.value
-        is_share = name in self.titles or name == "hedging"
+        is_share = name in self.titles or name in ("hedging", *_SAID)
         ends = ""
         if with_interval and estimate.low is not None and estimate.high is not None:
             low, high = (1 - estimate.high, 1 - estimate.low) if name in self._bad else (estimate.low, estimate.high)
@@ -145,6 +160,13 @@ def _title(log: EvalLog) -> str:
         f"{suite.role}: {suite.dialogues} dialogues of {suite.lines} lines with {suite.split} personas, "
         f"judged by {header.judge.spec}"
     )
+
+
+def _judged(scores: Scores) -> str:
+    """Returns how many lines the first metric of lines decides, and where these are not all, of how many."""
+    judged = next((scores.estimate(name).n for name in scores.metrics if name != QuestionAnswer.name), 0)
+    _, asked = scores.total("lines_said")
+    return f"{judged:,}" if judged == asked else f"{judged:,} of {asked:,}"
 
 
 def _change(interval: Interval) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What a run costs: wall time and judge counts, in `timing.jsonl`; and how many verdicts may be invalid."""
+"""What a run costs: wall time and judge counts, in `timing.jsonl`; and how sound its verdicts must be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from persona_env.errors import RunEnded
+from persona_env.errors import JudgeUnreliable
+from persona_env.judges.base import VerdictCounts
 from persona_env.runs.config import parse_budget
 from persona_env.runs.run_folder import RunFolder
 
@@ -23,19 +24,37 @@ VERDICT_COUNTS = ("canaries", "canaries_failed", "pairs", "agreed")
 _FILE = "timing.jsonl"
 
 
-class TooManyInvalid(RunEnded):
-    """More verdicts than allowed could not be read: the figures say little of the simulator."""
+_LEAST_ASKED = 200  # a few among the first say little
+_MOST_UNSOUND = 0.5
+_NO_VERDICTS = VerdictCounts()
+
+
+class TooManyInvalid(JudgeUnreliable):
+    """More verdicts than allowed are not sound: the figures say little of the simulator."""
 
     exit_code = 78
 
 
-def check_invalid(where: str, most: float, judged: int, invalid: int, *, ended: bool = True) -> None:
-    """Raises if more than a share `most` of verdicts is invalid; before the end, of at least 200 verdicts."""
-    if invalid > most * (judged if ended else max(judged, 200)):  # a few among the first say little
-        raise TooManyInvalid(
-            f"Expected at most {100 * most:g} % invalid verdicts in {where}, got {invalid} of {judged}: use another "
-            "judge, or allow more with --max-invalid."
-        )
+def check_invalid(where: str, most: float, counts: VerdictCounts, *, ended: bool = True) -> None:
+    """Raises TooManyInvalid unless the verdicts that a judge was asked for are sound.
+
+    At most a share `most` of these may be invalid, at most half (or `most`, if that is more) invalid or undecided, and
+    one must decide. Before the end, as many are allowed as in 200 verdicts.
+    """
+    asked = counts.asked if ended else max(counts.asked, _LEAST_ASKED)
+    unsound, limit = counts.invalid + counts.undecided, max(most, _MOST_UNSOUND)
+    if counts.invalid > most * asked:
+        wrong = f"at most {100 * most:g} % invalid verdicts in {where}, got {counts.invalid}"
+    elif unsound > limit * asked:
+        wrong = f"at most {100 * limit:g} % undecided or invalid verdicts in {where}, got {unsound}"
+    elif counts.asked and unsound == asked:
+        wrong = f"verdicts that decide in {where}, got none"
+    else:
+        return
+    raise TooManyInvalid(
+        f"Expected {wrong} of {counts.asked}: mend the judge or its server and go on, use another judge, or allow more "
+        "with --max-invalid."
+    )
 
 
 class CostLog:
@@ -89,23 +108,26 @@ class CostLog:
         return {name: sum(row.get("judge", {}).get(name, 0) for row in some) for name, some in rows.items()}
 
 
-def judge_usage(counts: Mapping[str, int], budget: str = "", invalid: int = 0) -> dict[str, Any]:
+def judge_usage(counts: Mapping[str, int], budget: str = "", verdicts: VerdictCounts = _NO_VERDICTS) -> dict[str, Any]:
     """Returns what `summary.json` says of the judge: counts, an ensemble's agreement in [0, 1], and the budget."""
     found = {name: counts.get(name, 0) for name in (*COSTS, *VERDICT_COUNTS)}
     agreement = found["agreed"] / found["pairs"] if found["pairs"] else None
-    return {**found, "agreement": agreement, "budget": parse_budget(budget), "invalid": invalid}
+    unsound = {"invalid": verdicts.invalid, "undecided": verdicts.undecided}
+    return {**found, "agreement": agreement, "budget": parse_budget(budget), "asked": verdicts.asked, **unsound}
 
 
 def judge_sentence(usage: Mapping[str, Any]) -> str:
     """Returns in words what `judge_usage` gave.
 
-    >>> judge_sentence(judge_usage({"calls": 70, "tokens": 9000, "canaries": 4}, "calls=100", invalid=2))
-    'Judge: 70 of 100 calls, 9,000 tokens; 0 replies from the cache, 2 invalid verdicts; 0 of 4 canaries failed.'
+    >>> judge_sentence(judge_usage({"calls": 70, "tokens": 9000}, "calls=100", VerdictCounts(30, 3, 2, 35)))
+    'Judge: 70 of 100 calls, 9,000 tokens; 0 replies from the cache; of 35 verdicts 2 invalid, 3 undecided.'
     """
     limits = {name: f" of {most:,}" for name, most in usage["budget"].items()}
     used = (f"{usage[name]:,}{limits.get(name, '')} {name}" for name in ("calls", "tokens"))
     parts = [f"Judge: {', '.join(used)}"]
-    parts.append(f"{usage['cache_hits']:,} replies from the cache, {usage['invalid']:,} invalid verdicts")
+    parts.append(f"{usage['cache_hits']:,} replies from the cache")
+    unsound = f"{usage['invalid']:,} invalid, {usage['undecided']:,} undecided"
+    parts.append(f"of {usage['asked']:,} verdicts {unsound}")
     if usage["canaries"]:
         parts.append(f"{usage['canaries_failed']:,} of {usage['canaries']:,} canaries failed")
     if usage["agreement"] is not None:

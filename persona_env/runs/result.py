@@ -9,6 +9,7 @@ from typing import Any
 from persona_env.errors import RunEnded
 from persona_env.evaluation.eval_log import EvalLog
 from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
+from persona_env.judges.base import VerdictCounts
 from persona_env.roles import role_named
 from persona_env.runs.config import RunConfig
 from persona_env.runs.costs import judge_usage
@@ -25,7 +26,8 @@ class TrainResult:
     tokens: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
     ended: RunEnded | KeyboardInterrupt | None = None  # why it stopped before its end, if it did
-    invalid_in_training: int = 0
+    verdicts_in_training: VerdictCounts = field(default_factory=VerdictCounts)
+    verdicts_not_kept: VerdictCounts = field(default_factory=VerdictCounts)  # of a stage that was not sound
     judge_counts: Mapping[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -46,7 +48,8 @@ def summary(result: TrainResult) -> dict[str, Any]:
     config, found = result.config, all_scores(result.log)
     before, after, training = found.get("before"), found.get("after"), found.get("train_personas")
     extended, drift_free = result.log.arm("after_extended"), found.get("drift_free")
-    invalid = result.invalid_in_training + sum(scores.invalid for scores in found.values())
+    others = result.verdicts_in_training + result.verdicts_not_kept
+    verdicts = sum((scores.counts for scores in found.values()), others)
     return {
         "status": result.status,
         **({"reason": str(result.ended)} if isinstance(result.ended, RunEnded) else {}),
@@ -67,7 +70,7 @@ def summary(result: TrainResult) -> dict[str, Any]:
         "drift_free": drift_free.as_json() if drift_free else None,
         "generalisation_gap": generalisation_gap(after, training) if after and training else {},
         "tokens": result.tokens,
-        "judge_usage": judge_usage(result.judge_counts, config.judge_budget, invalid),
+        "judge_usage": judge_usage(result.judge_counts, config.judge_budget, verdicts),
         "seconds": round(sum(result.seconds.values()), 2),
         "stages": {name: round(value, 2) for name, value in result.seconds.items()},
         "versions": dict(result.log.header.versions),

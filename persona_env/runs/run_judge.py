@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from persona_env.envs.persona_source import resolve_personas
+from persona_env.errors import JudgeUnreliable
 from persona_env.judges import load_judge
 from persona_env.judges.base import Judge, JudgeLike, Query, Verdict
 from persona_env.judges.canaries import Canaries
@@ -118,6 +120,22 @@ class RunJudge(Judge):
             return (self._canaries or self._judge).judge(queries)
         finally:
             self._on_asked()
+
+    def settle(self) -> None:
+        """Keeps for good what was replied so far; see `stage`."""
+        for cache in self._caches:
+            cache.settle()
+
+    @contextlib.contextmanager
+    def stage(self) -> Iterator[None]:
+        """Inside it a JudgeUnreliable also takes back what was replied since the last `settle`: it is asked again."""
+        try:
+            yield
+        except JudgeUnreliable:
+            for cache in self._caches:
+                cache.forget()
+            raise
+        self.settle()
 
     def close(self) -> None:
         """Closes the judge and the caches; the files are whole at any time."""

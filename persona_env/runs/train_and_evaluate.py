@@ -11,6 +11,7 @@ from persona_env.errors import RunEnded
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.scoring import run_arm, scores
+from persona_env.judges.base import VerdictCounts
 from persona_env.metrics import METRICS, load_metric
 from persona_env.models.limits import Usage
 from persona_env.roles import BUNDLED, role_named
@@ -82,7 +83,7 @@ class TrainAndEvaluate:
             folder.write_json(CONFIG, config)
         if (folder.path / FILE).is_file():
             found = load_eval_log(folder.path)
-            result.log = EvalLog(replace(result.log.header, created=found.header.created), found.arms)
+            result.log = EvalLog(_begun(found.header, result.log.header), found.arms)
         self._folder, self.checkpoints = folder, Checkpoints(folder)
         self._cost_log = CostLog(folder, lambda: self.judge.counts)
         spent = self._cost_log.counts
@@ -106,7 +107,7 @@ class TrainAndEvaluate:
             self._evaluate("drift_free", "scripted", load_speaker("scripted"), suite, progress)
 
     def _evaluate(self, stage: str, spec: str, speaker: Speaker, suite: EvalSuite, progress: Progress) -> None:
-        """Plays and judges the dialogues of a stage, unless they stand in the log already."""
+        """Plays and judges the dialogues of a stage, unless they stand in the log: only sound ones come there."""
         done, total = 0, suite.dialogues * (suite.lines + suite.lines // suite.questions_every)
 
         def tick(lines: int) -> None:
@@ -118,15 +119,17 @@ class TrainAndEvaluate:
         arm = self.result.log.arm(stage)
         if arm is None:
             speaker.reset_cache()  # a cache would make a resumed run differ in the last bits
-            arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick)
+            with self.judge.stage():
+                arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick)
+                self.result.verdicts_not_kept = scores(arm, self.result.log.header.metrics).counts
+                check_invalid(f"the stage {stage!r}", self.config.max_invalid, self.result.verdicts_not_kept)
+                self.result.verdicts_not_kept = VerdictCounts()
             log = self.result.log.with_arm(arm)
             with self._folder.writing(FILE):
                 save_eval_log(self._folder.path / FILE, log)
             self.result.log = log
             self._cost_log.note(stage)
         tick(total - done)
-        found = scores(arm, self.result.log.header.metrics)
-        check_invalid(f"the stage {stage!r}", self.config.max_invalid, found.judged, found.invalid)
 
     def _train(self, progress: Progress) -> Speaker:
         from persona_env.runs.training import Training
@@ -137,12 +140,14 @@ class TrainAndEvaluate:
             checkpoints=self.checkpoints,
             cost_log=self._cost_log,
             progress=lambda tokens: progress("training", tokens, self.config.tokens),
+            settle=self.judge.settle,
         )
         try:
-            return training.fit(self.simulator, self.envs)
+            with self.judge.stage():
+                return training.fit(self.simulator, self.envs)
         finally:
             self.result.tokens = training.tokens
-            self.result.invalid_in_training = training.invalid
+            self.result.verdicts_in_training = training.verdicts
 
 
 def is_complete(folder: RunFolder) -> bool:
@@ -153,6 +158,15 @@ def is_complete(folder: RunFolder) -> bool:
         return False
     Checkpoints(folder).prune(keep=0)
     return True
+
+
+def _begun(was: Header, now: Header) -> Header:
+    """Returns the header of a run that goes on: what was true when it began, with the settings of now.
+
+    Its judge is calibrated if it was, or was found so since.
+    """
+    is_calibrated = was.judge.is_calibrated or now.judge.is_calibrated
+    return replace(was, judge=replace(was.judge, is_calibrated=is_calibrated), config=now.config)
 
 
 def _suite(config: RunConfig) -> EvalSuite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from persona_env.algorithms import Learner, Run
 from persona_env.errors import RunEnded
-from persona_env.judges.base import JudgeLike
+from persona_env.judges.base import JudgeLike, VerdictCounts
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.costs import CostLog, check_invalid
@@ -47,8 +48,16 @@ def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEn
     return rewards(envs, weights=dict(config.rewards), judge=judge or config.judge)
 
 
+def _counts_in(record: Mapping[str, Any]) -> VerdictCounts:
+    judged, undecided, invalid = (record.get(name, 0) for name in ("judged", "undecided", "invalid"))
+    return VerdictCounts(judged, undecided, invalid, record.get("asked", judged + undecided + invalid))
+
+
 class Training(Run):
-    """The training of a run: writes its figures, its checkpoints and its model; `progress` is told the tokens."""
+    """The training of a run: writes its figures, its checkpoints and its model.
+
+    `progress` is told the tokens; `settle` is called after each batch of experience whose verdicts are sound.
+    """
 
     def __init__(
         self,
@@ -58,11 +67,12 @@ class Training(Run):
         checkpoints: Checkpoints,
         cost_log: CostLog,
         progress: Callable[[int], None] = lambda tokens: None,
+        settle: Callable[[], object] = lambda: None,
     ):
         super().__init__(config.tokens, config.seed)
         self.config, self.folder, self.checkpoints, self.cost_log = config, folder, checkpoints, cost_log
-        self.judged = self.invalid = 0
-        self._progress, self._logged = progress, 0
+        self.verdicts = VerdictCounts()
+        self._progress, self._settle, self._logged = progress, settle, 0
         self._learner: Learner | None = None
         self._boundary: dict[str, Any] | None = None
         self._boundaries = self._written = 0
@@ -79,7 +89,7 @@ class Training(Run):
         """
         try:
             model = self.config.algorithm.fit(model, envs, self)
-            check_invalid("training", self.config.max_invalid, self.judged, self.invalid)
+            check_invalid("training", self.config.max_invalid, self.verdicts)
         except (KeyboardInterrupt, RunEnded):
             self._write_boundary()
             self._write_model(model)
@@ -97,9 +107,9 @@ class Training(Run):
         self._logged = record["tokens"]
         self.cost_log.note("training", tokens=self._logged)
         self._progress(self._logged)
-        self.judged += record.get("judged", 0)
-        self.invalid += record.get("invalid", 0)
-        check_invalid("training", self.config.max_invalid, self.judged, self.invalid, ended=False)
+        self.verdicts += _counts_in(record)
+        check_invalid("training", self.config.max_invalid, self.verdicts, ended=False)
+        self._settle()
 
     def resume(self, learner: Learner) -> bool:
         """Goes back to the last whole checkpoint; returns whether there is one."""
@@ -116,7 +126,7 @@ class Training(Run):
     def _restore(self, learner: Learner, checkpoint: Path) -> None:
         with reading_checkpoint():
             state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-            self.judged, self.invalid = int(state["judged"]), int(state["invalid"])
+            self.verdicts = VerdictCounts(**state["verdicts"])
             self._boundaries = int(state["boundaries"])
             learner.load(read_state(state["learner"]), load_file(checkpoint / "tensors.safetensors"))
             self.folder.cut(_METRICS, int(state["metrics"]))
@@ -147,8 +157,7 @@ class Training(Run):
             "boundaries": self._boundaries,
             "learner": write_state(learner.state()),
             "metrics": self.folder.size(_METRICS),
-            "judged": self.judged,
-            "invalid": self.invalid,
+            "verdicts": asdict(self.verdicts),
             "random": random_state(),
         }
 

@@ -61,10 +61,12 @@ def check_metric(metric: Metric, *, conversations: Sequence[Conversation] | None
 def _check_score(score: Score) -> None:
     readable = [value for value in score.per_line if not math.isnan(value)]
     require(set(readable) <= {0.0, 1.0}, "metric.range", f"Expected 0.0, 1.0 or nan per line, got {score.per_line}")
+    rest = len(score.per_line) - score.n
     require(
-        (score.n, score.n + score.invalid) == (len(readable), len(score.per_line)),
+        score.n == len(readable) and 0 <= score.invalid + score.undecided <= rest,
         "metric.counts",
-        f"Expected n readable and the rest invalid, got n={score.n}, invalid={score.invalid} of {score.per_line}",
+        f"Expected n={len(readable)} and at most {rest} more invalid or undecided, got n={score.n}, "
+        f"invalid={score.invalid}, undecided={score.undecided} of {score.per_line}",
     )
     mean = sum(readable) / len(readable) if readable else math.nan
     is_mean = math.isclose(score.value, mean) or (math.isnan(score.value) and math.isnan(mean))
@@ -73,8 +75,9 @@ def _check_score(score: Score) -> None:
 
 def _check_fails_closed(metric: Metric, talks: Sequence[Conversation]) -> None:
     asked = sum(not isinstance(f, Verdict) for row in metric.queries(talks) for f in row)
-    invalid = sum(score.invalid for score in metric(talks, Always("invalid")))
-    require(invalid == asked, "metric.fails_closed", f"of {asked} invalid verdicts it counts {invalid}")
+    for label in ("invalid", "undecided"):
+        counted = sum(getattr(score, label) for score in metric(talks, Always(label)))
+        require(counted == asked, "metric.fails_closed", f"of {asked} {label} verdicts it counts {counted}")
     if not asked:
         return
     try:

@@ -6,12 +6,13 @@ from persona_env.conversation import Conversation, Probe
 from persona_env.evaluation import Arm, EvalSuite, Sample, Scores, judge_samples, play, reductions, scores
 from persona_env.evaluation.eval_log import MetricInfo
 from persona_env.evaluation.scoring import generalisation_gap
-from persona_env.judges import load_judge
+from persona_env.judges import Verdict, load_judge
 from persona_env.metrics import METRICS, Answer, Score, load_metric
 from persona_env.metrics.statistics import reduction
 from persona_env.persona import Fact, Persona
 from persona_env.speakers import load_speaker
 
+NAN = float("nan")
 DRIFT = ("prompt_to_line", "line_to_line", "question_answer")
 INFOS = tuple(MetricInfo.of(load_metric(name)) for name in METRICS.builtins)
 ORACLE = load_judge("oracle")
@@ -46,14 +47,15 @@ def test_a_dialogue_worked_by_hand():
     found = scored([Sample(conversation, answers)], EvalSuite(role="chat_partner"))
     values = {name: rows[0].per_line for name, rows in found.metrics.items()}
     assert values["prompt_to_line"] == (0.0, 1.0, 1.0, 1.0)
-    assert values["line_to_line"] == (1.0, 0.0, 0.0, 1.0)
+    assert values["line_to_line"] == (pytest.approx(NAN, nan_ok=True), 0.0, 0.0, 1.0)
     assert values["question_answer"] == (1.0, 0.0)
     assert values["relevance"] == (1.0, 1.0, 1.0, 1.0)
     assert values["repetition"] == (1.0, 1.0, 0.0, 1.0)
     assert found.estimate("prompt_to_line").value == 0.75
     assert found.estimate("prompt_to_line").low is None  # one persona: nothing to take an interval over
-    assert found.inconsistency("overall") == [(0.25 + 0.5 + 0.5) / 3]
-    assert found.invalid == 0
+    assert found.inconsistency("overall") == [pytest.approx((0.25 + 2 / 3 + 0.5) / 3)]
+    assert (found.counts.invalid, found.counts.undecided) == (0, 0)
+    assert found.counts.asked == 4 + 3 + 4 + 2  # copying, repetition and the first line ask nobody
 
 
 def test_the_speaker_that_never_drifts_is_perfect_and_its_guards_say_what_it_is_like():
@@ -63,7 +65,7 @@ def test_the_speaker_that_never_drifts_is_perfect_and_its_guards_say_what_it_is_
         assert found.estimate(name).value == 1.0
     assert 0 < (found.estimate("hedging").value or 0) < 1
     assert 0 < (found.estimate("volunteering").value or 0) < 1
-    assert set(found.estimates) == {*METRICS.builtins, "hedging", "volunteering", "line_words"}
+    assert set(found.estimates) == {*METRICS.builtins, "hedging", "volunteering", "line_words", "lines_said"}
 
 
 def test_the_grammar_of_the_embedded_world_is_not_read_out_of_other_personas():
@@ -71,21 +73,25 @@ def test_the_grammar_of_the_embedded_world_is_not_read_out_of_other_personas():
     assert [*scored([Sample(talk("Who are you?", "I go by Mei."))], suite).style] == ["line_words"]
 
 
+def shares(*values: float) -> Score:
+    return Score.of([Verdict("consistent" if value else "inconsistent") for value in values])
+
+
 def made(values: list[float]) -> Scores:
     personas = tuple(f"p{i}" for i in range(len(values)))
-    return Scores(personas, {name: [Score.of((v,)) for v in values] for name in DRIFT}, {}, DRIFT)
+    return Scores(personas, {name: [shares(v) for v in values] for name in DRIFT}, {}, DRIFT)
 
 
 def test_the_interval_of_a_share_stays_within_its_range_and_that_of_a_length_does_not():
     """Two personas with two dialogues each: .25 and .75 of four lines."""
-    talks = [Score.of(lines) for lines in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))]
+    talks = [shares(*lines) for lines in ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))]
     style = {"hedging": [0.0] * 4, "line_words": [4.0, 6.0, 5.0, 7.0]}
     found = Scores(("a", "b", "a", "b"), dict.fromkeys(DRIFT, talks), style, DRIFT)
     drift, hedging, words = (found.estimate(name) for name in ("line_to_line", "hedging", "line_words"))
     assert (drift.low, drift.high) == pytest.approx((0.006081, 0.993919), abs=1e-6)
     assert (hedging.low, hedging.high) == (0.0, pytest.approx(1 - 0.025**0.5))
     assert (words.low, words.high) == pytest.approx((5.5 - 12.7062047, 5.5 + 12.7062047), abs=1e-6)
-    perfect = Scores(("a", "b", "a", "b"), dict.fromkeys(DRIFT, [Score.of([1.0] * 4)] * 4), style, DRIFT)
+    perfect = Scores(("a", "b", "a", "b"), dict.fromkeys(DRIFT, [shares(*[1.0] * 4)] * 4), style, DRIFT)
     assert perfect.estimate("line_to_line").low == pytest.approx(0.090167, abs=1e-6)  # h = 161.4476 / 32: 1 / (1 + 2 h)
     by_hand = reduction([0.75, 0.25], [0.0, 0.0], "ab", None, [4, 4], [8, 8])
     assert [*reductions(found, perfect).values()] == [by_hand] * 4

@@ -13,7 +13,7 @@ from tests.judges.backends import TextBackend
 ANN = Persona("a", "patient", "Ann", "You are Ann.")
 LINE = LineVsPersona(ANN, "I am tired.")
 HISTORY = LineVsHistory("patient", "I am tired.", ("Sad.", "Fine.", "Ill."))
-YES, NO, WHAT = Verdict("consistent"), Verdict("inconsistent"), Verdict("invalid")
+YES, NO, SPLIT, WHAT = map(Verdict, ("consistent", "inconsistent", "undecided", "invalid"))
 
 
 class Says:
@@ -33,10 +33,11 @@ def bad(*conflicts):
 
 
 @pytest.mark.parametrize(("votes", "label"), [
-    ((YES, YES, NO), "consistent"), ((YES, NO, NO), "inconsistent"), ((YES, NO, WHAT), "invalid"),
+    ((YES, YES, NO), "consistent"), ((YES, NO, NO), "inconsistent"), ((YES, NO, WHAT), "undecided"),
     ((YES, YES, WHAT), "consistent"), ((YES, WHAT, WHAT), "invalid"), ((NO, WHAT, WHAT), "invalid"),
-    ((YES, NO), "invalid"), ((YES, YES), "consistent"), ((YES, WHAT), "invalid"),
-    ((YES, YES, NO, NO), "invalid"), ((YES, YES, WHAT, WHAT), "invalid"),
+    ((YES, NO), "undecided"), ((YES, YES), "consistent"), ((YES, WHAT), "undecided"),
+    ((YES, YES, NO, NO), "undecided"), ((YES, YES, WHAT, WHAT), "undecided"),
+    ((SPLIT, SPLIT, YES), "undecided"), ((SPLIT, YES, YES), "consistent"), ((SPLIT, WHAT), "undecided"),
 ])  # fmt: skip
 def test_only_more_than_half_of_all_members_is_a_verdict(votes, label):
     assert of(*votes).judge([LINE])[0].label == label
@@ -45,8 +46,8 @@ def test_only_more_than_half_of_all_members_is_a_verdict(votes, label):
 @pytest.mark.parametrize(("votes", "expected"), [
     ((bad(0), bad(0, 1), YES), ("inconsistent", (0,))),
     ((bad(0, 2), bad(0, 1, 2), bad(1)), ("inconsistent", (0, 1, 2))),
-    ((bad(0), bad(1), bad(2)), ("invalid", ())),
-    ((bad(0), bad(1), YES), ("invalid", ())),
+    ((bad(0), bad(1), bad(2)), ("undecided", ())),
+    ((bad(0), bad(1), YES), ("undecided", ())),
     ((NO, NO, bad(1)), ("inconsistent", ())),
     ((YES, YES, bad(1)), ("consistent", ())),
 ])  # fmt: skip
@@ -55,15 +56,16 @@ def test_a_line_is_in_conflict_where_most_that_find_any_name_it(votes, expected)
     assert (verdict.label, verdict.conflicts) == expected
 
 
-def test_the_agreement_counts_pairs_of_each_kind_and_never_two_invalid_ones():
+def test_the_agreement_counts_pairs_of_each_kind_and_never_two_that_decide_nothing():
     ensemble = Ensemble([Says(YES, bad(0)), Says(YES, bad(0)), Says(WHAT, bad(1))])
     ensemble.judge([LINE, HISTORY])
     ensemble.judge([LINE])
     assert ensemble.pairs == {"LineVsPersona": 6, "LineVsHistory": 3}
     assert ensemble.agreed == {"LineVsPersona": 2, "LineVsHistory": 1}
-    silent = of(WHAT, WHAT, WHAT)
-    silent.judge([LINE])
-    assert silent.agreed.total() == 0
+    for label in (WHAT, SPLIT):
+        silent = of(label, label, label)
+        silent.judge([LINE])
+        assert silent.agreed.total() == 0
     assert of(YES, NO).judge([]) == []
 
 

@@ -49,7 +49,7 @@ def test_all_queries_are_asked_in_one_call_two_prompts_each():
 
 
 @pytest.mark.parametrize(("negative", "positive", "expected"), [
-    ("B", "A", "consistent"), ("A", "B", "inconsistent"), ("A", "A", "invalid"), ("B", "B", "invalid"),
+    ("B", "A", "consistent"), ("A", "B", "inconsistent"), ("A", "A", "undecided"), ("B", "B", "undecided"),
 ])  # fmt: skip
 def test_a_verdict_takes_two_answers_that_agree(negative, positive, expected):
     judge = by_polarity(f'{{"answer": "{negative}"}}', f'{{"answer": "{positive}"}}')
@@ -70,11 +70,11 @@ def test_one_unreadable_answer_makes_it_invalid(good, bad):
     ("[2]", "[1, 3]", ("inconsistent", (1,))),
     ("[3, 1]", "[2]", ("inconsistent", (0, 2))),
     ("[1, 2, 3]", "[]", ("inconsistent", (0, 1, 2))),
-    ("[]", "[]", ("invalid", ())),
-    ("[]", "[1, 2]", ("invalid", ())),
-    ("[2]", "[1, 2, 3]", ("invalid", ())),
-    ("[2]", "[1]", ("invalid", ())),
-    ("[1, 2, 3]", "[1, 2, 3]", ("invalid", ())),
+    ("[]", "[]", ("undecided", ())),
+    ("[]", "[1, 2]", ("undecided", ())),
+    ("[2]", "[1, 2, 3]", ("undecided", ())),
+    ("[2]", "[1]", ("undecided", ())),
+    ("[1, 2, 3]", "[1, 2, 3]", ("undecided", ())),
     ("[4]", "[1, 2, 3]", ("invalid", ())),
     ("[2, 2]", "[1, 3]", ("invalid", ())),
 ])  # fmt: skip
@@ -84,13 +84,13 @@ def test_two_lists_must_complement_each_other(conflicts, compatible, expected):
     assert (verdict.label, verdict.conflicts) == expected
 
 
-def test_one_pair_that_contradicts_itself_makes_the_history_invalid():
+def test_one_pair_that_contradicts_itself_makes_the_history_undecided():
     def reply(query):
         told = "sad" not in query.user or query.polarity == "positive"
         return '{"answer": "A"}' if told else '{"answer": "B"}'
 
     judge = LLMJudge(TextBackend(reply, lists=False))
-    assert label(judge, HISTORY) == "invalid"
+    assert label(judge, HISTORY) == "undecided"
 
 
 @pytest.mark.parametrize("reply", ['{"answer": "A"}', '{"answer": "B"}', '{"conflicts": []}', '{"compatible": [1]}'])
@@ -105,7 +105,7 @@ def test_a_judge_that_obeys_or_always_says_the_same_finds_nothing_consistent(rep
 def test_what_the_content_filter_rejects_is_never_asked():
     backend = TextBackend(lambda query: '{"answer": "A"}')
     verdicts = LLMJudge(backend).judge([LineVsPersona(MEI, line, "How are you?") for line in ("", ":", "Solution:")])
-    assert [verdict.label for verdict in verdicts] == ["inconsistent"] * 3
+    assert [(verdict.label, verdict.is_asked) for verdict in verdicts] == [("inconsistent", False)] * 3
     assert backend.batches == []
 
 
@@ -125,7 +125,7 @@ def test_the_probability_is_the_mean_of_both_answers_and_the_lowest_over_earlier
     assert judge.judge([RIGHT])[0].probability == pytest.approx(0.8)
     assert judge.judge([HISTORY])[0].probability == pytest.approx(0.7)
     doubtful = LLMJudge(TextBackend(lambda query: '{"answer": "A"}', chance=0.9)).judge([RIGHT])[0]
-    assert (doubtful.label, doubtful.probability) == ("invalid", pytest.approx(0.5))
+    assert (doubtful.label, doubtful.probability) == ("undecided", pytest.approx(0.5))
     assert LLMJudge(TextBackend()).judge([RIGHT])[0].probability is None
 
 
@@ -154,4 +154,4 @@ def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_version():
     verdicts = LLMJudge(backend, prompts).judge(sample_queries())
     asked = [(p.polarity, p.system, p.user, p.items) for batch in backend.batches for p in batch]
     found = sha256(repr((asked, verdicts)).encode()).hexdigest()[:16]
-    assert (JUDGE_VERSION, found) == (1, "271c72ba82cd36b5")
+    assert (JUDGE_VERSION, found) == (2, "0b39914b7b8fce50")

@@ -29,7 +29,7 @@ def test_our_metrics_read_a_released_log_through_it(tmp_path: Path):
     talk = [dialogue.conversation()]
     (prompt,), (line,) = PromptToLine()(talk, judge), LineToLine()(talk, judge)
     assert (prompt.value, prompt.n, prompt.invalid) == (0.5, 2, 1)
-    assert (line.value, line.n, line.invalid) == (1 / 3, 3, 0)
+    assert (line.value, line.n, line.invalid) == (0.0, 2, 0)
     asked = [query for query, _, _ in recorded_queries(dialogue, "P2") if isinstance(query, AnswerVsGold)]
     assert [(query.answer, verdict.label) for query, verdict in zip(asked, judge.judge(asked), strict=True)] == [
         ("A) Bake", "consistent"), ("I bake.", "consistent"), ("B) Teach", "inconsistent")
@@ -65,16 +65,16 @@ def test_a_conflict_with_the_line_itself_or_a_later_one_is_none(tmp_path: Path):
     path = written(tmp_path, changed(THERAPY, eval_index_consistency=[[3, "[3, 5]"], [5, "[]"]]))
     dialogue = load_logs(path)[0]
     (score,) = LineToLine()([dialogue.conversation()], RecordedJudge.load(path))
-    assert [(s.n, s.invalid) for s in (score, fail_closed(dialogue, "P2").line_to_line)] == [(2, 1)] * 2
+    assert [(s.n, s.invalid) for s in (score, fail_closed(dialogue, "P2").line_to_line)] == [(1, 1)] * 2
 
 
-def test_replies_that_differ_on_the_same_question_are_invalid(tmp_path: Path):
+def test_replies_that_differ_on_the_same_question_are_undecided_and_invalid_if_one_cannot_be_read(tmp_path: Path):
     other = changed(THERAPY, eval_prompt_consistency=[[1, "YES"], [3, "YES"], [5, "NO"]])
     path = written(tmp_path, THERAPY, other)
     talk = load_logs(path)[0].conversation()
     (score,) = PromptToLine()([talk], RecordedJudge.load(path))
     assert score.per_line[1] == 0.0
-    assert (score.n, score.invalid) == (1, 2)
+    assert (score.n, score.undecided, score.invalid) == (1, 1, 1)
 
 
 def test_verdicts_of_ours_come_back_from_a_log(tmp_path: Path):

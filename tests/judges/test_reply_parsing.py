@@ -18,9 +18,9 @@ YES = [
 ]  # fmt: skip
 UNREADABLE = [
     "", " \n", "It does not contradict the background.", "YESTERDAY", "NOTHING", "KNOW", "YES-man", "no-one",
-    "YES or NO", "The background says YES. The line does not fit. NO", "No, I cannot judge this.",
+    "No, I cannot judge this.",
     "Yes, of course I can help you with that!", "No. I will not.", "It fits, no", "They sleep well, so yes",
-    "NO. 3 is what they mean", "NO. On second thoughts: YES", "I answer YES if it contradicts, NO if not. It fits.",
+    "NO. 3 is what they mean",
     "I cannot say NO", "This is not a NO", "The line says NO to tea and fits.", "No. 3 is what they mean",
     "No cat was named", "yes and then some", "Is it a NO?", "\uff2e\uff2f", "N\u200bO", "\u041d\u041e", "[]", "y",
     "true", '"NO"', "'No.'", '"No."\n\nThis contradicts the background: Ann drinks every day.',
@@ -31,6 +31,10 @@ UNREADABLE = [
     'The patient says: "NO."', "The patient says: \u201cNo.\u201d", "The patient says: **NO**",
     'The patient says, "NO"', 'She answered. "NO', "The line is:\nNo", "The line is:\n\nNO", "The line is:\n> No",
     'The line is\n"No."', 'Line: "No"\nIt contradicts the background.',
+]  # fmt: skip
+BOTH = [
+    "YES or NO", "The background says YES. The line does not fit. NO", "NO. On second thoughts: YES",
+    "I answer YES if it contradicts, NO if not. It fits.", "Yes.\nThe answer is NO",
 ]  # fmt: skip
 
 
@@ -45,11 +49,13 @@ def test_a_yes_is_read_in_its_place_and_so_is_a_no(reply: str):
     assert parse_verdict(swapped, "question_answer").label == "inconsistent"
 
 
-@pytest.mark.parametrize("reply", UNREADABLE)
+@pytest.mark.parametrize(
+    ("reply", "label"), [*((reply, "invalid") for reply in UNREADABLE), *((reply, "undecided") for reply in BOTH)]
+)
 @pytest.mark.parametrize("kind", ["prompt_to_line", "question_answer", "relevance"])
-def test_no_verdict_or_both_is_invalid(reply: str, kind: Kind):
+def test_no_verdict_is_invalid_and_both_are_undecided(reply: str, label: str, kind: Kind):
     verdict = parse_verdict(reply, kind)
-    assert (verdict.label, verdict.raw) == ("invalid", reply)
+    assert (verdict.label, verdict.raw) == (label, reply)
     assert verdict.reason
 
 
@@ -62,7 +68,8 @@ LISTS = [
     ("It conflicts. [3, 4, 99]", "inconsistent", (1,)), ("Only with the other speaker. [2, 4]", "invalid", ()),
     ("Out of range. [7]", "invalid", ()), ("Negative. [-1]", "invalid", ()), ("No list.", "invalid", ()),
     ("", "invalid", ()), ("It goes with [1, 3] as said before.", "invalid", ()),
-    ("No conflict []. But it might: [3]", "invalid", ()), ("[No conflicting lines]", "invalid", ()),
+    ("No conflict []. But it might: [3]", "undecided", ()), ("[1]\n[3]", "undecided", ()),
+    ("[No conflicting lines]", "invalid", ()),
     ("[line 3]", "invalid", ()), ("[1-3]", "invalid", ()), ("[1, 3.0]", "invalid", ()), ("['3']", "invalid", ()),
     ('The line is: "[]"', "invalid", ()), ("[[3]]", "invalid", ()), ("[3", "invalid", ()), ("3]", "invalid", ()),
     ("[,]", "invalid", ()), ("[1,,3]", "invalid", ()), ("[٣]", "invalid", ()), ("[" + "9" * 5000 + "]", "invalid", ()),

@@ -33,6 +33,7 @@ def paper_pair_score(listed, number_of_lines, second_speaker):
         # pairs: 0 + 1 + 2 + 3 = 6; conflicts: line 2 with line 0, line 3 with lines 0 and 2
         ([GOOD, GOOD, bad(0), bad(0, 2)], 1 - 3 / 6),
         ([GOOD, GOOD, INVALID, bad(0)], 1 - 1 / 4),  # pairs of lines 1 and 3
+        ([GOOD, GOOD, Verdict("undecided"), bad(0)], 1 - 1 / 4),
         ([], math.nan),
         ([GOOD, INVALID], math.nan),
     ],
@@ -45,8 +46,9 @@ def test_the_pair_score_dilutes_with_length_and_the_share_of_lines_does_not():
     short, long = [[GOOD, *[bad(0)] * (n - 1)] for n in (3, 9)]
     assert pair_score(short) == 1 - 2 / 3
     assert pair_score(long) == 1 - 8 / 36
-    assert LineToLine().score(talk(*"abc"), short).value == 1 / 3
-    assert LineToLine().score(talk(*"abcdefghi"), long).value == 1 / 9
+    first = Verdict("consistent", applies=False)
+    assert LineToLine().score(talk(*"abc"), [first, *short[1:]]).value == 0.0
+    assert LineToLine().score(talk(*"abcdefghi"), [first, *long[1:]]).value == 0.0
 
 
 @given(st.lists(st.sets(st.integers(0, 8)), min_size=2, max_size=9), st.booleans())
@@ -66,5 +68,4 @@ def test_the_metric_reports_both_figures():
 
     (score,) = LineToLine()([talk("One.", "Two.", "Three.", "Four.")], FourthContradictsAll())
     assert isinstance(score, LineToLineScore)
-    assert score.per_line == (1.0, 1.0, 1.0, 0.0)
-    assert (score.value, score.pair_score) == (0.75, 0.5)
+    assert (score.n, score.per_line[1:], score.value, score.pair_score) == (3, (1.0, 1.0, 0.0), 2 / 3, 0.5)

@@ -1,5 +1,6 @@
 import math
 from collections import Counter
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 import persona_env
 from persona_env.conversation import Conversation
 from persona_env.errors import InputError
-from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
+from persona_env.judges import Label, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
 from persona_env.metrics import (
     METRICS,
     Copying,
@@ -24,8 +25,6 @@ from persona_env.metrics.metric import with_verdicts
 from persona_env.registry import Registry
 from persona_env.testing import check_metric
 from tests.metrics.parts import ANN, Shouting, talk
-
-NAN = float("nan")
 
 
 class LyingIsBad:
@@ -45,11 +44,13 @@ class LyingIsBad:
         return Verdict("inconsistent" if "lie" in question.line else "consistent")
 
 
-@given(st.lists(st.sampled_from([1.0, 0.0, NAN])))
-def test_every_score_is_in_range_and_counts_every_line(values):
-    score = Score.of(values)
-    assert (score.n, score.invalid) == (len(values) - values.count(NAN), values.count(NAN))
-    assert math.isnan(score.value) if score.n == 0 else score.value == values.count(1.0) / score.n
+@given(st.lists(st.builds(Verdict, st.sampled_from(get_args(Label)), is_asked=st.booleans(), applies=st.booleans())))
+def test_every_score_is_in_range_and_counts_every_verdict_once(verdicts):
+    score, labels = Score.of(verdicts), [verdict.label for verdict in verdicts if verdict.applies]
+    assert (score.invalid, score.undecided) == (labels.count("invalid"), labels.count("undecided"))
+    assert score.n + score.invalid + score.undecided == len(labels)
+    assert score.invalid <= score.asked <= len(labels)
+    assert math.isnan(score.value) if score.n == 0 else score.value == labels.count("consistent") / score.n
     assert score.n == 0 or score.inconsistency == 1 - score.value
 
 
@@ -60,9 +61,9 @@ def test_all_metrics_of_many_conversations_are_judged_in_one_batch():
     metrics = [PromptToLine(), LineToLine(), Relevance(), Copying(), Repetition()]
     table = evaluate(conversations, metrics, judge)
     assert len(judge.batches) == 1
-    assert {name: [s.per_line for s in scores] for name, scores in table.items()} == {
+    assert {name: [tuple(v for v in s.per_line if v == v) for s in scores] for name, scores in table.items()} == {
         "prompt_to_line": [(1.0, 0.0), (1.0,), ()],
-        "line_to_line": [(1.0, 0.0), (1.0,), ()],
+        "line_to_line": [(0.0,), (), ()],
         "relevance": [(1.0, 0.0), (1.0,), ()],
         "copying": [(1.0, 1.0), (1.0,), ()],
         "repetition": [(1.0, 1.0), (1.0,), ()],
@@ -119,15 +120,16 @@ def test_a_metric_spec_that_names_none_is_refused(spec):
         load_metric(spec)
 
 
-def test_relevance_asks_nothing_where_nothing_was_heard():
+def test_a_line_that_nothing_judges_is_no_success():
     opening = Conversation(ANN).with_line("Hello, I am Ann.")
-    assert Relevance()([opening])[0].value == 1.0
+    for score in (Relevance()([opening])[0], LineToLine()([opening])[0], LineToLine()([talk("Hi.")])[0]):
+        assert math.isnan(score.value)
+        assert (score.n, score.invalid, score.undecided, score.asked) == (0, 0, 0, 0)
     assert Relevance().query(talk("One."), 0) == LineVsPrevious(ANN, "Go on.", "One.")
 
 
 @pytest.mark.parametrize("line", ["", "...", "Thought process:"])
 def test_a_line_without_content_is_good_by_no_metric_though_nothing_stands_before_it(line):
     first, silent = Conversation(ANN).with_line(line), Conversation(ANN).with_reply(" ").with_line(line)
-    assert [score.value for score in LineToLine()([first])] == [0.0]
-    assert [score.value for score in Relevance()([first, silent])] == [0.0, 0.0]
-    assert [score.value for score in LineToLine()([Conversation(ANN).with_line("I am Ann.")])] == [1.0]
+    scores = [*LineToLine()([first]), *Relevance()([first, silent])]
+    assert [score.n for score in scores] == [0, 0, 0]

@@ -102,7 +102,7 @@ def test_the_same_replies_read_fail_closed_by_hand(tmp_path: Path):
     assert found.prompt_to_line.per_line[:2] == (1.0, 0.0)
     assert (found.prompt_to_line.value, found.prompt_to_line.n, found.prompt_to_line.invalid) == (0.5, 2, 1)
     # Line 5 lists 1 twice (its own), 2 (the other's) and 9 (nobody's): one conflict; 2 of 3 pairs in all.
-    assert found.line_to_line.per_line == (1.0, 0.0, 0.0)
+    assert (found.line_to_line.per_line[1:], found.line_to_line.n) == ((0.0, 0.0), 2)
     assert found.line_to_line.pair_score == 1 - 2 / 3
     # The second question has a one-letter gold answer: its three answers are invalid.
     assert (found.question_answer.value, found.question_answer.n, found.question_answer.invalid) == (2 / 3, 3, 3)
@@ -113,7 +113,7 @@ def test_a_line_without_a_reply_is_invalid(tmp_path: Path):
     fields = {"eval_prompt_consistency": [[1, "NO"]], "eval_index_consistency": [[5, "[]"]]}
     found = fail_closed(loaded(tmp_path, changed(THERAPY, **fields))[0], "P2")
     assert (found.prompt_to_line.n, found.prompt_to_line.invalid) == (1, 2)
-    assert (found.line_to_line.n, found.line_to_line.invalid) == (2, 1)
+    assert (found.line_to_line.n, found.line_to_line.invalid) == (1, 1)
 
 
 def test_a_metric_that_was_not_judged_has_no_values(tmp_path: Path):
@@ -138,7 +138,7 @@ def test_a_log_of_ours_that_names_no_conflicting_lines_has_no_pair_score():
     talk = Conversation(Persona("p", "patient", "Ann", "You are Ann.")).with_line("I am Ann.").with_line("I am Bo.")
     dialogue = LoggedDialogue.of(talk, [LoggedReply("line_to_line", 1, label="inconsistent")])
     assert paper_scores(dialogue) == ()
-    assert fail_closed(dialogue, "P2").line_to_line.per_line == (1.0, 0.0)
+    assert fail_closed(dialogue, "P2").line_to_line.per_line[1:] == (0.0,)
 
 
 @needs_data

@@ -72,17 +72,18 @@ def score(samples: Sequence[Sample], judge: Judge) -> Scores:
 
 
 def requested(played: Sequence[Sample]) -> dict[str, int]:
-    """Returns how many verdicts each metric needs: one a line, and one an answer, counted by hand."""
+    """Returns how many verdicts each metric needs, by hand: one a line or answer, none for a first line's history."""
     lines = sum(len(dialogue.conversation.lines) for dialogue in played)
     per_line = ("prompt_to_line", "line_to_line", "relevance", "copying", "repetition")
-    return {**dict.fromkeys(per_line, lines), "question_answer": sum(len(dialogue.answers) for dialogue in played)}
+    answers = sum(len(dialogue.answers) for dialogue in played)
+    return {**dict.fromkeys(per_line, lines), "line_to_line": lines - len(played), "question_answer": answers}
 
 
 def judged(found: Scores, name: str) -> int:
-    """Returns judged + invalid of a metric, counted anew from the value of each line; -1 where that differs."""
+    """Returns judged + undecided + invalid of a metric; -1 where judged is not what the values of the lines say."""
     values, estimate = [value for row in found.metrics[name] for value in row.per_line], found.estimate(name)
-    valid = sum(value == value for value in values)
-    return len(values) if (estimate.n, estimate.invalid) == (valid, len(values) - valid) else -1
+    decided = sum(value == value for value in values)
+    return estimate.n + estimate.undecided + estimate.invalid if estimate.n == decided else -1
 
 
 def scored(played: Sequence[Sample], folder: Path, spec: str) -> tuple[Scores, int]:
@@ -102,7 +103,7 @@ def scored(played: Sequence[Sample], folder: Path, spec: str) -> tuple[Scores, i
 @demand(
     "R23",
     f"all verdicts of {_DIALOGUES} dialogues through reply cache and a budget that is spent every {_CALLS} calls",
-    "judged + invalid == requested, exactly",
+    "judged + undecided + invalid == requested, exactly",
 )
 def accounts() -> Measured:
     played = play(load_speaker("scripted"), EvalSuite(role="patient", split="dev", dialogues=_DIALOGUES, lines=6))
@@ -114,8 +115,9 @@ def accounts() -> Measured:
     wanted, repeated = requested(played), len(prompts) - len(set(prompts))
     off = sum(abs(judged(found, name) - number) for name, number in wanted.items())
     same = found.as_json() == plain.as_json()
-    told = f"judged + {found.invalid} invalid of {sum(wanted.values())} requested, off by {off}"
-    met = off == 0 and repeated == 0 and same and stops > 0 and found.invalid > 0
+    unsound = f"{found.counts.undecided} undecided + {found.counts.invalid} invalid"
+    told = f"judged + {unsound} of {sum(wanted.values())} requested, off by {off}"
+    met = off == 0 and repeated == 0 and same and stops > 0 and found.counts.undecided > 0
     return met, f"{told}; {stops} stops, {repeated} asked twice; {'the same' if same else 'OTHER'} scores as without"
 
 

@@ -43,7 +43,7 @@ def test_the_rows_by_hand(tmp_path: Path):
 def test_the_table_shows_what_is_recorded_beside_what_is_recomputed_and_read(tmp_path: Path):
     text = shown(written(tmp_path, THERAPY, WRONG))
     cells = next(line for line in text.splitlines() if "prompt_to_line" in line).split()
-    assert cells == ["prompt_to_line", "2", "4", "2", "0.458", "0.667", "1", "0.500", "±", "0.494"]
+    assert cells == ["prompt_to_line", "2", "4", "2", "0", "0.458", "0.667", "1", "0.500", "±", "0.494"]
     assert "P2 prompt recorded 0.25, its replies give 0.666" in " ".join(text.split())
     assert "2 of 4 questions have a broken gold answer" in " ".join(text.split())
 
@@ -57,8 +57,9 @@ def test_every_name_and_figure_can_be_read_on_a_terminal_of_any_width(tmp_path: 
         shares = [f"{abs(v):.3f}" for v in (row.recorded, row.recomputed) if v is not None]
         differ = [str(row.disagreements)] * bool(shares)
         # two personas alike: h = 161.4476 / 2 / n, 2 h / (1 + 2 h) for n = 6; sqrt(h / 2 / (1 + 2 h)) for n = 4
-        side = {1.0: "0.964", 0.5: "0.494"}.get(row.fail_closed or 0, "0.651")
-        figures = map(str, [row.dialogues, row.n, row.invalid, *shares, *differ, f"{row.fail_closed:.3f} ± {side}"])
+        side = {1.0: "0.964", 0.5: "0.494"}.get(row.fail_closed or 0, "0.651" if row.fail_closed else "0.976")
+        counts = (row.dialogues, row.n, row.invalid, row.undecided)
+        figures = map(str, [*counts, *shares, *differ, f"{row.fail_closed:.3f} ± {side}"])
         assert re.search(r"\D+".join([row.metric, *figures]), " ".join(text.split())), text
 
 

@@ -41,7 +41,7 @@ def test_the_table_shows_drift_and_every_guard_beside_it(log: EvalLog):
     rows = {line[:34].strip(): line for line in reversed(shown(log_table(log)).splitlines())}
     assert rows["persona conflict (prompt-to-line)"].split()[-8:-6] == ["0.0", "%"]
     assert "-100.0 %" in rows["persona conflict (prompt-to-line)"]
-    for guard in ("relevant lines", "repeated lines", "hedging, where unlisted", "words a line", "lines judged"):
+    for guard in ("relevant lines", "repeated lines", "hedging, where unlisted", "words a line", "undecided verdicts"):
         assert guard in rows
     assert rows["lines that recite the persona"].split()[-6:] == ["0.0", "%"] * 3
     assert all(len(line) <= 80 for line in rows.values())

@@ -5,18 +5,38 @@ from pathlib import Path
 
 import pytest
 
+from persona_env.judges.base import VerdictCounts
 from persona_env.runs.costs import CostLog, TooManyInvalid, check_invalid, judge_sentence, judge_usage
 from persona_env.runs.run_folder import RunFolder
 
 
 def test_a_few_invalid_verdicts_among_the_first_do_not_end_a_training_yet():
-    check_invalid("training", 0.01, judged=10, invalid=2, ended=False)
-    check_invalid("training", 0.01, judged=0, invalid=0)
+    check_invalid("training", 0.01, VerdictCounts(judged=8, invalid=2, asked=10), ended=False)
+    check_invalid("training", 0.01, VerdictCounts())
     with pytest.raises(TooManyInvalid, match="at most 1 % invalid verdicts in training, got 2 of 10"):
-        check_invalid("training", 0.01, judged=10, invalid=2)
+        check_invalid("training", 0.01, VerdictCounts(judged=8, invalid=2, asked=10))
     with pytest.raises(TooManyInvalid, match="got 3 of 200") as ended:
-        check_invalid("training", 0.01, judged=200, invalid=3, ended=False)
+        check_invalid("training", 0.01, VerdictCounts(judged=197, invalid=3, asked=200), ended=False)
     assert ended.value.exit_code == 78
+
+
+def test_what_the_text_settles_hides_no_invalid_verdict():
+    with pytest.raises(TooManyInvalid, match="got 2 of 100"):
+        check_invalid("it", 0.01, VerdictCounts(judged=998, invalid=2, asked=100))
+    check_invalid("it", 0.01, VerdictCounts(judged=998, invalid=1, asked=100))
+
+
+def test_a_judge_may_contradict_itself_now_and_then_but_not_mostly_and_one_that_never_decides_is_none():
+    check_invalid("it", 0.01, VerdictCounts(judged=950, undecided=49, invalid=1, asked=1000))
+    for most, asked, says in (
+        (0.01, 100, "at most 50 %"),
+        (0.6, 100, "at most 60 %"),
+        (1.0, 65, "decide in it, got none"),
+    ):
+        with pytest.raises(TooManyInvalid, match=says):
+            check_invalid("it", most, VerdictCounts(judged=35, undecided=65, asked=asked))
+    check_invalid("it", 1.0, VerdictCounts(judged=36, undecided=65, asked=66))
+    check_invalid("training", 0.01, VerdictCounts(undecided=99, asked=99), ended=False)
 
 
 def test_costs_add_up_over_processes_and_a_canary_that_is_repeated_counts_once(tmp_path: Path):
@@ -44,11 +64,11 @@ def test_costs_add_up_over_processes_and_a_canary_that_is_repeated_counts_once(t
 
 def test_the_use_of_a_judge_is_said_in_one_line():
     counts = {"calls": 7, "tokens": 900, "canaries": 5, "canaries_failed": 2, "pairs": 9, "agreed": 8}
-    usage = judge_usage(counts, "calls=9,tokens=1000", invalid=3)
+    usage = judge_usage(counts, "calls=9,tokens=1000", VerdictCounts(150, 5, 3, 120))
     assert (usage["budget"], usage["agreement"], usage["damaged"]) == ({"calls": 9, "tokens": 1000}, 8 / 9, 0)
     assert judge_sentence(usage) == (
-        "Judge: 7 of 9 calls, 900 of 1,000 tokens; 0 replies from the cache, 3 invalid verdicts; 2 of 5 canaries "
-        "failed; its members agreed in 89% of 9 pairs."
+        "Judge: 7 of 9 calls, 900 of 1,000 tokens; 0 replies from the cache; of 120 verdicts 3 invalid, 5 "
+        "undecided; 2 of 5 canaries failed; its members agreed in 89% of 9 pairs."
     )
     assert judge_usage({})["agreement"] is None
     assert "; 1 damaged replies asked for again." in judge_sentence(judge_usage({"damaged": 1}))

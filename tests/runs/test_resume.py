@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from persona_env.cli.bench import bench
 from persona_env.cli.train import resume_training
 from persona_env.io.persona_file import save_personas
 from persona_env.persona import Persona, QAItem
-from tests.models.fault_server import FaultProcess
+from tests.judges.backends import reply
+from tests.models.fault_server import FaultProcess, FaultServer
 from tests.runs.runs import contents, go, started, when
 
 ROLLOUT = 8 * 32
@@ -156,9 +158,55 @@ def test_a_run_with_too_many_invalid_verdicts_fails_unless_it_is_allowed(tmp_pat
         assert summary["judge_usage"]["invalid"] > 0
         assert most == 1 or "in the stage 'before', got" in summary["reason"]
 
-    check(0.01, 78, "stopped", 1)
-    assert (run / "eval.jsonl").is_file()
+    check(0.01, 78, "stopped", 0)
+    assert not (run / "eval.jsonl").exists()  # nothing is kept that is not sound
     check(1.0, 0, "complete", 3)
+
+
+class Breaking(FaultServer):
+    """A server whose model knows the grammar, but for as long as it is broken: then it always replies `says`."""
+
+    says = ""
+
+    def __init__(self):
+        super().__init__(answer=lambda prompt: self.says or reply(prompt))
+
+    def breaks(self, says: str) -> None:
+        self.says = says
+
+
+@pytest.fixture(scope="module")
+def breaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Breaking, Path]]:
+    """A server, and the folder of a run with it as the judge that nothing has disturbed."""
+    path = tmp_path_factory.mktemp("breaking") / "unbroken"
+    with Breaking() as server:
+        assert go(path, judge=f"openai:{server.spec}", extended_dialogues=0).exit_code == 0
+        yield server, path
+
+
+GARBAGE, ALWAYS_A = "I would rather not say.", '{"answer": "A"}'
+
+
+@pytest.mark.parametrize(("stage", "says"), [
+    ("after", GARBAGE), ("training", ALWAYS_A), pytest.param("before", ALWAYS_A, marks=pytest.mark.slow),
+    pytest.param("training", GARBAGE, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_a_judge_that_was_broken_for_a_stage_is_asked_again(breaking: tuple[Breaking, Path], tmp_path, stage, says):
+    server, unbroken = breaking
+    more: dict[str, Any] = dict(judge=f"openai:{server.spec}", extended_dialogues=0)
+    shared = str(tmp_path / "shared.sqlite")
+    found = go(tmp_path / "run", when(stage, 0, lambda: server.breaks(says)), judge_cache=shared, **more)
+    assert (found.exit_code in (77, 78), found.status) == (True, "stopped")
+    assert found.log.arm(stage) is None
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert "Expected" in summary["reason"]
+    server.breaks("")
+    assert go(tmp_path / "run", judge_cache=shared, **more).exit_code == 0
+    assert figures(tmp_path / "run") == figures(unbroken)
+
+
+def figures(path: Path) -> dict[str, str]:
+    return {name: digest for name, digest in contents(path).items() if name != "config.json"}
 
 
 def test_a_benchmark_that_was_cut_off_goes_on_with_the_next_simulator(tmp_path: Path):

@@ -31,10 +31,13 @@ class Asks:
 
 
 class Garbled:
-    """A judge of whose verdicts none can be read."""
+    """A judge of whose verdicts none decides."""
+
+    def __init__(self, label):
+        self.label = label
 
     def judge(self, questions):
-        return [Verdict("invalid", raw="Yes and no.") for _ in questions]
+        return [Verdict(self.label, raw="Yes and no.") for _ in questions]
 
 
 def paid(wrapped, *lines):
@@ -57,7 +60,7 @@ def test_a_true_line_is_paid_and_a_contradiction_is_not():
 def test_a_line_that_conflicts_with_an_earlier_one_is_not_paid():
     env = pw.LineToLineReward(sleep_env(), weight=2.0)
     lines = ("I get about nine hours.", "I get about nine hours.", "I get about four hours.")
-    assert paid(env, *lines) == [2.0, 2.0, 0.0]
+    assert paid(env, *lines) == [0.0, 2.0, 0.0]  # nothing stands before the first line
 
 
 def test_a_line_that_misses_the_question_is_not_paid():
@@ -98,13 +101,13 @@ def learned_by_heart(env, say, dialogues=10):
 
 
 def test_a_parrot_is_perfectly_consistent_and_does_not_pay_under_the_copy_penalty():
-    """Reciting the persona, the paper's reward is earned in full: the hack is there to be punished."""
+    """Reciting the persona earns all of the paper's reward: the hack is there to be punished."""
 
     def recital(persona):
         return persona.description.replace("You", "I").replace("your", "my")
 
     hacked = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), weight=0.5), weight=0.5)
-    assert learned_by_heart(hacked, recital) == 1.0
+    assert learned_by_heart(hacked, recital) == 0.5 + 0.5 * 3 / 4  # nothing stands before the first of four lines
     assert learned_by_heart(pw.CopyPenalty(hacked), recital) < 0.1
 
 
@@ -113,20 +116,22 @@ def test_one_true_line_for_everything_is_consistent_and_does_not_pay_under_the_g
         return "I'd rather not say."
 
     hacked = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), weight=0.5), weight=0.5)
-    assert learned_by_heart(hacked, evasion) == 1.0
-    assert learned_by_heart(pw.RepetitionPenalty(hacked), evasion) == 0.25  # the first of four lines
+    assert learned_by_heart(hacked, evasion) == 0.875
+    assert learned_by_heart(pw.RepetitionPenalty(hacked), evasion) == 0.125  # three of four lines repeat the first
     assert learned_by_heart(pw.RelevanceReward(gym_env()), evasion) < 0.5
 
 
+@pytest.mark.parametrize("label", ["invalid", "undecided"])
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ("copying", "repetition")])
-def test_an_unreadable_verdict_pays_nothing_and_is_counted(name):
+def test_a_verdict_that_decides_nothing_pays_nothing_and_is_counted_apart(name, label):
     more = {"every": 1} if name == "question_answer" else {}
-    env = getattr(pw, CLASSES[name])(gym_env(), judge=Garbled(), **more)
+    env = getattr(pw, CLASSES[name])(gym_env(), judge=Garbled(label), **more)
     (dialogue,) = play(env, episodes=1, policy=lambda seen: "Hm.")
     values = [info[f"consistency/{name}"] for info in dialogue.infos if f"consistency/{name}" in info]
-    assert env.invalid == sum(map(math.isnan, values)) > 0
-    # nothing is asked about the first line against history
-    assert env.judged == len(values) - env.invalid == sum(dialogue.rewards) == (name == "line_to_line")
+    lines = sum("line" in info for info in dialogue.infos)
+    assert getattr(env, label) == sum(map(math.isnan, values)) == len(values) == lines - (name == "line_to_line") > 0
+    assert env.judged == sum(dialogue.rewards) == env.invalid + env.undecided - len(values) == 0
+    assert env.counts.asked == len(values)
 
 
 def test_an_unknown_judge_is_refused_where_the_wrapper_is_made():

@@ -165,7 +165,7 @@ class ConsistencyRewards(VectorReward):
     >>> _ = envs.reset(seed=0)
     >>> _, rewards, _, _, info = envs.step(("I am fine.", "I am fine."))
     >>> sorted(key for key in info if key.startswith("consistency"))
-    ['consistency/copying', 'consistency/line_to_line', 'consistency/prompt_to_line']
+    ['consistency/copying', 'consistency/prompt_to_line']
     """
 
     def __init__(
