@@ -16,6 +16,7 @@ __all__ = [
 ]
 
 _PASSWORD = re.compile(r"://.*@(?![A-Za-z][A-Za-z0-9+.-]*://)", re.DOTALL)
+_SENT_ALONG = re.compile(r"((?:header|query)=[^&:=]*[:=])[^&]*")
 _LONGEST_SPEC = 200
 
 
@@ -80,10 +81,10 @@ def shown(value: object) -> str:
 
 
 def shown_spec(spec: str) -> str:
-    """Returns a spec as an error message quotes it: short, printable, with no password.
+    """Returns a spec as an error message quotes it: short, printable, with no password and no header.
 
     >>> shown_spec("openai:m@http://ann:secret@127.0.0.1:8000/v1")
     'openai:m@http://***@127.0.0.1:8000/v1'
     """
-    text = printable(_PASSWORD.sub("://***@", spec))
+    text = printable(_SENT_ALONG.sub(r"\1***", _PASSWORD.sub("://***@", spec)))
     return text if len(text) <= _LONGEST_SPEC else f"{text[: _LONGEST_SPEC - 3]}..."

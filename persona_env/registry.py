@@ -13,7 +13,12 @@ from urllib.parse import parse_qsl
 
 from persona_env.errors import InputError, printable, shown, shown_spec
 
-__all__ = ["Registry", "Spec"]
+__all__ = ["SEPARATOR", "Registry", "Spec"]
+
+SEPARATOR = "\x1f"
+"""Stands between the values of an option that was given several times."""
+
+_REPEATABLE = ("header", "query", "stop")
 
 T = TypeVar("T")
 
@@ -32,7 +37,10 @@ class Spec:
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Returns the parts of a spec; an option without a name or value, or twice, is an `InputError`."""
+        """Returns the parts of a spec; an option without a name or value, or twice, is an `InputError`.
+
+        Only those of which a request has several, such as `header`, may come again.
+        """
         head, mark, tail = text.partition("?")
         kind, _, rest = head.partition(":")
         if not mark:
@@ -41,10 +49,14 @@ class Spec:
             pairs = parse_qsl(tail.replace("+", "%2B"), keep_blank_values=True, strict_parsing=True)
         except ValueError:
             pairs = []
-        options = dict(pairs)
-        if not options or len(options) < len(pairs) or not all(options):
+        options = dict[str, str]()
+        for name, value in pairs:
+            before = [options[name]] if name in options and name in _REPEATABLE else []
+            options[name] = SEPARATOR.join([*before, value])
+        once = [name for name, _ in pairs if name not in _REPEATABLE]
+        if not options or len(set(once)) < len(once) or not all(options):
             what = f"options such as ?temperature=0.7&max_tokens=64 in {shown_spec(text)!r}"
-            raise InputError(f"Expected {what}, got {shown(tail)}: give each a name and a value, once.")
+            raise InputError(f"Expected {what}, got {shown_spec(tail)[:40]!r}: give each a name and a value, once.")
         return cls(kind, rest, options)
 
 

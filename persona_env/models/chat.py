@@ -1,21 +1,28 @@
-"""What a chat model is asked, and its reply, read strictly: what is not exactly one finished message is no reply."""
+"""What a chat model is asked, and its reply in every published shape; what is not exactly one message is no reply."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
 from persona_env.errors import InputError
-from persona_env.models.faults import BadReply
+from persona_env.models.faults import BadReply, Filtered, NoText
+from persona_env.models.thoughts import without_thought
 
-__all__ = ["ChatReply", "ChatRequest", "read_reply", "read_usage"]
+__all__ = ["FILTER", "ChatReply", "ChatRequest", "check_reply", "read_reply", "read_usage"]
+
+FILTER = re.compile(
+    r"content_?(filter|policy|management)|moderation|safety|sensitive|inspection_failed|invalid_prompt|flagged|refusal|"
+    r"recitation|prohibited|blocklist",
+    re.I,
+)
+"""How servers name a filter, as the end of a reply or the code of an error."""
 
 _ROLES = ("system", "user", "assistant")
 _T = TypeVar("_T")
@@ -27,14 +34,20 @@ class ChatRequest:
 
     messages: tuple[tuple[str, str], ...]  # (role, text), oldest first; roles are `system`, `user` and `assistant`
     max_tokens: int
-    temperature: float = 0.0  # 0 asks for the likeliest token; no server promises to give the same twice
+    temperature: float | None = 0.0  # 0 asks for the likeliest token, None for what the server has by itself
     seed: int | None = None  # >= 0; None leaves it to the server
     schema: Mapping[str, Any] | None = None  # a JSON schema that the reply is to keep; a server may ignore it
+    accept: Callable[[ChatReply], None] | None = field(default=None, compare=False, repr=False)
+    """Raises a `BadReply` for a reply that is not what was asked for."""
 
     def __post_init__(self) -> None:
         if not self.messages or any(role not in _ROLES for role, _ in self.messages):
             raise InputError(f"Expected messages with roles {', '.join(_ROLES)}, got none or others: name these.")
-        if self.max_tokens < 1 or not 0 <= self.temperature < math.inf or (self.seed is not None and self.seed < 0):
+        if (
+            self.max_tokens < 1
+            or not 0 <= (self.temperature or 0.0) < math.inf
+            or (self.seed is not None and self.seed < 0)
+        ):
             raise InputError(
                 f"Expected max_tokens >= 1 and temperature and seed >= 0, got {self.max_tokens}, {self.temperature} "
                 f"and {self.seed}: correct them."
@@ -46,30 +59,22 @@ class ChatRequest:
         fields: dict[str, Any] = {
             "messages": [{"role": role, "content": text} for role, text in self.messages],
             "max_tokens": self.max_tokens,
-            "temperature": self.temperature,
             "stream": False,
         }
-        if self.seed is not None:
-            fields["seed"] = self.seed
+        fields |= {} if self.temperature is None else {"temperature": self.temperature}
+        fields |= {} if self.seed is None else {"seed": self.seed}
         if self.schema is not None:
             form = {"name": "reply", "schema": dict(self.schema), "strict": True}
             fields["response_format"] = {"type": "json_schema", "json_schema": form}
         return fields
 
-    def body(self, model: str) -> bytes:
-        """Returns the body of the HTTP request; half of a surrogate pair in a text is an `InputError`."""
-        try:
-            return json.dumps({"model": model, **self.fields}, ensure_ascii=False, separators=(",", ":")).encode()
-        except UnicodeEncodeError:
-            raise InputError("Expected texts that UTF-8 can hold, got half of a surrogate pair: clean them.") from None
-
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What a model replied; tokens are as the server counts them, or where it does not, one for every 4 bytes."""
+    """What a model replied, without its thoughts; tokens are as the server counts them, else one for every 4 bytes."""
 
-    text: str  # never blank
-    finish_reason: str  # `stop`, or `length` where it was cut at `max_tokens`
+    text: str  # "" where it says nothing: `check_reply` tells why
+    finish_reason: str  # `stop`, `length` where it was cut at the bound, `content_filter` where it was withheld
     prompt_tokens: int
     completion_tokens: int
 
@@ -86,25 +91,44 @@ class _Counted(Struct, kw_only=True):
     usage: _Usage | None = None
 
 
+class _Part(Struct):
+    type: str = "text"
+    text: str | None = None
+
+
 class _Message(Struct):
-    content: Annotated[str, Meta(pattern=r"\S")]
-    role: Literal["assistant"] = "assistant"
+    content: str | list[_Part] | None = None
+    role: Literal["assistant", ""] | None = "assistant"
     tool_calls: Annotated[list[Any], Meta(max_length=0)] | None = None
-    refusal: Literal[""] | None = None
+    refusal: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What is said, without the parts that are thoughts."""
+        if isinstance(self.content, list):
+            return "".join(part.text or "" for part in self.content if part.type in ("text", "output_text"))
+        return self.content or ""
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the model says that it does not answer."""
+        parts = self.content if isinstance(self.content, list) else []
+        return bool(self.refusal) or any(part.type == "refusal" for part in parts)
 
 
 class _Choice(Struct):
     message: _Message
-    finish_reason: Literal["stop", "length"]
-    index: Literal[0] = 0
+    finish_reason: str | None = None
+    index: Literal[0] | None = 0
 
 
 class _Completion(_Counted, kw_only=True):
     choices: Annotated[list[_Choice], Meta(min_length=1, max_length=1)]
-    error: None = None
 
 
 _COUNTED, _COMPLETION = msgspec.json.Decoder(_Counted), msgspec.json.Decoder(_Completion)
+_ENDS = {"stop": ("", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete")}
+_ENDS["length"] = ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
 
 
 def read_usage(body: bytes) -> tuple[int, int]:
@@ -114,16 +138,41 @@ def read_usage(body: bytes) -> tuple[int, int]:
 
 
 def read_reply(body: bytes, sent: bytes) -> ChatReply:
-    """Returns the reply in a body, if it is exactly one finished message with text in it; else raises BadReply.
+    """Returns the reply in a body, if it is exactly one message that came to its end; else raises BadReply.
 
-    `sent`, the body of the request, is for servers that count no tokens.
+    `sent`, the body of the request, is for servers that count no tokens. A thought that is cut off leaves no text.
     """
     found = _decoded(_COMPLETION, body)
     choice, usage = found.choices[0], found.usage or _Usage()
-    text, prompt, completion = choice.message.content, usage.prompt_tokens, usage.completion_tokens
+    end = _end(choice)
+    text = "" if end == "content_filter" else without_thought(choice.message.text) or ""
+    prompt, completion = usage.prompt_tokens, usage.completion_tokens
     prompt = (len(sent) + 3) // 4 if prompt is None else prompt
-    completion = (len(text.encode()) + 3) // 4 if completion is None else completion
-    return ChatReply(text, choice.finish_reason, prompt, completion)
+    completion = (len(choice.message.text.encode()) + 3) // 4 if completion is None else completion
+    return ChatReply(text if text.strip() else "", end, prompt, completion)
+
+
+def check_reply(request: ChatRequest, reply: ChatReply) -> None:
+    """Raises where a reply was withheld (Filtered), says nothing (NoText), or is not what was asked for (BadReply)."""
+    if reply.finish_reason == "content_filter":
+        raise Filtered("a content filter or a refusal withheld the reply")
+    if not reply.text and reply.finish_reason == "length":
+        raise NoText("the reply was cut off before it said anything: allow more max_tokens, or say thinking=false")
+    if not reply.text:
+        raise NoText("the reply says nothing")
+    if request.accept is not None:
+        request.accept(reply)
+
+
+def _end(choice: _Choice) -> str:
+    """How a reply ended, in one word for all servers."""
+    end = (choice.finish_reason or "").casefold()
+    if FILTER.search(end) or choice.message.is_refusal:
+        return "content_filter"
+    for word, names in _ENDS.items():
+        if end in names:
+            return word
+    raise BadReply("the reply is no finished chat message (at `$.choices[0].finish_reason`)")
 
 
 def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:

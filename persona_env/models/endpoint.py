@@ -1,24 +1,30 @@
-"""Where a model is served."""
+"""Where a model is served, and how that server wants to be asked."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 from persona_env.errors import InputError
+from persona_env.models.request_options import RequestOptions
 
-__all__ = ["Endpoint", "api_key"]
+__all__ = ["Endpoint"]
 
 _WANTED = "Expected <model>@<base_url> such as some-model@http://127.0.0.1:8000/v1"
+_PROVIDER = "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A model and the server that it is asked at; `/chat/completions` is added to `base_url`.
+
+    Without a URL the server is that of OPENAI_BASE_URL, else the provider of OpenAI's own models.
 
     A URL that is none of http or https, or holds a user, password, query or fragment, is an `InputError`, which does
     not repeat it.
@@ -29,6 +35,7 @@ class Endpoint:
 
     model: str
     base_url: str
+    options: RequestOptions = field(default=RequestOptions(), repr=False)
 
     def __post_init__(self) -> None:
         problem = _url_problem(self.base_url)
@@ -39,12 +46,19 @@ class Endpoint:
         object.__setattr__(self, "base_url", self.base_url.rstrip("/"))
 
     @classmethod
-    def parse(cls, rest: str) -> Endpoint:
-        """Returns the endpoint that stands behind `openai:` in a spec."""
-        match = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", rest)
-        if match is None:
-            raise InputError(f"{_WANTED}, got no @http:// or @https:// in it: say where the model is served.")
-        return cls(rest[: match.start()], rest[match.end() :])
+    def parse(cls, rest: str, options: Mapping[str, str] | None = None) -> Endpoint:
+        """Returns the endpoint that stands behind `openai:` in a spec, with the options of `RequestOptions` there."""
+        match, found = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", rest), RequestOptions.parse(options or {})
+        if match is not None:
+            return cls(rest[: match.start()], rest[match.end() :], found)
+        if re.search(r"@[^@]*[./:]|@localhost", rest):
+            raise InputError(f"{_WANTED}, got no http:// or https:// after the @: say how the server is reached.")
+        return cls(rest, os.environ.get("OPENAI_BASE_URL", "").strip() or _PROVIDER, found)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What can change a reply, as plain data; never a key."""
+        return {"model": self.model, "base_url": self.base_url, **self.options.identity}
 
     @property
     def is_loopback(self) -> bool:
@@ -75,11 +89,3 @@ def _url_problem(url: str) -> str:
     if not parts.hostname or port == 0:
         return "without a host or with port 0: name the server"
     return "with a query or a fragment: leave it out" if "?" in url or "#" in url else ""
-
-
-def api_key() -> str:
-    """Returns the key in OPENAI_API_KEY, "" if there is none; one that cannot stand in a header is an `InputError`."""
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if key and not re.fullmatch(r"[!-~]+", key):
-        raise InputError("Expected OPENAI_API_KEY of printable ASCII without blanks, got others: copy it again.")
-    return key

@@ -1,15 +1,18 @@
-"""What can go wrong with a request, as values that a client returns. None holds a key or anything that was received."""
+"""What can go wrong with a request, as values that a client returns.
+
+None holds a key. Only what a server says about a request that it refuses is repeated, in one short printable line.
+"""
 
 from __future__ import annotations
-
-import math
 
 from persona_env.errors import RunEnded
 
 __all__ = [
     "AccessDenied",
     "BadReply",
+    "Filtered",
     "NoConnection",
+    "NoText",
     "Overloaded",
     "Refused",
     "RemoteFault",
@@ -18,13 +21,14 @@ __all__ = [
     "TooLong",
     "Unavailable",
     "Unreachable",
+    "WrongForm",
 ]
 
 
 class RemoteFault(Exception):  # noqa: N818 - named by what happened
     """A server did not do what it was asked for."""
 
-    tries: float = math.inf  # how often it may happen to one request, if the client does not allow less
+    is_lasting = False  # asking again changes little: it is asked twice at most
     counts = True  # whether it says something about the request rather than about the server
 
 
@@ -60,10 +64,30 @@ class BadReply(RemoteFault):
     """The reply cannot be used: it is no chat completion, too large, or not what was asked for."""
 
 
-class Refused(RemoteFault):
-    """The server will not answer this request (any other 4xx)."""
+class WrongForm(BadReply):
+    """The reply is whole, but not of the form that was asked for."""
 
-    tries = 2
+    is_lasting = True
+
+
+class NoText(WrongForm):
+    """The reply says nothing, as where a thought took all the room."""
+
+
+class Filtered(RemoteFault):
+    """A content filter withheld the reply, or the model refused to give one."""
+
+    is_lasting = True
+
+
+class Refused(RemoteFault):
+    """The server will not answer this request (any other 4xx); `said` is its own message, as short as it is shown."""
+
+    is_lasting = True
+
+    def __init__(self, message: str, status: int, said: str = "") -> None:
+        super().__init__(f"{message}: {said}" if said else message)
+        self.status, self.said = status, said
 
 
 class TooLong(RemoteFault):
@@ -77,4 +101,4 @@ class Unavailable(RunEnded):
 
 
 class AccessDenied(Unavailable):
-    """The server takes no request at all: a wrong key, a wrong address, a certificate that cannot be trusted."""
+    """The server takes no request at all: a wrong key, model or address, or a certificate that cannot be trusted."""

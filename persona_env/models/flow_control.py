@@ -8,11 +8,24 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from persona_env.models.faults import BadReply, NoConnection, Overloaded, Refused, RemoteFault, ServerError, Unavailable
+from persona_env.models.faults import (
+    AccessDenied,
+    BadReply,
+    Filtered,
+    NoConnection,
+    Overloaded,
+    Refused,
+    RemoteFault,
+    ServerError,
+    Unavailable,
+)
 
 __all__ = ["FlowControl"]
 
-_LOOK = 1.0  # seconds between two looks at a server that is away, or that has not answered yet
+_LOOK = 1.0  # seconds between two looks at a server that is away
+_ALONE = 10.0  # seconds for which the first request goes alone
+_MOST_REFUSED = 8  # refusals before any reply: the server takes no request
+_REFUSED_MODEL = 3  # how many of these a 404 counts for: no such model or base_url
 _GROW_AFTER = 20  # replies for each request more in flight, after a 429 has halved them
 
 
@@ -30,7 +43,7 @@ class FlowControl:
         self._server, self._most, self._max_failures = server, max_in_flight, max_failures
         self._line, self._changed = asyncio.Lock(), asyncio.Event()
         self._in_flight = self._replies = 0
-        self._has_answered, self._halved_at = False, 0.0
+        self._has_answered, self._halved_at, self._refused = False, 0.0, 0
         self.reset()
 
     def reset(self) -> None:
@@ -74,7 +87,11 @@ class FlowControl:
     def _failed(self, fault: RemoteFault, sent_at: float) -> bool:
         """Notes a fault; returns whether it says something about the request rather than about the server."""
         now, was_away = time.monotonic(), self._is_away
-        if isinstance(fault, BadReply | Refused):
+        if isinstance(fault, Refused) and not self._has_answered:
+            self._refused += _REFUSED_MODEL if fault.status == 404 else 1
+            self._end_if_all_are_refused(fault)
+            return True
+        if isinstance(fault, BadReply | Filtered | Refused):
             self._answered()
             return True
         self._trouble_since = self._trouble_since or now
@@ -84,6 +101,14 @@ class FlowControl:
         is_lost = isinstance(fault, NoConnection)
         self._failures = max(self._failures + 1, self._max_failures if is_lost else 0)
         return not (is_lost or (was_away and isinstance(fault, ServerError) and fault.is_gateway))
+
+    def _end_if_all_are_refused(self, fault: Refused) -> None:
+        if self._refused >= _MOST_REFUSED:
+            self._ended = AccessDenied(
+                f"Expected {self._server} to take requests, got none taken so far: correct the model, its "
+                f"base_url or its options, then resume ({fault})."
+            )
+            raise self._ended
 
     def _overloaded(self, fault: Overloaded, sent_at: float, now: float) -> None:
         self._has_answered, self._failures = True, 0
@@ -101,8 +126,10 @@ class FlowControl:
     def _delay(self, now: float) -> float:
         if self._in_flight >= self.limit:
             return float("inf")
-        if self._is_away or (self._in_flight and not self._has_answered):
+        if self._is_away:
             return self._sent_at + _LOOK - now
+        if self._in_flight and not self._has_answered:
+            return self._sent_at + _ALONE - now
         return self._hold_until - now
 
     def _check_outage(self, now: float) -> None:

@@ -18,7 +18,7 @@ from persona_env.errors import CannotWrite, InputError, printable
 
 __all__ = ["KEY_FORMAT", "ReplyCache", "reply_key"]
 
-KEY_FORMAT = "persona-env/reply-1"
+KEY_FORMAT = "persona-env/reply-2"
 """Part of every key: raise it where the same request or the same stored text comes to mean something else."""
 
 _APPLICATION = 0x70656E76

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import math
 import ssl
 import time
 import urllib.request
+from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 from yarl import URL
 
-from persona_env.models.endpoint import Endpoint, api_key
-from persona_env.models.faults import (
-    AccessDenied,
-    BadReply,
-    NoConnection,
-    Overloaded,
-    Refused,
-    ServerError,
-    TimedOut,
-    Unreachable,
-)
+from persona_env.models.endpoint import Endpoint
+from persona_env.models.faults import AccessDenied, BadReply, NoConnection, TimedOut, Unreachable
+from persona_env.models.refusals import Refusal
 
 __all__ = ["Transport"]
 
 _BYTES, _BYTES_PER_TOKEN = 1 << 16, 256
+_BYTES_OF_ERROR = 1 << 14
+_CONNECT = 10.0  # seconds for a connection
 _SHORTEST_KEY = 8  # a shorter one may stand in a reply by chance
 _KEEP_ALIVE = 4.0  # servers commonly close what has been idle for 5 s; asking on such a connection fails
 _HEADERS = {
@@ -37,28 +36,43 @@ _HEADERS = {
 
 
 class Transport:
-    """Sends bodies to a server and returns those of its replies; one exchange takes at most `request_timeout` s."""
+    """Sends bodies to a server and returns those of its replies.
 
-    def __init__(self, endpoint: Endpoint, request_timeout: float):
-        self._url, self._timeout = URL(f"{endpoint.base_url}/chat/completions", encoded=True), request_timeout
-        self._base_url, key = endpoint.base_url, api_key()
-        self._is_withheld = bool(key) and not endpoint.may_get_key
-        self._key = "" if self._is_withheld else key
+    One exchange takes at most `request_timeout` s, counted from the last reply that came to any: what waits its turn at
+    a slow server is not given up while that works. Connections are used again if `reuses_connections`, and only until
+    something unexpected came on one: what is left on it would be taken for the next reply.
+    """
+
+    def __init__(self, endpoint: Endpoint, request_timeout: float, reuses_connections: bool = True):
+        self._base_url, self._key_env, self._timeout = endpoint.base_url, endpoint.options.key_env, request_timeout
+        headers, parameters = list(endpoint.options.headers()), list(endpoint.options.parameters())
+        secrets = [value for _, value, is_secret in headers + parameters if is_secret]
+        self._is_withheld = bool(secrets) and not endpoint.may_get_key
+        self._secrets = () if self._is_withheld else tuple(secret.removeprefix("Bearer ") for secret in secrets)
+        self._headers, sent = (
+            {name: value for name, value, is_secret in found if not (is_secret and self._is_withheld)}
+            for found in (headers, parameters)
+        )
+        query = f"?{urlencode(sent)}" if sent else ""
+        self._url = URL(f"{endpoint.base_url}/chat/completions{query}", encoded=True)
         self._proxy = None if endpoint.is_loopback else _proxy(self._url)
-        self._session: aiohttp.ClientSession | None = None
+        self._reuses, self._answered_at = reuses_connections, 0.0
+        self._sessions = list[aiohttp.ClientSession]()  # new requests use the last
 
     async def post(self, body: bytes, max_tokens: int) -> bytes:
         """Returns the body of the reply to a body; `max_tokens` says how large it may be.
 
         What goes wrong is a `RemoteFault`, or `AccessDenied` where the server takes no request at all.
         """
-        if self._session is None:
-            self._session = self._open()
+        if not self._sessions:
+            self._sessions.append(self._open())
         try:
-            async with self._session.post(self._url, data=body, allow_redirects=False, proxy=self._proxy) as response:
-                if response.status != 200:
-                    self._raise_for(response.status, response.headers.get("Retry-After", ""))
-                return await _read(response, _BYTES + _BYTES_PER_TOKEN * max_tokens)
+            async with self._patience():
+                found = await self._exchange(self._sessions[-1], body, _BYTES + _BYTES_PER_TOKEN * max_tokens)
+                self._answered_at = asyncio.get_running_loop().time()
+                return found
+        except aiohttp.ConnectionTimeoutError:
+            raise NoConnection(f"no connection to the server within {_CONNECT:g} s") from None
         except TimeoutError:
             raise TimedOut(f"no whole reply within {self._timeout:g} s") from None
         except aiohttp.ClientConnectorCertificateError:
@@ -74,39 +88,71 @@ class Transport:
             raise BadReply("the reply is no HTTP") from None
 
     def holds_key(self, text: str) -> bool:
-        """Returns whether the key that was sent stands in a text."""
-        return len(self._key) >= _SHORTEST_KEY and self._key in text
+        """Returns whether a key that was sent stands in a text."""
+        return any(len(secret) >= _SHORTEST_KEY and secret in text for secret in self._secrets)
+
+    def stop_reusing(self) -> None:
+        """Sends each request on a connection of its own from now on."""
+        if self._reuses:
+            self._reuses = False
+            self._sessions.append(self._open())
 
     async def close(self) -> None:
         """Closes the connections."""
-        if self._session is not None:
-            await self._session.close()
+        for session in self._sessions:
+            await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
         secure = ssl.create_default_context() if self._url.scheme == "https" else True
+        lasts: dict[str, Any] = {"keepalive_timeout": _KEEP_ALIVE} if self._reuses else {"force_close": True}
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=secure),
-            headers={**_HEADERS, **({"Authorization": f"Bearer {self._key}"} if self._key else {})},
+            connector=aiohttp.TCPConnector(limit=0, ssl=secure, **lasts),
+            headers={**_HEADERS, **self._headers},
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            timeout=aiohttp.ClientTimeout(total=self._timeout, ceil_threshold=math.inf),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, ceil_threshold=math.inf),
         )
 
-    def _raise_for(self, status: int, retry_after: str) -> None:
-        wait = _seconds(retry_after)
-        if status in (429, 529) or (status == 503 and wait is not None):
-            raise Overloaded(f"the server asked for fewer requests (status {status})", wait)
-        if status >= 500 or status in (408, 425):
-            raise ServerError(status)
-        if status in (401, 403):
-            way = "put a valid key into OPENAI_API_KEY"
+    async def _exchange(self, session: aiohttp.ClientSession, body: bytes, most: int) -> bytes:
+        async with session.post(self._url, data=body, allow_redirects=False, proxy=self._proxy) as response:
+            found = await (_read(response, most) if response.status == 200 else _error_body(response))
+            if response.status != 200 or b'"error"' in found:
+                refusal = Refusal.read(response.status, found, self._secrets)
+                if refusal is not None:
+                    self._raise_for(refusal, response.headers.get("Retry-After", ""))
+            return found
+
+    @contextlib.asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        """Raises TimeoutError where nothing is answered for so long, to this request or to any other."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as limit:
+
+            def look(since: float) -> None:
+                nonlocal timer
+                if self._answered_at > since:
+                    timer = loop.call_at(self._answered_at + self._timeout, look, self._answered_at)
+                else:
+                    limit.reschedule(loop.time())
+
+            timer = loop.call_later(self._timeout, look, loop.time())
+            try:
+                yield
+            finally:
+                timer.cancel()
+
+    def _raise_for(self, refusal: Refusal, retry_after: str) -> None:
+        says = f" It says: {refusal.said}" if refusal.said else ""
+        if refusal.status in (401, 403):
+            way = f"put a valid key into {self._key_env}"
             if self._is_withheld:
                 way = "the key is not sent over plain http to another machine, use https"
-            raise AccessDenied(f"Expected {self._base_url} to accept the key, got status {status}: {way}, then resume.")
-        if status < 300:
-            raise BadReply(f"the reply has the status {status} instead of 200")
-        advice = ": no such model or base_url" if status == 404 else ""
-        raise Refused(f"the request was {'redirected' if status < 400 else 'refused'} (status {status}){advice}")
+            got = f"got status {refusal.status}: {way}, then resume.{says}"
+            raise AccessDenied(f"Expected {self._base_url} to accept the key, {got}")
+        if refusal.is_for_good:
+            got = f"got status {refusal.status}: pay for more, then resume.{says}"
+            raise AccessDenied(f"Expected {self._base_url} to have credit left for the key, {got}")
+        raise refusal.fault(_seconds(retry_after))
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
@@ -119,6 +165,13 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
         if len(body) > most:
             raise BadReply(f"the reply has more than {most} bytes")
     return bytes(body)
+
+
+async def _error_body(response: aiohttp.ClientResponse) -> bytes:
+    """Returns what came with an error, if it is short enough to be read."""
+    with contextlib.suppress(BadReply):
+        return await _read(response, _BYTES_OF_ERROR)
+    return b""
 
 
 def _proxy(url: URL) -> str | None:

@@ -16,7 +16,8 @@ from persona_env.errors import InputError, shown
 
 __all__ = ["Role", "env_name", "read_role"]
 
-_TEXTS = ("key", "simulator", "task", "task_prompt", "instruction")
+_TEXTS = ("key", "simulator", "task", "task_prompt", "instruction", "stock_line")
+STOCK_LINE = "I see. Please go on."
 _TABLES = ("judge", "interview")
 
 
@@ -36,12 +37,15 @@ class Role:
     judge: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)  # as in a `judge.toml`
     interview: Mapping[str, Any] = field(default_factory=dict, repr=False, hash=False)  # as in an `interview.toml`
     personas: Traversable | None = field(default=None, repr=False, hash=False)  # a file of them in natural English
+    stock_line: str = STOCK_LINE  # stands in for a line of the task agent that a filter withheld
 
     def __post_init__(self) -> None:
         if not self.key.isidentifier() or not self.key.islower():
             raise InputError(f"Expected a key such as chat_partner, got {shown(self.key)}: use small letters and _.")
-        if not all(text.strip() for text in (self.simulator, self.task, self.task_prompt)):
-            raise InputError(f"Expected simulator, task and task_prompt of the role {self.key!r}, got an empty text.")
+        if not all(text.strip() for text in (self.simulator, self.task, self.task_prompt, self.stock_line)):
+            raise InputError(
+                f"Expected simulator, task, task_prompt and stock_line of the role {self.key!r}, got an empty text."
+            )
 
     @property
     def env_name(self) -> str:
@@ -55,6 +59,7 @@ class _RoleFile(msgspec.Struct, forbid_unknown_fields=True):
     task: str
     task_prompt: str
     instruction: str = ""
+    stock_line: str = STOCK_LINE
     personas: str = ""
     judge: dict[str, Any] = {}
     interview: dict[str, Any] = {}
@@ -68,10 +73,10 @@ def env_name(key: str) -> str:
 def read_role(place: str | Path | Traversable) -> Role:
     """Returns the role of a folder, or of one TOML file.
 
-    A folder holds `role.toml` (`key`, `simulator`, `task`, `task_prompt` and perhaps `instruction`), and beside it
-    perhaps `judge.toml`, `interview.toml` and `personas.json`. A single file may hold the tables `[judge]` and
-    `[interview]`, and `personas`, the path of a file, seen from its own folder. A file that cannot be read, or lacks
-    what a role needs, is named in an `InputError`.
+    A folder holds `role.toml` (`key`, `simulator`, `task`, `task_prompt` and perhaps `instruction` and `stock_line`),
+    and beside it perhaps `judge.toml`, `interview.toml` and `personas.json`. A single file may hold the tables
+    `[judge]` and `[interview]`, and `personas`, the path of a file, seen from its own folder. A file that cannot be
+    read, or lacks what a role needs, is named in an `InputError`.
     """
     path = Path(expanduser(place)) if isinstance(place, str) else place
     file = path / "role.toml" if path.is_dir() else path

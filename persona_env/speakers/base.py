@@ -6,11 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from persona_env.conversation import View
+from persona_env.conversation import Line, View
 from persona_env.errors import InputError, shown
 from persona_env.models.limits import ModelResources, Usage
+from persona_env.roles import role_named
 
-__all__ = ["Replies", "Speaker", "as_speaker"]
+__all__ = ["Replies", "Speaker", "as_speaker", "withheld_line"]
 
 
 class Replies(Protocol):
@@ -82,3 +83,12 @@ def as_speaker(found: Speaker | Replies) -> Speaker:
     if not callable(getattr(found, "reply", None)):
         raise InputError(f"Expected a speaker with a method reply(views), got {shown(found)}: write one.")
     return _Wrapped(found)
+
+
+def withheld_line(view: View) -> Line:
+    """Returns what stands for a withheld line: the role's stock line of a task agent, nothing of a simulator.
+
+    >>> withheld_line(View("patient", "task", "", (), 0))
+    'I see. Please go on.'
+    """
+    return Line(role_named(view.role).stock_line if view.side == "task" else "", "filtered")

@@ -18,6 +18,7 @@ import aiohttp
 
 from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.chat_api import ChatClient
+from persona_env.models.dialect import encoded
 from persona_env.models.endpoint import Endpoint
 from persona_env.models.limits import ModelResources
 from persona_env.models.reply_cache import ReplyCache
@@ -58,7 +59,7 @@ async def _bare(port: int, asked: list[ChatRequest]) -> None:
 
     async def work(session: aiohttp.ClientSession) -> None:
         for request in left:
-            async with session.post(url, data=request.body("m")) as response:
+            async with session.post(url, data=encoded({"model": "m", **request.fields})) as response:
                 json.loads(await response.read())
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Literal
 
 from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
 from persona_env.judges.json_answers import read_answer
+from persona_env.judges.json_backend import JSONBackend
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.limits import Usage
 from persona_env.persona import Persona
@@ -48,11 +51,38 @@ def grammatical(prompt: JudgePrompt) -> str:
     return json.dumps({prompt.key: "A" if (verdict.label != "consistent") == is_negative else "B"})
 
 
+def with_id(user: str, answer: str) -> str:
+    """An answer with the id that a user's message asks for."""
+    id = user.rpartition('{"id": "')[2].partition('"')[0]
+    return f'{{"id": "{id}", {answer.removeprefix("{")}'
+
+
 def reply(user: str) -> str:
     """The same of a server, which is told the user's message only: `FaultServer(answer=reply)` knows the truth."""
     text = user.rpartition("\n\n")[0]  # the form of the answer comes last
     polarity, system = next(found for asked, found in _ASKED.items() if text.startswith(asked))
-    return grammatical(JudgePrompt(polarity, system, text, len(re.findall(r"^\d+: ", text, re.MULTILINE))))
+    items = len(re.findall(r"^\d+: ", text, re.MULTILINE))
+    return with_id(user, grammatical(JudgePrompt(polarity, system, text, items)))
+
+
+def hashed(text: str) -> str:
+    """A label that follows from a text by no rule."""
+    return "AB"[sha256(text.encode()).digest()[0] % 2]
+
+
+def by_hash(user: str) -> str:
+    """The reply of a server that gives the `hashed` label of each prompt."""
+    return with_id(user, json.dumps({"answer": hashed(user.rpartition("\n\n")[0])}))
+
+
+def hashed_verdicts(backend: JSONBackend, number: int) -> Counter[str]:
+    """Asks a server that answers `by_hash`; counts answers that are right, wrong, or lost."""
+    prompts = [JudgePrompt("negative", "Judge the line.", f"line {i}") for i in range(number)]
+    answers = [answer.label for answer in backend.answer(prompts)]
+    return Counter(
+        "lost" if not answer else "right" if answer == hashed(prompt.user) else "wrong"
+        for answer, prompt in zip(answers, prompts, strict=True)
+    )
 
 
 class TextBackend(JudgeBackend):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from persona_env.judges.backend import JudgePrompt
-from persona_env.judges.json_answers import MAX_REPLY, answer_schema, read_answer
+from persona_env.judges.json_answers import MAX_REPLY, answer_id, answer_schema, answers_another, read_answer
 
 LABEL = JudgePrompt("positive", "", "")
 LIST = JudgePrompt("negative", "", "", items=3)
@@ -69,4 +69,18 @@ def test_of_any_json_only_the_closed_forms_are_read(value):
 
 def test_the_schema_is_closed():
     assert answer_schema(LABEL)["additionalProperties"] is False
-    assert answer_schema(LIST)["properties"]["conflicts"]["items"] == {"type": "integer", "minimum": 1, "maximum": 3}
+    longer = JudgePrompt("negative", "", "another", items=30)
+    assert answer_schema(LIST) == answer_schema(longer), "servers may compile each new one"
+
+
+def test_an_answer_repeats_the_id_of_what_it_answers():
+    id, other = answer_id(LABEL), answer_id(JudgePrompt("positive", "", "another"))
+    assert (id, len(id)) == (answer_id(JudgePrompt("negative", "", "")), 8)
+    reply = f'{{ "id" : "{id}" , "answer": "A"}}'
+    assert read_answer(reply, LABEL, id).label == "A"
+    for wrong in (reply.replace(id, other), reply.replace(id, ""), reply.replace(id, f"{id}x"), '{"answer": "A"}'):
+        assert read_answer(wrong, LABEL, id).problem
+    assert answers_another(reply, other)
+    made_up = reply.replace(id, "zzzzzzzz")
+    assert not any(answers_another(text, id) for text in (reply, made_up, '{"answer": "A"}', "{" * MAX_REPLY))
+    assert read_answer(reply, LABEL).problem == "has an id"

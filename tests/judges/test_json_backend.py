@@ -1,6 +1,7 @@
 """The remote judge against real HTTP servers on loopback: one that honours the schema, and some that do not."""
 
 import json
+import re
 from collections import Counter
 from contextlib import contextmanager
 
@@ -17,8 +18,8 @@ from persona_env.models.limits import ModelResources
 from persona_env.models.reply_cache import ReplyCache
 from persona_env.persona import Persona
 from persona_env.world.oracle import OracleJudge
-from tests.judges.backends import reply
-from tests.models.behaviours import status
+from tests.judges.backends import by_hash, hashed_verdicts, reply
+from tests.models.behaviours import by_chance, misdirected, status
 from tests.models.fault_server import FaultServer
 
 MEI = Persona("m", "patient", "Mei", "You are Mei. You sleep four hours a night.")
@@ -67,7 +68,9 @@ def test_the_schema_and_nothing_random_is_asked_for(judge):
     made.judge([RIGHT, HISTORY])
     forms = [call.sent["response_format"]["json_schema"]["schema"] for call in server.calls]
     assert all(form["additionalProperties"] is False for form in forms)
-    assert sorted(next(iter(form["properties"])) for form in forms) == ["answer", "answer", "compatible", "conflicts"]
+    assert all(next(iter(form["properties"])) == "id" for form in forms)
+    keys = sorted(list(form["properties"])[1] for form in forms)
+    assert keys == ["answer", "answer", "compatible", "conflicts"]
     assert {call.sent["temperature"] for call in server.calls} == {0.0}
 
 
@@ -84,6 +87,21 @@ def test_a_server_that_ignores_the_schema_is_never_believed(text):
         verdicts = made.judge([RIGHT, WRONG])
     assert {verdict.label for verdict in verdicts} == {"invalid"}
     assert all(verdict.reason for verdict in verdicts)
+
+
+@pytest.mark.parametrize("way", misdirected())
+def test_a_reply_is_never_taken_for_that_of_another(way):
+    faults = by_chance(0.3, {way: misdirected()[way]})
+    with FaultServer(faults, answer=by_hash) as server, ChatClient(Endpoint.parse(server.spec)) as client:
+        assert hashed_verdicts(JSONBackend(client), 200) == {"right": 200}
+
+
+def test_a_judge_that_repeats_a_wrong_id_is_asked_twice_and_not_believed():
+    with served(lambda times, text: re.sub('"id": "..', '"id": "xx', text)) as (server, made):
+        verdicts = made.judge([RIGHT, WRONG])
+        assert len(server.calls) == 2 * 4
+    assert {verdict.label for verdict in verdicts} == {"invalid"}
+    assert "another id" in verdicts[0].reason
 
 
 def test_a_server_that_never_answers_in_the_form_ends_the_run_in_order():

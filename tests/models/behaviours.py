@@ -166,21 +166,17 @@ BAD_BODIES: dict[str, Behaviour] = {
     "two choices": changed(lambda good: {**good, "choices": good["choices"] * 2}),
     "choices of another type": changed(lambda good: {**good, "choices": {"0": good["choices"][0]}}),
     "an error": raw(b'{"error": {"message": "overloaded", "code": 500}}'),
+    "an error as a text": raw(b'{"error": "out of memory"}'),
     "NaN": changed(lambda good: {**good, "created": float("nan")}),
     "half a surrogate pair": _message(content="\ud800"),
     "no UTF-8": raw(b'{"choices": "\xff\xfe"}'),
     "UTF-16": changed(lambda good: json.dumps(good).encode("utf-16")),
-    "empty content": _message(content=""),
-    "blank content": _message(content=" \n\t"),
-    "null content": _message(content=None),
-    "content in parts": _message(content=[{"type": "text", "text": "A"}]),
     "content of another type": _message(content=1),
     "no message": _choice(message=None),
     "another role": _message(role="user"),
-    "a filtered reply": _choice(finish_reason="content_filter"),
-    "no finish_reason": _choice(finish_reason=None),
+    "an end that is none": _choice(finish_reason="error"),
+    "parts of another type": _message(content=[1]),
     "a tool call": _message(tool_calls=[{"id": "1"}]),
-    "a refusal": _message(refusal="I cannot."),
     "another index": _choice(index=1),
     "impossible usage": changed(lambda good: {**good, "usage": {"prompt_tokens": -1, "completion_tokens": 1.5}}),
     "more after the end": changed(lambda good: json.dumps(good).encode() * 2),
@@ -190,6 +186,52 @@ BAD_BODIES: dict[str, Behaviour] = {
     "an event stream": raw(b'data: {"choices": []}\n\ndata: [DONE]\n\n'),
     "another status": status(204),
 }
+
+
+cut_off = _choice(finish_reason="length", message={"content": None, "reasoning_content": "The user asks"})
+"""A thought that took all the room."""
+
+WITHHELD: dict[str, Behaviour] = {
+    "a filtered reply": _choice(finish_reason="content_filter"),
+    "a reply filtered at its end": _choice(finish_reason="SAFETY", message={"content": "I am so"}),
+    "a refusal": _message(content=None, refusal="I cannot."),
+    "a refusal as a part": _message(content=[{"type": "refusal", "refusal": "I cannot."}]),
+    "a refused prompt": raw(b'{"error": {"code": "content_filter", "message": "The prompt was filtered."}}', 400),
+    "an error within": raw(b'{"error": {"code": "content_policy_violation", "message": "no"}}'),
+}
+"""What a content filter or the model itself withholds."""
+WITHOUT_TEXT: dict[str, Behaviour] = {
+    "empty content": _message(content=""),
+    "blank content": _message(content=" \n\t"),
+    "null content": _message(content=None),
+    "no content": _choice(message={"role": "assistant"}),
+    "parts without text": _message(content=[{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}]),
+    "a thought beside": _message(content=None, reasoning_content="The user asks", reasoning="The user asks"),
+    "a thought that is cut off": _message(content="<think>\nThe user asks"),
+    "a thought that takes all the room": cut_off,
+    "a thought only": _message(content="<think>The user asks.</think>\n"),
+}
+"""Replies that say nothing."""
+
+
+def said_as(text: str) -> dict[str, Behaviour]:
+    """The shapes in which servers send a text that is said."""
+    ends = ("stop", "eos_token", "", None, "length", "STOP", "end_turn")
+    parts = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm."}]}, {"type": "text", "text": text}]
+    shapes = {f"finish_reason {end!r}": _choice(finish_reason=end, message={"content": text}) for end in ends}
+    return shapes | {
+        "no finish_reason": changed(lambda good: {**good, "choices": [{"message": {"content": text}}]}),
+        "parts": _message(content=parts),
+        "two parts": _message(content=[{"type": "text", "text": text[:2]}, {"text": text[2:]}]),
+        "a thought beside it": _message(content=text, reasoning_content="Hm.", reasoning="Hm.", refusal=None),
+        "a thought before it": _message(content=f"<think>\nHm.\n</think>\n\n{text}"),
+        "a thought without its beginning": _message(content=f"Hm.\n</think>\n\n{text}"),
+        "no error": changed(lambda good: {**good, "error": None} | _with_text(good, text)),
+    }
+
+
+def _with_text(good: dict[str, Any], text: str) -> dict[str, Any]:
+    return {"choices": [{**good["choices"][0], "message": {"role": "assistant", "content": text, "refusal": ""}}]}
 
 
 _packed_bomb = functools.cache(lambda: gzip.compress(bytes(200 << 20), 1))
@@ -217,6 +259,47 @@ BOMBS: dict[str, Behaviour] = {
 }
 SLOW: dict[str, Behaviour] = {"hang": hang, "drip": drip, "drip headers": functools.partial(drip, at_once=0)}
 ALL = {"well": well} | HTTP_FAULTS | BAD_BODIES | BOMBS | SLOW
+
+
+async def late_copy(wire: Wire) -> None:
+    """Replies, and sends the same once more a little later, when the connection may serve another request."""
+    data = head(200, len(wire.body)) + wire.body
+    await wire.write(data)
+    asyncio.get_running_loop().call_later(0.003, _send_if_open, wire.writer, data)
+
+
+def _send_if_open(writer: asyncio.StreamWriter, data: bytes) -> None:
+    if not writer.is_closing():
+        writer.write(data)
+
+
+async def in_bytes(wire: Wire) -> None:
+    """Replies in chunks of one byte."""
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in wire.body)
+    await wire.write(head(200, transfer_encoding="chunked") + chunks + b"0\r\n\r\n")
+
+
+def swapped() -> Behaviour:
+    """Makes a server that gives each who asks the reply to the one before."""
+    held = [b""]
+
+    async def behave(wire: Wire) -> None:
+        held[0], body = wire.body, held[0] or wire.body
+        await wire.respond(body)
+
+    return behave
+
+
+def misdirected() -> dict[str, Behaviour]:
+    """Ways in which a reply reaches another than the one who asked, or not as it was sent."""
+    return {
+        "a late copy": late_copy,
+        "one byte a chunk": in_bytes,
+        "cut": HTTP_FAULTS["cut off"],
+        "doubled": broken(lambda wire: 2 * (head(200, len(wire.body)) + wire.body), lambda wire: None),
+        "doubled inside": changed(lambda good: json.dumps(good).encode() * 2),
+        "another's": swapped(),
+    }
 
 
 def by_chance(rate: float, faults: Mapping[str, Behaviour], seed: int = 0) -> Callable[[Call], Behaviour]:

@@ -165,15 +165,18 @@ def main() -> None:
     parser.add_argument("--sigma", type=float, default=0.0, help="latencies are lognormal, the same for each prompt")
     parser.add_argument("--faults", type=float, default=0.0)
     parser.add_argument("--bodies", type=float, default=0.0)
+    parser.add_argument("--misdirected", type=float, default=0.0)
     parser.add_argument("--always", default="well", choices=behaviours.ALL)
     parser.add_argument("--answer", type=pkgutil.resolve_name, default=right_answer)
     given = parser.parse_args()
     faults = behaviours.by_chance(given.faults, behaviours.HTTP_FAULTS)
     bodies = behaviours.by_chance(given.bodies, behaviours.BAD_BODIES, seed=1)
+    misdirected = behaviours.by_chance(given.misdirected, behaviours.misdirected(), seed=2)
 
     def behave(call: Call) -> Behaviour:
         chosen = faults(call)
         chosen = bodies(call) if chosen is well else chosen
+        chosen = misdirected(call) if chosen is well else chosen
         return behaviours.ALL[given.always] if chosen is well else chosen
 
     def latency(call: Call) -> float:

@@ -4,15 +4,32 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import BadReply, Refused, TooLong
+from persona_env.models.faults import BadReply, Filtered, NoText, Refused, TooLong, WrongForm
+from persona_env.models.limits import ModelResources
+from persona_env.models.reply_cache import ReplyCache
 from tests.models.asked import client, outcomes, requests
-from tests.models.behaviours import BAD_BODIES, BOMBS, HTTP_FAULTS, SLOW, Behaviour, Call, hang, status, well
+from tests.models.behaviours import (
+    BAD_BODIES,
+    BOMBS,
+    HTTP_FAULTS,
+    SLOW,
+    WITHHELD,
+    WITHOUT_TEXT,
+    Behaviour,
+    Call,
+    hang,
+    said_as,
+    status,
+    well,
+)
 from tests.models.fault_server import FaultServer
 
 
@@ -106,26 +123,50 @@ def test_what_is_too_long_is_not_sent():
         assert len(server.calls) == 1
 
 
-def test_a_reply_that_is_not_accepted_is_asked_again_but_not_the_same_for_ever():
+def test_a_reply_that_is_not_accepted_is_asked_again_but_what_is_of_wrong_form_only_twice():
     number = iter(range(100))
 
     def accept(reply: ChatReply) -> None:
-        if not reply.text.endswith("good"):
-            raise BadReply("the reply does not end well")
+        if reply.text != "good":
+            raise (WrongForm if "form" in reply.text else BadReply)("the reply is not good")
 
-    with FaultServer(answer=lambda prompt: "good" if next(number) == 2 else f"bad {number}") as server:
-        with client(server) as asked:
-            assert asked.complete(requests(1), accept)[0].text == "good"  # type: ignore[union-attr]
-            assert asked.usage.prompt_tokens == 300  # those of what was not accepted, too
-            (fault,) = asked.complete(requests(1), accept)
-        assert str(fault) == "the reply does not end well"
-        assert len(server.calls) == 3 + 4
+    def answer(prompt: str) -> str:
+        place = next(number)
+        return "good" if place == 2 else "bad" if place < 5 else f"bad form {place}"
+
+    request = replace(requests(1)[0], accept=accept)
+    with FaultServer(answer=answer) as server, client(server) as asked:
+        assert asked.complete([request])[0].text == "good"  # type: ignore[union-attr]
+        assert asked.usage.prompt_tokens == 300  # those of what was not accepted, too
+        (fault,) = asked.complete([request])
+        assert str(fault) == "the reply is not good"
+        assert len(server.calls) == 3 + 4  # twice bad, and twice of wrong form
+
+
+@pytest.mark.parametrize("behaviour", [*WITHHELD.values(), *WITHOUT_TEXT.values()], ids=[*WITHHELD, *WITHOUT_TEXT])
+def test_what_will_not_change_is_asked_twice_and_known_to_a_resumed_run(behaviour: Behaviour, tmp_path: Path):
+    kind = Filtered if behaviour in WITHHELD.values() else NoText
+    with always(behaviour) as server, ReplyCache(tmp_path / "r.sqlite", keep_rejected=True) as cache:
+        for _ in range(2):
+            with client(server) as asked:
+                asked.use(ModelResources((cache,)))
+                assert [type(fault) for fault in asked.complete(requests(3))] == [kind] * 3
+        assert len(server.calls) == 2 * 3
+
+
+@pytest.mark.parametrize("shape", said_as("I sleep."))
+def test_what_is_said_is_read_in_every_shape_in_which_servers_send_it(shape: str):
+    with always(said_as("I sleep.")[shape]) as server, client(server, max_retries=0) as asked:
+        (reply,) = asked.complete(requests(1))
+        assert isinstance(reply, ChatReply), reply
+        assert (reply.text.strip(), reply.finish_reason) == ("I sleep.", "length" if "length" in shape else "stop")
 
 
 def test_an_error_of_the_caller_is_raised():
+    wrong = replace(requests(1)[0], accept=lambda reply: print(1 // 0))
     with FaultServer() as server, client(server) as asked:
         with pytest.raises(ZeroDivisionError):
-            asked.complete(requests(4), lambda reply: 1 // 0)  # type: ignore[arg-type,return-value]
+            asked.complete([wrong] * 4)
         with pytest.raises(ValueError, match="surrogate"):
             asked.complete([ChatRequest((("user", "\ud800"),), 8)])
 

@@ -1,4 +1,5 @@
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,11 +142,12 @@ def never(reply: ChatReply) -> None:
 
 def test_a_reply_of_wrong_form_is_kept_by_a_run_and_not_by_a_shared_cache(tmp_path: Path):
     own, shared = ReplyCache(tmp_path / "own", keep_rejected=True), ReplyCache(tmp_path / "shared")
+    wrong = [replace(request, accept=never) for request in requests(3)]
     with FaultServer() as server, own, shared:
         for _ in range(2):
             with client(server, max_retries=1) as asked:
                 asked.use(ModelResources((own, shared)))
-                assert [str(fault) for fault in asked.complete(requests(3), never)] == ["of wrong form"] * 3
+                assert [str(fault) for fault in asked.complete(wrong)] == ["of wrong form"] * 3
         assert (len(own), len(shared), len(server.calls)) == (3, 0, 6)
         with client(server) as asked:  # a caller that takes it gets it
             asked.use(ModelResources((own, shared)))

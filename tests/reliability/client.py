@@ -1,4 +1,4 @@
-"""R1 to R4, R6, R7 and R22: faults of servers, and what the client makes of them."""
+"""R1 to R4, R6, R7, R22 and R24: faults of servers, and what the client makes of them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,23 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from persona_env.judges.json_backend import JSONBackend
 from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.faults import BadReply, TimedOut, TooLong, Unreachable
+from tests.judges.backends import hashed_verdicts
 from tests.models.asked import client, outcomes, requests
-from tests.models.behaviours import BAD_BODIES, BOMBS, HTTP_FAULTS, SLOW, Behaviour, Call, by_chance, status, well
+from tests.models.behaviours import (
+    BAD_BODIES,
+    BOMBS,
+    HTTP_FAULTS,
+    SLOW,
+    Behaviour,
+    Call,
+    by_chance,
+    misdirected,
+    status,
+    well,
+)
 from tests.models.fault_server import FaultProcess, FaultServer
 from tests.reliability.demands import Measured, demand
 
@@ -52,6 +65,23 @@ def bad_bodies() -> Measured:
     lost = _VERDICTS - counted["right"] - counted["wrong"]
     met = len(ways) >= 20 and lost == counted["wrong"] == untyped == 0
     return met, f"{lost} lost, {counted['wrong']} wrong, {untyped} untyped errors"
+
+
+_MISDIRECTED, _SHARE = 10_000, 0.3
+
+
+@demand(
+    "R24",
+    f"{_MISDIRECTED:,} verdicts, {_SHARE:.0%} of replies in one of the ways {', '.join(misdirected())}",
+    "0 wrong, at most 0.1 % lost",
+)
+def misdirected_replies() -> Measured:
+    options = ("--misdirected", str(_SHARE), "--answer", "tests.judges.backends:by_hash")
+    with FaultProcess(*options) as server, client(server, 60.0) as asked:
+        counted = hashed_verdicts(JSONBackend(asked), _MISDIRECTED)
+        calls = asked.usage.calls / _MISDIRECTED
+    met = counted["wrong"] == 0 and counted["lost"] <= _MISDIRECTED / 1000
+    return met, f"{counted['wrong']} wrong, {counted['lost']} lost, {calls:.2f} calls each"
 
 
 @demand("R3", f"replies that hang or drip ({', '.join(SLOW)}), request_timeout 1 s", "ends within 1.2 x the timeout")

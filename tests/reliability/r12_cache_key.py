@@ -38,11 +38,11 @@ def other_requests() -> list[ChatRequest]:
     values: dict[str, list[Any]] = {
         "messages": [*messages, (user, system), (system,), (system, user, user)],
         "max_tokens": [9, 80],
-        "temperature": [0.0, 0.05, 1.0],
+        "temperature": [None, 0.0, 0.05, 1.0],
         "seed": [None, 0, 4],
         "schema": [None, {}, {"type": "array"}, {"type": "object", "required": []}],
     }
-    assert values.keys() == {field.name for field in fields(ChatRequest)}
+    assert values.keys() == {field.name for field in fields(ChatRequest)} - {"accept"}
     return [replace(REQUEST, **{name: value}) for name, others in values.items() for value in others]
 
 
@@ -80,7 +80,7 @@ def cache_key() -> Measured:
     keys = list[tuple[bytes, bytes]]()
     for identity in (IDENTITY, load_judge("oracle").identity):
         keys += [(reply_key(identity, {}), reply_key(other, {})) for other in other_identities(identity)]
-    with mock.patch("persona_env.models.reply_cache.KEY_FORMAT", "persona-env/reply-2"):
+    with mock.patch("persona_env.models.reply_cache.KEY_FORMAT", "another format"):
         raised = reply_key(IDENTITY, {})
     keys.append((reply_key(IDENTITY, {}), raised))
     with tempfile.TemporaryDirectory() as name:

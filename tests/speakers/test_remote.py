@@ -1,12 +1,20 @@
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
 import pytest
 
 from persona_env.conversation import Message, View
 from persona_env.errors import RunEnded
+from persona_env.judges import LineVsPersona
+from persona_env.judges.content_filter import rejection_reason
+from persona_env.models.limits import ModelResources
+from persona_env.models.reply_cache import ReplyCache
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
 from persona_env.testing import check_speaker
 from tests.models.asked import client
-from tests.models.behaviours import HTTP_FAULTS, by_chance, status, well
+from tests.models.behaviours import HTTP_FAULTS, WITHHELD, WITHOUT_TEXT, Behaviour, by_chance, cut_off, status, well
 from tests.models.fault_server import FaultServer
 
 
@@ -24,7 +32,7 @@ def test_own_lines_are_the_assistant_and_heard_ones_the_user():
         sent = server.calls[0].sent
     roles = [(message["role"], message["content"]) for message in sent["messages"]]
     assert roles == [("system", "You are Ann."), ("user", "Hi."), ("assistant", "Tired."), ("user", "Why?")]
-    assert (sent["seed"], sent["temperature"], sent["max_tokens"]) == (2**62, 0.7, 9)
+    assert (sent["seed"], sent["temperature"], sent["max_tokens"]) == (2**62 % (2**31 - 1), 0.7, 9)
 
 
 def test_a_side_that_opens_is_told_a_stub_and_lines_of_one_side_are_joined():
@@ -48,15 +56,75 @@ def test_all_views_are_in_flight_together_and_keep_their_order():
         assert server.most_in_flight >= 8
 
 
-def test_a_line_that_does_not_come_is_an_error_and_never_invented():
-    def behave(call: object):
-        return status(400) if getattr(call, "prompt") == "Hi 3." else well  # noqa: B009
+def one_bad(behaviour: Behaviour) -> FaultServer:
+    """Misbehaves for one prompt of five."""
+    return FaultServer(lambda call: behaviour if call.prompt == "Hi 3." else well, answer=lambda prompt: prompt)
 
-    told = pytest.raises(NoLine, match="status 400")
-    with FaultServer(behave) as server, client(server) as asked, told as caught:
-        RemoteSpeaker(asked).reply([view(*said(f"Hi {i}.")) for i in range(5)])
+
+VIEWS = [view(*said(f"Hi {i}.")) for i in range(5)]
+
+
+def test_a_line_that_does_not_come_is_an_error_and_never_invented():
+    told = pytest.raises(NoLine, match="status 500")
+    with one_bad(status(500)) as server, client(server, max_retries=1) as asked, told as caught:
+        RemoteSpeaker(asked).reply(VIEWS)
     assert isinstance(caught.value, RunEnded)
     assert "\n" not in str(caught.value)
+
+
+LASTING = {**WITHHELD, **WITHOUT_TEXT, "a refused request": status(400)}
+
+
+@pytest.mark.parametrize("behaviour", LASTING.values(), ids=LASTING)
+def test_a_line_that_is_withheld_is_empty_or_the_stock_line_and_ends_nothing(behaviour: Behaviour):
+    with one_bad(behaviour) as server, client(server) as asked:
+        lines = RemoteSpeaker(asked).reply(VIEWS)
+        stock = RemoteSpeaker(asked).reply(
+            [View("patient", "task", "You listen.", (Message("simulator", "Hi 3."),), 0)]
+        )
+        assert sum(call.prompt == "Hi 3." for call in server.calls) == 4
+    assert lines == ["Hi 0.", "Hi 1.", "Hi 2.", "", "Hi 4."]
+    assert stock == ["I see. Please go on."]
+    assert [getattr(line, "note", "") for line in [*lines, *stock]] == ["", "", "", "filtered", "", "filtered"]
+
+
+def test_a_server_that_withholds_every_line_ends_the_run_and_says_what_it_did():
+    told = pytest.raises(NoLine, match=r"64 in a row .*say thinking=false")
+    with FaultServer(lambda call: cut_off) as server, client(server) as asked, told:
+        RemoteSpeaker(asked).reply([view(*said(f"Hi {i}.")) for i in range(70)])
+
+
+def test_an_empty_line_is_told_to_a_server_as_one_that_it_takes():
+    messages = (Message("task", "Hi."), Message("simulator", "", "filtered"), Message("task", ""))
+    with FaultServer() as server, client(server) as asked:
+        RemoteSpeaker(asked).reply([view(*messages)])
+        assert [m["content"] for m in server.calls[0].sent["messages"]] == ["You are Ann.", "Hi.", "...", "..."]
+
+
+def test_a_dialogue_goes_on_after_a_line_that_was_withheld_and_that_line_is_never_consistent():
+    env: Any = gym.make("persona_env/Patient-v0", task_agent="interview", split="dev", max_lines=2).unwrapped
+    persona = env.reset(seed=0)[1]["persona"]
+    with FaultServer(lambda call: WITHHELD["a refusal"]) as server, client(server) as asked:
+        info = env.step(RemoteSpeaker(asked).reply([env.view()])[0])[-1]
+    env.step("I am tired.")
+    assert env.conversation.lines == ("", "I am tired.")
+    assert rejection_reason(LineVsPersona(persona, info["line"])) == "says nothing"
+
+
+def test_lines_are_journaled_and_two_seeds_are_two_requests_even_where_none_is_sent(tmp_path: Path):
+    views, journal = [view(*said("Hi."), seed=seed) for seed in (1, 2, 1)], tmp_path / "replies.sqlite"
+    number = iter(range(9))
+    with FaultServer(answer=lambda prompt: f"Hm {next(number)}.") as server, ReplyCache(journal) as cache:
+        said_first = []
+        for _ in range(2):
+            speaker = load_speaker(f"openai:{server.spec}?seed=none")
+            speaker.use(ModelResources((cache,)))
+            said_first.append(speaker.reply(views))
+            speaker.close()
+        assert sorted(set(said_first[0])) == ["Hm 0.", "Hm 1."]
+        assert said_first[0] == said_first[1]
+        assert said_first[0][0] == said_first[0][2]
+        assert ["seed" in call.sent for call in server.calls] == [False, False]
 
 
 def test_it_speaks_only_when_it_is_its_turn():
@@ -71,7 +139,7 @@ def test_a_spec_names_it():
     speaker = load_speaker("openai:org/m@http://127.0.0.1:1/v1")
     assert isinstance(speaker, RemoteSpeaker)
     assert speaker.client.endpoint.model == "org/m"
-    for wrong in ("openai", "openai:", "openai:m", "openai:m@ftp://x", "tiny:x", "hf"):
+    for wrong in ("openai", "openai:", "openai:m@ftp://x", "openai:m@host:80/v1", "tiny:x", "hf"):
         with pytest.raises(ValueError, match="Expected"):
             load_speaker(wrong)
 
