@@ -127,8 +127,10 @@ class _Completion(_Counted, kw_only=True):
 
 
 _COUNTED, _COMPLETION = msgspec.json.Decoder(_Counted), msgspec.json.Decoder(_Completion)
-_ENDS = {"stop": ("", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete")}
-_ENDS["length"] = ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
+_ENDS = {
+    **dict.fromkeys(("", "stop", "eos", "eos_token", "end_turn", "stop_sequence", "complete"), "stop"),
+    **dict.fromkeys(("length", "max_tokens", "max_output_tokens", "model_length"), "length"),
+}
 
 
 def read_usage(body: bytes) -> tuple[int, int]:
@@ -169,10 +171,9 @@ def _end(choice: _Choice) -> str:
     end = (choice.finish_reason or "").casefold()
     if FILTER.search(end) or choice.message.is_refusal:
         return "content_filter"
-    for word, names in _ENDS.items():
-        if end in names:
-            return word
-    raise BadReply("the reply is no finished chat message (at `$.choices[0].finish_reason`)")
+    if end not in _ENDS:
+        raise BadReply("the reply is no finished chat message (at $.choices[0].finish_reason)")
+    return _ENDS[end]
 
 
 def _decoded(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:

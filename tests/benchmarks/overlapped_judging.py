@@ -25,7 +25,7 @@ from tests.models.fault_server import FaultProcess
 TARGET = 1.15
 LATENCIES = ((0.05, 0.05), (0.05, 0.02), (0.02, 0.05))
 ROWS, STEPS, TIMES = 8, 12, 3
-ANSWERS = ("--answer", "tests.models.behaviours:label_a")
+ANSWERS = ("--answer", "tests.judges.backends:label_a")
 WEIGHTS = {"prompt_to_line": 1.0, "relevance": 0.5}
 
 

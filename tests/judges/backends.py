@@ -57,6 +57,11 @@ def with_id(user: str, answer: str) -> str:
     return f'{{"id": "{id}", {answer.removeprefix("{")}'
 
 
+def label_a(user: str) -> str:
+    """The reply of a server that gives every prompt the same label."""
+    return with_id(user, '{"answer": "A"}')
+
+
 def reply(user: str) -> str:
     """The same of a server, which is told the user's message only: `FaultServer(answer=reply)` knows the truth."""
     text = user.rpartition("\n\n")[0]  # the form of the answer comes last

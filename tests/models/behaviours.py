@@ -74,10 +74,6 @@ def right_answer(prompt: str) -> str:
     return json.dumps({"answer": "AB"[digest.digest()[0] % 2], "of": digest.hexdigest()})
 
 
-def label_a(prompt: str) -> str:
-    return '{"answer": "A"}'
-
-
 def completion(text: Any, **more: Any) -> dict[str, Any]:
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}

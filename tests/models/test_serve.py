@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import BadReply
+from persona_env.models.faults import WrongForm
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import RemoteSpeaker
 from persona_env.testing import check_speaker
@@ -60,12 +61,12 @@ def test_a_real_server_replies(spec: str):
 def test_a_real_server_that_ignores_response_format_is_noticed(spec: str):
     def accept(reply: ChatReply) -> None:
         if not reply.text.lstrip().startswith("{"):
-            raise BadReply("the reply is no JSON object")
+            raise WrongForm("the reply is no JSON object")
 
     with ChatClient(Endpoint.parse(spec), max_retries=1) as client:
         request = ChatRequest((("user", "how do you feel"),), 8, schema=SCHEMA)
         assert isinstance(client.complete([request])[0], ChatReply)  # it says 200, and something else
-        assert isinstance(client.complete([request], accept)[0], BadReply)
+        assert isinstance(client.complete([replace(request, accept=accept)])[0], WrongForm)
 
 
 def test_a_speaker_talks_through_it(spec: str):

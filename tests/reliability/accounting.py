@@ -63,7 +63,10 @@ def contradicting(prompt: str) -> str:
     right = reply(prompt)
     if zlib.crc32(prompt.encode()) % _CONTRADICTING:
         return right
-    return {'{"answer": "A"}': '{"answer": "B"}', '{"answer": "B"}': '{"answer": "A"}'}.get(right, right)
+    letter = right.rpartition('": "')[2][:1]
+    return (
+        right.replace(f'"answer": "{letter}"', f'"answer": "{"BA"["AB".index(letter)]}"') if letter in "AB" else right
+    )
 
 
 def score(samples: Sequence[Sample], judge: Judge) -> Scores:

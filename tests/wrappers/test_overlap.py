@@ -13,6 +13,7 @@ import persona_wrappers as pw
 from persona_env.errors import BudgetSpent
 from persona_env.models.faults import Unavailable
 from tests.envs.parts import LINES, TOKENS, Therapist
+from tests.judges.backends import label_a
 from tests.models.behaviours import hang, well
 from tests.models.fault_server import FaultServer
 from tests.wrappers.waiting import LONG, Exact, Failing, Hanging, dialogues, nobody_judges, played, wrapped
@@ -58,7 +59,7 @@ def test_a_served_judge_and_a_served_task_agent_are_asked_at_the_same_time():
         return lambda call: behave
 
     talker = FaultServer(lambda call: once(speaking, judging)(call) if len(call.sent["messages"]) > 2 else well)
-    with FaultServer(once(judging, speaking), answer=lambda prompt: '{"answer": "A"}') as judge, talker:
+    with FaultServer(once(judging, speaking), answer=label_a) as judge, talker:
         envs = dialogues(task_agent=f"openai:{talker.spec}")
         envs = pw.vector.PromptToLineReward(envs, f"openai:{judge.spec}")
         envs.reset(seed=0)
