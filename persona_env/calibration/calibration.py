@@ -13,13 +13,14 @@ from typing import Any
 from persona_env.calibration.label_file import KINDS
 from persona_env.calibration.labels import Annotators, Labelled, Labels
 from persona_env.io.json_files import MAX_LINE, open_file
-from persona_env.judges.base import JudgeLike, Verdict, as_judge, ask
+from persona_env.judges.base import JudgeLike, Verdict, VerdictCounts, as_judge, ask
 from persona_env.judges.ensemble import Ensemble, majority
 from persona_env.metrics.agreement import Agreement, accuracy, alpha, auroc, balanced_accuracy, kappa, over_personas
 
 __all__ = [
     "FILE",
     "FORMAT",
+    "LEAST_DECIDED",
     "LEAST_LABELS",
     "LEAST_LOW",
     "LEAST_PERSONAS",
@@ -34,9 +35,10 @@ __all__ = [
 FILE = "calibration.json"
 FORMAT = "persona-env/calibration-v1"
 
-# A judge is usable as a reward if its labels come from so many personas, each class has so many labels, and the lower
-# end of its balanced accuracy is at least this: clearly above the 0.5 of a judge that always says the same.
-LEAST_PERSONAS, LEAST_LABELS, LEAST_LOW = 10, 20, 0.6
+# A judge is usable as a reward if it decides half of the questions, these come from so many personas with so many
+# labels of each class, and the lower end of its balanced accuracy is at least this: clearly above the 0.5 of a judge
+# that always says the same.
+LEAST_PERSONAS, LEAST_LABELS, LEAST_LOW, LEAST_DECIDED = 10, 20, 0.6, 0.5
 
 _BATCH = 256
 
@@ -62,9 +64,9 @@ class Figure:
 class CalibrationRow:
     """A judge on one kind of question about one role, beside one that always says consistent (`constant`).
 
-    An invalid verdict counts as wrong everywhere: as the opposite of the label in accuracy, balanced
-    accuracy and kappa, and in AUROC as ranked on the wrong side of all others. AUROC is known only
-    where every valid verdict has a probability.
+    An undecided verdict is an abstention: the figures are over the others. An invalid one counts as wrong everywhere:
+    as the opposite of the label in accuracy, balanced accuracy and kappa, and in AUROC as ranked on the wrong side of
+    all others. AUROC is known only where every verdict that decides has a probability, no figure where none decides.
     """
 
     role: str
@@ -73,6 +75,7 @@ class CalibrationRow:
     personas: int
     consistent: int
     invalid: int  # verdicts
+    undecided: int
     judged: Mapping[str, Figure]
     constant: Mapping[str, Figure]
     why: str = ""  # the judge is not usable as a reward for this; "" where it is
@@ -92,7 +95,7 @@ class Calibration:
     labels: Labels
     rows: tuple[CalibrationRow, ...]  # one for each role and kind of question
     verdicts: tuple[Verdict, ...] = field(repr=False)  # one for each item of the labels
-    members: Annotators | None = None  # of an ensemble: how its members agree; invalid is an answer of its own
+    members: Annotators | None = None  # of an ensemble: how its members agree; invalid and undecided are answers too
 
     def as_json(self) -> dict[str, Any]:
         """Returns what stands in `calibration.json`; an unknown figure is null."""
@@ -164,24 +167,32 @@ def _agreement(judge: Ensemble, votes: Sequence[Sequence[Verdict]]) -> Annotator
 
 
 def _row(role: str, kind: str, items: Sequence[Labelled], verdicts: Sequence[Verdict]) -> CalibrationRow:
-    truth = [item.label == "consistent" for item in items]
-    personas = [item.persona_id for item in items]
-    pairs = list(zip(verdicts, truth, strict=True))
-    said = [float(not label) if verdict.label == "invalid" else verdict.value for verdict, label in pairs]
-    ranked = [_ranked(verdict, label) for verdict, label in pairs]
-    complete = all(verdict.probability is not None or verdict.label == "invalid" for verdict in verdicts)
-    judged = _figures(truth, said, ranked if complete else None, personas)
+    counts = VerdictCounts.of(verdicts)
+    answers = [(item, v) for item, v in zip(items, verdicts, strict=True) if v.label != "undecided"]
+    judged = _judged(answers) if counts.judged else dict.fromkeys(STATISTICS, Figure())
+    truth, personas = [item.label == "consistent" for item in items], [item.persona_id for item in items]
     return CalibrationRow(
         role=role,
         kind=kind,
         n=len(items),
         personas=len(set(personas)),
         consistent=sum(truth),
-        invalid=sum(verdict.label == "invalid" for verdict in verdicts),
+        invalid=counts.invalid,
+        undecided=counts.undecided,
         judged=judged,
         constant=_figures(truth, [1.0] * len(truth), [1.0] * len(truth), personas),
-        why=_why_not(truth, personas, judged["balanced_accuracy"]),
+        why=_why_not(items, counts, [item for item, _ in answers], judged["balanced_accuracy"]),
     )
+
+
+def _judged(answers: Sequence[tuple[Labelled, Verdict]]) -> dict[str, Figure]:
+    """Returns the figures of verdicts that are not undecided."""
+    truth = [item.label == "consistent" for item, _ in answers]
+    pairs = [(verdict, label) for (_, verdict), label in zip(answers, truth, strict=True)]
+    said = [float(not label) if verdict.label == "invalid" else verdict.value for verdict, label in pairs]
+    complete = all(verdict.probability is not None or verdict.label == "invalid" for verdict, _ in pairs)
+    ranked = [_ranked(*pair) for pair in pairs] if complete else None
+    return _figures(truth, said, ranked, [item.persona_id for item, _ in answers])
 
 
 def _ranked(verdict: Verdict, label: bool) -> float:
@@ -204,11 +215,16 @@ def _figures(
     return found
 
 
-def _why_not(truth: Sequence[bool], personas: Sequence[str], balanced: Figure) -> str:
+def _why_not(items: Sequence[Labelled], counts: VerdictCounts, answered: Sequence[Labelled], balanced: Figure) -> str:
     """Returns why a judge with these figures is not usable as a reward, or "" where it is."""
-    good, bad, count = sum(truth), len(truth) - sum(truth), len(set(personas))
-    if not (good and bad):
+    if len({item.label for item in items}) < 2:
         return "the labels are all of one class"
+    if not counts.judged:
+        return "none of its verdicts decides"
+    if counts.undecided > (1 - LEAST_DECIDED) * len(items):
+        return f"it leaves {counts.undecided} of {len(items)} questions undecided"
+    good = sum(item.label == "consistent" for item in answered)
+    bad, count = len(answered) - good, len({item.persona_id for item in answered})
     if count < LEAST_PERSONAS:
         return f"the labels are of {count} personas, fewer than {LEAST_PERSONAS}"
     if min(good, bad) < LEAST_LABELS:

@@ -15,10 +15,12 @@ from persona_env.calibration.label_file import question_fields
 from persona_env.calibration.labels import load_labels
 from persona_env.io.atomic import check_target, write_json, write_jsonl
 from persona_env.judges import load_judge
+from persona_env.judges.base import VerdictCounts
 from persona_env.models.limits import ModelResources
 from persona_env.models.reply_cache import ReplyCache
 from persona_env.report.calibration import calibration_table
 from persona_env.report.terminal import Terminal
+from persona_env.runs.costs import check_invalid
 from persona_env.runs.run_folder import RunFolder
 
 __all__ = ["judge_app", "judge_calibrate"]
@@ -60,6 +62,7 @@ def judge_calibrate(
     if json_out is not None:
         write_json(json_out, result.as_json())
     console.print(calibration_table(result))
+    check_invalid("the calibration", 1.0, VerdictCounts.of(result.verdicts))
     return result
 
 

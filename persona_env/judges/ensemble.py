@@ -82,14 +82,14 @@ class Ensemble(Judge):
 def majority(vote: Sequence[Verdict]) -> Verdict:
     """Returns the verdict of most members, `undecided` where there is none."""
     count = Counter(verdict.label for verdict in vote)
-    label = next((label for label in _LABELS if 2 * count[label] > len(vote)), None)
+    most: Label | None = next((label for label in _LABELS if 2 * count[label] > len(vote)), None)
     reason = ", ".join(f"{count[label]} {label}" for label in _LABELS if count[label])
     known = [verdict.probability for verdict in vote if verdict.probability is not None]
     probability = sum(known) / len(known) if len(known) == len(vote) else None
-    if label is None:
+    if most is None:
         return Verdict("undecided", (), f"no majority: {reason}", probability)
-    if label != "inconsistent":
-        return Verdict(label, (), reason, probability)
+    if most != "inconsistent":
+        return Verdict(most, (), reason, probability)
     negative = [verdict for verdict in vote if verdict.label == "inconsistent"]
     named = Counter(index for verdict in negative for index in verdict.conflicts)
     conflicts = tuple(sorted(index for index, times in named.items() if 2 * times > len(negative)))

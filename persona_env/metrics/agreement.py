@@ -1,6 +1,7 @@
 """How well a judge agrees with labels, with intervals over personas, and labellers with each other.
 
-True is consistent. Invalid verdicts are settled before: `calibration` makes them the opposite of the label.
+True is consistent. Verdicts that decide nothing are settled before: `calibration` makes invalid ones the opposite of
+the label, and leaves undecided ones out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from persona_env.errors import InputError
-from persona_env.metrics.statistics import Interval, t_quantile, within
+from persona_env.metrics.statistics import Interval, clustered_share, t_quantile
 
 __all__ = ["Agreement", "accuracy", "alpha", "auroc", "balanced_accuracy", "kappa", "over_personas"]
 
@@ -130,11 +131,12 @@ def over_personas(
 ) -> Interval:
     """Returns a statistic over all items, in [lowest, 1], with a jackknife interval over personas, n in number.
 
-    Each persona is left out once with all its items, which hang together, and Student's t with k - 1 degrees of freedom
-    is taken around the statistic of all items. A cluster bootstrap would need a seed and thousands of recomputations,
-    and is too narrow with the few personas that labels come from. A perfect (or perfectly wrong) figure is not certain:
-    its other end is the exact bound of `statistics.within`. The ends are nan below two personas, and where the rest
-    without one of them has no such statistic.
+    The accuracy is a share: its limits are as far from it as those of `clustered_share` from the mean of the personas.
+    For the others each persona is left out once with all its items, which hang together, and Student's t with k - 1
+    degrees of freedom is taken around the statistic of all items. A cluster bootstrap would need a seed and thousands
+    of recomputations, and is too narrow with the few personas that labels come from. A perfect (or perfectly wrong)
+    figure is not certain: its other end is that of a perfect share of as many items, stretched. The ends are nan below
+    two personas, and where the rest without one of them has no such statistic.
 
     Source: Efron and Stein, "The Jackknife Estimate of Variance" (1981); Obuchowski, "Nonparametric Analysis of
     Clustered ROC Curve Data" (1997).
@@ -152,9 +154,16 @@ def over_personas(
     unknown = Interval(value, math.nan, math.nan, k)
     if k < 2 or math.isnan(value):
         return unknown
+    if statistic is accuracy:
+        share = clustered_share((right == (given > 0.5)).astype(float).tolist(), personas, level=level)
+        limits = share.low - share.mean, share.high - share.mean
+        return Interval(value, max(0.0, value + limits[0]), min(1.0, value + limits[1]), k)
     rest = np.array([statistic(right[whose != one], given[whose != one]) for one in range(k)])
     if np.isnan(rest).any():
         return unknown
     error = math.sqrt((k - 1) / k * float(np.sum((rest - rest.mean()) ** 2)))
     half = t_quantile((1 + level) / 2, k - 1) * error
-    return within(Interval(value, value - half, value + half, k), lowest, level=level)
+    doubt = (1 - lowest) * (1 - clustered_share([1.0] * len(right), personas, level=level).low)
+    low = min(value - half, 1 - doubt) if value == 1 else value - half
+    high = max(value + half, lowest + doubt) if value == lowest else value + half
+    return Interval(value, max(lowest, low), min(1.0, high), k)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from persona_env.calibration.calibration import (
+    LEAST_DECIDED,
     LEAST_LABELS,
     LEAST_LOW,
     LEAST_PERSONAS,
@@ -23,7 +24,8 @@ from persona_env.report.terminal import plain
 __all__ = ["calibration_table"]
 
 _CAPTION = (
-    "In [0, 1] (kappa: -1 to 1), with a 95 % interval over personas. An invalid verdict counts as wrong. "
+    "In [0, 1] (kappa: -1 to 1), with a 95 % interval over personas. An invalid verdict counts as wrong, an "
+    "undecided one as none. "
     "AUROC: - where the judge gives no probabilities."
 )
 _TITLES = {"balanced_accuracy": "balanced accuracy", "kappa": "Cohen's kappa", "auroc": "AUROC"}
@@ -40,7 +42,8 @@ def calibration_table(found: Calibration) -> RenderableType:
         table.add_section()
         name = Text(f"{row.role}, {row.kind}", style="bold")
         table.add_row(name, f"{row.n} labels of {row.personas} personas", f"{row.consistent} say consistent")
-        table.add_row("  invalid", f"{row.invalid} ({row.invalid / row.n:.1%})", "0 (0.0%)")
+        for name, count in (("invalid", row.invalid), ("undecided", row.undecided)):
+            table.add_row(f"  {name}", f"{count} ({count / row.n:.1%})", "0 (0.0%)")
         for name in STATISTICS:
             cells = (_figure(row.judged[name]), _figure(row.constant[name]))
             table.add_row(f"  {_TITLES.get(name, name)}", *map(Text, cells))
@@ -57,7 +60,7 @@ def _figure(figure: Figure) -> str:
 
 def _notes(found: Calibration) -> Iterator[str]:
     for source in found.labels.sources:
-        left = f"; {source.invalid} invalid ones label nothing" if source.invalid else ""
+        left = f"; {source.invalid} invalid or undecided ones label nothing" if source.invalid else ""
         yield f"{source.file}: {source.labels} labels by {source.what}{left}"
     if found.labels.disputed:
         yield f"{found.labels.disputed} questions are left out: their annotators are evenly divided"
@@ -81,6 +84,6 @@ def _verdict(found: Calibration) -> str:
         parts.append(f"Not for {'; '.join(bad)}.")
     parts.append(
         f"The rule: the lower end of the balanced accuracy is at least {LEAST_LOW}, from at least {LEAST_PERSONAS} "
-        f"personas and {LEAST_LABELS} labels of each class."
+        f"personas and {LEAST_LABELS} labels of each class, with at least {LEAST_DECIDED:.0%} of the questions decided."
     )
     return " ".join(parts)

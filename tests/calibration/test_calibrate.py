@@ -10,8 +10,9 @@ import pytest
 from persona_env.calibration.calibration import FILE, Calibration, calibrate, is_calibrated
 from persona_env.calibration.label_file import save_labels
 from persona_env.calibration.labels import Labelled, Labels, load_labels
-from persona_env.judges import Judge, LineVsPersona, Query, Verdict, as_judge, load_judge
+from persona_env.judges import Judge, Label, LineVsPersona, Query, Verdict, as_judge, load_judge
 from persona_env.judges.ensemble import Ensemble
+from persona_env.metrics.statistics import clustered_share
 from persona_env.persona import Persona
 from tests.evaluation.drifted import drifted_votes
 from tests.io.invented import DATA, needs_data
@@ -80,10 +81,30 @@ def test_an_invalid_verdict_counts_as_wrong_and_is_shown():
     assert row.judged["auroc"].value == 0.25
 
 
-def test_a_judge_that_is_always_invalid_is_worse_than_a_coin():
-    labels = few(*((i, f"invalid {i}"[:7], label) for i, label in enumerate([G, B] * 3)))
-    (row,) = calibrate(Saying(lambda question: Verdict("invalid")), labels).rows
-    assert (row.judged["balanced_accuracy"].value, row.judged["kappa"].value, row.judged["auroc"].value) == (0, -1, 0)
+@pytest.mark.parametrize("label", ["invalid", "undecided"])
+def test_of_a_judge_that_never_decides_no_figure_is_known(label: Label):
+    labels = few(*((i, f"line {i}", label) for i, label in enumerate([G, B] * 3)))
+    (row,) = calibrate(Saying(lambda question: Verdict(label)), labels).rows
+    assert {figure.value for figure in row.judged.values()} == {None}
+    assert (getattr(row, label), row.why) == (6, "none of its verdicts decides")
+
+
+def test_an_undecided_verdict_is_an_abstention_and_is_shown():
+    rows = [(0, "consistent 0.9", G), (1, "undecided 0.5", G), (2, "inconsistent 0.1", B), (3, "consistent 0.8", B)]
+    (row,) = calibrate(Saying(reading), few(*rows)).rows
+    assert (row.n, row.invalid, row.undecided) == (4, 0, 1)
+    assert row.judged["accuracy"].value == pytest.approx(2 / 3)
+    assert row.judged["balanced_accuracy"].value == 0.75
+    assert row.judged["auroc"].value == 1.0  # .9 > .1, .9 > .8
+    assert row.constant["accuracy"].value == 0.5  # of all four
+
+
+@pytest.mark.parametrize(("undecided", "why"), [(60, ""), (61, "it leaves 61 of 120 questions undecided")])
+def test_a_judge_that_leaves_most_undecided_is_not_usable(undecided: int, why: str):
+    labels = [G, B] * 60
+    rows = [(i % 40, f"{'undecided' if i < undecided else label} {i / 1000}", label) for i, label in enumerate(labels)]
+    (row,) = calibrate(Saying(reading), few(*rows)).rows
+    assert row.why == why
 
 
 def test_without_a_probability_for_every_valid_verdict_there_is_no_auroc():
@@ -98,7 +119,8 @@ def test_the_oracle_is_perfect_on_its_own_world_and_is_usable(drifted: Labels):
     assert [row.kind for row in found.rows] == ["prompt_to_line", "line_to_line"]
     for row in found.rows:
         assert (row.judged["balanced_accuracy"].value, row.judged["kappa"].value, row.invalid) == (1.0, 1.0, 0)
-        assert row.judged["balanced_accuracy"].low == pytest.approx(0.025 ** (1 / 24))
+        perfect = clustered_share([1.0] * row.n, [i % 24 for i in range(row.n)])
+        assert row.judged["balanced_accuracy"].low == row.judged["accuracy"].low == pytest.approx(perfect.low)
         assert row.usable
 
 

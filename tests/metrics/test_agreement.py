@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from persona_env.metrics.agreement import accuracy, alpha, auroc, balanced_accuracy, kappa, over_personas
+from persona_env.metrics.statistics import clustered_share
 
 LABELS = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.2, 0.5, 0.5, 0.9, 1.0])), min_size=1, max_size=40)
 
@@ -88,9 +89,12 @@ def test_alpha_needs_two_answers_and_two_names():
 def test_the_interval_of_three_personas_by_hand():
     # ann 1 of 2, bo 1 of 1, cy 1 of 1: 3/4. Left out: ann 1, bo 2/3, cy 2/3; mean 7/9, squares 2/27
     # variance 2/3 * 2/27 = 4/81, error 2/9, half 4.3027 * 2/9 = .956: cut to [0, 1]
-    interval = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"])
+    def right(truth, said):
+        return accuracy(truth, said)
+
+    interval = over_personas(right, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"])
     assert (interval.mean, interval.low, interval.high, interval.n) == (0.75, 0.0, 1.0, 3)
-    narrow = over_personas(accuracy, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"], level=0.5)
+    narrow = over_personas(right, [True] * 4, [1, 0, 1, 1], ["ann", "ann", "bo", "cy"], level=0.5)
     assert narrow.low == pytest.approx(0.75 - 0.8164965809 * 2 / 9, abs=1e-9)
 
 
@@ -99,10 +103,19 @@ def test_a_constant_judge_is_certain_and_a_perfect_one_is_not():
     constant = over_personas(balanced_accuracy, truth, [1.0] * 20, personas)
     assert (constant.low, constant.high) == (0.5, 0.5)
     perfect = over_personas(balanced_accuracy, truth, [float(t) for t in truth], personas)
-    # 10 of 10 personas without a fault: .025 ** (1 / 10)
-    assert (perfect.mean, perfect.low, perfect.high) == (1.0, pytest.approx(0.691503, abs=1e-6), 1.0)
+    share = clustered_share([1.0] * 20, personas)  # 10 personas with two lines each
+    assert (perfect.mean, perfect.low, perfect.high) == (1.0, pytest.approx(share.low), 1.0)
     agreed = over_personas(kappa, truth, [float(t) for t in truth], personas, lowest=-1.0)
-    assert agreed.low == pytest.approx(2 * 0.691503 - 1, abs=2e-6)
+    assert agreed.low == pytest.approx(2 * share.low - 1)
+
+
+def test_an_accuracy_has_the_interval_of_a_share_and_perfection_is_not_punished():
+    personas, faults = [i // 8 for i in range(240)], [1.0] * 240
+    perfect = over_personas(accuracy, [True] * 240, faults, personas)
+    one = over_personas(accuracy, [True] * 240, [0.0, *faults[1:]], personas)
+    assert one.low < perfect.low < one.mean < one.high < 1.0 == perfect.high
+    share = clustered_share([0.0, *faults[1:]], personas)
+    assert (one.low, one.high) == pytest.approx((share.low, share.high))
 
 
 def test_where_a_person_holds_a_whole_class_the_interval_is_unknown():

@@ -43,10 +43,11 @@ def test_the_command_prints_the_judge_beside_the_constant_one(labels: Path, monk
     shown = capsys.readouterr().out
     rows = {line.strip().split("  ")[0]: line for line in shown.splitlines() if line.strip()}
     assert "patient, prompt_to_line" in shown
-    assert "1.000 [0.858, 1.000]" in rows["balanced accuracy"]
+    assert "1.000 [0.929, 1.000]" in rows["balanced accuracy"]
     assert "0.500 [0.500, 0.500]" in rows["balanced accuracy"]
     assert rows["AUROC"].split()[1] == "-"
-    assert rows["invalid"].split()[1:] == ["0", "(0.0%)", "0", "(0.0%)"]
+    for name in ("invalid", "undecided"):
+        assert rows[name].split()[1:] == ["0", "(0.0%)", "0", "(0.0%)"]
     said = " ".join(shown.split())
     assert "labels.jsonl: 264 labels by labels of our own" in said
     assert "Usable as a reward for patient prompt_to_line, patient line_to_line. The rule: the lower end" in said
@@ -66,11 +67,11 @@ def test_what_it_writes_can_be_asked_later(labels: Path, tmp_path: Path, monkeyp
 
 def test_a_judge_that_knows_nothing_is_called_unusable(labels: Path, tmp_path: Path, monkeypatch, capsys):
     log = written(tmp_path, THERAPY)
-    assert run(monkeypatch, "--judge", f"recorded:{log}", "--labels", labels) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert (
-        "Not usable as a reward. Not for patient prompt_to_line (its balanced accuracy may be as low as 0.000" in said
-    )
+    assert run(monkeypatch, "--judge", f"recorded:{log}", "--labels", labels) == 78
+    said, error = capsys.readouterr()
+    assert "Not usable as a reward. Not for patient prompt_to_line (none of its verdicts" in " ".join(said.split())
+    assert "accuracy -" in " ".join(said.split())
+    assert "Expected verdicts that decide in the calibration, got none of 264" in error
 
 
 def test_several_files_and_annotators_are_named(labels: Path, tmp_path: Path, monkeypatch, capsys):

@@ -179,7 +179,8 @@ class Breaking(FaultServer):
 def breaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Breaking, Path]]:
     """A server, and the folder of a run with it as the judge that nothing has disturbed."""
     path = tmp_path_factory.mktemp("breaking") / "unbroken"
-    with Breaking() as server:
+    server = Breaking()
+    with server:
         assert go(path, judge=f"openai:{server.spec}", extended_dialogues=0).exit_code == 0
         yield server, path
 
