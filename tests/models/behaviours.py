@@ -257,6 +257,18 @@ SLOW: dict[str, Behaviour] = {"hang": hang, "drip": drip, "drip headers": functo
 ALL = {"well": well} | HTTP_FAULTS | BAD_BODIES | BOMBS | SLOW
 
 
+def one_at_a_time(seconds: float) -> Behaviour:
+    """Makes a server that works on one reply at a time, for so long on each."""
+    line = asyncio.Lock()
+
+    async def behave(wire: Wire) -> None:
+        async with line:
+            await asyncio.sleep(seconds)
+        await well(wire)
+
+    return behave
+
+
 async def late_copy(wire: Wire) -> None:
     """Replies, and sends the same once more a little later, when the connection may serve another request."""
     data = head(200, len(wire.body)) + wire.body

@@ -26,6 +26,7 @@ from tests.models.behaviours import (
     Behaviour,
     Call,
     hang,
+    one_at_a_time,
     said_as,
     status,
     well,
@@ -114,6 +115,12 @@ def test_retries_come_to_an_end_soon_for_what_is_refused_and_redirects_are_not_f
 def test_a_timeout_is_for_the_whole_reply(behaviour: Behaviour):
     with always(behaviour) as server, client(server, request_timeout=0.5, max_retries=0) as asked:
         assert outcomes(asked.complete(requests(3))) == {"TimedOut": 3}
+
+
+def test_what_waits_its_turn_at_a_slow_server_is_not_given_up_while_that_answers():
+    with always(one_at_a_time(0.1)) as server, client(server, request_timeout=1.5, max_retries=0) as asked:
+        assert outcomes(asked.complete(requests(24))) == {"right": 24}
+        assert server.most_in_flight > 20
 
 
 def test_what_is_too_long_is_not_sent():

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from tests.reliability.demands import DEMANDS
@@ -33,7 +34,7 @@ def main(asked: Sequence[str]) -> int:
             met, achieved = False, f"{type(error).__name__}: {error}"
         missed += not met
         seconds = f"{time.perf_counter() - begin:.0f}"
-        table.add_row(*row[:3], achieved, seconds, "met" if met else "MISSED")
+        table.add_row(*row[:3], escape(achieved), seconds, "met" if met else "MISSED")
     console.print(table)
     return int(missed > 0)
 

@@ -1,4 +1,4 @@
-"""R1 to R4, R6, R7, R22 and R24: faults of servers, and what the client makes of them."""
+"""R1 to R4, R6, R7, R22, R24 and R25: faults of servers, and what the client makes of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from persona_env.judges.json_backend import JSONBackend
 from persona_env.models.chat import ChatReply, ChatRequest
 from persona_env.models.faults import BadReply, TimedOut, TooLong, Unreachable
-from tests.judges.backends import hashed_verdicts
+from tests.judges.backends import by_hash, hashed_verdicts
 from tests.models.asked import client, outcomes, requests
 from tests.models.behaviours import (
     BAD_BODIES,
@@ -24,6 +24,7 @@ from tests.models.behaviours import (
     Call,
     by_chance,
     misdirected,
+    one_at_a_time,
     status,
     well,
 )
@@ -97,6 +98,20 @@ def slow_replies() -> Measured:
                 worst = max(worst, time.monotonic() - begin)
                 typed = typed and all(isinstance(fault, TimedOut) for fault in faults)
     return typed and worst <= 1.2, f"{worst:.2f} x at worst{'' if typed else ', not always as TimedOut'}"
+
+
+_SLOW, _EACH = 64, 0.1
+
+
+@demand(
+    "R25", f"{_SLOW} verdicts of a server that works on one at a time, {_EACH} s each", "all, with a timeout of 1 s"
+)
+def slow_server() -> Measured:
+    slow = one_at_a_time(_EACH)
+    with FaultServer(lambda call: slow, answer=by_hash) as server, client(server, 1.0, max_retries=0) as asked:
+        counted = hashed_verdicts(JSONBackend(asked), _SLOW)
+        calls = len(server.calls)
+    return counted["right"] == calls == _SLOW, f"{counted['right']} right of {calls} calls"
 
 
 def _megabytes(name: str) -> float:

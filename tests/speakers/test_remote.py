@@ -14,7 +14,17 @@ from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
 from persona_env.testing import check_speaker
 from tests.models.asked import client
-from tests.models.behaviours import HTTP_FAULTS, WITHHELD, WITHOUT_TEXT, Behaviour, by_chance, cut_off, status, well
+from tests.models.behaviours import (
+    HTTP_FAULTS,
+    WITHHELD,
+    WITHOUT_TEXT,
+    Behaviour,
+    by_chance,
+    cut_off,
+    late_copy,
+    status,
+    well,
+)
 from tests.models.fault_server import FaultServer
 
 
@@ -142,6 +152,15 @@ def test_a_spec_names_it():
     for wrong in ("openai", "openai:", "openai:m@ftp://x", "openai:m@host:80/v1", "tiny:x", "hf"):
         with pytest.raises(ValueError, match="Expected"):
             load_speaker(wrong)
+
+
+def test_a_copy_of_a_reply_that_comes_late_is_never_the_line_of_another_dialogue():
+    texts = [f"Hi {i}." for i in range(40)]
+    with FaultServer(lambda call: late_copy, answer=lambda prompt: prompt, latency=0.01) as server:
+        speaker = load_speaker(f"openai:{server.spec}")
+        for _ in range(5):
+            assert speaker.reply([view(*said(text)) for text in texts]) == texts
+        speaker.close()
 
 
 def test_it_keeps_to_the_protocol_through_faults():
