@@ -46,6 +46,11 @@ class Line(str):
         line.note = note
         return line
 
+    @classmethod
+    def like(cls, line: str, text: str) -> Line:
+        """Returns a text with the note of the line that it was."""
+        return cls(text, line.note if isinstance(line, Line) else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -58,7 +63,7 @@ class Message:
     @classmethod
     def said(cls, side: Side, line: str) -> Message:
         """Returns the message of a speaker's line, with its note."""
-        return cls(side, str(line), line.note if isinstance(line, Line) else "")
+        return cls(side, str(line), Line.like(line, line).note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +213,7 @@ class ProbeAnswered:
 
     probe: Probe
     text: str
+    note: Note = ""
 
     @property
     def info(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from gymnasium.error import ResetNeeded
 
-from persona_env.conversation import END_MARKER, Conversation, Event, LineCompleted, Probe, ProbeAnswered, View
+from persona_env.conversation import END_MARKER, Conversation, Event, Line, LineCompleted, Probe, ProbeAnswered, View
 from persona_env.persona import Persona
 from persona_env.scenario import Scenario
 
@@ -102,12 +102,12 @@ class Episode:
 
         An answer leaves no trace in the dialogue; an end marker in it ends nothing.
         """
-        text, closes = _without_marker(text)
+        line, closes = _without_marker(text)
         if self.probe is not None:
-            answered = ProbeAnswered(self.probe, text)
+            answered = ProbeAnswered(self.probe, str(line), line.note)
             self.probe = None
             return answered
-        conversation = self._conversation = self.conversation.with_line(text)
+        conversation = self._conversation = self.conversation.with_line(line)
         self.line_count += 1
         limit = conversation.scenario.max_lines or self.max_lines
         self.closing = closes or self.line_count >= limit
@@ -141,11 +141,11 @@ class Episode:
 
         Its end marker ends the dialogue, but not as it opens.
         """
-        text, closes = _without_marker(text[:INCOMING_CHARACTERS])
-        if text or not closes:
-            self._conversation = self.conversation.with_reply(text)
+        line, closes = _without_marker(Line.like(text, text[:INCOMING_CHARACTERS]))
+        if line or not closes:
+            self._conversation = self.conversation.with_reply(line)
         self.terminated = closes and self.line_count > 0
-        return text
+        return str(line)
 
     def draw_seed(self) -> int:
         """Draws the seed of one reply of the task agent."""
@@ -169,7 +169,6 @@ class Episode:
         self.rng.bit_generator.state = dict(state.rng)
 
 
-def _without_marker(text: str) -> tuple[str, bool]:
-    """Returns the text without end markers, stripped, and whether there was one."""
-    closes = END_MARKER in text
-    return (text.replace(END_MARKER, "") if closes else text).strip(), closes
+def _without_marker(line: str) -> tuple[Line, bool]:
+    """Returns the line without end markers, stripped, and whether there was one."""
+    return Line.like(line, line.replace(END_MARKER, "").strip()), END_MARKER in line

@@ -6,7 +6,7 @@ from typing import Any
 
 from gymnasium import spaces
 
-from persona_env.conversation import View
+from persona_env.conversation import Line, View
 from persona_env.envs.engine import DialogueEngine
 from persona_env.envs.episode import INCOMING_CHARACTERS
 from persona_env.envs.persona_source import PROMPT_CHARACTERS
@@ -58,11 +58,11 @@ def transcript(view: View) -> str:
     return "\n".join(f"{names.get(m.side, other)}: {' '.join(m.text.splitlines())}" for m in view.messages)
 
 
-def checked_line(action: Any, space: Utterance) -> str:
+def checked_line(action: Any, space: Utterance) -> Line:
     """Returns an action as a line, cut where the space ends; InputError if it is no string that UTF-8 can hold."""
     if not isinstance(action, str):
         raise InputError(f"Expected a line of text as the action, got {type(action).__name__}: give a string.")
-    line = str(action[: space.max_length])
+    line = Line.like(action, action[: space.max_length])
     if not (line.isascii() or space.contains(line)):
         raise InputError("Expected a line of Unicode text, got a lone surrogate in it: decode it first.")
     return line

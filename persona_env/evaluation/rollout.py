@@ -89,5 +89,5 @@ def _with_event(sample: Sample, event: Event) -> Sample:
     """Returns a dialogue with the line or the answer that a step has completed."""
     if isinstance(event, LineCompleted):
         return replace(sample, conversation=event.conversation)
-    answer = Answer(len(sample.conversation.lines) - 1, event.probe, event.text)
+    answer = Answer(len(sample.conversation.lines) - 1, event.probe, event.text, event.note)
     return replace(sample, answers=(*sample.answers, answer))

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from persona_env.conversation import Conversation, Message
+from persona_env.conversation import Conversation, Message, Note, Side
 from persona_env.io.json_files import FileError, Record, Text, Words
 from persona_env.persona import Persona
 from persona_env.roles import role_named
@@ -41,6 +41,7 @@ class LoggedMessage(Record, frozen=True, array_like=True):
 
     speaker: SpeakerKey
     text: Text
+    note: Note = ""
 
 
 class LoggedReply(Record, frozen=True):
@@ -119,7 +120,7 @@ class LoggedDialogue:
         return cls(
             role.key,
             (LoggedSpeaker(role.task), LoggedSpeaker(role.simulator, conversation.persona)),
-            tuple(LoggedMessage("P2" if line.side == "simulator" else "P1", line.text) for line in said),
+            tuple(LoggedMessage("P2" if line.side == "simulator" else "P1", line.text, line.note) for line in said),
             replies=tuple(replies),
             scores=tuple(scores),
             id=conversation.id,
@@ -163,5 +164,6 @@ class LoggedDialogue:
         persona = self.speaker(key).persona
         if persona is None:
             raise FileError(f"Expected a persona of {key} in {self.place}, got none: choose the other speaker.")
-        said = tuple(Message("simulator" if line.speaker == key else "task", line.text) for line in self.messages)
+        sides: dict[SpeakerKey, Side] = {"P1": "task", "P2": "task", key: "simulator"}
+        said = tuple(Message(sides[line.speaker], line.text, line.note) for line in self.messages)
         return Conversation(persona, said, self.id, self.scenario)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from persona_env.conversation import Conversation, Probe, View
+from persona_env.conversation import Conversation, Line, Note, Probe, View
 from persona_env.scenario import ProbePlan
 
 __all__ = ["Answer", "ProbeSchedule", "branches"]
@@ -19,6 +19,12 @@ class Answer:
     line_index: int
     probe: Probe
     text: str
+    note: Note = ""
+
+    @classmethod
+    def said(cls, line_index: int, probe: Probe, line: str) -> Answer:
+        """Returns the answer of a speaker's line, with its note."""
+        return cls(line_index, probe, str(line), Line.like(line, line).note)
 
 
 def number_of(*parts: str | int) -> int:

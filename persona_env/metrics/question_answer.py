@@ -52,7 +52,7 @@ class QuestionAnswer(Metric):
         if len(replies) != len(views):
             raise InputError(f"Expected {len(views)} replies, got {len(replies)}: a speaker answers each view.")
         texts = iter(replies)
-        return [tuple(Answer(index, probe, next(texts)) for index, probe, _ in due) for due in table]
+        return [tuple(Answer.said(index, probe, next(texts)) for index, probe, _ in due) for due in table]
 
     def scores(self, answers: Sequence[Sequence[Answer]], judge: JudgeLike) -> list[Score]:
         """Returns a score for each dialogue from the answers given in it; one judge call."""

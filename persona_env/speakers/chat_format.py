@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from persona_env.conversation import View
 from persona_env.errors import InputError
+from persona_env.models.thoughts import without_thought
 from persona_env.speakers.chat_segments import RENDER_ERRORS, Misfit, Rendering, Segments, find_segments, self_contained
 
 __all__ = ["CannotCompose", "ChatFormat"]
@@ -143,7 +144,14 @@ class ChatFormat:
         return [token for line in lines for token in line]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Returns the text of an own line, without control tokens and the white space around it."""
+        """Returns what an own line says, without control tokens, thoughts and the white space around it.
+
+        A thought that was cut off says nothing.
+        """
+        return without_thought(self.written(ids)) or ""
+
+    def written(self, ids: Sequence[int]) -> str:
+        """Returns the text of an own line, thoughts included."""
         line = [int(i) for i in ids if i not in self.end_ids]
         if isinstance(self.tokenizer, PreTrainedTokenizerFast):  # its own `decode` adds much time
             return self.tokenizer.backend_tokenizer.decode(line, skip_special_tokens=True).strip()

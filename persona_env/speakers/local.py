@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from persona_env.conversation import Message, Side, View
+from persona_env.conversation import Line, Message, Side, View
 from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.merging import base_model, save_merged
@@ -22,6 +22,7 @@ from persona_env.speakers.base import Speaker
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
 from persona_env.speakers.decoding.kv_cache import make_decoder
+from persona_env.speakers.own_line import own_line
 
 __all__ = ["LanguageModel", "load_model", "load_tokenizer"]
 
@@ -34,7 +35,8 @@ class LanguageModel(Speaker):
     """A speaker: any causal language model with a chat template.
 
     Keys and values stay cached between calls, so that a turn runs only the new tokens. Its own lines are in the
-    context as the tokens that it sampled; a line that it did not sample is encoded from its text.
+    context as the tokens that it sampled; a line that it did not sample, or not wholly (a thought, the other side's
+    words are no part of it), is encoded from its text.
 
     The model, perhaps with adapters of `peft`, is put into evaluation mode; the chat format is the tokenizer's if None.
     A line has at most `max_tokens` tokens, its end included; `temperature` 0 always takes the most probable token.
@@ -108,11 +110,12 @@ class LanguageModel(Speaker):
         draws = [np.random.default_rng(view.seed).random(self.max_tokens) for view in views]
         order = np.argsort(rows)  # neighbouring rows are read without a copy
         lines = self._generate(decoder, rows[order], [contexts[i] for i in order], np.stack(draws)[order])
-        texts = [""] * len(views)
+        said = [Line("")] * len(views)
         for i, line in zip(order.tolist(), lines, strict=True):
-            texts[i] = self.chat.decode(line)
-            self._remember(views[i], texts[i], contexts[i], line)
-        return texts
+            said[i] = own_line(self.chat.decode(line), views[i])
+            if said[i] == self.chat.written(line):
+                self._remember(views[i], said[i], contexts[i], line)
+        return list(said)
 
     def reset_cache(self) -> None:
         """Drops all caches; later lines are bit-identical to those of a newly loaded speaker."""
@@ -144,7 +147,7 @@ class LanguageModel(Speaker):
         closed = line if line[-1] in self.chat.end_ids else [*line, self.chat.end_id]
         if len(self._sampled) >= max(_MOST_SAMPLED, 4 * len(self._last_used)):
             del self._sampled[next(iter(self._sampled))]
-        messages = (*view.messages, Message(view.side, text))
+        messages = (*view.messages, Message.said(view.side, text))
         self._sampled[view.side, view.system, messages] = np.array(context + closed)
 
     def _ready_decoder(self, contexts: Sequence[list[int]]) -> Decoder:

@@ -15,6 +15,7 @@ from persona_env.models.limits import ModelResources, Usage
 from persona_env.models.request_options import sampling_temperature
 from persona_env.settings import number
 from persona_env.speakers.base import Speaker, withheld_line
+from persona_env.speakers.own_line import own_line
 
 __all__ = ["NoLine", "RemoteSpeaker", "load_remote"]
 
@@ -32,8 +33,9 @@ class RemoteSpeaker(Speaker):
     """Talks through a chat server (`openai:<model>@<base_url>`): all views of a call are in flight together.
 
     The persona is the chat's `system`, own lines are its `assistant`, incoming ones its `user`; as with local models a
-    line is the whole reply, stripped. Many chat templates let no `assistant` begin, so a side that opens the dialogue
-    gets a greeting first. The view's seed is sent along, but replies are equal in distribution only.
+    line is the reply up to where it goes on for the other side. Many chat templates let no `assistant` begin, so a side
+    that opens the dialogue gets a greeting first. The view's seed is sent along, but replies are equal in distribution
+    only.
 
     A line that a filter withholds, that the server refuses or that ends within a thought is an empty one of a simulator
     and the role's stock line of a task agent, with the note `filtered`. Too many in a row end the run in order.
@@ -78,7 +80,7 @@ class RemoteSpeaker(Speaker):
     def _line(self, view: View, reply: ChatReply | RemoteFault) -> str:
         if isinstance(reply, ChatReply):
             self._withheld = 0
-            return reply.text.strip()
+            return own_line(reply.text, view)
         self._withheld += 1
         if self._withheld >= _MOST_WITHHELD or not isinstance(reply, Filtered | NoText | Refused | TooLong):
             raise NoLine(

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>", "[INST]", "[/INST]")
 WORDS = ("you", "are", "ann", "sleep", "four", "hours", "how", "do", "feel", "today", "tired", "i", "am", "a")
@@ -82,3 +82,17 @@ def model(vocabulary: int = 400, length: int = 512, seed: int = 0, **more: Any) 
     ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     sizes = {"vocab_size": vocabulary, "max_position_embeddings": length}
     return LlamaForCausalLM(LlamaConfig(**{**shape, **heads, **ids, **sizes, **more})).eval()
+
+
+def saying(ids: list[int], start: int, vocabulary: int = 400, length: int = 512) -> GPT2LMHeadModel:
+    """A GPT-2 whose most probable tokens are these, one after the other, after a context of `start` tokens."""
+    shape = {"n_embd": length, "n_layer": 1, "n_head": 1, "n_inner": 8, "n_positions": length}
+    made = GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary, **shape, tie_word_embeddings=False)).eval()
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.zero_()
+        made.transformer.ln_f.weight.fill_(1.0)
+        made.transformer.wpe.weight.copy_(torch.eye(length))
+        for place, token in enumerate(ids, start - 1):
+            made.lm_head.weight[token, place] = 1.0
+    return made
