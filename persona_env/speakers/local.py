@@ -17,8 +17,9 @@ from persona_env.conversation import Line, Message, Side, View
 from persona_env.errors import InputError
 from persona_env.models.hf import load_model, load_tokenizer, quiet
 from persona_env.models.merging import base_model, save_merged
+from persona_env.models.thoughts import without_thought
 from persona_env.settings import number
-from persona_env.speakers.base import Speaker
+from persona_env.speakers.base import Speaker, withheld_line
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import Decoder, Ints, usable_length
 from persona_env.speakers.decoding.kv_cache import make_decoder
@@ -112,8 +113,10 @@ class LanguageModel(Speaker):
         lines = self._generate(decoder, rows[order], [contexts[i] for i in order], np.stack(draws)[order])
         said = [Line("")] * len(views)
         for i, line in zip(order.tolist(), lines, strict=True):
-            said[i] = own_line(self.chat.decode(line), views[i])
-            if said[i] == self.chat.written(line):
+            written = self.chat.written(line)
+            text = without_thought(written)
+            said[i] = withheld_line(views[i]) if text is None else own_line(text, views[i])
+            if said[i] == written:
                 self._remember(views[i], said[i], contexts[i], line)
         return list(said)
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from persona_env.conversation import Line, View
 from persona_env.roles import ROLES, role_named
+from persona_env.speakers.base import withheld_line
 
 __all__ = ["own_line"]
 
@@ -37,7 +38,8 @@ def own_line(text: str, view: View) -> Line:
     """Returns a reply as the line of the side that speaks: without its own name, cut where the other side's begins.
 
     Names are the nouns of the role, those by which one of the two was introduced, and words of chat templates; they
-    count with a colon, at the start of a line or after the end of a sentence. The note says whether a line was cut.
+    count with a colon, at the start of a line or after the end of a sentence. The note says whether a line was cut; where
+    nothing is left, it is what stands for a withheld line.
 
     >>> view = View("patient", "simulator", "You are Ann.", (), 0)
     >>> line = own_line("Ann: I slept badly. Therapist: Since when?", view)
@@ -56,8 +58,9 @@ def own_line(text: str, view: View) -> Line:
         said += text[place : label.start()] + (label["stop"] or "\n")
         place = label.end()
         if whose[_name(label)] != "own":
-            return Line(said.strip(), "cut")
-    return Line((said + text[place:]).strip(), "cut" if is_cut else "")
+            return Line(said.strip() or withheld_line(view), "cut")
+    said = (said + text[place:]).strip()
+    return Line(said or withheld_line(view), "cut") if is_cut else Line(said)
 
 
 def _before_control(text: str) -> tuple[str, bool]:

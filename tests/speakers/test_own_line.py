@@ -57,6 +57,7 @@ def test_a_line_that_merely_speaks_of_the_other_stays(text: str) -> None:
     (PARTNER, "I like dogs.\nChat partner: Me too.", "I like dogs."),
     (PARTNER, "Chat partner: I like dogs.\nChat partner: Me too.", "I like dogs."),
     (PARTNER, "Person 1: I like dogs.\nPerson 2: Me too.", "I like dogs."),
+    (THERAPIST, "Ann: Since May.", "I see. Please go on."),
     (PATIENT, "Therapist: How are you?\nPatient: Fine.", ""),
     (PATIENT, "User: How are you?", ""),
     (PATIENT, "I slept.<|im_end|>\n<|im_start|>user\nSince when?", "I slept."),

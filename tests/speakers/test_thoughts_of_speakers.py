@@ -49,10 +49,10 @@ def test_a_local_model_that_thinks_aloud_says_only_its_line(form: str, template:
     assert lm._context(later) == lm.chat.context(later), "what it thought is in no later context"
 
 
-def test_a_thought_that_is_cut_off_is_an_empty_line() -> None:
+def test_a_thought_that_is_cut_off_is_a_withheld_line() -> None:
     for bound in (12, 24):
         line = said_by(saying(whole("qwen3"), max_tokens=bound))
-        assert (str(line), line.note) == ("", "")
+        assert (str(line), line.note) == ("", "filtered")
 
 
 def test_a_line_without_a_thought_stays_in_the_context_as_it_was_sampled() -> None:
