@@ -38,8 +38,8 @@ def own_line(text: str, view: View) -> Line:
     """Returns a reply as the line of the side that speaks: without its own name, cut where the other side's begins.
 
     Names are the nouns of the role, those by which one of the two was introduced, and words of chat templates; they
-    count with a colon, at the start of a line or after the end of a sentence. The note says whether a line was cut; where
-    nothing is left, it is what stands for a withheld line.
+    count with a colon, at the start of a line or after the end of a sentence. The note says whether a line was cut;
+    where nothing is left, it is what stands for a withheld line.
 
     >>> view = View("patient", "simulator", "You are Ann.", (), 0)
     >>> line = own_line("Ann: I slept badly. Therapist: Since when?", view)
