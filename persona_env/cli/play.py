@@ -1,72 +1,148 @@
-"""`persona-env play`: talk to a simulator and see each of its lines judged."""
+"""`persona-env play`: talk to a simulator, or let a task agent do it, and see each line of the simulator judged."""
 
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
+from gymnasium.utils import seeding
 from rich.text import Text
 
-from persona_env.cli.options import JudgeSpec
+from persona_env.cli.options import MaxTokens, suite_of, taken, with_settings
 from persona_env.conversation import Conversation
-from persona_env.envs.persona_source import resolve_personas
+from persona_env.envs.episode import Episode
+from persona_env.envs.observations import checked_line, line_space
+from persona_env.envs.persona_source import chosen_personas, resolve_personas
+from persona_env.evaluation.eval_log import JudgeInfo
+from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import reply_seed
-from persona_env.judges import load_judge
-from persona_env.judges.base import JudgeLike
-from persona_env.metrics import METRICS, LineMetric, evaluate, load_metric
+from persona_env.judges.base import Verdict, VerdictCounts
+from persona_env.metrics import LineMetric, load_metric, verdicts_on
+from persona_env.persona import Persona
 from persona_env.report.terminal import Terminal, plain
 from persona_env.roles import role_named
-from persona_env.speakers import load_speaker
+from persona_env.runs.config import JudgeSettings
+from persona_env.runs.costs import check_invalid, judge_remarks, judge_usage
+from persona_env.runs.run_judge import RunJudge
+from persona_env.speakers import Speaker, load_speaker
 
 __all__ = ["play"]
 
-_SIMULATOR = "The simulator: tiny, scripted, hf:<folder or id>, openai:<model>@<url>."
-_ROLE = "Who is simulated: patient, student, chat_partner, or a path of a role."
+_SIMULATOR = "The simulator: tiny, scripted, hf:<folder or id>, openai:<model>@<url>, run:<run folder>, a model folder."
+_AGENT = "Who talks to it instead of you: scripted, interview, hf: or openai:."
+_PERSONA = "The id of the persona; else the seed chooses."
 
 
+@with_settings({"Talk": [EvalSuite], "Judge": [JudgeSettings]}, without=("dialogues", "questions_every", "task_agent"))
 def play(
+    settings: Mapping[str, Any],
     simulator: Annotated[str, typer.Option(help=_SIMULATOR)] = "tiny",
-    role: Annotated[str, typer.Option(help=_ROLE)] = "patient",
-    judge: JudgeSpec = "oracle",
-    seed: Annotated[int, typer.Option(help="Everything random follows from it.")] = 0,
-    split: Annotated[str, typer.Option(help="The personas that are measured: heldout, dev or train.")] = "heldout",
+    persona: Annotated[str | None, typer.Option(help=_PERSONA)] = None,
+    task_agent: Annotated[str | None, typer.Option(help=_AGENT)] = None,
+    max_tokens: MaxTokens = None,
 ) -> None:
-    """Talk to a simulator in the terminal and see each of its lines judged."""
-    console, speaker = Terminal(), load_speaker(simulator)
-    personas, side = resolve_personas(role, "bundled", split), role_named(role)
-    persona = personas[seed % len(personas)]
-    with contextlib.closing(load_judge(judge)) as made_judge:
-        console.print(Text(f"You are the {side.task}. The {side.simulator}'s persona (hidden from you in a dialogue):"))
-        console.print(Text(f"  {plain(persona.prompt, 2)}", style="dim"))
-        if persona.questions:
-            hints = "  ".join(item.wording(0) for item in persona.questions[:4])
-            console.print(Text(f"Ask, for example: {hints}\nAn empty line ends it."))
-        conversation, begin = Conversation(persona), time.perf_counter()
-        while line := _line(console):
-            conversation = conversation.with_reply(line)
-            view = conversation.view("simulator", reply_seed(seed, len(conversation.lines)))
-            conversation = conversation.with_line(speaker.reply([view])[0])
-            console.print(Text(f"{side.simulator}> {plain(conversation.lines[-1], 4)}", style="bold"))
-            console.print(_judged(conversation, made_judge))
-    console.print(Text(f"{len(conversation.lines)} lines in {time.perf_counter() - begin:.0f} s."))
+    """Talk to a simulator, or let a task agent talk to it, and see each of its lines judged.
+
+    Unless --max-invalid is given, only a judge that decides nothing is an error.
+    """
+    suite = suite_of({**settings, **({"task_agent": task_agent} if task_agent else {})}, max_tokens)
+    judging = JudgeSettings(**taken(JudgeSettings, settings))
+    personas = resolve_personas(suite.role, suite.personas, suite.split)
+    (asked,) = chosen_personas(suite.role, personas, {"persona": persona}, 1)
+    with contextlib.ExitStack() as stack:
+        judge = stack.enter_context(contextlib.closing(RunJudge.from_settings(judging, personas)))
+        speaker = stack.enter_context(contextlib.closing(load_speaker(simulator, max_tokens)))
+        agent = stack.enter_context(contextlib.closing(load_speaker(task_agent))) if task_agent else None
+        judge.open(speakers=[one for one in (speaker, agent) if one])
+        most = suite.lines if agent or "lines" in settings else sys.maxsize
+        talk = _Talk(suite, asked or personas[suite.seed % len(personas)], speaker, agent, judge, most)
+        talk.run()
+        calibrated = judge.is_calibrated(judging.judge_calibration, suite.role, suite.metrics)
+        info = JudgeInfo(judging.judge, judge.identity, calibrated, judge.canaries)
+        usage = judge_usage(judge.counts, judging.judge_budget, VerdictCounts.of(talk.verdicts))
+        for remark in judge_remarks(info, usage):
+            talk.console.print(remark)
+    check_invalid("the talk", settings.get("max_invalid", 1.0), VerdictCounts.of(talk.verdicts))
 
 
-def _line(console: Terminal) -> str:
+class _Talk:
+    """One dialogue in the terminal."""
+
+    def __init__(
+        self,
+        suite: EvalSuite,
+        persona: Persona,
+        simulator: Speaker,
+        task_agent: Speaker | None,
+        judge: RunJudge,
+        most: int,
+    ):
+        self.suite, self.persona, self.simulator, self.task_agent, self.judge = (
+            suite, persona, simulator, task_agent, judge,
+        )  # fmt: skip
+        self.console, self.role, self.verdicts = Terminal(), role_named(suite.role), list[Verdict]()
+        self._episode = Episode(seeding.np_random(suite.seed)[0], most)
+        self._space = line_space(suite.max_tokens or simulator.max_tokens or 24)
+        found = map(load_metric, suite.metrics)
+        self._metrics = [metric for metric in found if isinstance(metric, LineMetric)]
+
+    def run(self) -> None:
+        """Goes on until somebody ends it or all lines are said."""
+        self._introduce()
+        episode, begin = self._episode, time.perf_counter()
+        episode.start(self.persona)
+        while not episode.over and self._heard():
+            view = episode.view(reply_seed(self.suite.seed, episode.line_count + 1))
+            episode.complete(checked_line(self.simulator.reply([view])[0], self._space))
+            episode.take_probe()
+            line = episode.conversation.lines[-1]
+            self.console.print(Text(f"{self.role.simulator}> {plain(line, 4)}", style="bold"))
+            self.console.print(self._judged(episode.conversation))
+        seconds = time.perf_counter() - begin
+        self.console.print(Text(f"{len(episode.conversation.lines)} lines in {seconds:.0f} s."))
+
+    def _introduce(self) -> None:
+        who = "The persona" if self.task_agent else f"You are the {self.role.task}. The {self.role.simulator}'s persona"
+        hidden = "" if self.task_agent else " (hidden from you in a dialogue)"
+        self.console.print(Text(f"{who}{hidden}:"))
+        self.console.print(Text(f"  {plain(self.persona.prompt, 2)}", style="dim"))
+        if self.task_agent is None:
+            hints = "  ".join(item.wording(0) for item in self.persona.questions[:4])
+            ask = f"Ask, for example: {hints}\n" if hints else ""
+            self.console.print(Text(f"{ask}An empty line ends it."))
+
+    def _heard(self) -> bool:
+        """Lets the other side speak; returns whether the simulator is to answer."""
+        episode = self._episode
+        if self.task_agent is None:
+            line = _typed(self.console)
+            episode.hear(line)
+            return bool(line)
+        view = episode.conversation.view("task", episode.draw_seed())
+        heard = episode.hear(self.task_agent.reply([view])[0])
+        self.console.print(Text(f"{self.role.task}> {plain(heard, 4)}"))
+        return not episode.over
+
+    def _judged(self, conversation: Conversation) -> Text:
+        """Returns which metrics the last line meets (+), fails (-), or could not be judged by (?)."""
+        asked = {metric: metric.queries([conversation])[0][-1] for metric in self._metrics}
+        verdicts = verdicts_on([*asked.values()], self.judge)
+        self.verdicts += verdicts
+        text = Text("          ")
+        for metric, verdict in zip(asked, verdicts, strict=True):
+            if verdict.applies:
+                value = verdict.value
+                sign, style = ("?", "yellow") if value != value else ("+", "green") if value else ("-", "red")
+                text.append(f"{sign} {metric.name.replace('_', '-')}   ", style)
+        return text
+
+
+def _typed(console: Terminal) -> str:
     try:
         return console.input("you> ", markup=False).strip()
     except EOFError:
         return ""
-
-
-def _judged(conversation: Conversation, judge: JudgeLike) -> Text:
-    """Returns which metrics the last line meets (+), fails (-), or could not be judged by (?)."""
-    metrics = [metric for name in METRICS.builtins if isinstance(metric := load_metric(name), LineMetric)]
-    scores = evaluate([conversation], metrics, judge)
-    text = Text("          ")
-    for metric in metrics:
-        value = scores[metric.name][0].per_line[-1]
-        sign, style = ("?", "yellow") if value != value else ("+", "green") if value else ("-", "red")
-        text.append(f"{sign} {metric.name.replace('_', '-')}   ", style)
-    return text

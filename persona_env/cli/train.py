@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from persona_env.algorithms import ALGORITHMS, BUILTIN
 from persona_env.cli.options import with_settings
+from persona_env.cli.progress import ProgressReport
 from persona_env.errors import InputError
 from persona_env.evaluation.eval_log import EvalLog, load_eval_log
 from persona_env.io.atomic import write_text
@@ -20,9 +20,8 @@ from persona_env.report.drift_table import drift_table
 from persona_env.report.terminal import Terminal
 from persona_env.report.transcript import before_and_after
 from persona_env.roles import role_named
-from persona_env.runs.config import RunConfig, read_config
-from persona_env.runs.costs import judge_sentence
-from persona_env.runs.result import TrainResult
+from persona_env.runs.config import JudgeSettings, RunConfig, read_config
+from persona_env.runs.costs import judge_remarks
 from persona_env.runs.run_folder import CONFIG, RunFolder
 from persona_env.runs.train_and_evaluate import EXTENDED_LENGTH, TrainAndEvaluate, is_complete
 
@@ -31,7 +30,7 @@ __all__ = ["resume_training", "run_training", "train"]
 _ALGORITHM_HELP = f"{', '.join(BUILTIN)}, or one that is registered; its own options: name?option=value."
 
 
-@with_settings({"Run": [RunConfig], "Algorithm": [ALGORITHMS[name] for name in BUILTIN]})
+@with_settings({"Run": [RunConfig], "Judge": [JudgeSettings], "Algorithm": [ALGORITHMS[name] for name in BUILTIN]})
 def train(
     settings: Mapping[str, Any],
     algorithm: Annotated[str | None, typer.Option(help=_ALGORITHM_HELP)] = None,
@@ -71,7 +70,8 @@ def run_training(settings: RunConfig, out: Path | None, *, dry_run: bool = False
         console.print(_plan(settings, folder))
         if dry_run:
             return 0
-        result = _with_progress(job, folder.create(), console)
+        with ProgressReport(job.judge) as progress:
+            result = job.run(folder.create(), progress)
         for name in job.checkpoints.damaged:
             console.print(f"The checkpoint {name} is not as it was written; it was not used.")
         _show(result.log, folder, console)
@@ -100,45 +100,17 @@ def _plan(settings: RunConfig, folder: RunFolder) -> Text:
     )
 
 
-def _with_progress(job: TrainAndEvaluate, folder: RunFolder, console: Terminal) -> TrainResult:
-    bar = Progress(
-        TextColumn("{task.description:<14}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(), console=console,
-    )  # fmt: skip
-    tasks: dict[str, TaskID] = {}
-
-    def progress(stage: str, done: int, total: int) -> None:
-        name = stage.replace("_", " ")
-        if stage not in tasks:
-            tasks[stage] = bar.add_task(name, total=total)
-        bar.update(tasks[stage], completed=min(done, total), total=total, description=name)
-
-    def say_that_it_waits(seconds: float) -> None:
-        for task in tasks.values():
-            if not bar.tasks[task].finished:
-                bar.update(task, description=f"judge away {seconds:.0f} s")
-
-    job.judge.on_wait = say_that_it_waits
-    with bar:
-        return job.run(folder, progress)
-
-
 def _show(log: EvalLog, folder: RunFolder, console: Terminal) -> None:
     """Shows what a run has found, and how it ended."""
     found = folder.read_json("summary.json")
     console.print(drift_table(log))
-    if found["judge"] != "oracle":
-        console.print(judge_sentence(found["judge_usage"]))
     if text := before_and_after(log):
         with folder.writing("sample.txt"):
             write_text(folder.path / "sample.txt", text)
         console.print()
         console.print(Text(text), soft_wrap=True)
-    if not found["judge_calibrated"]:
-        console.print(
-            f"The judge {found['judge']} is not calibrated: nobody knows what its verdicts are worth. "
-            "Hold it against labels with persona-env judge calibrate."
-        )
+    for remark in judge_remarks(log.header.judge, found["judge_usage"]):
+        console.print(remark)
     if found["status"] == "complete":
         console.print(f"{found['tokens']:,} tokens, {found['seconds']:.0f} s. Run folder: {folder.path}/")
     else:

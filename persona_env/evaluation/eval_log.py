@@ -98,11 +98,15 @@ def metric_infos(suite: EvalSuite) -> tuple[MetricInfo, ...]:
 
 @dataclass(frozen=True, slots=True)
 class JudgeInfo:
-    """Who judged: its spec, all that can change a verdict, and whether it is exact or was found usable."""
+    """Who judged: its spec, all that can change a verdict, and whether it is exact or was found usable.
+
+    `canaries`, queries with known answers, were `mixed in`, `not needed` for an exact judge, or `none` could be made.
+    """
 
     spec: str
     identity: Mapping[str, Any] = field(default_factory=dict[str, Any])
     is_calibrated: bool = False
+    canaries: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

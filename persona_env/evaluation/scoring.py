@@ -30,9 +30,10 @@ def run_arm(
     name: str = "",
     spec: str = "",
     tick: Callable[[int], None] = lambda lines: None,
+    task_agent: Speaker | None = None,
 ) -> Arm:
-    """Plays a suite with a simulator and judges it: `scores(run_arm(...))` are its figures; for `tick` see `play`."""
-    samples = judge_samples(play(simulator, suite, tick=tick), judge, suite.metrics)
+    """Plays a suite with a simulator and judges it: `scores(run_arm(...))` are its figures; for the rest see `play`."""
+    samples = judge_samples(play(simulator, suite, tick=tick, task_agent=task_agent), judge, suite.metrics)
     return Arm(name=name, simulator=spec, suite=suite, samples=samples)
 
 

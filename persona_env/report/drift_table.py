@@ -9,13 +9,14 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from persona_env.errors import shown_spec
 from persona_env.evaluation.eval_log import EvalLog
 from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
 from persona_env.metrics import QuestionAnswer
 from persona_env.metrics.statistics import Interval
 from persona_env.report.terminal import plain
 
-__all__ = ["drift_table", "log_table", "simulator_table"]
+__all__ = ["drift_table", "legend", "log_table", "simulator_table"]
 
 _CAPTION = "Shares of lines, as named; intervals are 95 % over personas. Drift types: share of bad lines or answers."
 _UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
@@ -65,6 +66,12 @@ def simulator_table(log: EvalLog) -> Table:
     table.rows(_style_of(next(iter(found.values()))) if found else {}, found.values(), with_interval=True)
     table.counts(list(found.values()))
     return table.table
+
+
+def legend(log: EvalLog) -> list[str]:
+    """Returns which simulator each column of a benchmark is of, a line each, where its name does not say it."""
+    named = [arm for arm in log.arms if log.header.command == "bench" and arm.name != arm.simulator]
+    return [f"{arm.name}: {shown_spec(arm.simulator)}" for arm in named]
 
 
 def _style_of(scores: Scores) -> dict[str, str]:

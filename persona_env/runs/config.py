@@ -17,7 +17,7 @@ from persona_env.registry import Spec
 from persona_env.roles import role_named
 from persona_env.settings import Setting, check, settings_of
 
-__all__ = ["REWARDS", "RunConfig", "parse_budget", "parse_rewards", "read_config", "refuse_changes"]
+__all__ = ["REWARDS", "JudgeSettings", "RunConfig", "parse_budget", "parse_rewards", "read_config", "refuse_changes"]
 
 REWARDS: Mapping[str, float] = {
     "prompt_to_line": 1.4,
@@ -49,7 +49,32 @@ def parse_rewards(text: str) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class JudgeSettings:
+    """Who judges, and within which bounds: the same in every command that judges."""
+
+    judge: Annotated[str, Setting("Who rewards and measures: oracle, match, hf:, openai:, recorded: or ensemble:.")] = (
+        "oracle"
+    )
+    judge_prompts: Annotated[str, Setting("A folder of judge prompts to use instead of ours.")] = ""
+    judge_cache: Annotated[str, Setting("A cache file of judge replies that runs share.", resumable=True)] = ""
+    judge_budget: Annotated[str, Setting("Stop beyond this: calls=5000,tokens=2e6.", resumable=True)] = ""
+    judge_calibration: Annotated[
+        str, Setting("What `judge calibrate` wrote about this judge: a file or its folder.", resumable=True)
+    ] = ""
+    judge_outage_timeout: Annotated[
+        float, Setting("Seconds to wait for a judge server that is down, then stop.", ge=0, resumable=True)
+    ] = 600.0
+    max_invalid: Annotated[
+        float, Setting("Stop where a larger share of verdicts is invalid.", ge=0, le=1, resumable=True)
+    ] = 0.01
+
+    def __post_init__(self) -> None:
+        check(self)
+        parse_budget(self.judge_budget)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(JudgeSettings):
     """A training run. Each field's `Setting` says what it is for; the algorithm is a record of its own.
 
     On the command line, in TOML and in `config.json` all settings, the algorithm's too, stand in one flat table.
@@ -60,9 +85,6 @@ class RunConfig:
 
     role: Annotated[str, Setting("Who is simulated: patient, student, chat_partner, or a path of a role.")] = "patient"
     simulator: Annotated[str, Setting("The model that learns: tiny, or hf:<folder or hub id>.")] = "tiny"
-    judge: Annotated[
-        str, Setting("The judge that rewards and measures: oracle, match, nli:, hf:, openai:, recorded: or ensemble:.")
-    ] = "oracle"
     task_agent: Annotated[str, Setting("The frozen other side: scripted, interview, hf: or openai:.")] = "scripted"
     personas: Annotated[str, Setting("bundled (the embedded world's), natural (real English), or a file.")] = "bundled"
     split: Annotated[str, Setting("Personas to measure on, dev while tuning.", choices=("heldout", "dev"))] = "heldout"
@@ -82,25 +104,12 @@ class RunConfig:
     ] = 2
     dtype: Annotated[str, Setting("Precision of the simulator.", choices=("auto", "float32", "bfloat16"))] = "auto"
     load_in_4bit: Annotated[bool, Setting("Load the simulator in 4 bits (GPU, with --lora-rank).")] = False
-    judge_prompts: Annotated[str, Setting("A folder of judge prompts to use instead of ours.")] = ""
-    judge_cache: Annotated[str, Setting("A cache file of judge replies that runs share.", resumable=True)] = ""
-    judge_budget: Annotated[str, Setting("Stop beyond this: calls=5000,tokens=2e6.", resumable=True)] = ""
-    judge_calibration: Annotated[
-        str, Setting("What `judge calibrate` wrote about this judge: a file or its folder.", resumable=True)
-    ] = ""
-    judge_outage_timeout: Annotated[
-        float, Setting("Seconds to wait for a judge server that is down, then stop.", ge=0, resumable=True)
-    ] = 600.0
     checkpoint_every: Annotated[int, Setting("Rollouts between two checkpoints.", ge=1, resumable=True)] = 4
-    max_invalid: Annotated[
-        float, Setting("Stop where a larger share of verdicts is invalid.", ge=0, le=1, resumable=True)
-    ] = 0.01
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
         role_named(self.role)
         _check_rewards(self.rewards)
-        parse_budget(self.judge_budget)
         if self.load_in_4bit and not self.algorithm.trains_adapters:
             raise InputError(
                 "Expected lora_rank >= 1 with load_in_4bit, got 0: 4-bit weights cannot be trained themselves."

@@ -8,11 +8,21 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from persona_env.errors import JudgeUnreliable
+from persona_env.evaluation.eval_log import JudgeInfo
 from persona_env.judges.base import VerdictCounts
 from persona_env.runs.config import parse_budget
 from persona_env.runs.run_folder import RunFolder
 
-__all__ = ["COSTS", "VERDICT_COUNTS", "CostLog", "TooManyInvalid", "check_invalid", "judge_sentence", "judge_usage"]
+__all__ = [
+    "COSTS",
+    "VERDICT_COUNTS",
+    "CostLog",
+    "TooManyInvalid",
+    "check_invalid",
+    "judge_remarks",
+    "judge_sentence",
+    "judge_usage",
+]
 
 COSTS = ("calls", "tokens", "cache_hits", "damaged")
 """Counts that each process of a run adds to; `damaged` replies of a cache were asked for again."""
@@ -135,3 +145,20 @@ def judge_sentence(usage: Mapping[str, Any]) -> str:
     if usage["damaged"]:
         parts.append(f"{usage['damaged']:,} damaged replies asked for again")
     return "; ".join(parts) + "."
+
+
+def judge_remarks(judge: JudgeInfo, usage: Mapping[str, Any]) -> list[str]:
+    """Returns what is to be said of a judge beside its figures: what it cost, and why it may not be trusted.
+
+    >>> judge_remarks(JudgeInfo("match", canaries="not needed", is_calibrated=True), judge_usage({}))
+    []
+    """
+    remarks = [] if judge.canaries == "not needed" else [judge_sentence(usage)]
+    if judge.canaries == "none":
+        remarks.append("Canaries: none, as the personas state no facts with wrong answers.")
+    if not judge.is_calibrated:
+        remarks.append(
+            f"The judge {judge.spec} is not calibrated: nobody knows what its verdicts are worth. "
+            "Hold it against labels with persona-env judge calibrate."
+        )
+    return remarks

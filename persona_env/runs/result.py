@@ -57,6 +57,7 @@ def summary(result: TrainResult) -> dict[str, Any]:
         "simulator": config.simulator,
         "judge": config.judge,
         "judge_calibrated": result.log.header.judge.is_calibrated,
+        "canaries": result.log.header.judge.canaries,
         "algorithm": config.algorithm.name,
         "seed": config.seed,
         "split": config.split,

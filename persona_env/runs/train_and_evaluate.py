@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from persona_env.calibration.calibration import is_calibrated
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import RunEnded
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.scoring import run_arm, scores
 from persona_env.judges.base import VerdictCounts
-from persona_env.metrics import METRICS, load_metric
+from persona_env.metrics import METRICS
 from persona_env.models.limits import Usage
-from persona_env.roles import BUNDLED, role_named
+from persona_env.roles import BUNDLED
 from persona_env.runs.checkpoint import Checkpoints
 from persona_env.runs.config import RunConfig
 from persona_env.runs.costs import CostLog, check_invalid
@@ -43,14 +42,16 @@ class TrainAndEvaluate:
         from persona_env.speakers.local import LanguageModel
 
         self.config = config
-        self.judge = RunJudge.from_config(config)
+        self.judge = RunJudge.from_settings(config, resolve_personas(config.role, config.personas, "train"))
         self.simulator = LanguageModel.load(
             config.simulator, max_tokens=config.max_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
         )
-        self.envs = training_envs(config, self.judge)
+        self.task_agent = load_speaker(config.task_agent)
+        self.envs = training_envs(config, self.judge, self.task_agent)
         resolve_personas(config.role, config.personas, config.split)
         self.suite = _suite(config)
-        judge = JudgeInfo(config.judge, self.judge.identity, _is_calibrated(self.judge, config))
+        is_calibrated = self.judge.is_calibrated(config.judge_calibration, self.suite.role, config.rewards)
+        judge = JudgeInfo(config.judge, self.judge.identity, is_calibrated, self.judge.canaries)
         header = Header.now("train", self.suite, judge, config.as_json())
         self.result = TrainResult(config, EvalLog(header))
 
@@ -69,6 +70,7 @@ class TrainAndEvaluate:
         except (KeyboardInterrupt, RunEnded) as ended:
             self.result.ended = ended
         finally:
+            self.task_agent.close()
             self.judge.close()
         self.result.seconds, self.result.judge_counts = self._cost_log.seconds, self._cost_log.counts
         folder.write_json("summary.json", summary(self.result))
@@ -87,7 +89,8 @@ class TrainAndEvaluate:
         self._folder, self.checkpoints = folder, Checkpoints(folder)
         self._cost_log = CostLog(folder, lambda: self.judge.counts)
         spent = self._cost_log.counts
-        self.judge.open(folder.path, Usage(spent["calls"], prompt_tokens=spent["tokens"]), self._cost_log.book)
+        used = Usage(spent["calls"], prompt_tokens=spent["tokens"])
+        self.judge.open(folder.path, used, self._cost_log.book, (self.task_agent,))
 
     def _run_stages(self, progress: Progress) -> None:
         config, suite = self.config, self.suite
@@ -118,9 +121,10 @@ class TrainAndEvaluate:
         tick(0)
         arm = self.result.log.arm(stage)
         if arm is None:
-            speaker.reset_cache()  # a cache would make a resumed run differ in the last bits
+            for one in (speaker, self.task_agent):
+                one.reset_cache()  # a cache would make a resumed run differ in the last bits
             with self.judge.stage():
-                arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick)
+                arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick, task_agent=self.task_agent)
                 self.result.verdicts_not_kept = scores(arm, self.result.log.header.metrics).counts
                 check_invalid(f"the stage {stage!r}", self.config.max_invalid, self.result.verdicts_not_kept)
                 self.result.verdicts_not_kept = VerdictCounts()
@@ -142,6 +146,7 @@ class TrainAndEvaluate:
             progress=lambda tokens: progress("training", tokens, self.config.tokens),
             settle=self.judge.settle,
         )
+        self.task_agent.reset_cache()
         try:
             with self.judge.stage():
                 return training.fit(self.simulator, self.envs)
@@ -175,12 +180,3 @@ def _suite(config: RunConfig) -> EvalSuite:
     metrics = tuple(dict.fromkeys([*METRICS.builtins, *config.rewards]))
     every = max(1, config.lines // _QUESTIONS)
     return EvalSuite(**shared, questions_every=every, max_tokens=config.max_tokens, metrics=metrics)
-
-
-def _is_calibrated(judge: RunJudge, config: RunConfig) -> bool:
-    """Returns whether the judge is exact, or was found usable for all rewards that it decides."""
-    if judge.is_exact:
-        return True
-    judged = [name for name in config.rewards if load_metric(name).is_judged]
-    found = config.judge_calibration
-    return bool(found) and is_calibrated(found, judge.identity, role_named(config.role).key, judged)

@@ -21,6 +21,7 @@ from persona_env.runs.config import RunConfig
 from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.run_folder import RunFolder
 from persona_env.runs.training_state import random_state, read_state, reading_checkpoint, set_random_state, write_state
+from persona_env.speakers import Speaker
 from persona_env.speakers.local import LanguageModel
 
 __all__ = ["Training", "training_envs"]
@@ -28,10 +29,12 @@ __all__ = ["Training", "training_envs"]
 _METRICS = "metrics.jsonl"
 
 
-def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEnv[Any, Any, Any]:
+def training_envs(
+    config: RunConfig, judge: JudgeLike | None = None, task_agent: Speaker | None = None
+) -> VectorEnv[Any, Any, Any]:
     """Returns the training dialogues of a run, one action a token, with all rewards in one judge batch a step.
 
-    Without a judge, the one that the run names is loaded.
+    Without a judge or a task agent, those that the run names are loaded.
     """
     envs = gym.make_vec(
         "persona_env/DialogueTokens-v0",
@@ -40,7 +43,7 @@ def training_envs(config: RunConfig, judge: JudgeLike | None = None) -> VectorEn
         simulator=config.simulator,
         personas=config.personas,
         split="train",
-        task_agent=config.task_agent,
+        task_agent=task_agent or config.task_agent,
         max_lines=config.lines,
         max_tokens=config.max_tokens,
     )

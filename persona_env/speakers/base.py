@@ -34,6 +34,7 @@ class Speaker(ABC):
 
     longest_reply: str | None = None  # a text at least as long as any reply, where one is known: contexts fit it
     max_tokens: Any = None  # the most tokens of a line; None where there is no bound
+    is_remote: bool = False  # it asks a server, whose replies a run stores
 
     @abstractmethod
     def reply(self, views: Sequence[View]) -> list[str]:

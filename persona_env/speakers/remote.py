@@ -44,6 +44,8 @@ class RemoteSpeaker(Speaker):
         `RemoteSpeaker(ChatClient(Endpoint.parse("some-model@http://127.0.0.1:8000/v1"), reuses_connections=False))`
     """
 
+    is_remote = True
+
     def __init__(self, client: ChatClient, temperature: float | str | None = 1.0, max_tokens: int | str = 128):
         self.client, self.temperature = client, sampling_temperature(temperature)
         self.max_tokens = number("max_tokens", max_tokens, int, ge=1)

@@ -154,7 +154,7 @@ def test_an_exact_judge_has_no_canaries_and_no_cache(tmp_path: Path):
 
 def test_personas_without_facts_leave_the_canaries_out_with_a_notice(spec: str):
     nobody = Persona("p", "patient", "Ann", "You are Ann.")
-    with pytest.warns(UserWarning, match="no canaries"):
+    with pytest.warns(UserWarning, match="canaries: none"):
         judge = opened(None, spec, personas=[nobody])
     assert [verdict.label for verdict in judge.judge(QUERIES[:1])] != ["invalid"]
     assert judge.counts["canaries"] == 0

@@ -1,0 +1,123 @@
+"""A benchmark: simulators side by side on the same personas, seeds, task agent and questions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, replace
+from typing import Any
+
+from persona_env.conversation import View
+from persona_env.envs.persona_source import resolve_personas
+from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
+from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.rollout import play
+from persona_env.evaluation.scoring import all_scores, run_arm, scores
+from persona_env.models.limits import Usage
+from persona_env.runs.config import JudgeSettings, refuse_changes
+from persona_env.runs.contents import CONTENTS, contents, refuse_other_contents
+from persona_env.runs.costs import CostLog, check_invalid
+from persona_env.runs.run_folder import CONFIG, RunFolder
+from persona_env.runs.run_judge import RunJudge
+from persona_env.settings import settings_of
+from persona_env.speakers import Speaker, load_speaker
+
+__all__ = ["Benchmark"]
+
+
+class _Somebody(Speaker):
+    """Stands in for a served model where others are tried: a trial costs no call."""
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        return ["Hello."] * len(views)
+
+
+class Benchmark:
+    """Simulators, by name and spec, on one suite. All are loaded and tried when it is made (InputError).
+
+    `simulators` is how they were given; a resumed benchmark must get the same.
+    """
+
+    def __init__(self, arms: Mapping[str, str], suite: EvalSuite, judging: JudgeSettings, simulators: Sequence[str]):
+        self.arms, self.suite, self.judging = arms, suite, judging
+        self._personas = resolve_personas(suite.role, suite.personas, suite.split)
+        self.judge = RunJudge.from_settings(judging, self._personas)
+        self.task_agent = load_speaker(suite.task_agent)
+        self.speakers = {name: load_speaker(spec, suite.max_tokens) for name, spec in arms.items()}
+        self._try_all()
+        now = contents(suite.role, suite.personas, self.judge, self.task_agent, self.speakers)
+        settings = {**asdict(judging), **asdict(suite), "metrics": [*suite.metrics]}
+        self.config: dict[str, Any] = {"simulators": [*simulators], **settings, CONTENTS: now}
+        calibrated = self.judge.is_calibrated(judging.judge_calibration, suite.role, suite.metrics)
+        info = JudgeInfo(judging.judge, self.judge.identity, calibrated, self.judge.canaries)
+        self.log = EvalLog(Header.now("bench", suite, info, self.config))
+        self.counts: Mapping[str, int] = {}
+
+    def _try_all(self) -> None:
+        """Lets each simulator, and the task agent once, say a line, so that what cannot talk is told at once."""
+        agent, suite = self.task_agent, replace(self.suite, dialogues=1, lines=1)
+        for speaker in self.speakers.values():
+            some = [_Somebody() if one.is_remote else one for one in (speaker, agent)]
+            play(some[0], suite, self._personas[:1], task_agent=some[1])
+            agent = _Somebody()
+        for speaker in (self.task_agent, *self.speakers.values()):
+            speaker.reset_cache()
+
+    def run(self, folder: RunFolder | None, progress: Callable[[str, int, int], None]) -> EvalLog:
+        """Measures the arms that the folder, if there is one, does not hold yet; each is written when it is sound.
+
+        Raises:
+            RunEnded: If the judge cannot go on, or an arm has too many invalid verdicts; the benchmark can be resumed.
+        """
+        with ExitStack() as stack:
+            for one in (self.task_agent, *self.speakers.values(), self.judge):
+                stack.enter_context(closing(one))
+            costs = self._begin(folder) if folder else None
+            if folder is None:
+                self.judge.open(speakers=(self.task_agent, *self.speakers.values()))
+            for name in self.arms:
+                if self.log.arm(name) is None:
+                    self._measure(name, progress)
+                    if folder and costs:
+                        with folder.writing(FILE):
+                            save_eval_log(folder.path / FILE, self.log)
+                        costs.note(name)
+            self.counts = costs.counts if costs else self.judge.counts
+        if folder:
+            folder.write_json("summary.json", {name: found.as_json() for name, found in all_scores(self.log).items()})
+        return self.log
+
+    def _begin(self, folder: RunFolder) -> CostLog:
+        """Writes what is measured, or reads back what has been, and opens the judge."""
+        if folder.resumed:
+            found = folder.read_json(CONFIG)
+            free = [CONTENTS, *(name for name, s in settings_of(JudgeSettings).items() if s.resumable)]
+            refuse_changes(found, self.config, free)
+            refuse_other_contents(found, self.config[CONTENTS])
+        folder.write_json(CONFIG, self.config)
+        if (folder.path / FILE).is_file():
+            self.log = load_eval_log(folder.path)
+        costs = CostLog(folder, lambda: self.judge.counts)
+        spent = Usage(costs.counts["calls"], prompt_tokens=costs.counts["tokens"])
+        self.judge.open(folder.path, spent, costs.book, (self.task_agent, *self.speakers.values()))
+        return costs
+
+    def _measure(self, name: str, progress: Callable[[str, int, int], None]) -> None:
+        """Plays and judges one arm, and adds it to the log."""
+        suite, done = self.suite, 0
+        total = suite.dialogues * (suite.lines + suite.lines // suite.questions_every)
+
+        def tick(lines: int) -> None:
+            nonlocal done
+            done += lines
+            progress(name, done, total)
+
+        tick(0)
+        self.task_agent.reset_cache()  # a cache would make a resumed benchmark differ in the last bits
+        with self.judge.stage():
+            arm = run_arm(
+                self.speakers[name], suite, self.judge, name=name, spec=self.arms[name], tick=tick,
+                task_agent=self.task_agent,
+            )  # fmt: skip
+            check_invalid(f"the arm {name!r}", self.judging.max_invalid, scores(arm, self.log.header.metrics).counts)
+        self.log = self.log.with_arm(arm)
