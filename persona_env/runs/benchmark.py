@@ -14,8 +14,8 @@ from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
 from persona_env.evaluation.scoring import all_scores, run_arm, scores
 from persona_env.models.limits import Usage
-from persona_env.runs.config import JudgeSettings, refuse_changes
-from persona_env.runs.contents import CONTENTS, contents, refuse_other_contents
+from persona_env.runs.config import CONTENTS, JudgeSettings, refuse_changes
+from persona_env.runs.contents import contents, refuse_other_contents
 from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.run_folder import CONFIG, RunFolder
 from persona_env.runs.run_judge import RunJudge

@@ -17,7 +17,19 @@ from persona_env.registry import Spec
 from persona_env.roles import role_named
 from persona_env.settings import Setting, check, settings_of
 
-__all__ = ["REWARDS", "JudgeSettings", "RunConfig", "parse_budget", "parse_rewards", "read_config", "refuse_changes"]
+__all__ = [
+    "CONTENTS",
+    "REWARDS",
+    "JudgeSettings",
+    "RunConfig",
+    "parse_budget",
+    "parse_rewards",
+    "read_config",
+    "refuse_changes",
+]
+
+CONTENTS = "contents"
+"""In `config.json`, besides the settings: digests of what paths and names in them stood for when the run began."""
 
 REWARDS: Mapping[str, float] = {
     "prompt_to_line": 1.4,
@@ -137,11 +149,12 @@ class RunConfig(JudgeSettings):
                 raise InputError(f"Expected a text as algorithm, got {shown(spec)}: name it, such as ppo.")
             known = [*settings_of(cls), "algorithm", *settings_of(ALGORITHMS[Spec.parse(spec).kind])]
             for name in values:
-                if name not in known:
+                if name not in (*known, CONTENTS):
                     listed = ", ".join(known)
                     raise InputError(f"Expected settings among {listed}, got {shown(name)}: remove or rename it.")
             own = {name: value for name, value in values.items() if name in settings_of(cls)}
-            others = {name: value for name, value in values.items() if name not in own and name != "algorithm"}
+            others = {name: value for name, value in values.items() if name in known and name not in own}
+            others.pop("algorithm", None)
             return cls(**own, algorithm=load_algorithm(spec, **others))
         except InputError as error:
             if not source:

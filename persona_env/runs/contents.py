@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import InputError, printable
 from persona_env.io.atomic import json_line
 from persona_env.judges.base import Judge
-from persona_env.roles import role_named
+from persona_env.roles import Role, role_named
+from persona_env.runs.config import CONTENTS
 from persona_env.speakers import Speaker
 
-__all__ = ["CONTENTS", "contents", "refuse_other_contents"]
-
-CONTENTS = "contents"
-"""The key in `config.json`."""
+__all__ = ["contents", "refuse_other_contents"]
 
 
 def contents(
@@ -28,12 +27,17 @@ def contents(
     """
     found = {
         "personas": [*resolve_personas(role, personas, "all")],
-        "role": repr(role_named(role)),
+        "role": _data(role_named(role)),
         "judge": dict(judge.identity),
         "task_agent": dict(task_agent.identity),
-        **{f"simulator {name}": dict(speaker.identity) for name, speaker in simulators.items()},
+        **{f"simulator {name}".strip(): dict(speaker.identity) for name, speaker in simulators.items()},
     }
     return {name: hashlib.sha256(json_line(value).encode()).hexdigest() for name, value in found.items()}
+
+
+def _data(role: Role) -> dict[str, Any]:
+    """Returns what a role says; where its personas stand says nothing of them."""
+    return {item.name: getattr(role, item.name) for item in fields(role) if item.name != "personas"}
 
 
 def refuse_other_contents(was: Mapping[str, Any], now: Mapping[str, str]) -> None:

@@ -61,7 +61,7 @@ class RunJudge(Judge):
         self.canaries = "not needed" if self.is_exact else "mixed in" if known else "none"
         self._caches: tuple[ReplyCache, ...] = ()
         self._on_asked: Callable[[], object] = lambda: None
-        self._lines: ReplyCache | None = None
+        self._lines: tuple[ReplyCache, ...] = ()
         self._batch: tuple[int, int] | None = None
 
     @classmethod
@@ -97,11 +97,10 @@ class RunJudge(Judge):
             own = [ReplyCache(folder / REPLIES, keep_rejected=True)] if folder else []
             self._caches = (*own, *([ReplyCache(self._cache)] if self._cache else []))
         self._judge.use(ModelResources(self._caches, limit, self._outage_timeout, self.on_wait))
-        self._lines = (
-            ReplyCache(folder / REPLIES) if folder and remote else None
-        )  # what `stage` takes back are verdicts
+        if folder and remote:
+            self._lines = (ReplyCache(folder / REPLIES),)  # apart, as `stage` takes back verdicts only
         for speaker in remote:
-            speaker.use(ModelResources((self._lines,) if self._lines else (), None, self._outage_timeout, self.on_wait))
+            speaker.use(ModelResources(self._lines, None, self._outage_timeout, self.on_wait))
 
     def is_calibrated(self, calibration: str, role: str, metrics: Collection[str]) -> bool:
         """Returns whether the judge is exact, or was found usable for all of these metrics that it decides."""
@@ -177,7 +176,7 @@ class RunJudge(Judge):
     def close(self) -> None:
         """Closes the judge and the caches; the files are whole at any time."""
         super().close()
-        for cache in (*self._caches, *([self._lines] if self._lines else [])):
+        for cache in (*self._caches, *self._lines):
             cache.close()
 
 

@@ -15,7 +15,8 @@ from persona_env.metrics import METRICS
 from persona_env.models.limits import Usage
 from persona_env.roles import BUNDLED
 from persona_env.runs.checkpoint import Checkpoints
-from persona_env.runs.config import RunConfig
+from persona_env.runs.config import CONTENTS, RunConfig
+from persona_env.runs.contents import contents, refuse_other_contents
 from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.result import TrainResult, summary
 from persona_env.runs.run_folder import CONFIG, RunFolder
@@ -52,6 +53,8 @@ class TrainAndEvaluate:
         self.suite = _suite(config)
         is_calibrated = self.judge.is_calibrated(config.judge_calibration, self.suite.role, config.rewards)
         judge = JudgeInfo(config.judge, self.judge.identity, is_calibrated, self.judge.canaries)
+        simulators = {"": self.simulator}
+        self._contents = contents(config.role, config.personas, self.judge, self.task_agent, simulators)
         header = Header.now("train", self.suite, judge, config.as_json())
         self.result = TrainResult(config, EvalLog(header))
 
@@ -80,8 +83,10 @@ class TrainAndEvaluate:
 
     def _open(self, folder: RunFolder) -> None:
         """Writes the settings, and reads back what an earlier process of the run has measured and spent."""
-        config, result = self.config.as_json(), self.result
-        if not (folder.path / CONFIG).is_file() or folder.read_json(CONFIG) != config:
+        config, result = {**self.config.as_json(), CONTENTS: self._contents}, self.result
+        begun = folder.read_json(CONFIG) if (folder.path / CONFIG).is_file() else {}
+        refuse_other_contents(begun, self._contents)
+        if begun != config:
             folder.write_json(CONFIG, config)
         if (folder.path / FILE).is_file():
             found = load_eval_log(folder.path)

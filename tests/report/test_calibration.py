@@ -112,7 +112,9 @@ def test_what_stands_in_the_cache_is_not_asked_again(labels: Path, tmp_path: Pat
 
 
 def test_the_same_seed_draws_the_same_questions(labels: Path):
-    first, second, other = (judge_calibrate("oracle", [labels], limit=20, seed=seed).as_json() for seed in (3, 3, 4))
+    first, second, other = (
+        judge_calibrate(judge="oracle", labels=[labels], limit=20, seed=seed).as_json() for seed in (3, 3, 4)
+    )
     assert first == second
     assert first["labels"]["digest"] != other["labels"]["digest"]
 
