@@ -81,7 +81,7 @@ def test_judges_that_are_language_models_pass(name, specs):
 
 
 def test_every_kind_of_judge_is_checked_somewhere():
-    assert JUDGES.builtins == ("oracle", "match", "recorded", "hf", "openai", "ensemble")
+    assert JUDGES.builtins == ("oracle", "match", "recorded", "hf", "run", "openai", "ensemble")
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=repr)

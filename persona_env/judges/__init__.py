@@ -19,6 +19,7 @@ from persona_env.judges.base import (
     as_judge,
 )
 from persona_env.judges.ensemble import Ensemble, member_specs
+from persona_env.models.model_spec import path_spec
 from persona_env.registry import Registry
 
 __all__ = [
@@ -44,6 +45,7 @@ JUDGES: Registry[Callable[..., Any]] = Registry(
         "match": "persona_env.judges.match:MatchJudge",
         "recorded": "persona_env.judges.recorded:RecordedJudge.load",
         "hf": "persona_env.judges.label_prob_backend:hf_judge",
+        "run": "persona_env.judges.label_prob_backend:trained_judge",
         "openai": "persona_env.judges.json_backend:openai_judge",
         "ensemble": "persona_env.judges:load_ensemble",
     },
@@ -54,12 +56,14 @@ def load_judge(spec: str | JudgeLike, *, prompts: str | Path | None = None) -> J
     """Returns the judge that a spec names; an object with a method `judge(queries)` is taken as it is.
 
     Kinds are `oracle` (exact, for the embedded world), `match` (the gold text in the answer), `recorded:<log>`,
-    `hf:<folder or hub id>` (by label probabilities), `openai:<model>[@<base_url>]`, `ensemble:<spec>,<spec>,<spec>`
-    (the majority), and those added by `register_judge` or an entry point of the group `persona_env.judges`.
+    `hf:<folder or hub id>` (by label probabilities; also `run:<run folder>`, and the bare path of either folder),
+    `openai:<model>[@<base_url>]`, `ensemble:<spec>,<spec>,<spec>` (the majority), and those added by `register_judge`
+    or an entry point of the group `persona_env.judges`.
     `prompts` is a folder with judge prompts for language models; ours if None. InputError if it cannot be loaded.
     """
     if not isinstance(spec, str):
         return as_judge(spec)
+    spec = spec if spec.partition("?")[0].partition(":")[0] in JUDGES else path_spec(spec)
     kind, _, rest = spec.partition(":")
     if kind == "ensemble" and rest:  # the members have options of their own, so it is not parsed as one spec
         return load_ensemble(rest, prompts=prompts)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import wraps
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_env.errors import InputError
 from persona_env.judges.backend import LABELS, JudgeAnswer, JudgeBackend, JudgePrompt
 from persona_env.judges.llm import LLMJudge
 from persona_env.judges.prompts import JudgePrompts
+from persona_env.models.hf import WeightsDigest, load_model, load_tokenizer, vocabulary_digest
 from persona_env.models.limits import ModelResources, Usage
+from persona_env.models.model_spec import model_spec
 from persona_env.models.reply_cache import reply_key
 from persona_env.settings import number
 from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import FullForwardDecoder, usable_length
-from persona_env.speakers.local import load_model, load_tokenizer
 
-__all__ = ["LabelProbBackend", "hf_judge"]
+__all__ = ["LabelProbBackend", "hf_judge", "trained_judge"]
 
 _INSTRUCTION = "Answer with one letter and nothing else: A or B."
 
@@ -60,18 +61,17 @@ class LabelProbBackend(JudgeBackend):
         self._controls = special | set(self.chat.forbidden_ids) | set(self.chat.end_ids)
         self._framing = self._count_controls(self.chat.opening("A.", "B."))
         self._usage, self._resources = Usage(), ModelResources()
-        self._weights = (-1, "")
+        self._weights = WeightsDigest(model)
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The weights, the template and the settings, as plain data. Reads all weights when they are new."""
-        vocabulary = sha256(repr(sorted(self.chat.tokenizer.get_vocab().items())).encode("utf-8", "replace"))
         return {
             "backend": "label_probabilities",
-            "weights": self._weights_digest(),
+            "weights": str(self._weights),
             "dtype": str(self.model.dtype),
             "template": sha256(self.chat.template.encode("utf-8")).hexdigest(),
-            "vocabulary": vocabulary.hexdigest(),
+            "vocabulary": vocabulary_digest(self.chat.tokenizer),
             "instruction": _INSTRUCTION,
             "min_mass": self.min_mass,
         }
@@ -178,16 +178,6 @@ class LabelProbBackend(JudgeBackend):
         label = LABELS[0] if first > 0.5 else LABELS[1]
         return JudgeAnswer(label, max(first, 1 - first), raw=raw)
 
-    def _weights_digest(self) -> str:
-        version = sum(parameter._version for parameter in self.model.parameters())
-        if self._weights[0] != version:
-            found = sha256(str(self.model.config.to_json_string(use_diff=False)).encode("utf-8"))
-            for name, weight in sorted(self.model.state_dict().items()):
-                found.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
-                found.update(weight.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
-            self._weights = (version, found.hexdigest())
-        return self._weights[1]
-
 
 def hf_judge(
     model: str, *, prompts: str | Path | None = None, batch_tokens: int | str = 16384, min_mass: float | str = 0.01
@@ -195,3 +185,9 @@ def hf_judge(
     """Returns the judge of a local model (`hf:<folder or hub id>`)."""
     texts, tokenizer, loaded = JudgePrompts.load(prompts), load_tokenizer(f"hf:{model}"), load_model(f"hf:{model}")
     return LLMJudge(LabelProbBackend(loaded, tokenizer, model, batch_tokens=batch_tokens, min_mass=min_mass), texts)
+
+
+@wraps(hf_judge)
+def trained_judge(folder: str, **options: Any) -> LLMJudge:
+    """Returns the judge of a model that a run has trained (`run:<run folder>`)."""
+    return hf_judge(model_spec(f"run:{folder}").removeprefix("hf:"), **options)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,10 +27,12 @@ from transformers.utils import logging
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from persona_env.errors import InputError, printable, shown_spec
+from persona_env.models.model_spec import model_spec
 
-__all__ = ["load_model", "load_tokenizer", "quiet"]
+__all__ = ["WeightsDigest", "load_model", "load_tokenizer", "quiet", "vocabulary_digest"]
 
 _LONGEST, _LONGEST_ID = 4096, 200
+_NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version")  # the same model elsewhere is the same
 _HUB_ID = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
 _DTYPES = {"auto": "auto", "float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -36,12 +40,12 @@ _Loaded = TypeVar("_Loaded")
 
 
 def load_tokenizer(spec: str) -> PreTrainedTokenizerBase:
-    """Loads the tokenizer of `tiny` or `hf:<folder or hub id>`; an `InputError` says in one line why it cannot be."""
+    """Loads the tokenizer of a `model_spec`; an `InputError` says in one line why it cannot be."""
     return _load(spec, _source(spec), lambda path: AutoTokenizer.from_pretrained(path, trust_remote_code=False))
 
 
 def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_4bit: bool = False) -> PreTrainedModel:
-    """Loads the model of `tiny` or `hf:<folder or hub id>`, in evaluation mode.
+    """Loads the model of `tiny`, `hf:<folder or hub id>`, `run:<run folder>` or a bare path, in evaluation mode.
 
     Weights come from safetensors only, and code never from the folder or the hub. What the hub's cache holds whole
     is loaded from there. An `InputError` says in one line why a model cannot be loaded.
@@ -67,6 +71,30 @@ def load_model(spec: str, *, dtype: str = "auto", device: str = "auto", load_in_
     model, info = _load(spec, source, load)
     _check_weights(spec, model, info["missing_keys"])
     return (model if load_in_4bit else model.to(device)).eval()
+
+
+class WeightsDigest:
+    """A digest of a model's config and weights; all are read when it is asked for and they have changed."""
+
+    def __init__(self, model: PreTrainedModel):
+        self._model, self._version, self._digest = model, -1, ""
+
+    def __str__(self) -> str:
+        version = sum(parameter._version for parameter in self._model.parameters())
+        if self._version != version:
+            config = self._model.config.to_dict()
+            told = {name: value for name, value in config.items() if name not in _NOT_OF_THE_MODEL}
+            found = sha256(json.dumps(told, sort_keys=True, default=str).encode("ascii"))
+            for name, weight in sorted(self._model.state_dict().items()):
+                found.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+                found.update(weight.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().data)
+            self._version, self._digest = version, found.hexdigest()
+        return self._digest
+
+
+def vocabulary_digest(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Returns a digest of a tokenizer's tokens and their ids."""
+    return sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode("ascii")).hexdigest()
 
 
 def _load(spec: str, source: str, load: Callable[[str], _Loaded]) -> _Loaded:
@@ -139,11 +167,12 @@ def _is_adapter(spec: str) -> InputError:
 
 def _source(spec: str) -> str:
     """The folder or hub id that a spec names."""
-    kind, _, rest = spec.partition(":")
     if spec == "tiny":
         return str(files("persona_env") / "world" / "model")
+    kind, _, rest = model_spec(spec).partition(":")
     if kind != "hf" or not rest or not rest.isprintable() or len(rest) > _LONGEST:
-        raise InputError(f"Expected a model tiny or hf:<folder or hub id>, got '{shown_spec(spec)}': use one of these.")
+        what = "a model tiny, hf:<folder or hub id>, run:<run folder> or a path"
+        raise InputError(f"Expected {what}, got '{shown_spec(spec)}': use one of these.")
     folder = Path(os.path.expanduser(rest))
     if os.path.exists(folder):
         if (folder / "adapter_config.json").is_file():

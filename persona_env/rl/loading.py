@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from persona_env.errors import InputError
 from persona_env.models.merging import base_model, is_peft_model, is_quantized
+from persona_env.models.model_spec import model_spec
 from persona_env.rl.lora import LoraOptions, add_adapters
 from persona_env.spaces import TokenContext
 from persona_env.speakers.chat_format import ChatFormat
@@ -46,7 +47,7 @@ def load_trainable(
 ) -> TrainableModel:
     """Loads or wraps a model for training; with `lora` adapters are added, and only they are trained.
 
-    The model is a spec (`tiny`, `hf:<folder or hub id>`), a `LanguageModel`, a transformers model (trained in place)
+    The model is a spec (see `model_spec`), a `LanguageModel`, a transformers model (trained in place)
     or a transformers config (random weights). The tokenizer is for the latter two; without one the tokens are bare
     ids. A `chat_template` is used instead of the tokenizer's own, and `template_kwargs` are passed on to it.
 
@@ -55,7 +56,7 @@ def load_trainable(
     """
     if isinstance(model, str):
         speaker = LanguageModel.load(model, chat_template=chat_template, template_kwargs=template_kwargs)
-        folder = Path(expanduser(model.removeprefix("hf:"))) if model.startswith("hf:") else None
+        folder = None if model == "tiny" else Path(expanduser(model_spec(model).removeprefix("hf:")))
         found = TrainableModel(speaker.model, speaker.tokenizer, speaker.chat, folder)
     elif isinstance(model, LanguageModel):
         found = TrainableModel(model.model, model.tokenizer, model.chat)

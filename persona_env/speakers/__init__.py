@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+from persona_env.errors import InputError, shown
+from persona_env.models.model_spec import model_spec, path_spec
 from persona_env.registry import Registry
 from persona_env.settings import number
 from persona_env.speakers.base import Replies, Speaker, as_speaker
@@ -34,12 +37,29 @@ def load_tiny(*, max_tokens: Any = 24, temperature: Any = 1.0) -> Speaker:
 
 
 def load_hugging_face(
-    rest: str, *, max_tokens: Any = 24, temperature: Any = 1.0, dtype: str = "auto", device: str = "auto"
+    rest: str,
+    *,
+    max_tokens: Any = 24,
+    temperature: Any = 1.0,
+    dtype: str = "auto",
+    device: str = "auto",
+    thinking: str = "false",
 ) -> Speaker:
     """Loads a Hugging Face model from a folder or the hub."""
     from persona_env.speakers.local import LanguageModel
 
+    if thinking != "false":
+        raise InputError(
+            f"Expected thinking=false of a local model, got {shown(thinking)}: its template is asked not to think; "
+            "serve it and name it as openai:<model>@<url> to let it."
+        )
     return LanguageModel.load(f"hf:{rest}", max_tokens=max_tokens, temperature=temperature, dtype=dtype, device=device)
+
+
+@wraps(load_hugging_face)
+def load_run(folder: str, **options: Any) -> Speaker:
+    """Loads the model that a run has trained."""
+    return load_hugging_face(model_spec(f"run:{folder}").removeprefix("hf:"), **options)
 
 
 SPEAKERS: Registry[Callable[..., Speaker | Replies]] = Registry(
@@ -49,6 +69,7 @@ SPEAKERS: Registry[Callable[..., Speaker | Replies]] = Registry(
         "scripted": "persona_env.speakers:load_scripted",
         "interview": "persona_env.speakers:load_interview",
         "hf": "persona_env.speakers:load_hugging_face",
+        "run": "persona_env.speakers:load_run",
         "openai": "persona_env.speakers.remote:load_remote",
     },
 )
@@ -76,7 +97,8 @@ def load_speaker(spec: str | Speaker | Replies, max_tokens: int | None = None) -
 
     A spec is `tiny` (the embedded language model), `scripted` (the embedded world's grammar), `interview` (asks a
     role's questions in plain English), `hf:<folder or hub id>` (a causal language model with a chat template),
-    `openai:<model>@<base_url>` (a model behind an OpenAI-compatible server; the key, if it wants one, stands in
+    `run:<run folder>` (the model that was trained there), the bare path of either folder,
+    `openai:<model>[@<base_url>]` (a model behind an OpenAI-compatible server; the key, if it wants one, stands in
     OPENAI_API_KEY), or a registered kind. Options follow a question mark: `tiny?temperature=0.7`. A line has at most
     `max_tokens` tokens, at least 1; None for the speaker's own (24, of a server 128).
 
@@ -85,5 +107,6 @@ def load_speaker(spec: str | Speaker | Replies, max_tokens: int | None = None) -
     """
     if not isinstance(spec, str):
         return as_speaker(spec)
+    spec = spec if spec.partition("?")[0].partition(":")[0] in SPEAKERS else path_spec(spec)
     more: dict[str, Any] = {} if max_tokens is None else {"max_tokens": number("max_tokens", max_tokens, int, ge=1)}
     return as_speaker(SPEAKERS.make(spec, **more))

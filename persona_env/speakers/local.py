@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from persona_env.conversation import Line, Message, Side, View
 from persona_env.errors import InputError
-from persona_env.models.hf import load_model, load_tokenizer, quiet
+from persona_env.models.hf import WeightsDigest, load_model, load_tokenizer, quiet, vocabulary_digest
 from persona_env.models.merging import base_model, save_merged
 from persona_env.models.thoughts import without_thought
 from persona_env.settings import number
@@ -65,6 +66,7 @@ class LanguageModel(Speaker):
                 "load the tokenizer that belongs to it."
             )
         self.model, self.tokenizer = base_model(model).eval(), tokenizer
+        self._digest = WeightsDigest(self.model)
         self._forbidden = torch.tensor(self.chat.forbidden_ids, dtype=torch.long)
         self._ends = np.array(sorted(self.chat.end_ids))
         self.reset_cache()
@@ -82,7 +84,7 @@ class LanguageModel(Speaker):
         device: str = "auto",
         load_in_4bit: bool = False,
     ) -> LanguageModel:
-        """Loads the model and the tokenizer of `tiny` or `hf:<folder or hub id>`; see also `load_model`.
+        """Loads the model and the tokenizer of a `model_spec`, such as `hf:<folder>`; see also `load_model`.
 
         A `chat_template` is used instead of the tokenizer's own, and saved with its `template_kwargs` in it.
 
@@ -96,6 +98,19 @@ class LanguageModel(Speaker):
         tokenizer.chat_template = chat.template
         model = load_model(spec, dtype=dtype, device=device, load_in_4bit=load_in_4bit)
         return cls(model, tokenizer, chat, max_tokens=max_tokens, temperature=temperature)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The weights, the template, the tokens and how they are sampled. Reads all weights when they are new."""
+        return {
+            "kind": "hf",
+            "weights": str(self._digest),
+            "dtype": str(self.model.dtype),
+            "template": sha256(self.chat.template.encode("utf-8")).hexdigest(),
+            "vocabulary": vocabulary_digest(self.tokenizer),
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
 
     def reply(self, views: Sequence[View]) -> list[str]:
         """Returns the next line for each view; what is sampled depends on the view's seed alone.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,8 @@ def check_speaker(
     views = list(sample_views(side) if views is None else views)
     require(hasattr(speaker, "reply"), "speaker.protocol", f"{speaker!r} has no method reply(views)")
     speaker = as_speaker(speaker)
+    is_plain = json.loads(json.dumps(dict(speaker.identity))) == dict(speaker.identity)
+    require(is_plain, "speaker.identity", f"Expected a mapping of plain data, got {speaker.identity!r:.80}")
     require(speaker.reply([]) == [], "speaker.no_views", "reply([]) is to be []")
     before = _global_randomness()
     lines = speaker.reply(views)

@@ -25,7 +25,7 @@ class Plain:
         return [Verdict("consistent") for _ in queries]
 
 
-LISTED = "oracle, match, recorded, hf, openai, ensemble"
+LISTED = "oracle, match, recorded, hf, run, openai, ensemble"
 
 
 @pytest.mark.parametrize(("spec", "what"), [

@@ -259,3 +259,25 @@ def test_code_in_a_models_folder_is_never_run(saved: Path, tmp_path: Path) -> No
     with pytest.raises(ValueError, match="Expected a whole model"):
         load_model(f"hf:{saved}")
     assert not trace.exists()
+
+
+def test_two_speakers_that_may_say_different_lines_have_different_identities(tmp_path: Path) -> None:
+    lm = speaker()
+    first = lm.identity
+    assert json.loads(json.dumps(first)) == first == speaker().identity
+    other_words = small.tokenizer()
+    other_words.add_tokens(["zzz"])
+    others = [
+        speaker(temperature=0.5).identity,
+        speaker(max_tokens=11).identity,
+        LanguageModel(small.model().to(torch.bfloat16), small.tokenizer(), max_tokens=10).identity,
+        LanguageModel(small.model(seed=1), small.tokenizer(), max_tokens=10).identity,
+        LanguageModel(small.model(rope_theta=77.0), small.tokenizer(), max_tokens=10).identity,
+        LanguageModel(small.model(), small.tokenizer(small.LEAD_SPACE), max_tokens=10).identity,
+        LanguageModel(small.model(), other_words, max_tokens=10).identity,
+    ]
+    with torch.no_grad():
+        next(lm.model.parameters())[0, 0] += 1
+    others.append(lm.identity)
+    texts = [json.dumps(identity, sort_keys=True) for identity in (first, *others)]
+    assert len(set(texts)) == len(texts)
