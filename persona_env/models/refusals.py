@@ -15,6 +15,7 @@ from persona_env.models.faults import BadReply, Filtered, Overloaded, Refused, R
 __all__ = ["Refusal"]
 
 _MOST_SHOWN = 300  # characters of what a server says
+_PART = 8  # characters of a secret in a row that are not shown
 _SPENT = re.compile(r"insufficient_quota|insufficient.{0,9}(balance|credit)|billing", re.I)
 
 
@@ -82,7 +83,7 @@ def _words(error: Any, depth: int = 0) -> Iterator[str]:
 
 def _shown(text: str, secrets: tuple[str, ...]) -> str:
     """Returns a text as it is shown; "" where it holds a part of a secret."""
-    parts = (secret[i : i + 8] for secret in secrets for i in range(max(len(secret) - 7, 1)))
-    if any(part in text for part in parts):
+    parts = (secret[i : i + _PART] for secret in secrets for i in range(max(len(secret) - _PART + 1, 1)))
+    if any(part.casefold() in text.casefold() for part in parts):
         return ""
     return printable(text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 3]}...")

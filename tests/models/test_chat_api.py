@@ -150,6 +150,17 @@ def test_a_reply_that_is_not_accepted_is_asked_again_but_what_is_of_wrong_form_o
         assert len(server.calls) == 3 + 4  # twice bad, and twice of wrong form
 
 
+def test_no_connection_is_used_again_once_one_has_brought_what_was_not_asked_for():
+    def accept(reply: ChatReply) -> None:
+        if len(server.calls) == 3:
+            raise BadReply("the reply of another")
+
+    with FaultServer() as server, client(server) as asked:
+        for _ in range(4):
+            asked.complete([replace(request, accept=accept) for request in requests(1)])
+        assert (len(server.calls), server.connections) == (5, 1 + 2)
+
+
 @pytest.mark.parametrize("behaviour", [*WITHHELD.values(), *WITHOUT_TEXT.values()], ids=[*WITHHELD, *WITHOUT_TEXT])
 def test_what_will_not_change_is_asked_twice_and_known_to_a_resumed_run(behaviour: Behaviour, tmp_path: Path):
     kind = Filtered if behaviour in WITHHELD.values() else NoText

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from persona_env.errors import InputError
+from persona_env.errors import InputError, shown_spec
 from persona_env.judges import load_judge
 from persona_env.models.chat import ChatRequest
 from persona_env.models.chat_api import ChatClient
@@ -111,6 +111,17 @@ def test_an_option_that_cannot_be_used_is_refused_in_one_line_without_a_secret(l
     if "env" not in options and options.partition("=")[0] in ("header", "query", "extra_body"):
         assert "hunter2" not in shown
     assert "sk-" not in shown
+
+
+def test_an_option_comes_again_only_where_a_request_has_several():
+    assert Spec.parse("openai:m?stop=a&stop=b").options == {"stop": "a\x1fb"}
+    with pytest.raises(InputError, match="once"):
+        Spec.parse("openai:m?limit=a&limit=b")
+
+
+def test_a_spec_is_shown_without_what_stands_in_its_headers():
+    shown = shown_spec("openai:m@http://h/v1?header=X-Pass:hunter2&query=sig=hunter2&timeout=9")
+    assert shown == "openai:m@http://h/v1?header=X-Pass:***&query=sig=***&timeout=9"
 
 
 def test_a_secret_is_sent_over_https_and_to_this_machine_only(monkeypatch: pytest.MonkeyPatch):

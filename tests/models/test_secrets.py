@@ -47,6 +47,17 @@ def test_a_server_that_echoes_the_key_gets_it_into_nothing(code: int, caplog: py
         assert "line 0" not in caplog.text
 
 
+@pytest.mark.parametrize("said", [KEY, KEY.upper(), f"sk-...{KEY[4:]}", f"{KEY[:12]}***", f"x{KEY}x", f"<b>{KEY}"])
+@pytest.mark.parametrize("header", [None, "X-Pass:env:OPENAI_API_KEY"])
+def test_no_part_of_a_secret_that_a_refusal_repeats_is_shown(said: str, header: str | None):
+    refuses = raw(json.dumps({"error": {"message": f"Not with {said}"}}).encode(), 400)
+    with FaultServer(lambda call: refuses) as server:
+        options = {"header": header} if header else {}
+        with ChatClient(Endpoint.parse(server.spec, options), max_retries=0) as asked:
+            (fault,) = asked.complete(requests(1))
+    assert "hunter2" not in str(fault).casefold()
+
+
 @pytest.mark.parametrize("code", [401, 403])
 def test_a_wrong_key_ends_the_run_after_one_call(code: int):
     with FaultServer(lambda call: status(code)) as server, client(server) as asked:

@@ -128,7 +128,7 @@ def hits(*, training: bool) -> tuple[int, list[str]]:
             for arguments in commands(server.base_url, training=training):
                 count += 1
                 ran = run(arguments, said=f"{ALL[:40].split(chr(27))[0]}\n\n")
-                steers = steering(ran.out + ran.err) if ran.code in (0, 2) else [f"{ran.code}: {ran.err[-100:]!a}"]
+                steers = steering(ran.out + ran.err) if ran.code in (0, 2, 78) else [f"{ran.code}: {ran.err[-100:]!a}"]
                 found += [f"{arguments!a:.60}: {how}" for how in steers]
         for file in folder.rglob("*"):
             found += _looked_at(file) if file.is_file() and file not in given else []

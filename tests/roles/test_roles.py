@@ -3,11 +3,12 @@ import json
 import gymnasium as gym
 import pytest
 
-from persona_env.conversation import Conversation
+from persona_env.conversation import Conversation, View
 from persona_env.judges.base import LineVsPersona
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.persona import Persona
 from persona_env.roles import BUNDLED, ROLES, Role, read_role, register_role, role_named
+from persona_env.speakers.base import withheld_line
 from persona_env.speakers.interview import InterviewSpeaker
 
 SHOPPER = """
@@ -88,6 +89,16 @@ def test_the_instruction_stands_before_the_persona_and_not_in_the_task_agents_pr
     talk = Conversation(Persona("ann", role_named(shopper).key, "Ann", "You want red shoes."))
     assert talk.view("simulator").system.splitlines() == [role_named("shopper").instruction, "You want red shoes."]
     assert talk.view("task").system == role_named("shopper").task_prompt
+
+
+def test_a_role_says_what_stands_in_for_a_withheld_line_of_its_task_agent(shopper, tmp_path):
+    own = tmp_path / "own.toml"
+    own.write_text(SHOPPER.replace("instruction", 'stock_line = "One moment, please."\ninstruction'))
+    said = [withheld_line(View(role_named(role).key, "task", "", (), 0)) for role in ("patient", own.as_posix())]
+    assert said == ["I see. Please go on.", "One moment, please."]
+    own.write_text(SHOPPER.replace("instruction", 'stock_line = " "\ninstruction'))
+    with pytest.raises(ValueError, match="stock_line"):
+        read_role(own)
 
 
 def test_the_interview_depends_on_the_seed_alone_and_not_on_the_batch():
