@@ -118,6 +118,7 @@ class Probe:
     key: str = ""  # the fact that it asks for, if there is one
     source: int = 0  # the place of its source among the environment's `probe_fns`
     role: str = ""  # key of the `Role` that is asked, which a judge of the answer needs
+    description: str = ""  # the persona text of who is asked, which an answer must not recite
 
 
 @dataclass(frozen=True, slots=True)

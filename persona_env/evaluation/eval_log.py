@@ -24,7 +24,7 @@ from persona_env.io import LoggedDialogue, LoggedReply
 from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.json_files import FileError, converted, json_lines
 from persona_env.judges.base import Verdict
-from persona_env.metrics import Answer, Metric, QuestionAnswer, load_metric
+from persona_env.metrics import Answer, Metric, load_metric
 from persona_env.persona import Persona
 
 __all__ = [
@@ -52,7 +52,7 @@ _PACKAGES = ("persona-env", "gymnasium", "numpy", "torch", "transformers", "stab
 class Sample:
     """One dialogue of an evaluation, the answers to its probes, which left no trace in it, and its verdicts.
 
-    There is for each metric one verdict per line of the simulator, for `question_answer` one per answer.
+    There is for each metric one verdict per line of the simulator or, as it says, per answer.
     """
 
     conversation: Conversation
@@ -84,6 +84,7 @@ class MetricInfo:
     group: Literal["drift", "guard"]
     shows: Literal["good", "bad"]
     is_judged: bool
+    unit: Literal["lines", "answers"] = "lines"
 
     @classmethod
     def of(cls, metric: Metric) -> MetricInfo:
@@ -241,24 +242,24 @@ def load_eval_log(path: str | Path) -> EvalLog:
 def logged_dialogues(log: EvalLog | str | Path) -> Iterator[LoggedDialogue]:
     """Yields the dialogues of an evaluation log as dialogue logs hold them; ids are `<arm>/<persona id>`."""
     log = log if isinstance(log, EvalLog) else load_eval_log(log)
-    judged = [metric.name for metric in log.header.metrics if metric.is_judged]
+    judged = [metric for metric in log.header.metrics if metric.is_judged]
     for arm in log.arms:
         for sample in arm.samples:
             talk = sample.conversation
             yield LoggedDialogue.of(replace(talk, id=f"{arm.name}/{talk.persona.id}"), _replies(sample, judged))
 
 
-def _replies(sample: Sample, judged: Sequence[str]) -> Iterator[LoggedReply]:
+def _replies(sample: Sample, judged: Sequence[MetricInfo]) -> Iterator[LoggedReply]:
     """Yields the verdicts of judged metrics, where there was anything to judge."""
     places = [place for place, message in enumerate(sample.conversation.messages) if message.side == "simulator"]
     for metric in judged:
-        of_answers = metric == QuestionAnswer.name
+        of_answers = metric.unit == "answers"
         lines = [places[answer.line_index] for answer in sample.answers] if of_answers else places
-        for number, (line, v) in enumerate(zip(lines, sample.verdicts[metric], strict=True)):
+        for number, (line, v) in enumerate(zip(lines, sample.verdicts[metric.name], strict=True)):
             if not v.applies:
                 continue
             asked: dict[str, Any] = {}
             if of_answers:
                 probe, text = sample.answers[number].probe, sample.answers[number].text
                 asked = dict(question=probe.text, gold=probe.gold, answer=text, choices=probe.choices)
-            yield LoggedReply(metric, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **asked)
+            yield LoggedReply(metric.name, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **asked)

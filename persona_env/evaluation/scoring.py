@@ -12,7 +12,7 @@ from persona_env.evaluation.eval_log import Arm, EvalLog, MetricInfo, Sample, me
 from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import play
 from persona_env.judges.base import JudgeLike, VerdictCounts
-from persona_env.metrics import Metric, QuestionAnswer, Score, answer_query, load_metric, verdicts_on
+from persona_env.metrics import AnswerMetric, Metric, Score, load_metric, verdicts_on
 from persona_env.metrics.metric import QueryOrVerdict
 from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction, within
 from persona_env.speakers import Speaker
@@ -50,8 +50,8 @@ def judge_samples(samples: Sequence[Sample], judge: JudgeLike, metrics: Sequence
 
 
 def _queries(metric: Metric, samples: Sequence[Sample]) -> list[tuple[QueryOrVerdict, ...]]:
-    if isinstance(metric, QuestionAnswer):
-        return [tuple(answer_query(a.probe, a.text) for a in sample.answers) for sample in samples]
+    if isinstance(metric, AnswerMetric):
+        return metric.queries_on([sample.answers for sample in samples])
     return metric.queries([sample.conversation for sample in samples])
 
 
@@ -88,7 +88,7 @@ class Scores:
 
     `lines` holds for each dialogue how many of how many: `lines_said` of those that the suite asks for, and of these
     what was `lines_cut` (where the simulator went on as the other side) or `lines_filtered` (withheld by a content
-    filter), and the same of the task agent's `replies`.
+    filter), and the same of the task agent's `replies` and of the `answers` to probes.
     """
 
     personas: tuple[str, ...]  # the id of each dialogue's
@@ -166,12 +166,15 @@ def scores(arm: Arm, metrics: Sequence[MetricInfo] = ()) -> Scores:
 
 def _lines(arm: Arm) -> dict[str, list[tuple[int, int]]]:
     """What became of the lines: how many were said, and where there are any, those that were cut or filtered."""
-    messages = [sample.conversation.messages for sample in arm.samples]
-    found = {"lines_said": [(sum(m.side == "simulator" for m in said), arm.suite.lines) for said in messages]}
-    for side, name in (("simulator", "lines"), ("task", "replies")):
-        for note in ("cut", "filtered"):
-            own = [[m.note for m in said if m.side == side] for said in messages]
-            found[f"{name}_{note}"] = [(notes.count(note), len(notes)) for notes in own]
+    talks = [sample.conversation for sample in arm.samples]
+    notes = {
+        "lines": [[message.note for message in talk.messages if message.side == "simulator"] for talk in talks],
+        "replies": [[message.note for message in talk.messages if message.side == "task"] for talk in talks],
+        "answers": [[answer.note for answer in sample.answers] for sample in arm.samples],
+    }
+    found = {"lines_said": [(len(talk.lines), arm.suite.lines) for talk in talks]}
+    for name, rows in notes.items():
+        found |= {f"{name}_{note}": [(row.count(note), len(row)) for row in rows] for note in ("cut", "filtered")}
     return {name: rows for name, rows in found.items() if name == "lines_said" or any(part for part, _ in rows)}
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from persona_env.errors import InputError, printable
+from persona_env.metrics.answer_metric import AnswerMetric
 from persona_env.metrics.copying import Copying
 from persona_env.metrics.line_to_line import LineToLine, pair_score
 from persona_env.metrics.metric import LineMetric, Metric, Score, evaluate, verdicts_on
+from persona_env.metrics.probe_copying import ProbeCopying
 from persona_env.metrics.probe_schedule import Answer, ProbeSchedule
 from persona_env.metrics.prompt_to_line import PromptToLine
 from persona_env.metrics.question_answer import QuestionAnswer, answer_query
@@ -19,10 +21,12 @@ from persona_env.registry import Registry, Spec
 __all__ = [
     "METRICS",
     "Answer",
+    "AnswerMetric",
     "Copying",
     "LineMetric",
     "LineToLine",
     "Metric",
+    "ProbeCopying",
     "ProbeSchedule",
     "PromptToLine",
     "QuestionAnswer",
@@ -45,6 +49,7 @@ METRICS = Registry[Callable[..., Any]](
         "question_answer": "persona_env.metrics.question_answer:QuestionAnswer",
         "relevance": "persona_env.metrics.relevance:Relevance",
         "copying": "persona_env.metrics.copying:Copying",
+        "probe_copying": "persona_env.metrics.probe_copying:ProbeCopying",
         "repetition": "persona_env.metrics.repetition:Repetition",
     },
 )

@@ -69,6 +69,7 @@ class Metric(ABC):
     mark: ClassVar[str] = ""  # what a transcript writes behind a bad line
     group: ClassVar[Literal["drift", "guard"]] = "guard"  # what training reduces, or what must stay good meanwhile
     shows: ClassVar[Literal["good", "bad"]] = "bad"  # whose share tables show; scores are always 1 = good
+    unit: ClassVar[Literal["lines", "answers"]] = "lines"  # what it has a verdict for each of
     is_judged: ClassVar[bool] = True  # otherwise the text settles every line
     is_penalty: ClassVar[bool] = False  # its reward punishes bad lines instead of rewarding good ones
 

@@ -71,7 +71,8 @@ class ProbeSchedule(ProbePlan):
         number = number_of("what", persona.id, len(lines) - 1, lines[-1])
         round_, place = divmod(number, len(persona.questions))
         item = persona.questions[place]
-        return Probe(item.wording(round_, held_out=self.held_out), item.gold, item.choices, item.key, role=persona.role)
+        wording, of_whom = item.wording(round_, held_out=self.held_out), (persona.role, persona.description)
+        return Probe(wording, item.gold, item.choices, item.key, 0, *of_whom)
 
     def ask(self, conversations: Sequence[Conversation]) -> list[Probe | None]:
         """Returns for each dialogue the question to ask now, or None; a `ProbeFn` for environments."""

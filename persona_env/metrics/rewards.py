@@ -11,8 +11,8 @@ from persona_env.errors import InputError
 from persona_env.judges import load_judge
 from persona_env.judges.base import JudgeLike, Verdict, VerdictCounts
 from persona_env.metrics import METRICS, load_metric
+from persona_env.metrics.answer_metric import AnswerMetric
 from persona_env.metrics.metric import LineMetric, Metric, QueryOrVerdict, verdicts_on
-from persona_env.metrics.question_answer import QuestionAnswer, answer_query
 
 __all__ = ["DueQuery", "RewardFunction", "RewardItem", "RewardStats", "RewardTerm", "event_in", "weighted_terms"]
 
@@ -30,7 +30,7 @@ class RewardTerm:
     """A metric of lines or of answers, and what a good one is worth, at least 0; of a penalty, what a bad one costs."""
 
     def __init__(self, metric: Metric, weight: float):
-        if not isinstance(metric, LineMetric | QuestionAnswer):
+        if not isinstance(metric, LineMetric | AnswerMetric):
             raise InputError(
                 f"Expected a metric of lines or of answers, got {metric!r:.60}: rewards are paid for these."
             )
@@ -47,7 +47,7 @@ class RewardTerm:
             return self.metric.query(event.conversation, event.index) if isinstance(event, LineCompleted) else None
         if isinstance(event, LineCompleted) or event.probe.source != self.source:
             return None
-        return answer_query(event.probe, event.text)
+        return self.metric.query(event.probe, event.text)
 
     def reward(self, verdict: Verdict) -> float:
         """Counts a verdict and returns its reward: in [0, weight], or [-weight, 0] of a penalty."""
@@ -120,7 +120,7 @@ class RewardFunction:
         """Returns reset options with the questions of its terms among the `probe_fns`."""
         probe_fns = [*(options or {}).get("probe_fns", ())]
         for term in self.terms:
-            if isinstance(term.metric, QuestionAnswer):
+            if isinstance(term.metric, AnswerMetric):
                 term.source = len(probe_fns)
                 probe_fns.append(term.metric.schedule.ask)
         return {**(options or {}), "probe_fns": tuple(probe_fns)} if probe_fns else options

@@ -12,7 +12,6 @@ from rich.text import Text
 from persona_env.errors import shown_spec
 from persona_env.evaluation.eval_log import EvalLog
 from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
-from persona_env.metrics import QuestionAnswer
 from persona_env.metrics.statistics import Interval
 from persona_env.report.terminal import plain
 
@@ -27,6 +26,8 @@ _NOTES = {
     "lines_filtered": "lines withheld by a filter",
     "replies_cut": "the other's lines that were cut",
     "replies_filtered": "the other's lines withheld",
+    "answers_cut": "answers cut at the other's name",
+    "answers_filtered": "answers withheld by a filter",
 }
 _STYLE = {"hedging": "hedging, where unlisted", "volunteering": "true facts volunteered", "line_words": "words a line"}
 
@@ -141,7 +142,13 @@ class _Table:
                 self.add(title, *(f"{scores.total(name)[0]:,}" for scores in arms))
         self.add("invalid verdicts", *(f"{scores.counts.invalid:,}" for scores in arms))
         self.add("undecided verdicts", *(f"{scores.counts.undecided:,}" for scores in arms))
-        self.add("lines judged", *map(_judged, arms))
+        self.add("lines judged", *map(self._judged, arms))
+
+    def _judged(self, scores: Scores) -> str:
+        """Returns how many lines the first metric of lines decides, and where these are not all, of how many."""
+        first = next((m.name for m in self.metrics if m.unit == "lines" and m.name in scores), "")
+        judged, (_, asked) = _estimate(scores, first).n, scores.total("lines_said")
+        return f"{judged:,}" if judged == asked else f"{judged:,} of {asked:,}"
 
     def cell(self, name: str, estimate: Estimate, *, with_interval: bool = False) -> str:
         """Returns a figure as its title says: shares in per cent; of bad lines where the metric shows those."""
@@ -167,13 +174,6 @@ def _title(log: EvalLog) -> str:
         f"{suite.role}: {suite.dialogues} dialogues of {suite.lines} lines with {suite.split} personas, "
         f"judged by {header.judge.spec}"
     )
-
-
-def _judged(scores: Scores) -> str:
-    """Returns how many lines the first metric of lines decides, and where these are not all, of how many."""
-    judged = next((scores.estimate(name).n for name in scores.metrics if name != QuestionAnswer.name), 0)
-    _, asked = scores.total("lines_said")
-    return f"{judged:,}" if judged == asked else f"{judged:,} of {asked:,}"
 
 
 def _change(interval: Interval) -> tuple[str, str]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 
 from persona_env.evaluation.eval_log import EvalLog, MetricInfo, Sample
-from persona_env.metrics import QuestionAnswer
 from persona_env.report.terminal import plain
 from persona_env.roles import role_named
 
@@ -22,7 +21,7 @@ def transcript(sample: Sample, metrics: Sequence[MetricInfo]) -> str:
     role = role_named(talk.persona.role)
     names = {"simulator": role.simulator, "task": role.task if role.task != role.simulator else "other"}
     width = max(map(len, names.values())) + 1
-    marks = {m.name: m.mark for m in metrics if m.is_judged and m.mark and m.name != QuestionAnswer.name}
+    marks = {m.name: m.mark for m in metrics if m.is_judged and m.mark and m.unit == "lines"}
     rows, index = [plain(talk.persona.prompt), ""], 0
     for message in talk.messages:
         row = f"{names[message.side] + ':':<{width}} {plain(message.text, width + 1)}"
