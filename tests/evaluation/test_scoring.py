@@ -2,7 +2,7 @@
 
 import pytest
 
-from persona_env.conversation import Conversation, Probe
+from persona_env.conversation import Conversation, Message, Probe
 from persona_env.evaluation import Arm, EvalSuite, Sample, Scores, judge_samples, play, reductions, scores
 from persona_env.evaluation.eval_log import MetricInfo
 from persona_env.evaluation.scoring import generalisation_gap
@@ -80,6 +80,27 @@ def shares(*values: float) -> Score:
 def made(values: list[float]) -> Scores:
     personas = tuple(f"p{i}" for i in range(len(values)))
     return Scores(personas, {name: [shares(v) for v in values] for name in DRIFT}, {}, DRIFT)
+
+
+def test_lines_that_were_not_said_and_those_that_were_cut_or_filtered_are_counted():
+    said = [Message("task", "Hello.", "filtered"), Message("simulator", "Hi.", "cut"), Message("task", "And?")]
+    probe = Probe("Who?", "Mei", role="chat_partner")
+    samples = [Sample(Conversation(MEI, tuple(said)), (Answer(0, probe, "", "filtered"),)), Sample(talk("A?", "B."))]
+    found = scored(samples, EvalSuite(role="chat_partner", lines=4))
+    totals = {name: found.total(name) for name in found.lines}
+    assert totals == {"lines_said": (2, 8), "lines_cut": (1, 2), "replies_filtered": (1, 3), "answers_filtered": (1, 1)}
+    assert (found.estimate("lines_said").value, found.estimate("lines_said").n) == (0.25, 8)
+    assert found.as_json()["lines_cut"]["value"] == 0.5
+    assert "lines_filtered" not in found
+
+
+def test_what_one_arm_has_nothing_of_is_left_out_of_the_reduction():
+    """After training each dialogue has one line: nothing can contradict what was said before."""
+    suite = EvalSuite(role="chat_partner", lines=2)
+    before = scored([Sample(talk("Where do you live?", "I'm from Paris.", "Where?", "I'm from Rome."))], suite)
+    after = scored([Sample(talk("Where do you live?", "I'm from Rome."))], suite)
+    assert "line_to_line" not in after
+    assert set(reductions(before, after)) == {"prompt_to_line", "overall"}
 
 
 def test_the_interval_of_a_share_stays_within_its_range_and_that_of_a_length_does_not():

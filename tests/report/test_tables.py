@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from persona_env.evaluation import Arm, EvalLog, EvalSuite, judge_samples, play
+from persona_env.evaluation import Arm, EvalLog, EvalSuite, Sample, judge_samples, play
 from persona_env.evaluation.eval_log import Header, JudgeInfo
 from persona_env.judges import load_judge
 from persona_env.metrics.statistics import Interval
@@ -46,6 +46,21 @@ def test_the_table_shows_drift_and_every_guard_beside_it(log: EvalLog):
     assert rows["lines that recite the persona"].split()[-6:] == ["0.0", "%"] * 3
     assert all(len(line) <= 80 for line in rows.values())
     assert _change(Interval(1.0, 0.9971, 1.0, 128)) == ("-100.0 %", "-100 to -99 %")
+
+
+def test_dialogues_that_end_early_and_lines_that_were_cut_are_shown_beside_the_lines_asked_for(log: EvalLog):
+    def ended(sample: Sample) -> Sample:
+        said = tuple(replace(m, note="cut") if m.side == "simulator" else m for m in sample.conversation.messages[:2])
+        short = {name: found[:1] for name, found in sample.verdicts.items()}
+        return Sample(replace(sample.conversation, messages=said), (), {**short, "question_answer": ()})
+
+    early = replace(log.arms[1], samples=tuple(map(ended, log.arms[1].samples)))
+    text = shown(log_table(replace(log, arms=(log.arms[0], early, *log.arms[2:]))), 100)
+    rows = {line[:34].strip(): line.split() for line in reversed(text.splitlines())}
+    assert rows["lines judged"][-4:] == ["24", "6", "of", "24"]
+    assert rows["lines cut at the other's name"][-2:] == ["0", "6"]
+    assert rows["lines said of those asked for"][-6:] == ["100.0", "%", "25.0", "%", "100.0", "%"]
+    assert "-" in rows["self-contradiction (line-to-line)"], "nothing was judged: no success"
 
 
 def test_names_with_markup_in_them_are_shown_as_they_are(log: EvalLog):
