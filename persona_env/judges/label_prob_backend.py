@@ -21,8 +21,8 @@ from persona_env.models.limits import ModelResources, Usage
 from persona_env.models.model_spec import model_spec
 from persona_env.models.reply_cache import reply_key
 from persona_env.settings import number
-from persona_env.speakers.chat_format import ChatFormat
 from persona_env.speakers.decoding.decoder import FullForwardDecoder, usable_length
+from persona_env.speakers.one_turn import OneTurnFormat
 
 __all__ = ["LabelProbBackend", "hf_judge", "trained_judge"]
 
@@ -53,13 +53,10 @@ class LabelProbBackend(JudgeBackend):
     ):
         self.batch_tokens = number("batch_tokens", batch_tokens, int, ge=1)
         self.min_mass = number("min_mass", min_mass, float, ge=0, lt=1)
-        self.model, self.chat, self.name = model.eval(), ChatFormat.derive(tokenizer), name
+        self.model, self.chat, self.name = model.eval(), OneTurnFormat.derive(tokenizer, name), name
         self._length = usable_length(model)
         self._lead, self._labels = self._label_ids()
-        added: dict[int, Any] = self.chat.tokenizer.added_tokens_decoder  # pyright: ignore[reportAttributeAccessIssue]
-        special = {index for index, token in added.items() if token.special}
-        self._controls = special | set(self.chat.forbidden_ids) | set(self.chat.end_ids)
-        self._framing = self._count_controls(self.chat.opening("A.", "B."))
+        self._framing = self._count_controls(self.chat.question("A.", "B."))
         self._usage, self._resources = Usage(), ModelResources()
         self._weights = WeightsDigest(model)
 
@@ -111,7 +108,7 @@ class LabelProbBackend(JudgeBackend):
 
     def _label_ids(self) -> tuple[list[int], list[int]]:
         """Returns the tokens before a label in a line of the model, and the one token of each label."""
-        spelled = [self.chat.own(label)[:-1] for label in LABELS]
+        spelled = [self.chat.answer(label) for label in LABELS]
         lead = spelled[0][:-1]
         labels = [ids[-1] for ids in spelled if ids and ids[:-1] == lead]
         unknown: Any = self.chat.tokenizer.unk_token_id
@@ -128,10 +125,10 @@ class LabelProbBackend(JudgeBackend):
         return {prompt: reply_key(identity, {"system": prompt.system, "user": prompt.user}) for prompt in prompts}
 
     def _context(self, prompt: JudgePrompt) -> list[int]:
-        return [*self.chat.opening(prompt.system, f"{prompt.user}\n\n{_INSTRUCTION}"), *self._lead]
+        return [*self.chat.question(prompt.system, f"{prompt.user}\n\n{_INSTRUCTION}"), *self._lead]
 
     def _count_controls(self, ids: Sequence[int]) -> int:
-        return sum(i in self._controls for i in ids)
+        return sum(i in self.chat.control_ids for i in ids)
 
     def _problem(self, prompt: JudgePrompt, ids: Sequence[int]) -> str:
         if prompt.items:

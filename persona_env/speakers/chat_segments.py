@@ -10,13 +10,14 @@ from typing import Any
 from jinja2 import TemplateError
 from transformers import PreTrainedTokenizerBase
 
-__all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments", "self_contained"]
+__all__ = ["RENDER_ERRORS", "Misfit", "Rendering", "Segments", "find_segments", "self_contained", "with_thought_closed"]
 
 # Raised by templates: their own refusals, and errors on input of the wrong form.
 RENDER_ERRORS = (TemplateError, TypeError, ValueError, AttributeError, LookupError)
 _SYSTEM = "Qsys0Q"
 _LINES = ("Quser0Q", "Qown0Q", "Quser1Q", "Qown1Q", "Quser2Q", "Qown2Q", "Quser3Q")
 _THOUGHT = re.compile(r"\s*(?P<open><[\w:]*think>|\[THINK\])\s*(?P<close></[\w:]*think>|\[/THINK\])?\s*")
+_OPEN_THOUGHT = re.compile(r"(<[\w:]*think>|\[THINK\])\s*\Z")
 _FROZEN_CLOCK = "{%- macro strftime_now(form) -%}01 Jan 2000{%- endmacro %}"
 
 
@@ -92,10 +93,7 @@ class Segments:
     @property
     def thought(self) -> str:
         """The empty thought that ends `say`: it stands before every line, so that contexts grow by appending."""
-        tag = _THOUGHT.fullmatch(self.opened)
-        if tag is None or tag["close"]:
-            return self.opened
-        return f"{self.opened.rstrip()}\n\n{tag['open'][0]}/{tag['open'][1:]}\n\n"
+        return with_thought_closed(self.opened)
 
     @property
     def shown(self) -> Segments:
@@ -108,6 +106,12 @@ class Segments:
         for i, line in enumerate(lines[1:]):
             text += line + self.say if i % 2 else self.lead + line + self.after
         return text
+
+
+def with_thought_closed(prompt: str) -> str:
+    """Returns a prompt in which the thought that it opens, if it does, is an empty one."""
+    tag = _OPEN_THOUGHT.search(prompt)
+    return f"{prompt.rstrip()}\n\n{tag[1][0]}/{tag[1][1:]}\n\n" if tag else prompt
 
 
 def find_segments(rendering: Rendering) -> Segments:

@@ -12,7 +12,7 @@ from persona_env.models.limits import ModelResources, UsageLimit
 from persona_env.models.reply_cache import ReplyCache
 from tests.judges.chat_families import FAMILIES, control_ids, tokenizer
 from tests.judges.injections import forgeries
-from tests.speakers.small import model
+from tests.speakers.small import NO_END, NO_HISTORY, SYSTEM_LAST, THINKING, model
 from tests.speakers.small import tokenizer as small_tokenizer
 
 TEXTS = ("How do you sleep?", "x", "A longer text about nothing at all. " * 9, "What the patient said: 4 hours.")
@@ -120,6 +120,13 @@ def test_a_tokenizer_without_a_token_for_each_letter_is_refused():
     made.backend_tokenizer.normalizer = normalizers.Replace("A", "AA")
     with pytest.raises(ValueError, match="Expected a tokenizer with a token for each of A and B, got"):
         LabelProbBackend(model(), made, "odd")
+
+
+@pytest.mark.parametrize("template", [SYSTEM_LAST, NO_HISTORY, NO_END, THINKING])
+def test_a_template_in_which_dialogues_do_not_compose_can_judge(template):
+    judge = LabelProbBackend(model(), small_tokenizer(template), min_mass=0.0)
+    assert {answer.label for answer in judge.answer(PROMPTS[:2])} <= {"A", "B"}
+    assert judge.usage.calls == 2
 
 
 def test_the_identity_follows_the_weights_and_the_template():

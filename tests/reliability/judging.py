@@ -21,7 +21,7 @@ from persona_env.judges.llm import LLMJudge
 from persona_env.judges.prompts import JudgePrompts
 from persona_env.judges.reply_parsing import Kind, parse_verdict
 from persona_env.persona import Persona
-from persona_env.speakers.chat_format import ChatFormat
+from persona_env.speakers.one_turn import OneTurnFormat
 from persona_env.testing.samples import sample_queries
 from tests.judges.backends import TextBackend
 from tests.judges.chat_families import FAMILIES, control_ids, tokenizer
@@ -146,7 +146,7 @@ def _controls(name: str, ids: Sequence[int]) -> int:
 def forged_tokens() -> Measured:
     prompts, lines, count, forged, unclean = JudgePrompts.load(), forgeries(), 0, 0, 0
     for name in FAMILIES:
-        local, server = ChatFormat.derive(tokenizer(name)).opening, partial(_served, name)
+        local, server = OneTurnFormat.derive(tokenizer(name)).question, partial(_served, name)
         plain = {way: _controls(name, way("S.", "U.")) for way in (server, local)}
         for number, line in enumerate(lines):
             pair = prompts.both(queries(line, line)[number % 4])
