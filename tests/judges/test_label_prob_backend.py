@@ -125,8 +125,8 @@ def test_a_tokenizer_without_a_token_for_each_letter_is_refused():
 @pytest.mark.parametrize("template", [SYSTEM_LAST, NO_HISTORY, NO_END, THINKING])
 def test_a_template_in_which_dialogues_do_not_compose_can_judge(template):
     judge = LabelProbBackend(model(), small_tokenizer(template), min_mass=0.0)
-    assert {answer.label for answer in judge.answer(PROMPTS[:2])} <= {"A", "B"}
-    assert judge.usage.calls == 2
+    assert {answer.label for answer in judge.answer(PROMPTS)} <= {"A", "B"}
+    assert judge.usage.calls == len(TEXTS)
 
 
 def test_the_identity_follows_the_weights_and_the_template():
