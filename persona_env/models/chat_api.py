@@ -151,7 +151,8 @@ class ChatClient:
     def _keys(self, requests: Sequence[ChatRequest]) -> list[bytes]:
         if not self._resources.caches:  # then each is asked, whether they are equal or not
             return [place.to_bytes(8) for place in range(len(requests))]
-        return [reply_key(self.endpoint.identity, request.fields) for request in requests]
+        identity = self.endpoint.identity
+        return [reply_key(identity, request.fields) for request in requests]
 
     def _wait_for(self, work: Coroutine[Any, Any, _Found]) -> _Found:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

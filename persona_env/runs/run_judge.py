@@ -98,7 +98,9 @@ class RunJudge(Judge):
             self._caches = (*own, *([ReplyCache(self._cache)] if self._cache else []))
         self._judge.use(ModelResources(self._caches, limit, self._outage_timeout, self.on_wait))
         if folder and remote:
-            self._lines = (ReplyCache(folder / REPLIES),)  # apart, as `stage` takes back verdicts only
+            self._lines = (
+                ReplyCache(folder / REPLIES, keep_rejected=True),
+            )  # apart, as `stage` takes back verdicts only
         for speaker in remote:
             speaker.use(ModelResources(self._lines, None, self._outage_timeout, self.on_wait))
 

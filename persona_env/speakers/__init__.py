@@ -99,8 +99,9 @@ def load_speaker(spec: str | Speaker | Replies, max_tokens: int | None = None) -
     role's questions in plain English), `hf:<folder or hub id>` (a causal language model with a chat template),
     `run:<run folder>` (the model that was trained there), the bare path of either folder,
     `openai:<model>[@<base_url>]` (a model behind an OpenAI-compatible server; the key, if it wants one, stands in
-    OPENAI_API_KEY), or a registered kind. Options follow a question mark: `tiny?temperature=0.7`. A line has at most
-    `max_tokens` tokens, at least 1; None for the speaker's own (24, of a server 128).
+    OPENAI_API_KEY), or a registered kind. Options follow a question mark: `tiny?temperature=0.7`; `RequestOptions` has
+    those of a server. A line has at most `max_tokens` tokens, at least 1; None for the speaker's own (24, of a server
+    128).
 
     Raises:
         InputError: If there is no such kind of speaker, what the spec names cannot be loaded, or an option is wrong.

@@ -10,6 +10,7 @@ from persona_env.judges import LineVsPersona
 from persona_env.judges.content_filter import rejection_reason
 from persona_env.models.limits import ModelResources
 from persona_env.models.reply_cache import ReplyCache
+from persona_env.runs.run_judge import RunJudge
 from persona_env.speakers import load_speaker
 from persona_env.speakers.remote import NoLine, RemoteSpeaker
 from persona_env.testing import check_speaker
@@ -135,6 +136,17 @@ def test_lines_are_journaled_and_two_seeds_are_two_requests_even_where_none_is_s
         assert said_first[0] == said_first[1]
         assert said_first[0][0] == said_first[0][2]
         assert ["seed" in call.sent for call in server.calls] == [False, False]
+
+
+def test_a_resumed_run_asks_for_no_line_again_not_even_for_one_that_was_withheld(tmp_path: Path):
+    with one_bad(WITHHELD["a filtered reply"]) as server:
+        for _ in range(2):
+            speaker, judge = load_speaker(f"openai:{server.spec}"), RunJudge("oracle")
+            judge.open(tmp_path, speakers=[speaker])
+            assert speaker.reply(VIEWS) == ["Hi 0.", "Hi 1.", "Hi 2.", "", "Hi 4."]
+            judge.close()
+            speaker.close()
+        assert len(server.calls) == 4 + 2
 
 
 def test_it_speaks_only_when_it_is_its_turn():
