@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+import math
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from math import comb
 from typing import Any
 
 from persona_env.errors import InputError, JudgeUnreliable
 from persona_env.judges.base import Judge, JudgeLike, Query, Verdict, as_judge, ask, query_key
 from persona_env.judges.canary_items import KnownAnswer
 
-__all__ = ["Canaries"]
+__all__ = ["Canaries", "evidence"]
 
-_WINDOW, _SIGNIFICANCE = 200, 1e-3
+_WINDOW = 400
+_ENOUGH = 1000.0
+_RATES = (1 / 8, 2 / 8, 3 / 8, 1.0)  # of the way from the limit to 1: with 20 % these are 30, 40, 50 and 100 % errors
 
 
 class Canaries(Judge):
     """Mixes queries with known answers into a judge's batches, and stops the run when it fails them.
 
     About one query in `every` is followed by a canary of its own kind and role. Which one, and after which query,
-    depends on the query alone, so that a resumed run asks the same again. The caller never sees them. The run is
-    stopped when the errors among the last 200 canaries, or the last 200 of one kind, would have a chance of less than
-    1 in 1,000 at an error rate of `limit`. For each kind of query, `asked` counts canaries and `failed` those whose
-    verdict was wrong or invalid.
+    depends on the query alone, so that a resumed run asks the same again. The caller never sees them. For each kind of
+    query, `asked` counts canaries and `failed` those whose verdict was wrong, undecided or invalid.
+
+    Canaries repeat, and most judges answer each the same way every time, so each counts once, with its last verdict.
+    After every batch the errors among the last 400 distinct ones, and among the last 400 of each kind, are tested: the
+    run is stopped where they are 1,000 times likelier at rates above `limit` than at `limit`. Looking often does not
+    weaken this test: a judge that errs independently on 18 % is stopped by a limit of 20 % in less than 1 of 1,000
+    runs. One that says the same to everything is stopped after about 35 distinct canaries, one that errs on 40 % after
+    about 70.
+
+    Source: mixtures of likelihood ratios and Ville's inequality, arXiv 2210.01948.
 
     >>> from persona_env.judges import load_judge
     >>> from persona_env.judges.canary_items import known_answers
@@ -50,7 +59,9 @@ class Canaries(Judge):
             for key in ((kind, item.query.role), (kind, ""), ("", "")):
                 self._known[key].append(item)
         self.asked, self.failed = Counter[str](), Counter[str]()
-        self._recent: defaultdict[str, deque[bool]] = defaultdict(lambda: deque(maxlen=_WINDOW))
+        self._recent: defaultdict[str, dict[Any, bool]] = defaultdict(
+            dict[Any, bool]
+        )  # whether wrong, the last one last
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -72,8 +83,8 @@ class Canaries(Judge):
             is_wrong = (verdict.label, verdict.conflicts) != (canary.label, canary.conflicts)
             self.asked[kind] += 1
             self.failed[kind] += is_wrong
-            self._recent[kind].append(is_wrong)
-            self._recent["any kind"].append(is_wrong)
+            for name in (kind, "any kind"):
+                self._note(name, query_key(canary.query), is_wrong)
         self._check()
         return [verdict for index, verdict in enumerate(verdicts) if index not in canaries]
 
@@ -85,13 +96,40 @@ class Canaries(Judge):
         known = self._known.get((kind, query.role)) or self._known.get((kind, "")) or self._known["", ""]
         return known[draw // self.every % len(known)]
 
+    def _note(self, name: str, canary: object, is_wrong: bool) -> None:
+        recent = self._recent[name]
+        recent.pop(canary, None)
+        recent[canary] = is_wrong
+        if len(recent) > _WINDOW:
+            del recent[next(iter(recent))]
+
     def _check(self) -> None:
-        for name, failures in self._recent.items():
-            failed, asked, rate = sum(failures), len(failures), self.limit
-            # The chance that a judge with this error rate fails so many or more.
-            chance = sum(comb(asked, k) * rate**k * (1 - rate) ** (asked - k) for k in range(failed, asked + 1))
-            if failed / asked > rate and chance < _SIGNIFICANCE:
+        for name, recent in self._recent.items():
+            failed, asked = sum(recent.values()), len(recent)
+            if evidence(failed, asked, self.limit) > _ENOUGH:
                 raise JudgeUnreliable(
                     f"Expected a judge that errs on at most {self.limit:.0%} of queries with known answers, got "
                     f"{failed} of {asked} wrong ({name}): calibrate it, or use another judge."
                 )
+
+
+def evidence(failed: int, asked: int, limit: float) -> float:
+    """Returns how much likelier so many errors are at rates above `limit`, on the mean of four, than at `limit`.
+
+    With errors at that rate or below, it ever exceeds x with a chance of at most 1 / x. Not above the limit it is 1.
+
+    >>> round(evidence(1, 1, 0.2), 3)  # the mean of 0.3, 0.4, 0.5 and 1, divided by 0.2
+    2.75
+    """
+    if failed <= limit * asked:
+        return 1.0
+    rates = [limit + (1 - limit) * part for part in _RATES]
+    ratios = [_ratio(failed, rate / limit) * _ratio(asked - failed, (1 - rate) / (1 - limit)) for rate in rates]
+    return sum(ratios) / len(ratios)
+
+
+def _ratio(count: int, base: float) -> float:
+    try:
+        return base**count
+    except OverflowError:
+        return math.inf

@@ -1,12 +1,14 @@
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import pytest
 
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import JudgeUnreliable, RunEnded
 from persona_env.judges import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
-from persona_env.judges.canaries import Canaries
+from persona_env.judges.base import query_key
+from persona_env.judges.canaries import Canaries, evidence
 from persona_env.judges.canary_items import known_answers
 from persona_env.judges.llm import LLMJudge
 from persona_env.persona import Persona
@@ -35,6 +37,27 @@ class Says:
 def often(judge, times):
     for _ in range(times):
         judge.judge(QUERIES)
+
+
+def ask_next(judge: Canaries, *places: int) -> None:
+    """Asks the judge queries that are followed by these canaries, one in each batch."""
+    for place in places:
+        judge._canary = lambda query, place=place: KNOWN[place]
+        judge.judge(QUERIES[:1])
+
+
+def asked_until_stopped(judge: Canaries, canaries: list[int]) -> int:
+    """Lets these canaries come one by one; returns how many did before the judge was stopped."""
+    before = judge.asked.total()
+    with pytest.raises(JudgeUnreliable):
+        ask_next(judge, *canaries)
+    return judge.asked.total() - before
+
+
+def distinct(kind: type, number: int) -> list[int]:
+    """The places of so many distinct canaries of a kind."""
+    found = {query_key(item.query): place for place, item in enumerate(KNOWN) if type(item.query) is kind}
+    return [*found.values()][:number]
 
 
 @pytest.mark.parametrize("role", ["patient", "student", "chat_partner"])
@@ -146,7 +169,7 @@ def test_a_judge_that_fails_one_kind_only_is_stopped():
             ]
 
     with pytest.raises(JudgeUnreliable, match="LineVsPersona"):
-        often(Canaries(Blind(), KNOWN, every=1), 9)
+        ask_next(Canaries(Blind(), KNOWN), *distinct(LineVsHistory, 100), *distinct(LineVsPersona, 100))
 
 
 def test_a_judge_that_gets_worse_late_is_stopped_by_the_last_ones():
@@ -170,3 +193,71 @@ def test_personas_without_facts_have_no_known_answers():
     assert known_answers([Persona("a", "patient", "Ann", "You are Ann.")]) == []
     with pytest.raises(ValueError, match="known answers, got none"):
         Canaries(OracleJudge(), [])
+
+
+def test_the_evidence_by_hand():
+    # Rates of .3, .4, .5 and 1 against .2: 1.5 ** 3 * .875, 2 ** 3 * .75, 2.5 ** 3 * .625 and 5 ** 3 * 0, on the mean.
+    assert evidence(3, 4, 0.2) == pytest.approx((2.953125 + 6.0 + 9.765625) / 4)
+    assert evidence(40, 200, 0.2) == evidence(0, 0, 0.2) == 1.0
+    assert evidence(400, 400, 0.01) > 1e300, "no overflow"
+
+
+def test_a_judge_is_stopped_by_the_very_canary_that_is_too_much():
+    """With a limit of 20 %: n wrong of n are 5 ** n / 4 times likelier and a little more: 815 at 5, 3,971 at 6.
+
+    After 400 right ones it takes as many wrong ones among the last 400 as are 1,000 times likelier: 115.
+    """
+    places = distinct(LineVsPersona, 600)
+    assert asked_until_stopped(Canaries(Says("invalid"), KNOWN), places) == 6
+    assert asked_until_stopped(Canaries(Says("invalid"), KNOWN, limit=0.4), places) == 10
+    late = Says(inside=OracleJudge())
+    judge = Canaries(late, KNOWN)
+    ask_next(judge, *places[:410])
+    late.inside, late.label = None, "invalid"
+    needed = next(n for n in range(400) if evidence(n, 400, 0.2) > 1000)
+    assert asked_until_stopped(judge, places) == needed == 115
+
+
+def test_a_canary_that_comes_again_counts_once():
+    """A deterministic judge errs again on the same ones: that says nothing new of it."""
+    judge = Canaries(Says("invalid"), KNOWN)
+    ask_next(judge, *[0] * 100)
+    assert judge.failed.total() == 100
+
+
+def chance_of_a_halt(rate: float, distinct: int) -> float:
+    """The chance that errors at a rate ever are too many among so many distinct canaries, of one test."""
+    still, halted = [1.0], 0.0  # by the number of errors so far
+    for asked in range(1, distinct + 1):
+        more = [x * rate for x in still]
+        still = [a * (1 - rate) + b for a, b in zip([*still, 0.0], [0.0, *more], strict=True)]
+        for failed in range(asked + 1):
+            if still[failed] and evidence(failed, asked, 0.2) > 1000:
+                halted += still[failed]
+                still[failed] = 0.0
+    return halted
+
+
+def test_a_judge_within_the_limit_is_stopped_in_less_than_one_run_of_a_thousand():
+    """At a true error rate of 18 %, each canary always answered alike: 5 to 22 % of runs were stopped before.
+
+    Five tests are made in a run: of each of four kinds of query, and of all.
+    """
+    assert 5 * chance_of_a_halt(0.18, 400) < 1e-3
+    assert chance_of_a_halt(0.2, 400) < 1e-3
+    assert chance_of_a_halt(0.5, 60) > 0.9
+
+
+def test_the_right_label_with_the_wrong_conflicts_is_an_error():
+    class Elsewhere(Says):
+        """Finds that there is a conflict, with the first of the earlier lines whatever it is."""
+
+        def judge(self, queries):
+            found = OracleJudge().judge(queries)
+            return [replace(verdict, conflicts=(0,)) if verdict.conflicts else verdict for verdict in found]
+
+    known = [item for item in KNOWN if item.conflicts]
+    judge = Canaries(Elsewhere(), known, every=1)
+    assert {item.conflicts for item in known} == {(1,)}
+    with pytest.raises(JudgeUnreliable, match="LineVsHistory"):
+        often(judge, 9)
