@@ -25,7 +25,7 @@ def drifted_votes(count: int = 24, lines: int = 6, role: str = "patient") -> Ite
             line, _ = say(character, Moment(turn, read_asked(heard[-1])), DRIFTING, rng)
             asked = [LineVsPersona(persona, line, heard[-1]), LineVsHistory(role, line, tuple(own))]
             for question, verdict in zip(asked, oracle.judge(asked), strict=True):
-                assert verdict.label != "invalid"
+                assert verdict.label in ("consistent", "inconsistent")
                 if turn or isinstance(question, LineVsPersona):
                     yield Labelled(question, verdict.label, persona.id)
             own.append(line)
