@@ -18,8 +18,8 @@ from persona_env.models.thoughts import without_thought
 __all__ = ["FILTER", "ChatReply", "ChatRequest", "check_reply", "read_reply", "read_usage"]
 
 FILTER = re.compile(
-    r"content_?(filter|policy|management)|moderation|safety|sensitive|inspection_failed|invalid_prompt|flagged|refusal|"
-    r"recitation|prohibited|blocklist",
+    r"content_?(filter|polic|management)|moderation|safety|sensitive|inspection_failed|invalid_prompt|flagged|refusal|"
+    r"recitation|prohibited|blocklist|responsible_?ai",
     re.I,
 )
 """How servers name a filter, as the end of a reply or the code of an error."""

@@ -17,8 +17,9 @@ __all__ = ["Dialect", "encoded"]
 _OPTIONAL = ("temperature", "seed", "response_format", "reasoning_effort", "chat_template_kwargs")
 _LIMITS = ("max_tokens", "max_completion_tokens")
 _NOT_TAKEN = re.compile(
-    r"support|recogni[sz]ed|unknown|unexpected|extra|deprecated|unavailable|only the default|"
-    r"not (a |an )?(accepted|allowed|available|permitted|valid)",
+    r"unsupported|not support|unrecogni|not recogni|unknown|unexpected|extra (input|field)|deprecated|unavailable|"
+    r"only the default|may only be|must be 1\b(?!\.[1-9])|"
+    r"not (a |an )?(accepted|allowed|available|permitted|valid)|refuse",
     re.I,
 )
 _SEEDS = (1 << 31) - 1  # so many fit into 32 bits with a sign; a prime, so that all bits of a seed count
@@ -54,9 +55,11 @@ class Dialect:
     def learn(self, fields: Mapping[str, Any], said: str) -> bool:
         """Takes in what a server said of fields that it refused; returns whether the request would look different."""
         other = _LIMITS[1 - _LIMITS.index(self._limit)]
-        if self._limit in fields and re.search(rf"\b{other}\b", said) and not self._has_switched:
+        named = {name for name in (*_LIMITS, *_OPTIONAL) if re.search(rf"\b{name}\b", said)}
+        is_refused = other in named or (self._limit in named and _NOT_TAKEN.search(said))
+        if self._limit in fields and is_refused and not self._has_switched:
             self._limit, self._has_switched = other, True
-        refused = [name for name in _OPTIONAL if re.search(rf"\b{name}\b", said) and _NOT_TAKEN.search(said)]
+        refused = [name for name in _OPTIONAL if name in named and _NOT_TAKEN.search(said)]
         self._left_out.update(refused)
         return self._limit not in fields or any(name in fields for name in refused)
 

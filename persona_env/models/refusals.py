@@ -16,6 +16,8 @@ __all__ = ["Refusal"]
 
 _MOST_SHOWN = 300  # characters of what a server says
 _PART = 8  # characters of a secret in a row that are not shown
+_FILTER_SAID = re.compile(r"content (filter|polic|management|moderation)|flagged|requires moderation", re.I)
+_REFUSES = re.compile(r"invalid_?request|bad_?request|not_?found|unsupported|context_length", re.I)
 _SPENT = re.compile(r"insufficient_quota|insufficient.{0,9}(balance|credit)|billing", re.I)
 
 
@@ -35,14 +37,25 @@ class Refusal:
         except (ValueError, RecursionError):
             found = None if body.lstrip()[:1] in (b"<", b"[", b"{") else body.decode("utf-8", "replace")
         found = found[0] if isinstance(found, list) and len(found) == 1 else found
-        error = found.get("error") or (found if status != 200 else None) if isinstance(found, dict) else found
+        is_error = status != 200 or (isinstance(found, dict) and found.get("object") == "error")
+        error = found.get("error") or (found if is_error else None) if isinstance(found, dict) else found
         if status == 200 and not (isinstance(found, dict) and error):
             return None
         table = error if isinstance(error, dict) else {}
-        codes = [str(table[name]) for name in ("code", "type", "status") if isinstance(table.get(name), str | int)]
-        number = next((int(code) for code in codes if re.fullmatch("4[0-9]{2}", code)), 0)
+        inner = table.get("innererror") if isinstance(table.get("innererror"), dict) else {}
+        named = [*(table.get(name) for name in ("code", "type", "status")), inner.get("code")]
+        codes = " ".join(str(one) for one in named if isinstance(one, str | int))[:_MOST_SHOWN]
+        if status == 200:
+            number = re.search(r"\b4[0-9]{2}\b", codes)
+            status = int(number[0]) if number else 400 if _REFUSES.search(codes) else 0
         said = " ".join(" ".join(_words(error)).split())
-        return cls(number if status == 200 else status, _shown(said, secrets), " ".join(codes)[:_MOST_SHOWN])
+        return cls(status, _shown(said, secrets), codes)
+
+    @property
+    def is_filter(self) -> bool:
+        """Whether a content filter refused this request."""
+        is_about_request = self.status < 500 and self.status not in (401, 408, 425, 429)
+        return is_about_request and bool(FILTER.search(self.codes) or _FILTER_SAID.search(self.said))
 
     @property
     def is_for_good(self) -> bool:
@@ -52,7 +65,7 @@ class Refusal:
     def fault(self, wait: float | None = None) -> RemoteFault:
         """Returns the fault of one request; `wait` is what Retry-After says."""
         status = self.status
-        if status < 500 and status not in (408, 425, 429) and FILTER.search(self.codes):
+        if self.is_filter:
             return Filtered("a content filter refused the request")
         if status in (429, 529) or (status == 503 and wait is not None):
             return Overloaded(f"the server asked for fewer requests (status {status})", wait)

@@ -143,7 +143,7 @@ class Transport:
 
     def _raise_for(self, refusal: Refusal, retry_after: str) -> None:
         says = f" It says: {refusal.said}" if refusal.said else ""
-        if refusal.status in (401, 403):
+        if refusal.status in (401, 403) and not refusal.is_filter:
             way = f"put a valid key into {self._key_env}"
             if self._is_withheld:
                 way = "the key is not sent over plain http to another machine, use https"

@@ -193,6 +193,15 @@ WITHHELD: dict[str, Behaviour] = {
     "a refusal": _message(content=None, refusal="I cannot."),
     "a refusal as a part": _message(content=[{"type": "refusal", "refusal": "I cannot."}]),
     "a refused prompt": raw(b'{"error": {"code": "content_filter", "message": "The prompt was filtered."}}', 400),
+    "a refused prompt, inside": raw(
+        b'{"error": {"code": "BadRequest", "message": "no", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}',
+        400,
+    ),
+    "a blocked output": raw(
+        b'{"type": "error", "error": {"type": "invalid_request_error", "message": "Blocked by content filtering."}}',
+        400,
+    ),
+    "a flagged prompt": raw(b'{"error": {"code": 403, "message": "Your input was flagged."}}', 403),
     "an error within": raw(b'{"error": {"code": "content_policy_violation", "message": "no"}}'),
 }
 """What a content filter or the model itself withholds."""

@@ -186,7 +186,7 @@ def test_what_a_server_refuses_of_a_request_is_learned_once_by_the_first_request
     "said",
     [
         '{"error": {"message": "temperature must be between 0 and 1, got 1.5"}}',
-        '{"error": {"message": "max_tokens is too large: 7"}}',
+        '{"error": {"message": "max_tokens is too large: 7. This model supports at most 5 tokens."}}',
         '{"error": {"message": "Unsupported parameter: top_k", "param": "top_k"}}',
     ],
 )
@@ -197,6 +197,31 @@ def test_a_wrong_value_is_not_taken_for_a_field_that_is_not_taken(said: str):
         assert json.loads(said)["error"]["message"] in str(fault)
         assert len(server.calls) == 2
         assert {"temperature", "seed", "max_tokens"} <= server.calls[-1].sent.keys()
+
+
+@pytest.mark.parametrize("code", ["400", '"invalid_request_error"'])
+def test_a_refusal_inside_of_a_reply_is_one(code: str):
+    for body in (
+        '{"error": {"message": "too long", "code": %s}}',
+        '{"object": "error", "message": "too long", "code": %s}',
+    ):
+        with FaultServer(lambda call, body=body: raw((body % code).encode())) as server, client(server) as asked:
+            (fault,) = asked.complete(requests(1))
+            assert str(fault) == "the request was refused (status 400): too long"
+            assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        '{"error": {"message": "Unsupported parameter: max_tokens"}}',
+        '{"detail": [{"loc": ["body", "max_tokens"], "msg": "extra fields not permitted"}]}',
+    ],
+)
+def test_the_bound_is_given_by_its_other_name_where_its_own_is_not_taken(said: str):
+    with FaultServer(refusing(max_tokens=said)) as server, client(server) as asked:
+        assert outcomes(asked.complete(requests(3))) == {"right": 3}
+        assert len(server.calls) == 4
 
 
 def test_a_model_that_thinks_gets_room_once_its_thought_has_taken_all():
