@@ -77,22 +77,22 @@ def _before_control(text: str) -> tuple[str, bool]:
 
 def _names(view: View) -> dict[str, _Whose]:
     """The names of both sides, in small letters, and whose they are."""
-    own, other = _nouns(view)
-    nouns: dict[str, _Whose] = {own: "either"} if own == other else {own: "own", other: "other"}
     heard = [message.text for message in view.messages if not view.is_own(message)]
     said = [message.text for message in view.messages if view.is_own(message)]
     others: dict[str, _Whose] = dict.fromkeys(_introduced(_SAID, heard), "other")
     owns: dict[str, _Whose] = dict.fromkeys(_introduced(_TOLD, [view.system]) | _introduced(_SAID, said), "own")
-    names = {**_NEUTRAL, **others, **owns, **nouns}
-    return {name: whose for name, whose in names.items() if name}
+    return {**_NEUTRAL, **others, **owns, **_nouns(view)}
 
 
-def _nouns(view: View) -> tuple[str, str]:
+def _nouns(view: View) -> dict[str, _Whose]:
     if view.role not in ROLES:
-        return "", ""
+        return {}
     role = role_named(view.role)
-    nouns = role.simulator.casefold(), role.task.casefold()
-    return nouns if view.side == "simulator" else nouns[::-1]
+    simulator, task = role.simulator.casefold(), role.task.casefold()
+    if simulator == task:
+        return {task: "either"}
+    own, other = (simulator, task) if view.side == "simulator" else (task, simulator)
+    return {own: "own", other: "other"}
 
 
 def _introduced(pattern: re.Pattern[str], texts: Iterable[str]) -> set[str]:

@@ -55,7 +55,7 @@ def by_turns() -> Conversation:
     env.reset(seed=0)
     env.step(Line("I see.", "filtered"))
     env.step(CUT)
-    return env.unwrapped._episode.conversation
+    return env.infos["simulator_0"]["conversation"]
 
 
 def in_parallel() -> Conversation:

@@ -86,7 +86,7 @@ def model(vocabulary: int = 400, length: int = 512, seed: int = 0, **more: Any) 
 
 def saying(ids: list[int], start: int, vocabulary: int = 400, length: int = 512) -> GPT2LMHeadModel:
     """A GPT-2 whose most probable tokens are these, one after the other, after a context of `start` tokens."""
-    shape = {"n_embd": length, "n_layer": 1, "n_head": 1, "n_inner": 8, "n_positions": length}
+    shape: dict[str, Any] = {"n_embd": length, "n_layer": 1, "n_head": 1, "n_inner": 8, "n_positions": length}
     made = GPT2LMHeadModel(GPT2Config(vocab_size=vocabulary, **shape, tie_word_embeddings=False)).eval()
     with torch.no_grad():
         for weight in made.parameters():

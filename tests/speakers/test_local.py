@@ -265,12 +265,13 @@ def test_two_speakers_that_may_say_different_lines_have_different_identities(tmp
     lm = speaker()
     first = lm.identity
     assert json.loads(json.dumps(first)) == first == speaker().identity
-    other_words = small.tokenizer()
+    other_words, halved = small.tokenizer(), small.model()
+    halved.bfloat16()
     other_words.add_tokens(["zzz"])
     others = [
         speaker(temperature=0.5).identity,
         speaker(max_tokens=11).identity,
-        LanguageModel(small.model().to(torch.bfloat16), small.tokenizer(), max_tokens=10).identity,
+        LanguageModel(halved, small.tokenizer(), max_tokens=10).identity,
         LanguageModel(small.model(seed=1), small.tokenizer(), max_tokens=10).identity,
         LanguageModel(small.model(rope_theta=77.0), small.tokenizer(), max_tokens=10).identity,
         LanguageModel(small.model(), small.tokenizer(small.LEAD_SPACE), max_tokens=10).identity,
