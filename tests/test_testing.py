@@ -318,7 +318,7 @@ class Unrecorded(gym.Wrapper):
     (Stale, "wrapper.pays_only_completed_lines"),
     (stepping(lambda reward, info: (1.0, {**info, NAME: float("nan")})), "wrapper.pays_only_what_it_judged"),
     (Whimsical, "wrapper.same_again"),
-    (stepping(lambda reward, info: (info.get(NAME, 0.0), info)), "wrapper.adds"),
+    (stepping(lambda reward, info: (float(info.get(NAME) == 1.0), info)), "wrapper.adds"),
     (Unrecorded, "wrapper.spec"),
     (partial(pw.PromptToLineReward, judge=Judging()), "wrapper.spec"),
 ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Anything that judges: four kinds of query, the verdict, the base class `Judge`, and the registry of kinds."""
+"""Anything that judges: six kinds of query, the verdict, the base class `Judge`, and the registry of kinds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from persona_env.judges.base import (
     LineVsHistory,
     LineVsPersona,
     LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
     Query,
     Verdict,
     as_judge,
@@ -31,6 +33,8 @@ __all__ = [
     "LineVsHistory",
     "LineVsPersona",
     "LineVsPrevious",
+    "LineVsQuestion",
+    "LineVsRole",
     "Query",
     "Verdict",
     "as_judge",

@@ -1,4 +1,4 @@
-"""What every judge is: the four kinds of query, the verdict, and the base class `Judge`."""
+"""What every judge is: the six kinds of query, the verdict, and the base class `Judge`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ __all__ = [
     "LineVsHistory",
     "LineVsPersona",
     "LineVsPrevious",
+    "LineVsQuestion",
+    "LineVsRole",
     "ModelUser",
     "Query",
     "Verdict",
@@ -82,7 +84,38 @@ class LineVsPrevious:
         return self.persona.role
 
 
-Query: TypeAlias = LineVsPersona | LineVsHistory | AnswerVsGold | LineVsPrevious
+@dataclass(frozen=True, slots=True)
+class LineVsQuestion:
+    """Evasion: if what was just said asks for something that the persona states, does the line answer it?
+
+    A verdict where it asks for nothing, or for what the persona does not state, does not apply.
+    """
+
+    persona: Persona
+    heard: str
+    line: str
+
+    @property
+    def role(self) -> str:
+        """The key of the speaker's role."""
+        return self.persona.role
+
+
+@dataclass(frozen=True, slots=True)
+class LineVsRole:
+    """Role flip: does the line stay the speaker's own, and not the other side's or a language model's?"""
+
+    persona: Persona
+    heard: str
+    line: str
+
+    @property
+    def role(self) -> str:
+        """The key of the speaker's role."""
+        return self.persona.role
+
+
+Query: TypeAlias = LineVsPersona | LineVsHistory | AnswerVsGold | LineVsPrevious | LineVsQuestion | LineVsRole
 
 
 def query_key(query: Query) -> tuple[str | tuple[str, ...], ...]:
@@ -96,6 +129,10 @@ def query_key(query: Query) -> tuple[str | tuple[str, ...], ...]:
             return "question_answer", question, gold, answer
         case LineVsPrevious(_, heard, line):
             return "relevance", heard, line
+        case LineVsQuestion(persona, heard, line):
+            return "evasion", persona.prompt, heard, line
+        case LineVsRole(persona, heard, line):
+            return "role_flip", persona.prompt, heard, line
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,15 +41,18 @@ class _Item:
 
     def line(self, answer: str) -> str:
         """Returns an answer as a line, in a sentence of the embedded world if it is one of its answers."""
+        return self._sentence(answer) or f"{answer[0].upper()}{answer[1:].rstrip('.')}."
+
+    def statement(self, answer: str) -> str:
+        """Returns a line that tells what the answer is about: that sentence, or one with the question in it."""
+        return self._sentence(answer) or f'When I am asked "{self.question}" I answer: {answer}.'
+
+    def _sentence(self, answer: str) -> str:
         attribute = ATTRIBUTES.get(self.persona.role, {}).get(self.item.key)
         for value in attribute.values if attribute else ():
             if attribute and answer == attribute.gold.format(value):
                 return attribute.answers[0].format(value)
-        return f"{answer[0].upper()}{answer[1:].rstrip('.')}."
-
-    def statement(self, answer: str) -> str:
-        """Returns a line that names both the question and the answer."""
-        return f'When I am asked "{self.question}" I answer: {answer}.'
+        return ""
 
 
 def _words(text: str) -> frozenset[str]:

@@ -119,5 +119,5 @@ class Benchmark:
                 self.speakers[name], suite, self.judge, name=name, spec=self.arms[name], tick=tick,
                 task_agent=self.task_agent,
             )  # fmt: skip
-            check_invalid(f"the arm {name!r}", self.judging.max_invalid, scores(arm, self.log.header.metrics).counts)
+            check_invalid(f"the arm {name!r}", self.judging.most_invalid, scores(arm, self.log.header.metrics).counts)
         self.log = self.log.with_arm(arm)

@@ -84,6 +84,11 @@ class JudgeSettings:
         check(self)
         parse_budget(self.judge_budget)
 
+    @property
+    def most_invalid(self) -> float:
+        """`max_invalid`; 1 for the oracle, whose invalid verdicts tell of garbled lines: they cost what drift costs."""
+        return 1.0 if self.judge == "oracle" else self.max_invalid
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig(JudgeSettings):

@@ -131,7 +131,7 @@ class TrainAndEvaluate:
             with self.judge.stage():
                 arm = run_arm(speaker, suite, self.judge, name=stage, spec=spec, tick=tick, task_agent=self.task_agent)
                 self.result.verdicts_not_kept = scores(arm, self.result.log.header.metrics).counts
-                check_invalid(f"the stage {stage!r}", self.config.max_invalid, self.result.verdicts_not_kept)
+                check_invalid(f"the stage {stage!r}", self.config.most_invalid, self.result.verdicts_not_kept)
                 self.result.verdicts_not_kept = VerdictCounts()
             log = self.result.log.with_arm(arm)
             with self._folder.writing(FILE):

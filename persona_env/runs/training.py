@@ -92,7 +92,7 @@ class Training(Run):
         """
         try:
             model = self.config.algorithm.fit(model, envs, self)
-            check_invalid("training", self.config.max_invalid, self.verdicts)
+            check_invalid("training", self.config.most_invalid, self.verdicts)
         except (KeyboardInterrupt, RunEnded):
             self._write_boundary()
             self._write_model(model)
@@ -111,7 +111,7 @@ class Training(Run):
         self.cost_log.note("training", tokens=self._logged)
         self._progress(self._logged)
         self.verdicts += _counts_in(record)
-        check_invalid("training", self.config.max_invalid, self.verdicts, ended=False)
+        check_invalid("training", self.config.most_invalid, self.verdicts, ended=False)
         self._settle()
 
     def resume(self, learner: Learner) -> bool:

@@ -35,10 +35,10 @@ class _Dialogue:
 
 
 _MENU = (
-    "I am a language model, so I have no feelings.",
+    "I'm happy to assist, what can I do for you?",
     "I'd rather not say.",
-    "I sleep four hours a night.",
-    "I sleep nine hours a night.",
+    "About four hours.",
+    "My nights are nine hours.",
     "{recital}",
     "Pretty sad.",
     "",

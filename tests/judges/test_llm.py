@@ -36,9 +36,11 @@ def label(judge: LLMJudge, question: Query = RIGHT) -> str:
 def test_it_passes_the_kit_and_says_what_a_model_that_knows_the_grammar_says(role, lists):
     judge, asked = LLMJudge(TextBackend(lists=lists)), sample_queries(role)
     check_judge(judge, queries=asked)
-    asked = [*(query for query in asked if not isinstance(query, LineVsPrevious)), HISTORY]
-    verdicts, exact = judge.judge(asked), OracleJudge().judge(asked)
-    assert [(v.label, v.conflicts) for v in verdicts] == [(v.label, v.conflicts) for v in exact]
+    known = zip([*asked, HISTORY], OracleJudge().judge([*asked, HISTORY]), strict=True)
+    exact = {q: v for q, v in known if v.label != "invalid" and not isinstance(q, LineVsPrevious)}
+    verdicts = judge.judge([*exact])
+    assert [(v.label, v.conflicts) for v in verdicts] == [(v.label, v.conflicts) for v in exact.values()]
+    assert len(verdicts) > 30
     assert verdicts[-1].conflicts == (1,)
 
 

@@ -15,7 +15,7 @@ from persona_env.judges.ensemble import Ensemble
 from persona_env.judges.llm import LLMJudge
 from tests.judges.backends import TextBackend
 
-QUERY = LineVsHistory("patient", "Hello.", ())
+QUERY = LineVsHistory("patient", "Pretty sad.", ())
 
 
 class Plain:

@@ -11,8 +11,6 @@ import pytest
 
 from persona_env.cli.bench import bench
 from persona_env.cli.train import resume_training
-from persona_env.io.persona_file import save_personas
-from persona_env.persona import Persona, QAItem
 from tests.judges.backends import reply
 from tests.models.fault_server import FaultProcess, FaultServer
 from tests.runs.runs import contents, go, started, when
@@ -138,21 +136,11 @@ def test_settings_of_another_version_or_broken_ones_are_refused(tmp_path: Path):
             resume_training(tmp_path, {})
 
 
-def unknown_personas(path: Path) -> Path:
-    """Writes personas that the oracle does not know: all its verdicts on them are invalid."""
-    item = QAItem("She keeps bees", ("What do you keep?",))
-    text = "You are Ann number {}. You keep bees."
-    personas = [Persona(f"p{i}", "patient", "Ann", text.format(i), questions=(item,)) for i in range(4)]
-    save_personas(path, personas, ["dev", "dev", "train", "train"])
-    return path
-
-
 def test_a_run_with_too_many_invalid_verdicts_fails_unless_it_is_allowed(tmp_path: Path):
-    personas = str(unknown_personas(tmp_path / "personas.jsonl"))
     run = tmp_path / "run"
 
     def check(most: float, code: int, status: str, stages: int) -> None:
-        found = go(run, personas=personas, extended_dialogues=0, max_invalid=most)
+        found = go(run, judge="match", extended_dialogues=0, max_invalid=most)  # which judges answers only
         assert (found.exit_code, found.status, len(found.log.arms)) == (code, status, stages)
         summary = json.loads((run / "summary.json").read_text())
         assert summary["judge_usage"]["invalid"] > 0
@@ -160,7 +148,7 @@ def test_a_run_with_too_many_invalid_verdicts_fails_unless_it_is_allowed(tmp_pat
 
     check(0.01, 78, "stopped", 0)
     assert not (run / "eval.jsonl").exists()  # nothing is kept that is not sound
-    check(1.0, 0, "complete", 3)
+    check(1.0, 0, "complete", 4)
 
 
 class Breaking(FaultServer):

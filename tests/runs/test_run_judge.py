@@ -16,6 +16,7 @@ from persona_env.models.limits import Usage
 from persona_env.persona import Persona
 from persona_env.runs.run_judge import REPLIES, RunJudge
 from persona_env.world import personas
+from persona_env.world.lexicon import ATTRIBUTES
 from tests.judges.backends import reply
 from tests.models.behaviours import Behaviour, Call, status, well
 from tests.models.fault_server import FaultServer
@@ -25,7 +26,8 @@ ANN = PERSONAS[0]
 
 
 def lines(number: int) -> list[Query]:
-    return [LineVsPersona(ANN, f"I sleep {hours} hours.", "How do you sleep?") for hours in range(number)]
+    said = [f"About {hours} hours." for hours in ATTRIBUTES["patient"]["sleep"].values]
+    return [LineVsPersona(ANN, said[i % len(said)], f"Night {i}: how do you sleep?") for i in range(number)]
 
 
 QUERIES = lines(9)

@@ -11,11 +11,11 @@ import persona_env
 import persona_wrappers as pw
 
 MENU = (
-    "I am a language model, so I have no feelings.",
-    "I sleep four hours a night.",
-    "I sleep nine hours a night.",
+    "I'm happy to assist, what can I do for you?",
+    "About four hours.",
+    "My nights are nine hours.",
     "I'd rather not say.",
-    "Honestly, I feel {mood} these days.",
+    "I have been {mood} for days.",
     "{recital}",
     "",
     "Pretty sad.",
@@ -36,7 +36,7 @@ def line_of(observation):
     """A learner that is a pure function of what it sees: any trace of a probe changes its lines."""
     seen = zlib.crc32(observation["dialogue"].encode())
     recital = observation["prompt"].replace("You are", "I am")
-    return MENU[seen % len(MENU)].format(mood=("sad", "hopeless", "calm")[seen % 3], recital=recital)
+    return MENU[seen % len(MENU)].format(mood=("sad", "hopeless", "empty")[seen % 3], recital=recital)
 
 
 def play(env, episodes=3, seed=5, policy=line_of):

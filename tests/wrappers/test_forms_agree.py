@@ -1,3 +1,5 @@
+import math
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def test_the_learner_of_these_tests_earns_and_loses_by_every_term():
             for name in NAMES:
                 if f"consistency/{name}" in info:
                     seen[name].add(info[f"consistency/{name}"])
-    assert seen == {name: {0.0, 1.0} for name in NAMES}
+    assert all(values >= {0.0, 1.0} for values in seen.values())
 
 
 @pytest.mark.parametrize(
@@ -73,7 +75,7 @@ def test_any_subset_in_any_order_pays_the_sum_of_its_terms(order, numbers, seed)
             terms = [
                 weights[name] * (info[key] - (name in ("copying", "repetition")))
                 for name in order
-                if (key := f"consistency/{name}") in info
+                if not math.isnan(info.get(key := f"consistency/{name}", math.nan))
             ]
             assert reward == pytest.approx(sum(terms), abs=1e-9)
 
@@ -100,7 +102,8 @@ def test_two_rewards_for_answers_are_each_paid_for_their_own_answers():
             if "answer" in info:
                 # the outermost wrapper is the first in the chain
                 weight = {0: 10.0, 1: 1.0}[info["probe"].source]
-                assert reward == weight * info["consistency/question_answer"]
+                value = info["consistency/question_answer"]
+                assert reward == weight * (0.0 if math.isnan(value) else value)
         assert sum("answer" in info for info in one.infos) == 4 + 2
 
 

@@ -53,13 +53,13 @@ def sleep_env(**settings):
 
 def test_a_true_line_is_paid_and_a_contradiction_is_not():
     env = pw.PromptToLineReward(sleep_env(), weight=0.5)
-    lines = ("I get about four hours.", "I get about nine hours.", "I'd rather not say.", "")
+    lines = ("About four hours.", "My nights are nine hours.", "I'd rather not say.", "")
     assert paid(env, *lines) == [0.5, 0.0, 0.5, 0.0]
 
 
 def test_a_line_that_conflicts_with_an_earlier_one_is_not_paid():
     env = pw.LineToLineReward(sleep_env(), weight=2.0)
-    lines = ("I get about nine hours.", "I get about nine hours.", "I get about four hours.")
+    lines = ("My nights are nine hours.", "My nights are nine hours.", "About four hours.")
     assert paid(env, *lines) == [0.0, 2.0, 0.0]  # nothing stands before the first line
 
 
@@ -69,7 +69,7 @@ def test_a_line_that_misses_the_question_is_not_paid():
 
 def test_only_the_right_answer_to_a_question_on_the_side_is_paid():
     env = pw.QuestionAnswerReward(sleep_env(), weight=3.0, every=1)
-    lines = ("Hm.", "I get about four hours.", "Hm.", "I get about nine hours.", "Hm.", "No idea.")
+    lines = ("Hm.", "About four hours.", "Hm.", "My nights are nine hours.", "Hm.", "I don't know, sorry.")
     assert paid(env, *lines) == [0.0, 3.0, 0.0, 0.0, 0.0, 0.0]
 
 
@@ -104,7 +104,7 @@ def test_a_parrot_is_perfectly_consistent_and_does_not_pay_under_the_copy_penalt
     """Reciting the persona earns all of the paper's reward: the hack is there to be punished."""
 
     def recital(persona):
-        return persona.description.replace("You", "I").replace("your", "my")
+        return persona.description  # word for word
 
     hacked = pw.LineToLineReward(pw.PromptToLineReward(gym_env(), weight=0.5), weight=0.5)
     assert learned_by_heart(hacked, recital) == 0.5 + 0.5 * 3 / 4  # nothing stands before the first of four lines
@@ -161,7 +161,7 @@ def test_an_interviewer_of_the_callers_own_keeps_its_place():
     env = pw.QuestionAnswerReward(sleep_env(), every=1)
     env.reset(seed=0, options={"persona": ANN, "probe_fns": (own,)})
     env.step("Hm.")
-    _, _, _, _, info = env.step("I get about four hours.")
+    _, _, _, _, info = env.step("About four hours.")
     assert info["probe"].source == 1
     assert info["consistency/question_answer"] == 1.0
     assert len(asked) == 1
