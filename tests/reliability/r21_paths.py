@@ -40,11 +40,11 @@ def prepared(folder: Path) -> Path:
     os.mkfifo(work / "fifo")
     (work / "loop").symlink_to("loop")
     asked = (QAItem("four hours", ("How long do you sleep?",)),)
-    personas = [Persona(x, "patient", x, f"You are {x}. You sleep four hours.", questions=asked) for x in _IDS]
+    personas = [Persona(x, "patient", x, "You sleep four hours a night.", questions=asked) for x in _IDS]
     save_personas(work / "personas.jsonl", personas, ["train"] * len(personas))
     talk = Conversation(personas[0], id="../../evil").with_reply("How?").with_line("Four.")
     save_logs(work / "log.jsonl", [LoggedDialogue.of(talk, [LoggedReply("prompt_to_line", 1, "NO", "consistent")])])
-    good, bad = (LineVsHistory("patient", f"{i}.", ("One.",)) for i in range(2))
+    good, bad = (LineVsHistory("patient", "Pretty sad.", (f"Pretty {mood}.",)) for mood in ("sad", "numb"))
     save_labels(work / "labels.jsonl", [Labelled(good, "consistent", "../p0"), Labelled(bad, "inconsistent", "../p1")])
     return work
 

@@ -34,7 +34,7 @@ class AECReward(MetricReward, BaseWrapper[Any, Any, Any]):
     >>> aec = PromptToLineReward(dialogue_v0.env(role="patient"))
     >>> aec.reset(seed=0)
     >>> aec.step("How are you?")  # the task agent opens
-    >>> aec.step("I am fine.")
+    >>> aec.step("Pretty sad.")
     >>> aec.infos["simulator_0"]["consistency/prompt_to_line"] in (0.0, 1.0)
     True
     """

@@ -31,7 +31,7 @@ class GymReward(MetricReward, gym.Wrapper[Any, Any, Any, Any], RecordConstructor
     >>> import persona_env
     >>> env = PromptToLineReward(gym.make("persona_env/Patient-v0"), judge="oracle", weight=0.5)
     >>> _ = env.reset(seed=0)
-    >>> _, reward, _, _, info = env.step("I am a language model, so I have no feelings.")
+    >>> _, reward, _, _, info = env.step("Everything is perfect, you cured me!")
     >>> info["consistency/prompt_to_line"], reward
     (0.0, 0.0)
     """
