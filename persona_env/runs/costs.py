@@ -34,7 +34,7 @@ VERDICT_COUNTS = ("canaries", "canaries_failed", "pairs", "agreed")
 _FILE = "timing.jsonl"
 
 
-_LEAST_ASKED = 200  # a few among the first say little
+_FEW, _VERY_FEW = 200, 20  # verdicts, among which some invalid ones, or half undecided ones, say little
 _MOST_UNSOUND = 0.5
 _NO_VERDICTS = VerdictCounts()
 
@@ -49,15 +49,15 @@ def check_invalid(where: str, most: float, counts: VerdictCounts, *, ended: bool
     """Raises TooManyInvalid unless the verdicts that a judge was asked for are sound.
 
     At most a share `most` of these may be invalid, at most half (or `most`, if that is more) invalid or undecided, and
-    one must decide. Before the end, as many are allowed as in 200 verdicts.
+    one must decide. Before the end, as many may be invalid as in 200 verdicts, and undecided as in 20.
     """
-    asked = counts.asked if ended else max(counts.asked, _LEAST_ASKED)
+    few, very_few = (counts.asked,) * 2 if ended else (max(counts.asked, _FEW), max(counts.asked, _VERY_FEW))
     unsound, limit = counts.invalid + counts.undecided, max(most, _MOST_UNSOUND)
-    if counts.invalid > most * asked:
+    if counts.invalid > most * few:
         wrong = f"at most {100 * most:g} % invalid verdicts in {where}, got {counts.invalid}"
-    elif unsound > limit * asked:
+    elif unsound > limit * very_few:
         wrong = f"at most {100 * limit:g} % undecided or invalid verdicts in {where}, got {unsound}"
-    elif counts.asked and unsound == asked:
+    elif counts.asked and unsound == very_few:
         wrong = f"verdicts that decide in {where}, got none"
     else:
         return

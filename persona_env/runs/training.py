@@ -110,8 +110,10 @@ class Training(Run):
         self._logged = record["tokens"]
         self.cost_log.note("training", tokens=self._logged)
         self._progress(self._logged)
-        self.verdicts += _counts_in(record)
-        check_invalid("training", self.config.most_invalid, self.verdicts, ended=False)
+        of_batch = _counts_in(record)
+        self.verdicts += of_batch
+        for counts in (of_batch, self.verdicts):  # a judge that breaks late spoils one batch, not a share of them all
+            check_invalid("training", self.config.most_invalid, counts, ended=False)
         self._settle()
 
     def resume(self, learner: Learner) -> bool:

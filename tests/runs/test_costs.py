@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 
 from persona_env.judges.base import VerdictCounts
+from persona_env.runs.checkpoint import Checkpoints
+from persona_env.runs.config import RunConfig
 from persona_env.runs.costs import CostLog, TooManyInvalid, check_invalid, judge_sentence, judge_usage
 from persona_env.runs.run_folder import RunFolder
+from persona_env.runs.training import Training
 
 
 def test_a_few_invalid_verdicts_among_the_first_do_not_end_a_training_yet():
@@ -36,7 +39,9 @@ def test_a_judge_may_contradict_itself_now_and_then_but_not_mostly_and_one_that_
         with pytest.raises(TooManyInvalid, match=says):
             check_invalid("it", most, VerdictCounts(judged=35, undecided=65, asked=asked))
     check_invalid("it", 1.0, VerdictCounts(judged=36, undecided=65, asked=66))
-    check_invalid("training", 0.01, VerdictCounts(undecided=99, asked=99), ended=False)
+    check_invalid("training", 0.01, VerdictCounts(undecided=10, asked=10), ended=False)
+    with pytest.raises(TooManyInvalid, match="got 11 of 11"):
+        check_invalid("training", 0.01, VerdictCounts(undecided=11, asked=11), ended=False)
 
 
 def test_costs_add_up_over_processes_and_a_canary_that_is_repeated_counts_once(tmp_path: Path):
@@ -72,3 +77,22 @@ def test_the_use_of_a_judge_is_said_in_one_line():
     )
     assert judge_usage({})["agreement"] is None
     assert "; 1 damaged replies asked for again." in judge_sentence(judge_usage({"damaged": 1}))
+
+
+def test_a_judge_that_breaks_late_in_a_training_ends_it_with_the_first_batch_that_it_spoils(tmp_path: Path):
+    folder = RunFolder(tmp_path).create()
+    settled = list[int]()
+    training = Training(
+        RunConfig(),
+        folder=folder,
+        checkpoints=Checkpoints(folder),
+        cost_log=CostLog(folder),
+        settle=lambda: settled.append(training.tokens),
+    )
+    training.log({"tokens": 1, "judged": 99_000, "undecided": 900, "invalid": 100})
+    training.log({"tokens": 2, "judged": 1_000, "undecided": 50, "invalid": 10, "asked": 1_000})
+    for broken in ({"judged": 970, "invalid": 30}, {"judged": 400, "undecided": 600}):
+        with pytest.raises(TooManyInvalid, match=r"in training, got (30|600) of 1000"):
+            training.log({"tokens": 3, **broken})
+    assert settled == [1, 2]
+    folder.close()

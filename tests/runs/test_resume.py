@@ -3,7 +3,7 @@
 import json
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,34 +151,35 @@ def test_a_run_with_too_many_invalid_verdicts_fails_unless_it_is_allowed(tmp_pat
     check(1.0, 0, "complete", 4)
 
 
+def garbage(prompt: str) -> str:
+    return "I would rather not say."
+
+
+def always_a(prompt: str) -> str:
+    """Replies in the right form, with the same letter to everything."""
+    return reply(prompt).replace('"answer": "B"', '"answer": "A"')
+
+
 class Breaking(FaultServer):
-    """A server whose model knows the grammar, but for as long as it is broken: then it always replies `says`."""
+    """A server whose model knows the grammar, until it `breaks`."""
 
-    says = ""
-
-    def __init__(self):
-        super().__init__(answer=lambda prompt: self.says or reply(prompt))
-
-    def breaks(self, says: str) -> None:
-        self.says = says
+    def breaks(self, answer: Callable[[str], str]) -> None:
+        self.answer = answer
 
 
 @pytest.fixture(scope="module")
 def breaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Breaking, Path]]:
     """A server, and the folder of a run with it as the judge that nothing has disturbed."""
     path = tmp_path_factory.mktemp("breaking") / "unbroken"
-    server = Breaking()
+    server = Breaking(answer=reply)
     with server:
         assert go(path, judge=f"openai:{server.spec}", extended_dialogues=0).exit_code == 0
         yield server, path
 
 
-GARBAGE, ALWAYS_A = "I would rather not say.", '{"answer": "A"}'
-
-
 @pytest.mark.parametrize(("stage", "says"), [
-    ("after", GARBAGE), ("training", ALWAYS_A), pytest.param("before", ALWAYS_A, marks=pytest.mark.slow),
-    pytest.param("training", GARBAGE, marks=pytest.mark.slow),
+    ("after", garbage), ("training", always_a), pytest.param("before", always_a, marks=pytest.mark.slow),
+    pytest.param("training", garbage, marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_a_judge_that_was_broken_for_a_stage_is_asked_again(breaking: tuple[Breaking, Path], tmp_path, stage, says):
     server, unbroken = breaking
@@ -189,7 +190,7 @@ def test_a_judge_that_was_broken_for_a_stage_is_asked_again(breaking: tuple[Brea
     assert found.log.arm(stage) is None
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert "Expected" in summary["reason"]
-    server.breaks("")
+    server.breaks(reply)
     assert go(tmp_path / "run", judge_cache=shared, **more).exit_code == 0
     assert figures(tmp_path / "run") == figures(unbroken)
 
