@@ -83,7 +83,7 @@ def test_a_judge_that_breaks_late_in_a_training_ends_it_with_the_first_batch_tha
     folder = RunFolder(tmp_path).create()
     settled = list[int]()
     training = Training(
-        RunConfig(),
+        RunConfig(judge="openai:some-model@http://127.0.0.1:9/v1"),
         folder=folder,
         checkpoints=Checkpoints(folder),
         cost_log=CostLog(folder),
