@@ -5,8 +5,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from persona_env.envs import TokenDialogueEnv
 from persona_env.envs.token_episode import TokenContexts, TokenEpisode
-from tests.envs.parts import END, FIRST, HEARD, PAD, PERSONAS, SAY, STOP, TOKENS, ByteChat, SleepProbe, make, say
+from persona_env.speakers.chat_format import ChatFormat
+from tests.envs.parts import (
+    END,
+    FIRST,
+    HEARD,
+    PAD,
+    PERSONAS,
+    SAY,
+    STOP,
+    TOKENS,
+    ByteChat,
+    SleepProbe,
+    Therapist,
+    make,
+    say,
+)
+from tests.speakers import small
 
 CHAT: Any = ByteChat()
 A, B = FIRST + ord("a"), FIRST + ord("b")
@@ -109,3 +126,24 @@ def test_the_context_is_the_chat_with_the_learners_own_ids_and_a_question_is_gon
     reply = env.unwrapped.conversation.messages[-1].text
     assert info["answer"] == "Four."
     assert real(observation) == [*opening, broken, END, *CHAT.incoming(reply)]
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("<think>Why?</think>I sleep.", "I sleep."),
+        ("Why?</think>I sleep.", "I sleep."),
+        ("<think>Why?", ""),
+        ("I.", "I."),
+    ],
+)
+def test_a_learners_thought_is_in_its_context_and_not_in_its_line(said, line):
+    chat = ChatFormat.derive(small.tokenizer(small.CHATML))
+    env = TokenDialogueEnv(simulator=chat, personas=PERSONAS, task_agent=Therapist(), max_tokens=40)
+    before, _ = env.reset(seed=0)
+    ids, info = [*chat.tokenizer.encode(said, add_special_tokens=False), chat.end_id], {}
+    for token in ids:
+        observation, *_, info = env.step(token)
+    assert info["line"] == info["conversation"].lines[-1] == line
+    begin = env.observation_space.lengths(before[None])[0]
+    assert observation[begin : begin + len(ids)].tolist() == ids
