@@ -77,7 +77,7 @@ def _answer_prompt(asked: str, shown: str | None) -> tuple[str, str]:
 
     `asked` is the template's prompt; what it later shows before an answer may be more, such as a channel.
     """
-    if shown is None or not shown.startswith(asked):
-        return with_thought_closed(asked), ""
-    lead = shown.removeprefix(asked)
-    return (with_thought_closed(shown), "") if lead.strip() else (with_thought_closed(asked), lead)
+    lead = shown.removeprefix(asked) if shown is not None and shown.startswith(asked) else ""
+    if lead.strip():
+        asked, lead = asked + lead, ""
+    return with_thought_closed(asked), lead

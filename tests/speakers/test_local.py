@@ -265,6 +265,12 @@ def test_two_speakers_that_may_say_different_lines_have_different_identities(tmp
     lm = speaker()
     first = lm.identity
     assert json.loads(json.dumps(first)) == first == speaker().identity
+    assert (first["kind"], first["dtype"], first["temperature"], first["max_tokens"]) == (
+        "hf",
+        "torch.float32",
+        1.0,
+        10,
+    )
     other_words, halved = small.tokenizer(), small.model()
     halved.bfloat16()
     other_words.add_tokens(["zzz"])
