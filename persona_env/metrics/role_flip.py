@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from persona_env.conversation import Conversation, View
-from persona_env.judges.base import Verdict
+from persona_env.judges.base import LineVsRole, Verdict
 from persona_env.metrics.metric import LineMetric, QueryOrVerdict
 from persona_env.speakers.own_line import own_line
 
@@ -62,4 +62,4 @@ class RoleFlip(LineMetric):
             return Verdict("inconsistent", reason="speaks for the other side", is_asked=False)
         if _AS_A_MODEL.search(message.text) and not _PLAYS_A_MODEL.search(persona.prompt):
             return Verdict("inconsistent", reason="speaks as a language model", is_asked=False)
-        return Verdict("consistent", is_asked=False)
+        return LineVsRole(persona, conversation.heard_before(index), message.text)

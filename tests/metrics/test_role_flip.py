@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from persona_env.conversation import Conversation, Line
-from persona_env.judges.base import Verdict
+from persona_env.judges.base import LineVsRole, Verdict
 from persona_env.metrics.role_flip import RoleFlip
 from persona_env.persona import Persona
 
@@ -15,7 +15,11 @@ ANN = Persona("p", "patient", "Ann", "You are Ann, an AI researcher. You are tir
 def asked(line: str, persona: Persona = ANN) -> str:
     """The reason that the text gives; "" where a judge has to say."""
     found = RoleFlip().query(Conversation(persona).with_reply("How are you?").with_line(line), 0)
-    return found.reason if isinstance(found, Verdict) and not found.is_asked else ""
+    if isinstance(found, Verdict):
+        assert (found.label, found.is_asked) == ("inconsistent", False)
+        return found.reason
+    assert found == LineVsRole(persona, "How are you?", line)
+    return ""
 
 
 @pytest.mark.parametrize("line", [
