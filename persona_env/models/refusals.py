@@ -42,8 +42,9 @@ class Refusal:
         if status == 200 and not (isinstance(found, dict) and error):
             return None
         table = error if isinstance(error, dict) else {}
-        inner = table.get("innererror") if isinstance(table.get("innererror"), dict) else {}
-        named = [*(table.get(name) for name in ("code", "type", "status")), inner.get("code")]
+        inner = table.get("innererror")
+        named = [table.get(name) for name in ("code", "type", "status")]
+        named += [inner.get("code")] if isinstance(inner, dict) else []
         codes = " ".join(str(one) for one in named if isinstance(one, str | int))[:_MOST_SHOWN]
         if status == 200:
             number = re.search(r"\b4[0-9]{2}\b", codes)
