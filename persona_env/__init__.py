@@ -8,6 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from persona_env.errors import during_imports, is_command
+
+if is_command():
+    during_imports()
+
 from persona_env.envs.registration import register_environments
 
 if TYPE_CHECKING:

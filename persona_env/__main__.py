@@ -1,4 +1,4 @@
-"""`python -m persona_env` is the command line."""
+"""`python -m persona_env` is the command line, the same as `persona-env`."""
 
 from persona_env.cli import main
 

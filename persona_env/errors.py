@@ -1,23 +1,40 @@
-"""Every exception that ends a run or a command, with its exit code, and how messages quote what others wrote."""
+"""What ends a run or a command, be it exception or signal, with its exit code; and how messages quote others' words."""
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 __all__ = [
+    "OUT_OF_MEMORY",
     "BudgetSpent",
     "CannotWrite",
     "InputError",
     "JudgeUnreliable",
     "RunEnded",
+    "Terminated",
+    "during_imports",
+    "interruptible",
+    "is_command",
     "printable",
     "shown",
     "shown_spec",
 ]
 
+OUT_OF_MEMORY = 71
+"""Exit code where there is not enough memory."""
+
 _PASSWORD = re.compile(r"://.*@(?![A-Za-z][A-Za-z0-9+.-]*://)", re.DOTALL)
 _SENT_ALONG = re.compile(r"((?:header|query)=[^&:=]*[:=])[^&]*")
 _LONGEST_SPEC = 200
+_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+_NAMES = ("-m", "persona-env", "persona-env.exe", "persona-env-script.py")
 
 
 class InputError(ValueError):
@@ -46,6 +63,12 @@ class RunEnded(Exception):  # noqa: N818 - an end in order, not an error of the 
     """A run stops in order: what it has reached is saved, and it can be resumed."""
 
     exit_code = 1
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a run as Ctrl-C does."""
+
+    exit_code = 143
 
 
 class JudgeUnreliable(RunEnded):
@@ -88,3 +111,46 @@ def shown_spec(spec: str) -> str:
     """
     text = printable(_SENT_ALONG.sub(r"\1***", _PASSWORD.sub("://***@", spec)))
     return text if len(text) <= _LONGEST_SPEC else f"{text[: _LONGEST_SPEC - 3]}..."
+
+
+def is_command() -> bool:
+    """Returns whether this process is the command line, and not a program that imports the package."""
+    return os.path.basename(sys.argv[0] if sys.argv else "") in _NAMES
+
+
+def during_imports() -> None:
+    """Ends the process at once: nothing is begun, and an exception would be a traceback of whatever is imported."""
+    _handle(_end_at_once)
+
+
+@contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Raises KeyboardInterrupt for Ctrl-C and `Terminated` for SIGTERM while it lasts; yields the signals that came."""
+    came = list[int]()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    before = _handle(interrupt)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _handle(handler: signal._HANDLER) -> dict[int, signal._HANDLER]:
+    """Handles both signals, but those that whoever started the process ignores; returns what handled them before."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {number: signal.getsignal(number) for number in _CODES}
+    found = {number: before for number, before in found.items() if before not in (signal.SIG_IGN, None)}
+    for number in found:
+        signal.signal(number, handler)
+    return found
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"persona-env: interrupted\n")
+    os._exit(_CODES[signal.Signals(number)])

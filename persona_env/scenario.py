@@ -145,6 +145,8 @@ def load_scenario(source: ScenarioSource) -> Scenario:
 
 def _read(path: Path) -> Any:
     try:
+        if not path.is_file():  # reading a pipe may never end
+            raise FileNotFoundError("there is no such file")
         text = path.read_text(encoding="utf-8")
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError, RecursionError) as error:

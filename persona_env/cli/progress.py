@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -54,7 +55,8 @@ class ProgressReport:
             now = self._clock()
             if self._stage and now - self._told >= _MINUTE:
                 self._told = now
-                self._console.print(Text(f"{self._stage}{self._judging()}"), soft_wrap=True)
+                with contextlib.suppress(OSError):
+                    self._console.print(Text(f"{self._stage}{self._judging()}"), soft_wrap=True)
 
     def __enter__(self) -> ProgressReport:
         if self._console.is_terminal:

@@ -96,6 +96,8 @@ def read_role(place: str | Path | Traversable) -> Role:
 
 def _table(file: Traversable) -> dict[str, Any]:
     try:
+        if not file.is_file():  # reading a pipe may never end
+            raise FileNotFoundError("there is no such file")
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())[:160]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from persona_env.errors import RunEnded
+from persona_env.errors import RunEnded, Terminated
 from persona_env.evaluation.eval_log import EvalLog
 from persona_env.evaluation.scoring import Estimate, Scores, all_scores, generalisation_gap, reductions
 from persona_env.judges.base import VerdictCounts
@@ -40,7 +40,9 @@ class TrainResult:
     @property
     def exit_code(self) -> int:
         """What the command line ends with."""
-        return self.ended.exit_code if isinstance(self.ended, RunEnded) else 130 if self.ended else 0
+        if isinstance(self.ended, RunEnded | Terminated):
+            return self.ended.exit_code
+        return 130 if self.ended else 0
 
 
 def summary(result: TrainResult) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from persona_env.errors import CannotWrite, InputError
+from persona_env.errors import CannotWrite, InputError, RunEnded
 from persona_env.io import atomic
 from persona_env.io.json_files import json_lines, read_json
 
@@ -28,7 +28,7 @@ class RunFolder:
     """The folder of one run: `config.json`, `model/`, `checkpoints/`, `metrics.jsonl`, `eval.jsonl`, ...
 
     A new run's must be empty, a resumed run's holds a `config.json`. As a context manager it is unlocked at the end,
-    and tells Ctrl-C inside it the `way_on`: how the user goes on with the run, empty where it cannot be resumed.
+    and tells what ends it early the `way_on`: how the user goes on with the run, empty where it cannot be resumed.
 
     Raises:
         InputError: If the folder is not as it must be.
@@ -99,8 +99,11 @@ class RunFolder:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
-        if isinstance(error, KeyboardInterrupt) and self.way_on and (self.path / CONFIG).is_file():
-            error.args = (f"go on with: {self.way_on}",)
+        if self.way_on and (self.path / CONFIG).is_file():
+            if isinstance(error, KeyboardInterrupt | MemoryError):
+                error.args = (f"go on with: {self.way_on}",)
+            elif isinstance(error, RunEnded):
+                error.args = (f"{error} Go on with: {self.way_on}",)
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Returns a JSON file of the run; one that holds no object raises FileError."""

@@ -67,8 +67,11 @@ def _encoded(chat: TemplateText, text: str) -> NDArray[np.int32]:
 def template_text(tokenizer: PreTrainedTokenizerBase, chat_template: str | None) -> str:
     """Returns the template that is given, or the tokenizer's own; CannotCompose if there is none."""
     if chat_template is not None and chat_template.endswith(".jinja"):
+        path = Path(expanduser(chat_template))
         try:
-            return Path(expanduser(chat_template)).read_text(encoding="utf-8")
+            if not path.is_file():  # reading a pipe may never end
+                raise FileNotFoundError
+            return path.read_text(encoding="utf-8")
         except (OSError, ValueError):
             raise CannotCompose(
                 f"Expected a template file in UTF-8 as chat_template=, got {chat_template!a:.200}: no such file."
