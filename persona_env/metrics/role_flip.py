@@ -16,7 +16,7 @@ _MODEL = (
     r"|digital assistant|computer program)(?: (?:language )?(?:model|assistant|chat ?bot|system|program))?"
 )
 _MAKERS = r"(?:OpenAI|Anthropic|Google|DeepMind|Meta(?: AI)?|Alibaba(?: Cloud)?|DeepSeek|Mistral(?: AI)?|Microsoft|xAI)"
-_CLAUSE = r"(?:\A|[.!?,;:\n(]\s*|\b(?:but|because|since|sorry|remember|well|and) )"
+_CLAUSE = r"(?:\A|[.!?,;:\n(]\s{0,2}|\b(?:but|because|since|sorry|remember|well|and) )"
 _AS_A_MODEL = re.compile(
     rf"\b(?:as|being) (?:just |only )?an? {_MODEL}(?=[,.;:!]|\s+(?:I|my|and)\b|\s*\Z)"
     rf"|{_CLAUSE}I(?:'m|\u2019m| am) (?:(?:just|only|actually|really|merely|simply) )*(?:an? |your )?{_MODEL}"

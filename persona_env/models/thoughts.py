@@ -10,7 +10,7 @@ _NAME = (
     "(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflect(?:ion)?|analysis|scratch_?pad|monologue|cot|chain_of_thought"
     "|cot_budget_reflect)"
 )
-_WORD = rf"(?:[\w.-]+[:_.-])?{_NAME}(?::\w+)?"  # also <seed:think>, <longcat_think>, <think:fast>
+_WORD = rf"(?:[\w.-]{{1,24}}[:_.-])?{_NAME}(?::\w+)?"  # also <seed:think>, <longcat_think>, <think:fast>
 _BAR = r"[|\uff5c]"
 _IN_BARS = rf"[^<>|\uff5c\s]{{0,24}}{_NAME}[^<>|\uff5c\s]{{0,24}}{_BAR}>"  # <|begin_of_thought|>, <|START_THINKING|>
 _CLOSES = (

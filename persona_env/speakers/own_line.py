@@ -21,6 +21,12 @@ _NEUTRAL: Mapping[str, _Whose] = {
 _NAME = r"((?:(?:Dr|Mr|Mrs|Ms|Prof)\.? )?[^\W\d_a-z][\w'-]+(?: [^\W\d_a-z][\w'-]+){0,2})"
 _TOLD = re.compile(rf"(?:\bYou are|\bYou're|\b[Yy]our name is|^Name:) {_NAME}", re.MULTILINE)
 _SAID = re.compile(rf"(?:\bI am|\bI'm|\b[Mm]y name is|\b[Mm]y name's|\b[Cc]all me) {_NAME}")
+_LABEL = re.compile(  # a name with a colon, perhaps set in bold or brackets, as the beginning of what somebody says
+    r"(?:\A|[\n\r\u2028]|(?P<stop>[.!?\u2026][\"\u201d\u00bb')*_]*(?=\s)|[\u3002\uff01\uff1f]))"
+    r"[ \t#>*_(\[-]*(?P<name>(?:(?:Dr|Mr|Mrs|Ms|Prof)\.? )?[^\W_][\w' \t-]{0,60}?)"
+    r"(?: ?\([^()\n]{1,40}\))?[\])*_]*[ \t]*(?:\uff1a|:(?=[\s*_\"\u201c]|\Z))[*_]*\s*",
+    re.IGNORECASE,
+)
 
 _OTHER_TURN = re.compile(
     r"\s*(?:<[|\uff5c](?:user|User)[|\uff5c]>|\[INST\]|(?:<\|im_start\|>|<start_of_turn>|<\|turn>|"
@@ -47,14 +53,13 @@ def own_line(text: str, view: View) -> Line:
     ('I slept badly.', 'cut')
     """
     text, is_cut = _before_control(text)
-    whose = _names(view)
-    labels = _labels(whose)
-    while (label := labels.match(text)) and whose[_name(label)] != "other":
+    whose = _names(view) if _LABEL.search(text) else {}
+    while (label := _LABEL.match(text)) and whose.get(_name(label), "other") != "other":
         text = text[label.end() :].lstrip()
     said, place = "", 0
-    for label in labels.finditer(text):
-        if label["stop"] and label["name"].islower():
-            continue  # a noun before a colon, not a speaker
+    for label in _LABEL.finditer(text):
+        if _name(label) not in whose or (label["stop"] and label["name"].islower()):
+            continue  # a word before a colon, not a speaker
         said += text[place : label.start()] + (label["stop"] or "\n")
         place = label.end()
         if whose[_name(label)] != "own":
@@ -98,17 +103,6 @@ def _nouns(view: View) -> dict[str, _Whose]:
 def _introduced(pattern: re.Pattern[str], texts: Iterable[str]) -> set[str]:
     names = [found.casefold() for text in texts for found in pattern.findall(text)]
     return {part for name in names for part in (name, name.split()[0])}
-
-
-def _labels(names: Iterable[str]) -> re.Pattern[str]:
-    """A name with a colon, perhaps set in bold or brackets, as the beginning of what somebody says."""
-    any_name = "|".join(re.escape(name).replace(r"\ ", r"\s+") for name in sorted(names, key=len, reverse=True))
-    return re.compile(
-        rf"(?:\A|[\n\r\u2028]|(?P<stop>[.!?\u2026][\"\u201d\u00bb')*_]*(?=\s)|[\u3002\uff01\uff1f]))"
-        rf"[ \t]*(?:[#>*_(\[-]+[ \t]*)*(?P<name>{any_name})"
-        r"(?: ?\([^()\n]{1,40}\))?[\])*_]*[ \t]*(?:\uff1a|:(?=[\s*_\"\u201c]|\Z))[*_]*\s*",
-        re.IGNORECASE,
-    )
 
 
 def _name(label: re.Match[str]) -> str:

@@ -86,6 +86,12 @@ def test_the_nouns_of_a_users_role_count_and_a_role_that_is_not_known_has_none()
     assert own_line("Clerk: Hello.", replace(view, role="own_line_nobody")) == "Clerk: Hello."
 
 
+@pytest.mark.parametrize("piece", ["-", "*", "- ", "(", "\n", "\n-", ". ", "\n(", "a ", "**a", "\nUser (", "<|end|>x"])
+def test_a_flood_of_marks_is_read_at_once(piece: str) -> None:
+    text = f"I slept.\n{piece * 4000}a"
+    assert len(own_line(text, PATIENT)) <= len(text)
+
+
 @given(st.text(st.characters(blacklist_characters=":\uff1a<[", blacklist_categories=["Cs"]), max_size=60))
 def test_a_line_without_a_colon_is_only_stripped(text: str) -> None:
     assert own_line(text, PATIENT) == text.strip()
