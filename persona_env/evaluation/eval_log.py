@@ -26,6 +26,7 @@ from persona_env.io.json_files import FileError, converted, json_lines
 from persona_env.judges.base import Verdict
 from persona_env.metrics import Answer, Metric, load_metric
 from persona_env.persona import Persona
+from persona_env.roles import BUNDLED, ROLES, Role, register_role, role_named
 
 __all__ = [
     "FILE",
@@ -114,7 +115,8 @@ class JudgeInfo:
 class Header:
     """What holds for all arms of an evaluation; `metrics` stand in the order of tables.
 
-    `config` are all settings of the command; `versions` Python's, the platform's, and those of packages that matter.
+    `config` are all settings of the command; `versions` Python's, the platform's, and those of packages that matter;
+    `role_texts` those of a role that is not built in, by which a reader knows it.
     """
 
     command: str  # train or bench
@@ -125,6 +127,7 @@ class Header:
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     created: str = ""  # in UTC
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    role_texts: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @classmethod
     def now(cls, command: str, suite: EvalSuite, judge: JudgeInfo, config: Mapping[str, Any]) -> Header:
@@ -138,7 +141,14 @@ class Header:
             config=config,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=_versions(),
+            role_texts=_role_texts(suite.role),
         )
+
+
+def _role_texts(key: str) -> dict[str, str]:
+    role = role_named(key)
+    texts = ("simulator", "task", "task_prompt", "instruction")
+    return {} if key in BUNDLED else {name: getattr(role, name) for name in texts}
 
 
 def _versions() -> dict[str, str]:
@@ -222,6 +232,8 @@ def load_eval_log(path: str | Path) -> EvalLog:
         match line:
             case _Header():
                 header = line.header
+                if header.role not in ROLES and header.role_texts:
+                    register_role(Role(header.role, **header.role_texts))
             case _Arm():
                 arms.append((line, []))
             case _Persona():

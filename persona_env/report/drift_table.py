@@ -142,13 +142,15 @@ class _Table:
                 self.add(title, *(f"{scores.total(name)[0]:,}" for scores in arms))
         self.add("invalid verdicts", *(f"{scores.counts.invalid:,}" for scores in arms))
         self.add("undecided verdicts", *(f"{scores.counts.undecided:,}" for scores in arms))
-        self.add("lines judged", *map(self._judged, arms))
+        judged, asked = [self._judged(scores) for scores in arms], [scores.total("lines_said")[1] for scores in arms]
+        self.add("lines judged", *(f"{n:,}" for n in judged))
+        if judged != asked:
+            self.add("lines asked for", *(f"{n:,}" for n in asked))
 
-    def _judged(self, scores: Scores) -> str:
-        """Returns how many lines the first metric of lines decides, and where these are not all, of how many."""
+    def _judged(self, scores: Scores) -> int:
+        """Returns how many lines the first metric of lines decides."""
         first = next((m.name for m in self.metrics if m.unit == "lines" and m.name in scores), "")
-        judged, (_, asked) = _estimate(scores, first).n, scores.total("lines_said")
-        return f"{judged:,}" if judged == asked else f"{judged:,} of {asked:,}"
+        return _estimate(scores, first).n
 
     def cell(self, name: str, estimate: Estimate, *, with_interval: bool = False) -> str:
         """Returns a figure as its title says: shares in per cent; of bad lines where the metric shows those."""
@@ -159,7 +161,7 @@ class _Table:
         ends = ""
         if with_interval and estimate.low is not None and estimate.high is not None:
             low, high = (1 - estimate.high, 1 - estimate.low) if name in self._bad else (estimate.low, estimate.high)
-            ends = f" ({_per_cent(low, high)})" if is_share else f" ({low:.2f} to {high:.2f})"
+            ends = f" ({_per_cent(low, high, '-')})" if is_share else f" ({low:.2f}-{high:.2f})"
         return f"{100 * value:.1f} %{ends}" if is_share else f"{value:.2f}{ends}"
 
 
@@ -169,10 +171,11 @@ def _title(log: EvalLog) -> str:
         return f"{header.role}: nothing yet"
     if header.command == "train":
         how = f"({header.config.get('algorithm', '')}, seed {header.seed})"
-        return f"{suite.role}: {log.arms[0].simulator}, judged by {header.judge.spec}, on {suite.split} personas {how}"
+        who = f"{shown_spec(log.arms[0].simulator)}, judged by {shown_spec(header.judge.spec)}"
+        return f"{suite.role}: {who}, on {suite.split} personas {how}"
     return (
         f"{suite.role}: {suite.dialogues} dialogues of {suite.lines} lines with {suite.split} personas, "
-        f"judged by {header.judge.spec}"
+        f"judged by {shown_spec(header.judge.spec)}"
     )
 
 
@@ -183,5 +186,5 @@ def _change(interval: Interval) -> tuple[str, str]:
     return f"{-100 * interval.mean:+.1f} %", ends
 
 
-def _per_cent(low: float, high: float) -> str:
-    return f"{math.floor(100 * low)} to {math.ceil(100 * high)}"  # outwards: a narrow interval has two ends too
+def _per_cent(low: float, high: float, to: str = " to ") -> str:
+    return f"{math.floor(100 * low)}{to}{math.ceil(100 * high)}"  # outwards: a narrow interval has two ends too

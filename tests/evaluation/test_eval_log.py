@@ -12,6 +12,7 @@ from persona_env.evaluation.eval_log import Header, JudgeInfo, logged_dialogues
 from persona_env.io import load_logs
 from persona_env.judges import load_judge
 from persona_env.judges.base import Verdict
+from persona_env.roles import ROLES, Role, register_role, role_named
 from persona_env.speakers import load_speaker
 
 SUITE = EvalSuite(role="patient", split="dev", dialogues=3, lines=3)
@@ -88,3 +89,14 @@ def test_a_label_that_is_none_is_told_with_those_there_are(log: EvalLog, tmp_pat
     path.write_text(path.read_text().replace('"consistent"', '"fine"', 1))
     with pytest.raises(InputError, match=r"one of consistent, inconsistent, invalid, undecided at .*label, got 'fine'"):
         load_eval_log(path)
+
+
+def test_a_log_of_somebodys_own_role_is_read_where_that_role_is_not_known(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(ROLES, "_registered", {})
+    role = register_role(Role("clerk", "clerk", "guest", "You are a guest.", "Be short."))
+    suite = EvalSuite(role="clerk", dialogues=1, lines=1)
+    arm = Arm(name="one", simulator="tiny", suite=suite)
+    save_eval_log(tmp_path / "eval.jsonl", EvalLog(Header.now("bench", suite, JudgeInfo("match"), {}), (arm,)))
+    ROLES._registered.clear()
+    assert load_eval_log(tmp_path).arms == (arm,)
+    assert role_named("clerk") == role
