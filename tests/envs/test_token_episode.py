@@ -141,9 +141,10 @@ def test_a_learners_thought_is_in_its_context_and_not_in_its_line(said, line):
     chat = ChatFormat.derive(small.tokenizer(small.CHATML))
     env = TokenDialogueEnv(simulator=chat, personas=PERSONAS, task_agent=Therapist(), max_tokens=40)
     before, _ = env.reset(seed=0)
-    ids, info = [*chat.tokenizer.encode(said, add_special_tokens=False), chat.end_id], {}
+    *ids, end = [*chat.tokenizer.encode(said, add_special_tokens=False), chat.end_id]
     for token in ids:
-        observation, *_, info = env.step(token)
+        env.step(token)
+    observation, *_, info = env.step(end)
     assert info["line"] == info["conversation"].lines[-1] == line
-    begin = env.observation_space.lengths(before[None])[0]
-    assert observation[begin : begin + len(ids)].tolist() == ids
+    begin = int((before != chat.pad_id).sum())
+    assert observation[begin : begin + len(ids) + 1].tolist() == [*ids, end]
