@@ -21,6 +21,7 @@ from persona_env.errors import OUT_OF_MEMORY, CannotWrite, InputError, RunEnded,
 
 __all__ = ["app", "main"]
 
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _PASSWORD = re.compile(r"://\S*@(?![A-Za-z][A-Za-z0-9+.-]*://)")
 
 
@@ -107,7 +108,8 @@ def _tell_failure(error: Exception, *, is_interrupted: bool) -> int:
     if isinstance(error, OSError) and (isinstance(error, CannotWrite) or error.filename is not None):
         _tell(_line(error))
         return CannotWrite.exit_code
-    if isinstance(error, OSError) and not _is_written():
+    if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS:  # our own files tell theirs as `CannotWrite`
+        _give_up_output(error)
         return 1
     traceback.print_exception(error)
     return 70
@@ -130,16 +132,21 @@ def _tell(line: str) -> None:
 
 
 def _is_written() -> bool:
-    """Writes what standard output still holds; tells it in one line if that cannot be."""
+    """Returns whether all that standard output still holds could be written."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        with contextlib.suppress(OSError, ValueError):  # else Python tries again as it ends
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if error.errno != errno.EPIPE:
-            _tell(f"Expected standard output that can be written, got {error.strerror}: make room, or name a file.")
+        _give_up_output(error)
         return False
     return True
+
+
+def _give_up_output(error: OSError) -> None:
+    """Tells that standard output cannot be written, and keeps Python from trying again as it ends."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if error.errno != errno.EPIPE:
+        _tell(f"Expected standard output that can be written, got {error.strerror}: make room, or name a file.")
 
 
 def _check_arguments() -> None:
