@@ -117,8 +117,8 @@ class RunConfig(JudgeSettings):
     dialogues: Annotated[int, Setting("Dialogues to measure, before and after, with as many lines.", ge=1)] = 128
     extended_dialogues: Annotated[int, Setting("Dialogues to measure with three times as many lines.", ge=0)] = 48
     threads: Annotated[
-        int, Setting("Torch's CPU threads; the figures depend on it in the last bits. 0: torch's choice.", ge=0)
-    ] = 2
+        int, Setting("Torch's CPU threads; the last bits depend on it. 0: 2 for tiny, else torch's choice.", ge=0)
+    ] = 0
     dtype: Annotated[str, Setting("Precision of the simulator.", choices=("auto", "float32", "bfloat16"))] = "auto"
     load_in_4bit: Annotated[bool, Setting("Load the simulator in 4 bits (GPU, with --lora-rank).")] = False
     checkpoint_every: Annotated[int, Setting("Rollouts between two checkpoints.", ge=1, resumable=True)] = 4

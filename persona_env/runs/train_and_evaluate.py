@@ -67,7 +67,8 @@ class TrainAndEvaluate:
         import torch
 
         self._open(folder)
-        torch.set_num_threads(self.config.threads or torch.get_num_threads())
+        usual = 2 if self.config.simulator == "tiny" else torch.get_num_threads()
+        torch.set_num_threads(self.config.threads or usual)
         try:
             self._run_stages(progress)
         except (KeyboardInterrupt, RunEnded) as ended:
