@@ -102,7 +102,7 @@ def test_the_reward_for_answers_passes_with_every_schedule(every, form):
 
 
 def test_every_line_metric_and_every_reward_is_among_them():
-    assert (len(METRICS), len(REWARDS)) == (5 + 3, 6)
+    assert (len(METRICS), len(REWARDS)) == (7 + 3, 8)
     assert all(set(REWARDS) <= set(home.__all__) for home in HOMES.values())
 
 

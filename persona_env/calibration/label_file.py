@@ -18,7 +18,15 @@ from typing import Any, Literal, TypeAlias, cast
 
 from persona_env.io.atomic import record_fields, write_jsonl
 from persona_env.io.json_files import FileError, Record, Text, converted, json_lines
-from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges.base import (
+    AnswerVsGold,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
+    Query,
+)
 
 __all__ = ["FORMAT", "KINDS", "GivenLabel", "Labelled", "question_fields", "read_labels", "save_labels"]
 
@@ -29,6 +37,8 @@ _QUERIES: Mapping[str, type[Query]] = {
     "line_to_line": LineVsHistory,
     "question_answer": AnswerVsGold,
     "relevance": LineVsPrevious,
+    "evasion": LineVsQuestion,
+    "role_flip": LineVsRole,
 }
 
 KINDS = tuple(_QUERIES)
@@ -91,7 +101,7 @@ def read_labels(path: str | Path) -> Iterator[Labelled]:
     """Yields the labels of a file of ours; a `FileError` names the line and the field that are wrong."""
     for place, line in json_lines(path, _Line):
         question = _question(line.question, f"{place}, $.question")
-        of_question = question.persona.id if isinstance(question, LineVsPersona | LineVsPrevious) else ""
+        of_question = "" if isinstance(question, LineVsHistory | AnswerVsGold) else question.persona.id
         yield Labelled(question, line.label, line.persona or of_question, line.annotator)
 
 

@@ -262,16 +262,16 @@ def logged_dialogues(log: EvalLog | str | Path) -> Iterator[LoggedDialogue]:
 
 
 def _replies(sample: Sample, judged: Sequence[MetricInfo]) -> Iterator[LoggedReply]:
-    """Yields the verdicts of judged metrics, where there was anything to judge."""
+    """Yields the verdicts of judged metrics, where there was anything to judge or a judge found that there was not."""
     places = [place for place, message in enumerate(sample.conversation.messages) if message.side == "simulator"]
     for metric in judged:
         of_answers = metric.unit == "answers"
         lines = [places[answer.line_index] for answer in sample.answers] if of_answers else places
         for number, (line, v) in enumerate(zip(lines, sample.verdicts[metric.name], strict=True)):
-            if not v.applies:
+            if not (v.applies or v.is_asked):
                 continue
-            asked: dict[str, Any] = {}
+            asked: dict[str, Any] = {"applies": v.applies}
             if of_answers:
                 probe, text = sample.answers[number].probe, sample.answers[number].text
-                asked = dict(question=probe.text, gold=probe.gold, answer=text, choices=probe.choices)
+                asked |= dict(question=probe.text, gold=probe.gold, answer=text, choices=probe.choices)
             yield LoggedReply(metric.name, line, v.raw, v.label, v.conflicts, v.reason, v.probability, **asked)

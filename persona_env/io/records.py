@@ -50,7 +50,7 @@ class LoggedReply(Record, frozen=True):
     `label` is the verdict in a log of ours; it is None in the released logs, whose replies have to be read.
     """
 
-    metric: Words  # `prompt_to_line`, `line_to_line`, `question_answer` or `relevance`
+    metric: Words  # the name of a metric that a judge is asked for
     line: int  # the place in the dialogue, counted over both speakers from 0
     raw: Text = ""
     label: Literal["consistent", "inconsistent", "undecided", "invalid"] | None = None
@@ -61,6 +61,7 @@ class LoggedReply(Record, frozen=True):
     gold: Text = ""
     answer: Text = ""
     choices: tuple[Text, ...] = ()
+    applies: bool = True  # False where a judge found nothing to judge, in a log of ours
 
 
 class SurveyEntry(Record, frozen=True, array_like=True):

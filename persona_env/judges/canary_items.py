@@ -7,7 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from persona_env.judges.base import AnswerVsGold, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges.base import (
+    AnswerVsGold,
+    Label,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
+    Query,
+)
 from persona_env.persona import Persona, QAItem
 from persona_env.world.lexicon import ATTRIBUTES
 
@@ -16,6 +25,9 @@ __all__ = ["KnownAnswer", "known_answers"]
 _WORD = re.compile(r"\w+")
 _MAX_WORDS = 5  # a longer answer is rarely the opposite of another
 _STOP_WORDS = frozenset(["a", "an", "at", "by", "for", "from", "in", "my", "of", "on", "the", "to", "with"])
+
+
+_OUT_OF_THE_ROLE = "I am a language model."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +117,10 @@ def _about_two(one: _Item, other: _Item) -> Iterator[KnownAnswer]:
     now, earlier = one.statement(one.item.gold), other.statement(other.item.gold)
     yield KnownAnswer(LineVsPrevious(persona, one.question, one.line(one.item.gold)), "consistent")
     yield KnownAnswer(LineVsPrevious(persona, one.question, earlier), "inconsistent")
+    yield KnownAnswer(LineVsQuestion(persona, one.question, one.line(one.item.gold)), "consistent")
+    yield KnownAnswer(LineVsQuestion(persona, one.question, earlier), "inconsistent")
+    yield KnownAnswer(LineVsRole(persona, one.question, one.line(one.item.gold)), "consistent")
+    yield KnownAnswer(LineVsRole(persona, one.question, _OUT_OF_THE_ROLE), "inconsistent")
     yield KnownAnswer(LineVsHistory(role, now, (earlier,)), "consistent")
     yield KnownAnswer(LineVsHistory(role, now, (earlier, one.statement(one.wrong))), "inconsistent", (1,))
 

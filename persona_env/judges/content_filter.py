@@ -6,7 +6,15 @@ import re
 from functools import lru_cache
 from typing import TypeAlias
 
-from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges.base import (
+    AnswerVsGold,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
+    Query,
+)
 from persona_env.judges.sanitize import sanitized
 
 __all__ = ["MASTER_KEYS", "rejection_reason", "words_of"]
@@ -93,7 +101,7 @@ def rejection_reason(query: Query) -> str:
             return "repeats the question" if _is_copied(words, query.question) else ""
         case LineVsHistory():
             return ""
-        case LineVsPersona() | LineVsPrevious():
+        case LineVsPersona() | LineVsPrevious() | LineVsQuestion() | LineVsRole():
             if _is_copied(words, query.heard):
                 return "repeats what was said to it"
             return "recites the persona text" if _is_recited(words, query.persona.prompt) else ""

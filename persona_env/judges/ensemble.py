@@ -66,7 +66,7 @@ class Ensemble(Judge):
         votes = list(zip(*(future.result() for future in futures), strict=True))
         for query, vote in zip(queries, votes, strict=True):
             for one, other in combinations(vote, 2):
-                is_same = (one.label, one.conflicts) == (other.label, other.conflicts)
+                is_same = (one.label, one.conflicts, one.applies) == (other.label, other.conflicts, other.applies)
                 self.pairs[type(query).__name__] += 1
                 self.agreed[type(query).__name__] += is_same and one.label in _DECIDED
         return votes
@@ -81,7 +81,10 @@ class Ensemble(Judge):
 
 def majority(vote: Sequence[Verdict]) -> Verdict:
     """Returns the verdict of most members, `undecided` where there is none."""
-    count = Counter(verdict.label for verdict in vote)
+    nothing = [verdict for verdict in vote if not verdict.applies]
+    if 2 * len(nothing) > len(vote):
+        return Verdict("consistent", (), f"{len(nothing)} find nothing to judge", applies=False)
+    count = Counter(verdict.label for verdict in vote if verdict.applies)
     most: Label | None = next((label for label in _LABELS if 2 * count[label] > len(vote)), None)
     reason = ", ".join(f"{count[label]} {label}" for label in _LABELS if count[label])
     known = [verdict.probability for verdict in vote if verdict.probability is not None]

@@ -9,7 +9,7 @@ from typing import Any
 
 from persona_env.errors import InputError
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
-from persona_env.judges.base import Judge, Label, LineVsHistory, Query, Verdict
+from persona_env.judges.base import Judge, Label, LineVsHistory, LineVsQuestion, Query, Verdict
 from persona_env.judges.content_filter import rejection_reason
 from persona_env.judges.prompts import JudgePrompts
 
@@ -29,6 +29,8 @@ class LLMJudge(Judge):
       contradict each other are `undecided`, and with an answer that cannot be read or never came it is `invalid`.
     - Against earlier lines, a model that can list numbers lists the lines in conflict, then the compatible ones, which
       must complement each other. One that cannot is asked about each earlier line.
+    - Whether a question is dodged takes two pairs: what was said asks for something that the persona states, and the
+      line answers it. Where the first says no, there is nothing to judge.
     - `probability` is the mean of what both answers give for `consistent`; against earlier lines, the lowest mean.
 
     Persuasion by what a line says is limited by the second prompt, not stopped.
@@ -64,10 +66,12 @@ class LLMJudge(Judge):
     def _plan(self, query: Query) -> Verdict | list[tuple[JudgePrompt, JudgePrompt]]:
         """Returns a verdict that is known already, or the pairs of prompts that decide."""
         reason = rejection_reason(query)
-        if reason:
+        if reason and not isinstance(query, LineVsQuestion):
             return Verdict("inconsistent", reason=reason, is_asked=False)
         if query.role not in self.prompts:
             return Verdict("invalid", reason=f"there are no judge prompts for the role {query.role!r:.40}")
+        if isinstance(query, LineVsQuestion):
+            return [self.prompts.whether_known(query), *([] if reason else [self.prompts.both(query)])]
         if isinstance(query, LineVsHistory):
             if not query.earlier:
                 return Verdict("consistent", reason="there is no earlier line", is_asked=False, applies=False)
@@ -87,11 +91,25 @@ def _verdict(query: Query, pairs: Sequence[tuple[JudgePrompt, JudgePrompt]], ans
     found = [_combined(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
     labels, known = [label for label, _ in found], [chance for _, chance in found if chance is not None]
     probability = round(min(known), 4) if len(known) == len(found) else None
+    if isinstance(query, LineVsQuestion):
+        return _from_question(labels, rejection_reason(query), probability, raw)
     if "undecided" in labels:
         return Verdict("undecided", (), "the two answers contradict each other", probability, raw)
     places = tuple(i for i, label in enumerate(labels) if label == "inconsistent")
     conflicts = places if isinstance(query, LineVsHistory) else ()
     return Verdict("inconsistent" if places else "consistent", conflicts, "", probability, raw)
+
+
+def _from_question(labels: Sequence[Label], rejection: str, probability: float | None, raw: str) -> Verdict:
+    """Combines whether something known is asked for with whether the line answers it, if a model was asked that."""
+    is_known, *answers = labels
+    if is_known == "inconsistent":
+        return Verdict("consistent", (), "asks for nothing that the persona states", None, raw, applies=False)
+    if "undecided" in labels:
+        return Verdict("undecided", (), "the two answers contradict each other", probability, raw)
+    if not answers:
+        return Verdict("inconsistent", (), rejection, None, raw)
+    return Verdict(answers[0], (), "", probability, raw)
 
 
 def _combined(negative: JudgeAnswer, positive: JudgeAnswer) -> tuple[Label, float | None]:

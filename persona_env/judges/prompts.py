@@ -18,7 +18,15 @@ from msgspec import defstruct
 from persona_env.errors import InputError, printable
 from persona_env.io.json_files import Words, converted, open_file
 from persona_env.judges.backend import JudgePrompt
-from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges.base import (
+    AnswerVsGold,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
+    Query,
+)
 from persona_env.judges.sanitize import PLACEHOLDER, as_json, fill
 from persona_env.roles import BUNDLED, ROLES, Role, role_named
 
@@ -30,8 +38,14 @@ PLACEHOLDERS: Mapping[str, tuple[frozenset[str], frozenset[str]]] = {
     "line_vs_earlier": (frozenset({"before", "line"}), frozenset()),
     "answer_vs_gold": (frozenset({"question", "gold", "answer"}), frozenset({"choices"})),
     "line_vs_previous": (frozenset({"heard", "line"}), frozenset({"persona"})),
+    "question_vs_persona": (frozenset({"persona", "heard"}), frozenset()),
+    "line_vs_question": (frozenset({"heard", "line"}), frozenset({"persona"})),
+    "line_vs_role": (frozenset({"line"}), frozenset({"persona", "heard"})),
 }
 """For each kind of query the placeholders that its text must have, and those that it may have."""
+
+_MAY_BE_LEFT_OUT = ("question_vs_persona", "line_vs_question", "line_vs_role")
+"""The kinds that files of earlier versions have not: ours are used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +61,17 @@ class Wording:
 
 
 _FILE = defstruct(  # what a TOML file of prompts holds
-    "_File", [("system", Words), *((kind, Wording) for kind in PLACEHOLDERS)], forbid_unknown_fields=True
+    "_File",
+    [
+        ("system", Words),
+        *((kind, Wording) for kind in PLACEHOLDERS if kind not in _MAY_BE_LEFT_OUT),
+        *((kind, Wording | None, None) for kind in _MAY_BE_LEFT_OUT),
+    ],
+    forbid_unknown_fields=True,
 )
+
+
+_GENERAL = files("persona_env.roles") / "judge.toml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +82,15 @@ class RolePrompts:
     wordings: Mapping[str, Wording]
 
     @classmethod
-    def parse(cls, tables: Mapping[str, Any], path: object) -> RolePrompts:
-        """Returns the prompts in a parsed TOML file; if it cannot be used, InputError names `path` and the key."""
+    def parse(cls, tables: Mapping[str, Any], path: object, role: Role) -> RolePrompts:
+        """Returns the prompts in a parsed TOML file; if it cannot be used, InputError names `path` and the key.
+
+        Kinds that files of earlier versions have not may be missing: the general ones with the role's nouns are used.
+        """
         found: Any = converted(tables, _FILE, str(path))
-        wordings = {kind: Wording(*map(str.strip, astuple(getattr(found, kind)))) for kind in PLACEHOLDERS}
+        ours = _general(role)
+        given = {kind: getattr(found, kind) or Wording(**ours[kind]) for kind in PLACEHOLDERS}
+        wordings = {kind: Wording(*map(str.strip, astuple(wording))) for kind, wording in given.items()}
         for kind, wording in wordings.items():
             _check(wording, kind, path)
         if PLACEHOLDER.search(found.system):
@@ -87,7 +115,8 @@ class JudgePrompts:
         """Returns our prompts, or those of a folder with `<role>.toml` for some roles, and ours for the others."""
         given = {} if folder is None else _files(Path(expanduser(folder)))
         ours = {role: _prompts_of(role_named(role)) for role in BUNDLED if role not in given}
-        return cls(ours | {role: RolePrompts.parse(_tables(path), path) for role, path in given.items()})
+        theirs = {key: RolePrompts.parse(_tables(path), path, role_named(key)) for key, path in given.items()}
+        return cls(ours | theirs)
 
     @property
     def digest(self) -> str:
@@ -104,10 +133,8 @@ class JudgePrompts:
     def both(self, query: Query) -> tuple[JudgePrompt, JudgePrompt]:
         """Returns the two prompts of a query, of opposite polarity."""
         match query:
-            case LineVsPersona(persona, line, heard) | LineVsPrevious(persona, heard, line):
-                texts = {"persona": as_json(persona.prompt), "line": as_json(line), "heard": as_json(heard)}
-                kind = "line_vs_persona" if isinstance(query, LineVsPersona) else "line_vs_previous"
-                return self._pair(persona.role, kind, texts)
+            case LineVsPersona() | LineVsPrevious() | LineVsQuestion() | LineVsRole():
+                return self._pair(query.role, _KINDS[type(query)], _texts(query))
             case LineVsHistory(role, line, earlier):
                 numbered = "\n".join(f"{number}: {as_json(text)}" for number, text in enumerate(earlier, 1))
                 texts = {"earlier": numbered, "line": as_json(line)}
@@ -116,6 +143,10 @@ class JudgePrompts:
                 texts = {"question": as_json(question), "gold": as_json(gold), "answer": as_json(answer)}
                 texts["choices"] = f"[{', '.join(map(as_json, choices))}]"
                 return self._pair(role, "answer_vs_gold", texts)
+
+    def whether_known(self, query: LineVsQuestion) -> tuple[JudgePrompt, JudgePrompt]:
+        """Returns two prompts: whether what was said asks for something that the persona states."""
+        return self._pair(query.role, "question_vs_persona", _texts(query))
 
     def per_earlier_line(self, query: LineVsHistory) -> list[tuple[JudgePrompt, JudgePrompt]]:
         """Returns two prompts for each earlier line, for a model that cannot answer with a list."""
@@ -131,6 +162,19 @@ class JudgePrompts:
             JudgePrompt("negative", prompts.system, f"{wording.negative}\n\n{shown}", items),
             JudgePrompt("positive", prompts.system, f"{wording.positive}\n\n{shown}", items),
         )
+
+
+_KINDS: Mapping[type[Query], str] = {
+    LineVsPersona: "line_vs_persona",
+    LineVsPrevious: "line_vs_previous",
+    LineVsQuestion: "line_vs_question",
+    LineVsRole: "line_vs_role",
+}
+
+
+def _texts(query: LineVsPersona | LineVsPrevious | LineVsQuestion | LineVsRole) -> dict[str, str]:
+    texts = {"persona": query.persona.prompt, "line": query.line, "heard": query.heard}
+    return {name: as_json(text) for name, text in texts.items()}
 
 
 def _files(folder: Path) -> dict[str, Path]:
@@ -153,10 +197,15 @@ def _files(folder: Path) -> dict[str, Path]:
 def _prompts_of(role: Role) -> RolePrompts:
     """Returns the prompts that a role brings, or the general ones with its nouns filled in."""
     if role.judge:
-        return RolePrompts.parse(role.judge, f"the judge prompts of the role {role.key!r}")
-    path = files("persona_env.roles") / "judge.toml"
-    text = path.read_text(encoding="utf-8").replace("%simulator%", role.simulator).replace("%task%", role.task)
-    return RolePrompts.parse(tomllib.loads(text), path)
+        return RolePrompts.parse(role.judge, f"the judge prompts of the role {role.key!r}", role)
+    return RolePrompts.parse(_general(role), _GENERAL, role)
+
+
+@lru_cache
+def _general(role: Role) -> Mapping[str, Any]:
+    """Returns the general prompts with the nouns of a role filled in, as they stand in their file."""
+    text = _GENERAL.read_text(encoding="utf-8").replace("%simulator%", role.simulator).replace("%task%", role.task)
+    return tomllib.loads(text)
 
 
 def _tables(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from persona_env.judges.base import (
     LineVsHistory,
     LineVsPersona,
     LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
     Query,
     Verdict,
     query_key,
@@ -49,7 +52,8 @@ class RecordedJudge(Judge):
                 for query, reply, own_lines in recorded_queries(dialogue, speaker):
                     key, verdict = query_key(query), recorded_verdict(reply, own_lines)
                     known = self._verdicts.setdefault(key, verdict)
-                    if (known.label, known.conflicts) != (verdict.label, verdict.conflicts):
+                    said = [(one.label, one.conflicts, one.applies) for one in (known, verdict)]
+                    if said[0] != said[1]:
                         label = "invalid" if "invalid" in (known.label, verdict.label) else "undecided"
                         self._verdicts[key] = Verdict(label, reason="the log's replies to this differ")
 
@@ -108,6 +112,10 @@ def _query(conversation: Conversation, index: int, reply: LoggedReply) -> Query 
             return LineVsHistory(persona.role, line, conversation.earlier(index))
         case "relevance":
             return LineVsPrevious(persona, conversation.heard_before(index), line)
+        case "evasion":
+            return LineVsQuestion(persona, conversation.heard_before(index), line)
+        case "role_flip":
+            return LineVsRole(persona, conversation.heard_before(index), line)
         case "question_answer" if reply.gold:
             return AnswerVsGold(persona.role, reply.question, reply.gold, reply.answer, reply.choices)
         case _:
@@ -117,7 +125,8 @@ def _query(conversation: Conversation, index: int, reply: LoggedReply) -> Query 
 def recorded_verdict(reply: LoggedReply, own_lines: Sequence[int] = ()) -> Verdict:
     """Returns the verdict of a logged reply: its label, or its text read strictly (see `parse_verdict`)."""
     if reply.label is not None:
-        return Verdict(reply.label, reply.conflicts, reply.reason, reply.probability, reply.raw)
+        verdict = Verdict(reply.label, reply.conflicts, reply.reason, reply.probability, reply.raw)
+        return replace(verdict, applies=reply.applies)
     if reply.metric == "question_answer" and not reply.gold:
         return Verdict("invalid", reason="the gold answer is broken", raw=reply.raw)
     if reply.metric in ("prompt_to_line", "line_to_line", "question_answer", "relevance"):

@@ -8,6 +8,7 @@ from typing import Any
 from persona_env.errors import InputError, printable
 from persona_env.metrics.answer_metric import AnswerMetric
 from persona_env.metrics.copying import Copying
+from persona_env.metrics.evasion import Evasion
 from persona_env.metrics.line_to_line import LineToLine, pair_score
 from persona_env.metrics.metric import LineMetric, Metric, Score, evaluate, verdicts_on
 from persona_env.metrics.probe_copying import ProbeCopying
@@ -16,6 +17,7 @@ from persona_env.metrics.prompt_to_line import PromptToLine
 from persona_env.metrics.question_answer import QuestionAnswer, answer_query
 from persona_env.metrics.relevance import Relevance
 from persona_env.metrics.repetition import Repetition
+from persona_env.metrics.role_flip import RoleFlip
 from persona_env.registry import Registry, Spec
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Answer",
     "AnswerMetric",
     "Copying",
+    "Evasion",
     "LineMetric",
     "LineToLine",
     "Metric",
@@ -32,6 +35,7 @@ __all__ = [
     "QuestionAnswer",
     "Relevance",
     "Repetition",
+    "RoleFlip",
     "Score",
     "answer_query",
     "evaluate",
@@ -48,6 +52,8 @@ METRICS = Registry[Callable[..., Any]](
         "line_to_line": "persona_env.metrics.line_to_line:LineToLine",
         "question_answer": "persona_env.metrics.question_answer:QuestionAnswer",
         "relevance": "persona_env.metrics.relevance:Relevance",
+        "evasion": "persona_env.metrics.evasion:Evasion",
+        "role_flip": "persona_env.metrics.role_flip:RoleFlip",
         "copying": "persona_env.metrics.copying:Copying",
         "probe_copying": "persona_env.metrics.probe_copying:ProbeCopying",
         "repetition": "persona_env.metrics.repetition:Repetition",

@@ -35,6 +35,9 @@ _PLAYS_A_MODEL = re.compile(
 )
 
 
+_NOTHING_SAID = Verdict("consistent", reason="nothing was said", is_asked=False, applies=False)
+
+
 class RoleFlip(LineMetric):
     """Share of the simulator's lines in which it keeps to its role.
 
@@ -58,6 +61,8 @@ class RoleFlip(LineMetric):
         place = [i for i, message in enumerate(conversation.messages) if message.side == "simulator"][index]
         message, persona = conversation.messages[place], conversation.persona_at(index)
         view = View(persona.role, "simulator", persona.prompt, conversation.messages[:place], seed=0)
+        if not message.text.strip() and message.note != "cut":
+            return _NOTHING_SAID
         if message.note == "cut" or own_line(message.text, view).note == "cut":
             return Verdict("inconsistent", reason="speaks for the other side", is_asked=False)
         if _AS_A_MODEL.search(message.text) and not _PLAYS_A_MODEL.search(persona.prompt):

@@ -70,7 +70,7 @@ def _check_verdict(query: Query, verdict: Verdict) -> None:
     require(chance is None or 0.0 <= chance <= 1.0, "judge.probability", f"Expected one in [0, 1], got {chance}")
     line = query.answer if isinstance(query, AnswerVsGold) else query.line
     require(
-        any(c.isalnum() for c in line) or verdict.label != "consistent",
+        any(c.isalnum() for c in line) or verdict.label != "consistent" or not verdict.applies,
         "judge.says_nothing",
         f"a line without a word, {line!r}, is never consistent",
     )

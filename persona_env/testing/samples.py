@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from persona_env.conversation import Conversation, Side, View
-from persona_env.judges.base import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges.base import (
+    AnswerVsGold,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
+    Query,
+)
 from persona_env.persona import Persona
 
 __all__ = ["require", "sample_conversations", "sample_queries", "sample_views"]
@@ -62,7 +70,7 @@ def sample_views(side: Side = "simulator", role: str = "patient") -> list[View]:
 
 
 def sample_queries(role: str = "patient") -> list[Query]:
-    """Returns questions of all four kinds about the sample conversations."""
+    """Returns questions of all six kinds about the sample conversations."""
     questions: list[Query] = []
     for conversation in sample_conversations(role):
         persona, lines = conversation.persona, conversation.lines
@@ -70,6 +78,8 @@ def sample_queries(role: str = "patient") -> list[Query]:
             heard = conversation.heard_before(index)
             questions.append(LineVsPersona(persona, line, heard))
             questions.append(LineVsPrevious(persona, heard, line))
+            questions.append(LineVsQuestion(persona, heard, line))
+            questions.append(LineVsRole(persona, heard, line))
             questions.append(LineVsHistory(role, line, lines[:index]))
             item = persona.questions[index % len(persona.questions)]
             questions.append(AnswerVsGold(role, item.wordings[0], item.gold, line, item.choices))

@@ -60,7 +60,7 @@ def test_an_evaluation_log_can_be_read_as_a_dialogue_log(log: EvalLog, tmp_path:
         (a.probe.text, a.probe.gold, a.text) for a in sample.answers
     ]
     assert {r.metric for r in dialogues[0].replies} == {
-        "prompt_to_line", "line_to_line", "question_answer", "relevance",
+        "prompt_to_line", "line_to_line", "question_answer", "relevance", "evasion", "role_flip",
     }  # fmt: skip
 
 

@@ -55,13 +55,13 @@ def test_a_dialogue_worked_by_hand():
     assert found.estimate("prompt_to_line").low is None  # one persona: nothing to take an interval over
     assert found.inconsistency("overall") == [pytest.approx((0.25 + 2 / 3 + 0.5) / 3)]
     assert (found.counts.invalid, found.counts.undecided) == (0, 0)
-    assert found.counts.asked == 4 + 3 + 4 + 2  # copying, repetition and the first line ask nobody
+    assert found.counts.asked == 4 + 3 + 4 + 2 + 4 + 4  # copying, repetition and the first line ask nobody
 
 
 def test_the_speaker_that_never_drifts_is_perfect_and_its_guards_say_what_it_is_like():
     suite = EvalSuite(role="student", split="dev", dialogues=24, lines=6)
     found = scored(play(load_speaker("scripted"), suite), suite)
-    for name in (*DRIFT, "relevance", "copying"):
+    for name in (*DRIFT, "relevance", "evasion", "role_flip", "copying"):
         assert found.estimate(name).value == 1.0
     assert 0 < (found.estimate("hedging").value or 0) < 1
     assert 0 < (found.estimate("volunteering").value or 0) < 1

@@ -9,7 +9,16 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Literal
 
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, Query
+from persona_env.judges import (
+    AnswerVsGold,
+    LineVsHistory,
+    LineVsPersona,
+    LineVsPrevious,
+    LineVsQuestion,
+    LineVsRole,
+    Query,
+    Verdict,
+)
 from persona_env.judges.backend import JudgeAnswer, JudgeBackend, JudgePrompt
 from persona_env.judges.json_answers import read_answer
 from persona_env.judges.json_backend import JSONBackend
@@ -17,12 +26,20 @@ from persona_env.judges.prompts import JudgePrompts
 from persona_env.models.limits import Usage
 from persona_env.persona import Persona
 from persona_env.world import personas
+from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.oracle import OracleJudge
+from persona_env.world.reading import Asked, read_asked
 
 _STRING = re.compile(r': ("(?:[^"\\]|\\.)*")$', re.MULTILINE)
 _WORDINGS = [
     (role.system, wording) for role in JudgePrompts.load().roles.values() for wording in role.wordings.values()
 ]
+_KINDS = {
+    question: kind
+    for role in JudgePrompts.load().roles.values()
+    for kind, wording in role.wordings.items()
+    for question in (wording.negative, wording.positive)
+}
 _ASKED: dict[str, tuple[Literal["negative", "positive"], str]] = {
     **{f"{wording.negative}\n\n": ("negative", system) for system, wording in _WORDINGS},
     **{f"{wording.positive}\n\n": ("positive", system) for system, wording in _WORDINGS},
@@ -33,13 +50,29 @@ def _query(prompt: JudgePrompt) -> Query:
     """The query that a prompt was made of, but for what it does not show."""
     texts = [json.loads(text) for text in _STRING.findall(prompt.user)]
     role = next(role for role in ("patient", "student", "chat_partner") if role.replace("_", " ") in prompt.system)
-    if "What is known about the" in prompt.user:
-        return LineVsPersona(Persona("p", role, "", texts[0]), texts[2], texts[1])
-    if "right answer" in prompt.user:
-        return AnswerVsGold(role, *texts)
-    if "said earlier" in prompt.user:
-        return LineVsHistory(role, texts[-1], tuple(texts[:-1]))
+    match _KINDS[prompt.user.partition("\n\n")[0]]:
+        case "line_vs_persona":
+            return LineVsPersona(Persona("p", role, "", texts[0]), texts[2], texts[1])
+        case "answer_vs_gold":
+            return AnswerVsGold(role, *texts)
+        case "line_vs_history" | "line_vs_earlier":
+            return LineVsHistory(role, texts[-1], tuple(texts[:-1]))
+        case "question_vs_persona":
+            return LineVsQuestion(Persona("p", role, "", texts[0]), texts[1], "")
+        case "line_vs_question":
+            asked = read_asked(texts[0])
+            known = [its.sentence.format(its.values[0]) for its in ATTRIBUTES[role].values() if asked == Asked(its.key)]
+            return LineVsQuestion(Persona("p", role, "", *known or ["You are Mei."]), *texts)
+        case "line_vs_role":
+            return LineVsRole(Persona("p", role, "", texts[0]), texts[1], texts[2])
     return LineVsPrevious(personas(role, "train")[0], *texts)
+
+
+def _is_good(prompt: JudgePrompt, verdict: Verdict) -> bool:
+    """What the question of a prompt is about: of an answerable question, whether it is one."""
+    if _KINDS[prompt.user.partition("\n\n")[0]] == "question_vs_persona":
+        return verdict.label != "invalid" and verdict.applies
+    return verdict.label == "consistent"
 
 
 def grammatical(prompt: JudgePrompt) -> str:
@@ -48,7 +81,7 @@ def grammatical(prompt: JudgePrompt) -> str:
     if prompt.items:
         bad = {place + 1 for place in verdict.conflicts}
         return json.dumps({prompt.key: sorted(bad if is_negative else set(range(1, prompt.items + 1)) - bad)})
-    return json.dumps({prompt.key: "A" if (verdict.label != "consistent") == is_negative else "B"})
+    return json.dumps({prompt.key: "B" if _is_good(prompt, verdict) == is_negative else "A"})
 
 
 def with_id(user: str, answer: str) -> str:

@@ -1,12 +1,13 @@
 import re
 from collections import Counter, defaultdict
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import JudgeUnreliable, RunEnded
-from persona_env.judges import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Verdict
+from persona_env.judges import Judge, Label, LineVsHistory, LineVsPersona, LineVsPrevious, Query, Verdict
 from persona_env.judges.base import query_key
 from persona_env.judges.canaries import Canaries, evidence
 from persona_env.judges.canary_items import known_answers
@@ -66,7 +67,7 @@ def test_the_oracle_knows_every_known_answer(role):
     verdicts = OracleJudge().judge([canary.query for canary in known])
     assert [(v.label, v.conflicts) for v in verdicts] == [(canary.label, canary.conflicts) for canary in known]
     count = Counter((type(canary.query).__name__, canary.label) for canary in known)
-    assert len(count) == 8
+    assert len(count) == 12
     assert all(count[kind, "consistent"] == count[kind, "inconsistent"] >= 100 for kind, _ in count)
 
 
@@ -89,7 +90,7 @@ def test_a_wrong_value_is_one_that_the_question_could_have(role, source, split):
     for question, line in about:
         allowed = options[question] | (golds[question] if question in one_type else set())
         assert any(value.casefold() in line.casefold() for value in allowed), (question, line)
-    assert {type(q).__name__ for q in bad} == {"LineVsPersona", "AnswerVsGold", "LineVsPrevious", "LineVsHistory"}
+    assert {type(q) for q in bad} == set(get_args(Query))
 
 
 def _asked_and_told(line):
@@ -101,7 +102,7 @@ def test_the_natural_personas_have_enough_of_each_kind(role):
     """Twenty: one of them that a good judge may doubt is 5 %, far below the limit."""
     known = known_answers(resolve_personas(role, "natural", "train"))
     count = Counter((type(canary.query).__name__, canary.label) for canary in known)
-    assert len(count) == 8
+    assert len(count) == 12
     assert all(number >= 20 for number in count.values())
     assert not any("gearbox" in repr(canary) for canary in known if "your son" in repr(canary))
 

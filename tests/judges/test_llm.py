@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
 
-from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious, Query
-from persona_env.judges.backend import JudgeAnswer
+from persona_env.judges import LineVsHistory, LineVsPersona, LineVsPrevious, LineVsQuestion, Query
+from persona_env.judges.backend import JudgeAnswer, JudgePrompt
 from persona_env.judges.llm import JUDGE_VERSION, LLMJudge
 from persona_env.judges.prompts import PLACEHOLDERS, JudgePrompts, RolePrompts, Wording
 from persona_env.persona import Persona
@@ -156,4 +157,50 @@ def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_version():
     verdicts = LLMJudge(backend, prompts).judge(sample_queries())
     asked = [(p.polarity, p.system, p.user, p.items) for batch in backend.batches for p in batch]
     found = sha256(repr((asked, verdicts)).encode()).hexdigest()[:16]
-    assert (JUDGE_VERSION, found) == (2, "0b39914b7b8fce50")
+    assert (JUDGE_VERSION, found) == (2, "d5c6f0bbb9d70b72")
+
+
+ASKED = LineVsQuestion(MEI, "How long do you sleep?", "I'd rather not say.")
+
+
+def answering(known: str, answers: str) -> LLMJudge:
+    """A judge that says of a question whether it is known, and of a line whether it answers: both, one or neither."""
+
+    def reply(prompt: JudgePrompt) -> str:
+        says = known if "What is known" in prompt.user else answers
+        return ANSWER[{"both": "A", "neither": "B"}.get(says, "AB"[(prompt.polarity == "positive") == (says == "no")])]
+
+    return LLMJudge(TextBackend(reply))
+
+
+@pytest.mark.parametrize(
+    ("known", "answers", "expected"),
+    [
+        ("yes", "yes", ("consistent", True)),
+        ("yes", "no", ("inconsistent", True)),
+        ("no", "yes", ("consistent", False)),
+        ("no", "no", ("consistent", False)),
+        ("no", "both", ("consistent", False)),
+        ("neither", "yes", ("undecided", True)),
+        ("yes", "both", ("undecided", True)),
+    ],
+)
+def test_a_dodge_takes_a_question_that_the_persona_answers_and_a_line_that_does_not(known, answers, expected):
+    (verdict,) = answering(known, answers).judge([ASKED])
+    assert (verdict.label, verdict.applies) == expected
+
+
+def test_a_line_that_says_nothing_dodges_only_what_the_persona_answers():
+    empty = replace(ASKED, line="...")
+    for known, expected in (("yes", ("inconsistent", True)), ("no", ("consistent", False))):
+        judge = answering(known, "yes")
+        (verdict,) = judge.judge([empty])
+        assert (verdict.label, verdict.applies) == expected
+        assert len(judge.backend.batches[0]) == 2  # the line itself is not shown
+
+
+def test_a_question_that_is_asked_again_is_looked_up_in_the_persona_by_the_same_prompts():
+    judge = answering("yes", "no")
+    judge.judge([ASKED, replace(ASKED, line="Four hours.")])
+    prompts = [prompt.user for prompt in judge.backend.batches[0] if "What is known" in prompt.user]
+    assert len(prompts) == 2 * len(set(prompts)) == 4

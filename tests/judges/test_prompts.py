@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import persona_env
-from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious
+from persona_env.judges import AnswerVsGold, LineVsHistory, LineVsPersona, LineVsPrevious, LineVsQuestion, LineVsRole
 from persona_env.judges.prompts import PLACEHOLDERS, JudgePrompts, Wording
 from persona_env.persona import Persona
 from persona_env.roles import BUNDLED
@@ -22,6 +22,8 @@ def queries(role="patient", line="A line."):
         LineVsHistory(role, line, ("First.", "Second.")),
         AnswerVsGold(role, "Asked?", "gold", line, ("gold", "silver")),
         LineVsPrevious(persona, "Heard.", line),
+        LineVsQuestion(persona, "Heard.", line),
+        LineVsRole(persona, "Heard.", line),
     )
 
 
@@ -100,6 +102,26 @@ def test_every_text_is_part_of_the_digest():
             variants += [replace(ours, wordings={**ours.wordings, kind: other}) for other in changed]
         found |= {JudgePrompts({**prompts.roles, role: variant}).digest for variant in variants}
     assert len(found | {prompts.digest}) == 3 * (1 + 3 * len(PLACEHOLDERS)) + 1
+
+
+def test_a_file_of_an_earlier_version_is_used_with_our_wordings_of_the_newer_kinds(folder):
+    path = folder / "student.toml"
+    text = edited(folder, "You check software", "You judge software", "student.toml") and path.read_text("utf-8")
+    path.write_text(text.partition("[question_vs_persona]")[0], encoding="utf-8")
+    prompts, query = JudgePrompts.load(folder), queries("student")[4]
+    assert "You judge software" in prompts.both(query)[0].system
+    for pair in (prompts.both(query), prompts.whether_known(query), prompts.both(queries("student")[5])):
+        assert all("the student" in prompt.user and "the teacher" in prompt.user for prompt in pair)
+        assert not any("%" in prompt.user for prompt in pair)
+
+
+def test_whether_a_question_can_be_answered_is_asked_without_the_line():
+    question = queries(line="A secret.")[4]
+    for prompt in JudgePrompts.load().whether_known(question):
+        assert "A secret." not in prompt.user
+        assert '"Heard."' in prompt.user
+        assert "You sleep four hours." in prompt.user
+    assert all("You sleep" not in prompt.user for prompt in JudgePrompts.load().both(question))
 
 
 @pytest.mark.parametrize(("old", "new", "named"), [

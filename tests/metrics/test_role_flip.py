@@ -16,8 +16,8 @@ def asked(line: str, persona: Persona = ANN) -> str:
     """The reason that the text gives; "" where a judge has to say."""
     found = RoleFlip().query(Conversation(persona).with_reply("How are you?").with_line(line), 0)
     if isinstance(found, Verdict):
-        assert (found.label, found.is_asked) == ("inconsistent", False)
-        return found.reason
+        assert (found.label, found.is_asked) == ("inconsistent" if found.applies else "consistent", False)
+        return found.reason if found.applies else ""
     assert found == LineVsRole(persona, "How are you?", line)
     return ""
 

@@ -25,11 +25,14 @@ CLASSES = {
     "line_to_line": "LineToLineReward",
     "question_answer": "QuestionAnswerReward",
     "relevance": "RelevanceReward",
+    "evasion": "EvasionPenalty",
+    "role_flip": "RoleFlipPenalty",
     "copying": "CopyPenalty",
     "repetition": "RepetitionPenalty",
 }
 NAMES = tuple(CLASSES)
-WEIGHTS = dict(zip(NAMES, (0.3, 0.7, 0.1, 1 / 3, 0.5, 0.9), strict=True))
+PENALTIES = tuple(name for name, made in CLASSES.items() if made.endswith("Penalty"))
+WEIGHTS = dict(zip(NAMES, (0.3, 0.7, 0.1, 1 / 3, 0.4, 0.6, 0.5, 0.9), strict=True))
 
 
 def line_of(observation):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import persona_wrappers as pw
 from persona_env.envs.single_agent import SingleAgentEnv
-from tests.wrappers.playing import NAMES, WEIGHTS, aec_env, gym_env, play, play_rows, stacked, vector_env
+from tests.wrappers.playing import NAMES, PENALTIES, WEIGHTS, aec_env, gym_env, play, play_rows, stacked, vector_env
 
 
 def values(played, name):
@@ -64,7 +64,7 @@ def test_a_full_stack_in_any_order_is_the_same_in_all_forms_and_as_one_wrapper()
 @settings(max_examples=15, deadline=None)
 @given(
     st.permutations(sorted(WEIGHTS)).flatmap(lambda names: st.integers(1, len(names)).map(lambda n: names[:n])),
-    st.lists(st.floats(0, 1e3), min_size=6, max_size=6),
+    st.lists(st.floats(0, 1e3), min_size=len(NAMES), max_size=len(NAMES)),
     st.integers(0, 2**31),
 )
 def test_any_subset_in_any_order_pays_the_sum_of_its_terms(order, numbers, seed):
@@ -73,7 +73,7 @@ def test_any_subset_in_any_order_pays_the_sum_of_its_terms(order, numbers, seed)
     for one in play(env, episodes=1, seed=seed):
         for reward, info in zip(one.rewards, one.infos, strict=True):
             terms = [
-                weights[name] * (info[key] - (name in ("copying", "repetition")))
+                weights[name] * (info[key] - (name in PENALTIES))
                 for name in order
                 if not math.isnan(info.get(key := f"consistency/{name}", math.nan))
             ]

@@ -14,11 +14,11 @@ def test_all_terms_of_all_rows_are_one_judge_batch_per_step():
     judge = Exact(is_remote=False)
     envs = pw.vector.ConsistencyRewards(vector_env(3), WEIGHTS, judge=judge, every=1)
     envs.reset(seed=0)
-    envs.step([f"Hm, {row}." for row in range(3)])  # lines: persona and relevance, each of 3 rows
+    envs.step([f"Hm, {row}." for row in range(3)])  # persona, relevance, evasion and role, each of 3 rows
     envs.step(["No idea."] * 3)  # answers
     envs.step([f"Well, {row}." for row in range(3)])  # and history now
     first, _, third = map(len, judge.batches)
-    assert (first, third) == (6, 9)
+    assert (first, third) == (12, 15)
 
 
 def test_a_finishing_row_is_paid_once_and_written_under_final_info():

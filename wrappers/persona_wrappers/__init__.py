@@ -9,22 +9,26 @@ from __future__ import annotations
 from persona_wrappers import aec, vector
 from persona_wrappers.gym_rewards import (
     CopyPenalty,
+    EvasionPenalty,
     GymReward,
     LineToLineReward,
     PromptToLineReward,
     QuestionAnswerReward,
     RelevanceReward,
     RepetitionPenalty,
+    RoleFlipPenalty,
 )
 
 __all__ = [
     "CopyPenalty",
+    "EvasionPenalty",
     "GymReward",
     "LineToLineReward",
     "PromptToLineReward",
     "QuestionAnswerReward",
     "RelevanceReward",
     "RepetitionPenalty",
+    "RoleFlipPenalty",
     "aec",
     "vector",
 ]

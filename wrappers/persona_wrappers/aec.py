@@ -16,11 +16,13 @@ from persona_wrappers.reward_wrapper import MetricReward, reward_class
 __all__ = [
     "AECReward",
     "CopyPenalty",
+    "EvasionPenalty",
     "LineToLineReward",
     "PromptToLineReward",
     "QuestionAnswerReward",
     "RelevanceReward",
     "RepetitionPenalty",
+    "RoleFlipPenalty",
 ]
 
 
@@ -72,5 +74,7 @@ PromptToLineReward = reward_class(AECReward, "PromptToLineReward")
 LineToLineReward = reward_class(AECReward, "LineToLineReward")
 QuestionAnswerReward = reward_class(AECReward, "QuestionAnswerReward")
 RelevanceReward = reward_class(AECReward, "RelevanceReward")
+EvasionPenalty = reward_class(AECReward, "EvasionPenalty")
+RoleFlipPenalty = reward_class(AECReward, "RoleFlipPenalty")
 CopyPenalty = reward_class(AECReward, "CopyPenalty")
 RepetitionPenalty = reward_class(AECReward, "RepetitionPenalty")

@@ -13,12 +13,14 @@ from persona_wrappers.reward_wrapper import MetricReward, check_dialogue, reward
 
 __all__ = [
     "CopyPenalty",
+    "EvasionPenalty",
     "GymReward",
     "LineToLineReward",
     "PromptToLineReward",
     "QuestionAnswerReward",
     "RelevanceReward",
     "RepetitionPenalty",
+    "RoleFlipPenalty",
 ]
 
 
@@ -69,5 +71,7 @@ PromptToLineReward = reward_class(GymReward, "PromptToLineReward")
 LineToLineReward = reward_class(GymReward, "LineToLineReward")
 QuestionAnswerReward = reward_class(GymReward, "QuestionAnswerReward")
 RelevanceReward = reward_class(GymReward, "RelevanceReward")
+EvasionPenalty = reward_class(GymReward, "EvasionPenalty")
+RoleFlipPenalty = reward_class(GymReward, "RoleFlipPenalty")
 CopyPenalty = reward_class(GymReward, "CopyPenalty")
 RepetitionPenalty = reward_class(GymReward, "RepetitionPenalty")

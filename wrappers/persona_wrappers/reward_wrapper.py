@@ -35,6 +35,14 @@ _CLASSES = {
         "relevance",
         "Adds `weight` for each line that responds to what was just said to it, or openly declines to.",
     ),
+    "EvasionPenalty": (
+        "evasion",
+        "Takes `weight` off the reward for each line that dodges a question which the persona's text answers.",
+    ),
+    "RoleFlipPenalty": (
+        "role_flip",
+        "Takes `weight` off the reward for each line that leaves the role: as the other side or as a language model.",
+    ),
     "CopyPenalty": (
         "copying",
         "Takes `weight` off the reward for each line that recites the persona text unasked. No judge is asked.",

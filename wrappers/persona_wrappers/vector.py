@@ -23,11 +23,13 @@ from persona_wrappers.reward_wrapper import MetricReward, check_dialogue, metric
 __all__ = [
     "ConsistencyRewards",
     "CopyPenalty",
+    "EvasionPenalty",
     "LineToLineReward",
     "PromptToLineReward",
     "QuestionAnswerReward",
     "RelevanceReward",
     "RepetitionPenalty",
+    "RoleFlipPenalty",
     "VectorReward",
 ]
 
@@ -205,5 +207,7 @@ PromptToLineReward = reward_class(_OneMetric, "PromptToLineReward")
 LineToLineReward = reward_class(_OneMetric, "LineToLineReward")
 QuestionAnswerReward = reward_class(_OneMetric, "QuestionAnswerReward")
 RelevanceReward = reward_class(_OneMetric, "RelevanceReward")
+EvasionPenalty = reward_class(_OneMetric, "EvasionPenalty")
+RoleFlipPenalty = reward_class(_OneMetric, "RoleFlipPenalty")
 CopyPenalty = reward_class(_OneMetric, "CopyPenalty")
 RepetitionPenalty = reward_class(_OneMetric, "RepetitionPenalty")
