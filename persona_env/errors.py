@@ -140,14 +140,15 @@ def interruptible() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _handle(handler: signal._HANDLER) -> dict[int, signal._HANDLER]:
+def _handle(handler: signal._HANDLER) -> dict[signal.Signals, signal._HANDLER]:
     """Handles both signals, but those that whoever started the process ignores; returns what handled them before."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    found = {number: signal.getsignal(number) for number in _CODES}
-    found = {number: before for number, before in found.items() if before not in (signal.SIG_IGN, None)}
-    for number in found:
-        signal.signal(number, handler)
+    found: dict[signal.Signals, signal._HANDLER] = {}
+    for number in _CODES:
+        if (before := signal.getsignal(number)) not in (signal.SIG_IGN, None):
+            found[number] = before
+            signal.signal(number, handler)
     return found
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from gymnasium.utils import seeding
 
-from persona_env.conversation import Conversation, Event, LineCompleted
+from persona_env.conversation import Conversation, Event, LineCompleted, View
 from persona_env.envs.line_env import LineForm
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.eval_log import Sample
@@ -17,7 +17,7 @@ from persona_env.metrics import Answer, ProbeSchedule
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker
 
-__all__ = ["play", "reply_seed"]
+__all__ = ["play", "reply_seed", "try_out"]
 
 
 def reply_seed(*parts: int) -> int:
@@ -60,6 +60,27 @@ def play(
         engine.reply([e for e in (episodes[row] for row in running) if e.probe is None and not e.over])
         running = [row for row in running if not episodes[row].over]
     return samples
+
+
+def try_out(simulators: Sequence[Speaker], task_agent: Speaker, suite: EvalSuite) -> None:
+    """Lets each simulator, and the task agent once, say a line, so that what cannot talk is told before work begins.
+
+    A served model is not asked: a trial costs no call.
+    """
+    short = replace(suite, dialogues=1, lines=1)
+    for number, simulator in enumerate(simulators):
+        agent = task_agent if number == 0 else _Somebody()
+        some = [_Somebody() if speaker.is_remote else speaker for speaker in (simulator, agent)]
+        play(some[0], short, task_agent=some[1])
+    for speaker in (task_agent, *simulators):
+        speaker.reset_cache()
+
+
+class _Somebody(Speaker):
+    """Stands in for a served model where others are tried: a trial costs no call."""
+
+    def reply(self, views: Sequence[View]) -> list[str]:
+        return ["Hello."] * len(views)
 
 
 def _begun(simulator: Speaker, suite: EvalSuite, personas: Sequence[Persona], task_agent: Speaker | None) -> LineForm:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from persona_env.conversation import View
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.evaluation.rollout import play
+from persona_env.evaluation.rollout import try_out
 from persona_env.evaluation.scoring import all_scores, run_arm, scores
 from persona_env.models.limits import Usage
 from persona_env.runs.config import CONTENTS, JudgeSettings, refuse_changes
@@ -20,16 +19,9 @@ from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.run_folder import CONFIG, RunFolder
 from persona_env.runs.run_judge import RunJudge
 from persona_env.settings import settings_of
-from persona_env.speakers import Speaker, load_speaker
+from persona_env.speakers import load_speaker
 
 __all__ = ["Benchmark"]
-
-
-class _Somebody(Speaker):
-    """Stands in for a served model where others are tried: a trial costs no call."""
-
-    def reply(self, views: Sequence[View]) -> list[str]:
-        return ["Hello."] * len(views)
 
 
 class Benchmark:
@@ -40,11 +32,11 @@ class Benchmark:
 
     def __init__(self, arms: Mapping[str, str], suite: EvalSuite, judging: JudgeSettings, simulators: Sequence[str]):
         self.arms, self.suite, self.judging = arms, suite, judging
-        self._personas = resolve_personas(suite.role, suite.personas, suite.split)
-        self.judge = RunJudge.from_settings(judging, self._personas)
+        personas = resolve_personas(suite.role, suite.personas, suite.split)
+        self.judge = RunJudge.from_settings(judging, personas)
         self.task_agent = load_speaker(suite.task_agent)
         self.speakers = {name: load_speaker(spec, suite.max_tokens) for name, spec in arms.items()}
-        self._try_all()
+        try_out([*self.speakers.values()], self.task_agent, suite)
         now = contents(suite.role, suite.personas, self.judge, self.task_agent, self.speakers)
         settings = {**asdict(judging), **asdict(suite), "metrics": [*suite.metrics]}
         self.config: dict[str, Any] = {"simulators": [*simulators], **settings, CONTENTS: now}
@@ -52,16 +44,6 @@ class Benchmark:
         info = JudgeInfo(judging.judge, self.judge.identity, calibrated, self.judge.canaries)
         self.log = EvalLog(Header.now("bench", suite, info, self.config))
         self.counts: Mapping[str, int] = {}
-
-    def _try_all(self) -> None:
-        """Lets each simulator, and the task agent once, say a line, so that what cannot talk is told at once."""
-        agent, suite = self.task_agent, replace(self.suite, dialogues=1, lines=1)
-        for speaker in self.speakers.values():
-            some = [_Somebody() if one.is_remote else one for one in (speaker, agent)]
-            play(some[0], suite, self._personas[:1], task_agent=some[1])
-            agent = _Somebody()
-        for speaker in (self.task_agent, *self.speakers.values()):
-            speaker.reset_cache()
 
     def run(self, folder: RunFolder | None, progress: Callable[[str, int, int], None]) -> EvalLog:
         """Measures the arms that the folder, if there is one, does not hold yet; each is written when it is sound.

@@ -9,6 +9,7 @@ from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import RunEnded
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
+from persona_env.evaluation.rollout import try_out
 from persona_env.evaluation.scoring import run_arm, scores
 from persona_env.judges.base import VerdictCounts
 from persona_env.metrics import METRICS
@@ -51,6 +52,7 @@ class TrainAndEvaluate:
         self.envs = training_envs(config, self.judge, self.task_agent)
         resolve_personas(config.role, config.personas, config.split)
         self.suite = _suite(config)
+        try_out([self.simulator], self.task_agent, self.suite)
         is_calibrated = self.judge.is_calibrated(config.judge_calibration, self.suite.role, config.rewards)
         judge = JudgeInfo(config.judge, self.judge.identity, is_calibrated, self.judge.canaries)
         simulators = {"": self.simulator}

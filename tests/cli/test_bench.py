@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import pytest
 
@@ -30,6 +30,7 @@ from tests.models.fault_server import FaultServer
 from tests.speakers import small
 from tests.test_cli import run
 
+Polarity: TypeAlias = Literal["positive", "negative"]
 FEW = ["--split", "dev", "--dialogues", "3", "--lines", "2"]
 MORE = ["--split", "dev", "--dialogues", "16", "--lines", "8"]
 
@@ -187,10 +188,11 @@ def agreeing(*roles: str) -> Callable[[str], str]:
     return answer
 
 
-def _wordings(role: str) -> list[tuple[str, Literal["positive", "negative"]]]:
-    prompts = JudgePrompts.load()
-    found = (prompts.roles[role] if role in prompts.roles else _prompts_of(role_named(role))).wordings.values()
-    return [pair for w in found for pair in ((w.positive, "positive"), (w.negative, "negative"))]
+def _wordings(role: str) -> list[tuple[str, Polarity]]:
+    prompts, found = JudgePrompts.load(), list[tuple[str, Polarity]]()
+    for wording in (prompts.roles.get(role) or _prompts_of(role_named(role))).wordings.values():
+        found += [(wording.positive, "positive"), (wording.negative, "negative")]
+    return found
 
 
 def test_personas_without_facts_need_no_canaries_and_it_is_said_everywhere(tmp_path: Path, monkeypatch, capsys):

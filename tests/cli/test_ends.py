@@ -174,11 +174,12 @@ def test_what_cannot_talk_is_told_before_a_folder_is_made(tmp_path: Path, monkey
     people = tmp_path / "people.txt"
     people.write_text("You are Ann and your parcel is lost.\nYou are Bo and want your money back.")
     given = ["--role", role, "--personas", people, "--judge", "match", "--out", tmp_path / "out"]
-    assert run(["bench", "scripted", "--task-agent", "interview", *given], monkeypatch) == 2
-    error = capsys.readouterr().err.strip()
-    assert error.startswith("persona-env: Expected ")
-    assert "\n" not in error
-    assert not (tmp_path / "out").exists()
+    for command in (["bench", "scripted", "--task-agent", "interview"], ["bench", "tiny"], ["train"]):
+        assert run([*command, *given], monkeypatch) == 2
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("persona-env: Expected ")
+        assert "\n" not in error
+        assert not (tmp_path / "out").exists()
 
 
 def test_a_pipe_is_no_scenario_and_no_chat_template(tmp_path: Path):

@@ -76,6 +76,11 @@ def contents(path: Path) -> dict[str, str]:
     return found
 
 
+def small_talk(prompt: str) -> str:
+    """What a served task agent says: always the same to the same line."""
+    return f"How many hours do you sleep? {len(prompt) % 7}"
+
+
 def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 

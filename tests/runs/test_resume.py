@@ -11,6 +11,9 @@ import pytest
 
 from persona_env.cli.bench import bench
 from persona_env.cli.train import resume_training
+from persona_env.errors import InputError
+from persona_env.io.persona_file import save_personas
+from persona_env.world import personas
 from tests.judges.backends import reply
 from tests.models.fault_server import FaultProcess, FaultServer
 from tests.runs.runs import contents, go, started, when
@@ -72,6 +75,20 @@ def test_a_run_with_a_model_as_task_agent_is_resumed_too(tmp_path: Path):
 
 
 @pytest.mark.slow
+def test_the_lines_of_a_served_task_agent_are_asked_for_once_however_often_a_run_is_killed(tmp_path: Path):
+    """Its lines are stored as they come; only those in flight at a kill are asked for again."""
+    with FaultProcess("--answer", "tests.runs.runs:small_talk") as server:
+        more: dict[str, Any] = dict(task_agent=f"openai:{server.spec}", extended_dialogues=0)
+        assert started(tmp_path / "one", **more) == 0
+        whole = server.asked
+        for at in (("before", 3, 0.0), ("training", 2 * ROLLOUT, 0.0), ("after", 3, 0.0)):
+            assert started(tmp_path / "two", at, **more) == -signal.SIGKILL
+        assert started(tmp_path / "two", **more) == 0
+        assert server.asked - whole <= whole + 3 * 8
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.slow
 def test_a_run_with_a_judge_behind_a_server_is_resumed_too_and_its_canaries_count_once(tmp_path: Path):
     with FaultProcess("--answer", "tests.judges.backends:reply") as server:
         more: dict[str, Any] = dict(judge=f"openai:{server.spec}", extended_dialogues=0)
@@ -126,6 +143,24 @@ def test_a_finished_run_is_shown_again_and_not_run_again(unbroken: Path, capsys:
     assert after.pop("sample.txt")
     (unbroken / "sample.txt").unlink()
     assert before == after
+
+
+def test_other_contents_under_the_same_path_are_refused(tmp_path: Path):
+    """Its figures would be of two persona sets, and say so nowhere."""
+    people, run = tmp_path / "people.jsonl", tmp_path / "run"
+    known = personas("patient", "train")[:8]
+    splits = ["train"] * 6 + ["dev"] * 2
+    save_personas(people, known, splits)
+    more: dict[str, Any] = dict(personas=str(people), extended_dialogues=0)
+    with pytest.raises(Killed):
+        go(run, when("training", ROLLOUT, lambda: stop(Killed)), **more)
+    before = contents(run)
+    save_personas(people, [*known[:7], personas("patient", "train")[9]], splits)
+    with pytest.raises(InputError, match="got others of: personas: put back"):
+        go(run, **more)
+    assert contents(run) == before
+    save_personas(people, known, splits)
+    assert go(run, **more).exit_code == 0
 
 
 def test_settings_of_another_version_or_broken_ones_are_refused(tmp_path: Path):
