@@ -191,7 +191,8 @@ def agreeing(*roles: str) -> Callable[[str], str]:
 def _wordings(role: str) -> list[tuple[str, Polarity]]:
     prompts, found = JudgePrompts.load(), list[tuple[str, Polarity]]()
     for wording in (prompts.roles.get(role) or _prompts_of(role_named(role))).wordings.values():
-        found += [(wording.positive, "positive"), (wording.negative, "negative")]
+        found.append((str(wording.positive), "positive"))
+        found.append((str(wording.negative), "negative"))
     return found
 
 

@@ -27,7 +27,7 @@ def test_a_task_agent_talks_instead_of_somebody(monkeypatch, capsys):
     arguments = ["play", "--simulator", "scripted", "--role", "student", "--split", "dev", "--task-agent", "scripted"]
     shown = []
     for persona, seed in ((someone.id, 5), (someone.id, 5), (someone.id, 6)):
-        assert run([*arguments, "--persona", persona, "--seed", seed, "--lines", "3"], monkeypatch) == 0
+        assert run([*arguments, "--persona", persona, "--seed", str(seed), "--lines", "3"], monkeypatch) == 0
         shown.append(capsys.readouterr().out.rpartition(" lines in ")[0])
     assert shown[0].count("teacher> ") == shown[0].count("student> ") == shown[0].count("+ prompt-to-line") == 3
     assert someone.name in shown[0]
