@@ -178,8 +178,8 @@ def agreeing(*roles: str) -> Callable[[str], str]:
     """A judge that finds every line of these roles good, whichever way it is asked."""
 
     def answer(user: str) -> str:
-        texts = [wording for role in roles for wording in _wordings(role)]
-        polarity = next(polarity for start, polarity in texts if user.startswith(start))
+        texts: list[tuple[str, Polarity]] = [wording for role in roles for wording in _wordings(role)]
+        polarity: Polarity = next(polarity for start, polarity in texts if user.startswith(start))
         items = [*range(1, 1 + len(re.findall(r"^\d+: ", user, re.MULTILINE)))]
         prompt = JudgePrompt(polarity, "", user, len(items))
         good = {prompt.key: items if polarity == "positive" else []} if items else None
