@@ -34,7 +34,7 @@ _PASSWORD = re.compile(r"://.*@(?![A-Za-z][A-Za-z0-9+.-]*://)", re.DOTALL)
 _SENT_ALONG = re.compile(r"((?:header|query)=[^&:=]*[:=])[^&]*")
 _LONGEST_SPEC = 200
 _CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
-_NAMES = ("-m", "persona-env", "persona-env.exe", "persona-env-script.py")
+_NAMES = ("persona-env", "persona-env.exe", "persona-env-script.py")
 
 
 class InputError(ValueError):
@@ -115,6 +115,8 @@ def shown_spec(spec: str) -> str:
 
 def is_command() -> bool:
     """Returns whether this process is the command line, and not a program that imports the package."""
+    if sys.argv[:1] == ["-m"]:  # Python is still looking for the module
+        return "persona_env" in sys.orig_argv[sys.orig_argv.index("-m") + 1 :][:1]
     return os.path.basename(sys.argv[0] if sys.argv else "") in _NAMES
 
 

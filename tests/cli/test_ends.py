@@ -189,3 +189,15 @@ def test_a_pipe_is_no_scenario_and_no_chat_template(tmp_path: Path):
         load_scenario(tmp_path / "pipe.toml")
     with pytest.raises(InputError, match="Expected a template file"):
         LanguageModel.load("tiny", chat_template=str(tmp_path / "pipe.jinja"))
+
+
+def test_a_program_of_somebody_keeps_its_own_handlers(tmp_path: Path):
+    """Python runs a package before it has found its module: `python -m theirs` is not the command line either."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "__init__.py").write_text("import signal, persona_env\n")
+    (theirs / "__main__.py").write_text(
+        "import signal\nassert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    )
+    found = subprocess.run([sys.executable, "-m", "theirs"], cwd=tmp_path, env=environment(), capture_output=True)
+    assert (found.returncode, found.stderr) == (0, b"")
