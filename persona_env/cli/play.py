@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -69,25 +70,22 @@ def play(
     check_invalid("the talk", settings.get("max_invalid", 1.0), VerdictCounts.of(talk.verdicts))
 
 
+@dataclass
 class _Talk:
-    """One dialogue in the terminal."""
+    """One dialogue in the terminal, of at most so many lines; without a task agent its lines are typed."""
 
-    def __init__(
-        self,
-        suite: EvalSuite,
-        persona: Persona,
-        simulator: Speaker,
-        task_agent: Speaker | None,
-        judge: RunJudge,
-        most: int,
-    ):
-        self.suite, self.persona, self.simulator, self.task_agent, self.judge = (
-            suite, persona, simulator, task_agent, judge,
-        )  # fmt: skip
-        self.console, self.role, self.verdicts = Terminal(), role_named(suite.role), list[Verdict]()
-        self._episode = Episode(seeding.np_random(suite.seed)[0], most)
-        self._space = line_space(suite.max_tokens or simulator.max_tokens or 24)
-        found = map(load_metric, suite.metrics)
+    suite: EvalSuite
+    persona: Persona
+    simulator: Speaker
+    task_agent: Speaker | None
+    judge: RunJudge
+    most: int
+
+    def __post_init__(self) -> None:
+        self.console, self.role, self.verdicts = Terminal(), role_named(self.suite.role), list[Verdict]()
+        self._episode = Episode(seeding.np_random(self.suite.seed)[0], self.most)
+        self._space = line_space(self.suite.max_tokens or self.simulator.max_tokens or 24)
+        found = map(load_metric, self.suite.metrics)
         self._metrics = [metric for metric in found if isinstance(metric, LineMetric)]
 
     def run(self) -> None:

@@ -97,9 +97,7 @@ class Benchmark:
         tick(0)
         self.task_agent.reset_cache()  # a cache would make a resumed benchmark differ in the last bits
         with self.judge.stage():
-            arm = run_arm(
-                self.speakers[name], suite, self.judge, name=name, spec=self.arms[name], tick=tick,
-                task_agent=self.task_agent,
-            )  # fmt: skip
+            named = {"name": name, "spec": self.arms[name]}
+            arm = run_arm(self.speakers[name], suite, self.judge, **named, tick=tick, task_agent=self.task_agent)
             check_invalid(f"the arm {name!r}", self.judging.most_invalid, scores(arm, self.log.header.metrics).counts)
         self.log = self.log.with_arm(arm)
