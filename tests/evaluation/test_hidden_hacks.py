@@ -15,7 +15,9 @@ from persona_env.judges import Judge
 from persona_env.judges.llm import LLMJudge
 from persona_env.speakers import Speaker
 from persona_env.world import personas
+from persona_env.world.lexicon import ATTRIBUTES
 from persona_env.world.oracle import OracleJudge
+from persona_env.world.reading import clause, listed_facts, read_asked
 from persona_env.world.scripted import ScriptedSpeaker
 from tests.judges.backends import TextBackend
 
@@ -49,6 +51,25 @@ class EndsAfterOneLine(Hack):
         return f"{line} {END_MARKER}"
 
 
+class DodgesAndRecites(RecitesOnProbes):
+    """Declines whatever it is asked in the dialogue, and answers only where it is probed."""
+
+    def change(self, view: View, line: str) -> str:
+        return super().change(view, "I'd rather not say.")
+
+
+class SaysTwoThings(Hack):
+    """Answers what its persona does not list with two values at once, so that either may be right."""
+
+    def change(self, view: View, line: str) -> str:
+        asked = read_asked(view.messages[-1].text)
+        if asked is None or asked.key in listed_facts(view.system):
+            return line
+        attribute = ATTRIBUTES[view.role][asked.key]
+        one, other = (attribute.answers[place].format(attribute.values[place]) for place in (0, 1))
+        return f"{one[:-1]}, and {clause(other)}"
+
+
 @pytest.fixture(scope="module", params=["the oracle", "to the letter"])
 def judge(request: pytest.FixtureRequest) -> Judge:
     return OracleJudge() if request.param == "the oracle" else LLMJudge(TextBackend())
@@ -77,3 +98,16 @@ def test_what_looks_perfect_is_shown(judge: Judge, never_drifts: Scores, hack: t
     assert {found.estimate(name).value for name in PERFECT if name in found} == {1.0}  # or left out: nothing to judge
     assert shown(found, never_drifts) == guards
     assert shown(never_drifts, never_drifts) == set()
+
+
+def test_who_dodges_and_recites_looks_perfect_by_its_lines_and_is_shown(judge: Judge, never_drifts: Scores):
+    found = measured(DodgesAndRecites(), judge)
+    assert {found.estimate(name).value for name in PERFECT} == {1.0}
+    assert {"evasion", "relevance", "repetition", "probe_copying"} <= shown(found, never_drifts)
+
+
+def test_two_values_of_an_unlisted_fact_in_one_line_are_shown(judge: Judge, never_drifts: Scores):
+    found = measured(SaysTwoThings(), judge)
+    assert found.estimate("prompt_to_line").n == SUITE.dialogues * SUITE.lines  # every line is read
+    assert {"prompt_to_line", "relevance"} <= shown(found, never_drifts)
+    assert shown(found, never_drifts) & {"evasion", "role_flip", "repetition"} == set()

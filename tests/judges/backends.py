@@ -62,7 +62,7 @@ def _query(prompt: JudgePrompt) -> Query:
         case "line_vs_question":
             asked = read_asked(texts[0])
             known = [its.sentence.format(its.values[0]) for its in ATTRIBUTES[role].values() if asked == Asked(its.key)]
-            return LineVsQuestion(Persona("p", role, "", *known or ["You are Mei."]), *texts)
+            return LineVsQuestion(Persona("p", role, "", "".join(known) or "You are Mei."), *texts)
         case "line_vs_role":
             return LineVsRole(Persona("p", role, "", texts[0]), texts[1], texts[2])
     return LineVsPrevious(personas(role, "train")[0], *texts)

@@ -163,14 +163,15 @@ def test_a_change_of_what_is_asked_or_made_of_it_needs_a_new_version():
 ASKED = LineVsQuestion(MEI, "How long do you sleep?", "I'd rather not say.")
 
 
-def answering(known: str, answers: str) -> LLMJudge:
+def answering(known: str, answers: str) -> tuple[LLMJudge, TextBackend]:
     """A judge that says of a question whether it is known, and of a line whether it answers: both, one or neither."""
 
     def reply(prompt: JudgePrompt) -> str:
         says = known if "What is known" in prompt.user else answers
         return ANSWER[{"both": "A", "neither": "B"}.get(says, "AB"[(prompt.polarity == "positive") == (says == "no")])]
 
-    return LLMJudge(TextBackend(reply))
+    backend = TextBackend(reply)
+    return LLMJudge(backend), backend
 
 
 @pytest.mark.parametrize(
@@ -186,21 +187,21 @@ def answering(known: str, answers: str) -> LLMJudge:
     ],
 )
 def test_a_dodge_takes_a_question_that_the_persona_answers_and_a_line_that_does_not(known, answers, expected):
-    (verdict,) = answering(known, answers).judge([ASKED])
+    (verdict,) = answering(known, answers)[0].judge([ASKED])
     assert (verdict.label, verdict.applies) == expected
 
 
 def test_a_line_that_says_nothing_dodges_only_what_the_persona_answers():
     empty = replace(ASKED, line="...")
     for known, expected in (("yes", ("inconsistent", True)), ("no", ("consistent", False))):
-        judge = answering(known, "yes")
+        judge, backend = answering(known, "yes")
         (verdict,) = judge.judge([empty])
         assert (verdict.label, verdict.applies) == expected
-        assert len(judge.backend.batches[0]) == 2  # the line itself is not shown
+        assert len(backend.batches[0]) == 2  # the line itself is not shown
 
 
 def test_a_question_that_is_asked_again_is_looked_up_in_the_persona_by_the_same_prompts():
-    judge = answering("yes", "no")
+    judge, backend = answering("yes", "no")
     judge.judge([ASKED, replace(ASKED, line="Four hours.")])
-    prompts = [prompt.user for prompt in judge.backend.batches[0] if "What is known" in prompt.user]
+    prompts = [prompt.user for prompt in backend.batches[0] if "What is known" in prompt.user]
     assert len(prompts) == 2 * len(set(prompts)) == 4
