@@ -26,7 +26,7 @@ from persona_env.metrics import LineMetric, load_metric, verdicts_on
 from persona_env.persona import Persona
 from persona_env.report.terminal import Terminal, plain
 from persona_env.roles import role_named
-from persona_env.runs.config import JudgeSettings
+from persona_env.runs.config import JudgeSettings, check_readers
 from persona_env.runs.costs import check_invalid, judge_remarks, judge_usage
 from persona_env.runs.run_judge import RunJudge
 from persona_env.speakers import Speaker, load_speaker
@@ -53,6 +53,7 @@ def play(
     suite = suite_of({**settings, **({"task_agent": task_agent} if task_agent else {})}, max_tokens)
     judging = JudgeSettings(**taken(JudgeSettings, settings))
     personas = resolve_personas(suite.role, suite.personas, suite.split)
+    check_readers(personas, judging.judge, [simulator])
     (asked,) = chosen_personas(suite.role, personas, {"persona": persona}, 1)
     with contextlib.ExitStack() as stack:
         judge = stack.enter_context(contextlib.closing(RunJudge.from_settings(judging, personas)))

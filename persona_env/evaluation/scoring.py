@@ -16,7 +16,7 @@ from persona_env.metrics import AnswerMetric, Metric, Score, load_metric, verdic
 from persona_env.metrics.metric import QueryOrVerdict
 from persona_env.metrics.statistics import Interval, clustered_mean, clustered_share, reduction, within
 from persona_env.speakers import Speaker
-from persona_env.world.lexicon import ATTRIBUTES
+from persona_env.world.persona_space import are_readable
 from persona_env.world.style_stats import hedging, line_words, volunteering
 
 __all__ = ["Estimate", "Scores", "all_scores", "generalisation_gap", "judge_samples", "reductions", "run_arm", "scores"]
@@ -180,7 +180,7 @@ def _lines(arm: Arm) -> dict[str, list[tuple[int, int]]]:
 
 def _style(arm: Arm) -> dict[str, list[float]]:
     """How the simulator talks; hedging and volunteering can be read in the embedded world's grammar only."""
-    in_world = arm.suite.personas == "bundled" and arm.suite.role in ATTRIBUTES
+    in_world = are_readable([sample.conversation.persona for sample in arm.samples])
     stats = {"hedging": hedging, "volunteering": volunteering} if in_world else {}
     return {
         name: [stat([sample.conversation]) for sample in arm.samples]

@@ -89,7 +89,7 @@ def _verdict(query: Query, pairs: Sequence[tuple[JudgePrompt, JudgePrompt]], ans
     if isinstance(query, LineVsHistory) and pairs[0][0].items:
         return _from_lists(answers[0], answers[1], len(query.earlier), raw)
     found = [_combined(*pair) for pair in zip(answers[::2], answers[1::2], strict=True)]
-    labels, known = [label for label, _ in found], [chance for _, chance in found if chance is not None]
+    labels, known = list[Label](label for label, _ in found), [chance for _, chance in found if chance is not None]
     probability = round(min(known), 4) if len(known) == len(found) else None
     if isinstance(query, LineVsQuestion):
         return _from_question(labels, rejection_reason(query), probability, raw)

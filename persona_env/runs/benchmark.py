@@ -13,7 +13,7 @@ from persona_env.evaluation.eval_suite import EvalSuite
 from persona_env.evaluation.rollout import try_out
 from persona_env.evaluation.scoring import all_scores, run_arm, scores
 from persona_env.models.limits import Usage
-from persona_env.runs.config import CONTENTS, JudgeSettings, refuse_changes
+from persona_env.runs.config import CONTENTS, JudgeSettings, check_readers, refuse_changes
 from persona_env.runs.contents import contents, refuse_other_contents
 from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.run_folder import CONFIG, RunFolder
@@ -33,6 +33,7 @@ class Benchmark:
     def __init__(self, arms: Mapping[str, str], suite: EvalSuite, judging: JudgeSettings, simulators: Sequence[str]):
         self.arms, self.suite, self.judging = arms, suite, judging
         personas = resolve_personas(suite.role, suite.personas, suite.split)
+        check_readers(personas, judging.judge, arms.values())
         self.judge = RunJudge.from_settings(judging, personas)
         self.task_agent = load_speaker(suite.task_agent)
         self.speakers = {name: load_speaker(spec, suite.max_tokens) for name, spec in arms.items()}

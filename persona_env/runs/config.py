@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,16 +12,20 @@ from persona_env.algorithms import ALGORITHMS, Algorithm, load_algorithm
 from persona_env.algorithms.ppo import PPO
 from persona_env.errors import InputError, printable, shown
 from persona_env.io.json_files import open_file
+from persona_env.judges import JUDGES, member_specs
 from persona_env.metrics import METRICS
+from persona_env.persona import Persona
 from persona_env.registry import Spec
 from persona_env.roles import role_named
 from persona_env.settings import Setting, check, settings_of
+from persona_env.world.persona_space import check_readable
 
 __all__ = [
     "CONTENTS",
     "REWARDS",
     "JudgeSettings",
     "RunConfig",
+    "check_readers",
     "parse_budget",
     "parse_rewards",
     "read_config",
@@ -131,11 +135,6 @@ class RunConfig(JudgeSettings):
             raise InputError(
                 "Expected lora_rank >= 1 with load_in_4bit, got 0: 4-bit weights cannot be trained themselves."
             )
-        if self.judge == "oracle" and self.personas == "natural":
-            raise InputError(
-                "Expected a judge that reads natural English for --personas natural, got oracle, which reads the "
-                "embedded world's grammar only: give --judge hf:<...> or openai:<...>."
-            )
 
     def as_json(self) -> dict[str, Any]:
         """Returns all settings as one flat table of plain data."""
@@ -206,6 +205,13 @@ def _check_rewards(rewards: Mapping[str, float]) -> None:
             raise InputError(f"Expected a reward among {known}, got {shown(name)}: choose one of these.")
         if not (isinstance(weight, int | float) and abs(weight) < 10**15):
             raise InputError(f"Expected a finite weight for {name}, got {shown(weight)}: give a number such as 0.5.")
+
+
+def check_readers(personas: Sequence[Persona], judge: str, simulators: Iterable[str]) -> None:
+    """Raises InputError if somebody who reads the embedded world's grammar only is to read other personas."""
+    judges = member_specs(judge.removeprefix("ensemble:"), JUDGES)
+    for reader in {"oracle"}.intersection(judges) | {"tiny"}.intersection(simulators):
+        check_readable(personas, reader)
 
 
 def parse_budget(text: str) -> dict[str, int]:

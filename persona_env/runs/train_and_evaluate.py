@@ -14,9 +14,8 @@ from persona_env.evaluation.scoring import run_arm, scores
 from persona_env.judges.base import VerdictCounts
 from persona_env.metrics import METRICS
 from persona_env.models.limits import Usage
-from persona_env.roles import BUNDLED
 from persona_env.runs.checkpoint import Checkpoints
-from persona_env.runs.config import CONTENTS, RunConfig
+from persona_env.runs.config import CONTENTS, RunConfig, check_readers
 from persona_env.runs.contents import contents, refuse_other_contents
 from persona_env.runs.costs import CostLog, check_invalid
 from persona_env.runs.result import TrainResult, summary
@@ -24,6 +23,7 @@ from persona_env.runs.run_folder import CONFIG, RunFolder
 from persona_env.runs.run_judge import RunJudge
 from persona_env.settings import settings_of
 from persona_env.speakers import Speaker, load_speaker
+from persona_env.world.persona_space import are_readable
 
 __all__ = ["EXTENDED_LENGTH", "Progress", "TrainAndEvaluate", "is_complete"]
 
@@ -44,13 +44,17 @@ class TrainAndEvaluate:
         from persona_env.speakers.local import LanguageModel
 
         self.config = config
-        self.judge = RunJudge.from_settings(config, resolve_personas(config.role, config.personas, "train"))
+        trained_on, self._personas = (
+            resolve_personas(config.role, config.personas, split) for split in ("train", config.split)
+        )
+        for personas in (trained_on, self._personas):
+            check_readers(personas, config.judge, [config.simulator])
+        self.judge = RunJudge.from_settings(config, trained_on)
         self.simulator = LanguageModel.load(
             config.simulator, max_tokens=config.max_tokens, dtype=config.dtype, load_in_4bit=config.load_in_4bit
         )
         self.task_agent = load_speaker(config.task_agent)
         self.envs = training_envs(config, self.judge, self.task_agent)
-        resolve_personas(config.role, config.personas, config.split)
         self.suite = _suite(config)
         try_out([self.simulator], self.task_agent, self.suite)
         is_calibrated = self.judge.is_calibrated(config.judge_calibration, self.suite.role, config.rewards)
@@ -114,7 +118,7 @@ class TrainAndEvaluate:
         for name, one in suites.items():
             self._evaluate(f"after{name}", "model", trained, one, progress)
         self._evaluate("train_personas", "model", trained, replace(suite, split="train"), progress)
-        if config.personas == "bundled" and suite.role in BUNDLED:  # the embedded world has a drift-free speaker
+        if are_readable(self._personas):  # the embedded world has a drift-free speaker
             self._evaluate("drift_free", "scripted", load_speaker("scripted"), suite, progress)
 
     def _evaluate(self, stage: str, spec: str, speaker: Speaker, suite: EvalSuite, progress: Progress) -> None:

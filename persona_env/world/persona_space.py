@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import overload
 
-from persona_env.errors import InputError
+from persona_env.errors import InputError, printable
 from persona_env.persona import Fact, Persona, QAItem
 from persona_env.roles import role_named
 from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES, VALUES_PER_ATTRIBUTE
+from persona_env.world.reading import reads_description
 
-__all__ = ["LISTED", "SPLITS", "PersonaSpace", "make_persona", "personas", "sample_values", "split_of"]
+__all__ = [
+    "LISTED",
+    "SPLITS",
+    "PersonaSpace",
+    "are_readable",
+    "check_readable",
+    "make_persona",
+    "personas",
+    "sample_values",
+    "split_of",
+]
 
 SPLITS: Mapping[str, int] = {"train": 4096, "dev": 256, "heldout": 256}
 """The number of personas of each split, per role."""
@@ -104,6 +115,28 @@ class PersonaSpace(Sequence[Persona]):
         if isinstance(index, slice):
             return [self[i] for i in range(self.size)[index]]
         return _person(self.role, self.split, range(self.size)[index])
+
+
+def are_readable(personas: Iterable[Persona]) -> bool:
+    """Returns whether the grammar reads every persona's description: those of `bundled`, and others made of it."""
+    return isinstance(personas, PersonaSpace) or not any(map(_is_foreign, personas))
+
+
+def check_readable(personas: Iterable[Persona], reader: str) -> None:
+    """Raises InputError for personas that `reader`, who reads the embedded world's grammar only, cannot read.
+
+    >>> check_readable([Persona("p", "patient", "Mei", "You are Mei. You feel numb most of the time.")], "the oracle")
+    """
+    found = None if isinstance(personas, PersonaSpace) else next(filter(_is_foreign, personas), None)
+    if found:
+        raise InputError(
+            f"Expected personas in the embedded world's sentences for {reader}, which reads no others, got "
+            f"{printable(found.id):.40} ({printable(found.description):.60}): take bundled personas, or another model."
+        )
+
+
+def _is_foreign(persona: Persona) -> bool:
+    return not reads_description(persona.description, persona.role)
 
 
 def personas(role: str, split: str = "train") -> PersonaSpace:

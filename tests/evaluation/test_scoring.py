@@ -1,5 +1,7 @@
 """Scores are means over personas, with their guards beside them; worked by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from persona_env.conversation import Conversation, Message, Probe
@@ -70,7 +72,10 @@ def test_the_speaker_that_never_drifts_is_perfect_and_its_guards_say_what_it_is_
 
 def test_the_grammar_of_the_embedded_world_is_not_read_out_of_other_personas():
     suite = EvalSuite(role="chat_partner", personas="natural")
-    assert [*scored([Sample(talk("Who are you?", "I go by Mei."))], suite).style] == ["line_words"]
+    said = talk("Who are you?", "I go by Mei.")
+    english = replace(said, persona=replace(said.persona, description="You are Mei, who sleeps four hours a night."))
+    assert [*scored([Sample(english)], suite).style] == ["line_words"]
+    assert "hedging" in scored([Sample(said)], suite).style  # a file of personas in the grammar is read
 
 
 def shares(*values: float) -> Score:

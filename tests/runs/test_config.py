@@ -31,7 +31,6 @@ from persona_env.runs.config import RunConfig, parse_budget, parse_rewards, read
         ({"rewards": {}}, "at least one reward"),
         ({"rewards": {"niceness": 1.0}}, "a reward among prompt_to_line, .*, got 'niceness'"),
         ({"rewards": {"relevance": float("nan")}}, "finite weight for relevance"),
-        ({"personas": "natural"}, "a judge that reads natural English"),
         ({"load_in_4bit": True}, "lora_rank >= 1 with load_in_4bit, got 0"),
         ({"rolle": 1}, "settings among judge, .*role, .*kl_coef.*, got 'rolle'"),
         ({"algorithm": "a2c", "epochs": 2}, "settings among .*, got 'epochs'"),

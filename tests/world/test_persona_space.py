@@ -1,11 +1,14 @@
 import random
+from dataclasses import replace
 
 import pytest
 
+from persona_env.errors import InputError
+from persona_env.persona import Persona
 from persona_env.roles import BUNDLED
 from persona_env.world import SPLITS, personas
 from persona_env.world.lexicon import ATTRIBUTES, HELD_VALUES
-from persona_env.world.persona_space import make_persona, sample_values, split_of
+from persona_env.world.persona_space import are_readable, check_readable, make_persona, sample_values, split_of
 from persona_env.world.reading import read_facts
 
 
@@ -66,3 +69,18 @@ def test_an_unknown_split_is_refused() -> None:
         personas("patient", "test")
     with pytest.raises(ValueError, match="Expected role to be one of"):
         personas("dentist")
+
+
+GRAMMAR = Persona("mine", "patient", "Mei", "You are Mei. You sleep four hours a night.")
+ENGLISH = Persona("ann", "patient", "Ann", "You are Ann. You sleep four hours a night.")
+
+
+def test_the_grammar_reads_bundled_personas_and_those_made_of_its_sentences() -> None:
+    assert all(are_readable(list(personas(role, split)[:50])) for role in BUNDLED for split in SPLITS)
+    assert are_readable([GRAMMAR])
+    assert not are_readable([GRAMMAR, ENGLISH])
+    for text in ("You are Mei. You never sleep four hours a night.", "You live in Rome.", "You are mei.", "?"):
+        assert not are_readable([replace(GRAMMAR, description=text)])
+    check_readable([GRAMMAR], "the oracle")
+    with pytest.raises(InputError, match=r"for the oracle, which reads no others, got ann \(You are Ann"):
+        check_readable([GRAMMAR, ENGLISH], "the oracle")
