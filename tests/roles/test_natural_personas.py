@@ -98,6 +98,13 @@ def test_a_question_has_wordings_for_training_and_others_for_evaluation(person: 
         assert all(len(text) > 1 for text in training | evaluation), item.key
 
 
+@ROLE
+def test_no_wording_for_evaluation_is_trained_on_with_anybody(role: str):
+    trained = {words(text) for p in resolve_personas(role, "natural") for item in p.questions for text in item.wordings}
+    asked = {words(text) for p in EVERYBODY[role] for item in p.questions for text in item.held_out_wordings}
+    assert trained & asked == set()
+
+
 def stems(text: str) -> set[str]:
     return {word[:5] for word in content_words(text)}
 
