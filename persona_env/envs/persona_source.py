@@ -1,4 +1,9 @@
-"""Who may be simulated: the personas of a role and a split, and the one that a reset asks for."""
+"""Who may be simulated: the personas of a role and a split, and the one that a reset asks for.
+
+Held-out personas are unseen: no description of theirs is that of a training persona, whatever its letter case,
+punctuation, white space and the name in it; of the bundled ones none lists the same facts as a training persona, and
+each has values and pairs of values that no training persona has. Files in which it is otherwise are refused.
+"""
 
 from __future__ import annotations
 

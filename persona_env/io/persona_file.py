@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -31,6 +32,9 @@ _WORDS: Any = Words
 _SENTENCES: Any = Words | tuple[Words, ...]
 _BULLET = re.compile(r"(?:[-*\u2022]|\d+[.)])\s+")
 _PERSONA_CHAT = re.compile(r"(?P<number>\d*) ?(?P<side>your|partner's) persona:\s*")
+_WORD = re.compile(r"[^\W_]+")
+_NAME = re.compile(r"\A\s*(?:you are|you're|i am|i'm|my name is|your name is) ([^\W\d_]+)(?=[.,])")
+_MUCH = 5  # words that say who somebody is
 _TENTHS = ("train",) * 8 + ("dev", "heldout")
 
 
@@ -58,7 +62,7 @@ def load_personas(path: str | Path, split: str | None = None, role: str | None =
     A persona whose file names no role has `role`, if given, or is a chat partner. With `split` only those of `train`,
     `dev` or `heldout`. Where the file names no splits, of each ten different descriptions the first eight are `train`,
     the ninth `dev`, the tenth `heldout`; of 3 to 9 the last is `heldout` and the one before `dev`. No description is in
-    two splits.
+    two splits, whatever its letter case, punctuation and the name in it: held-out personas are unseen.
 
     Raises:
         FileError: If the file is no persona file, or has no persona in that split.
@@ -142,8 +146,8 @@ def _checked(found: list[tuple[Persona, str | None]], path: str | Path) -> tuple
 
 
 def _splits(personas: list[Persona], named: list[str], path: str | Path) -> list[str]:
-    """Returns the split of each persona; descriptions that differ in letter case and white space only are the same."""
-    texts = [" ".join(persona.description.casefold().split()) for persona in personas]
+    """Returns the split of each persona; one description is in one split (see `_told`)."""
+    texts = [_told(persona) for persona in personas]
     places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
     few = ("train",) * (len(places) - 2) + ("dev", "heldout")
     splits = named or [few[places[text]] if 2 < len(few) < 10 else _TENTHS[places[text] % 10] for text in texts]
@@ -155,6 +159,18 @@ def _splits(personas: list[Persona], named: list[str], path: str | Path) -> list
                 f"and {split}: what is measured must not be trained on."
             )
     return splits
+
+
+def _told(persona: Persona) -> str:
+    """Returns what makes two descriptions the same: the words, whatever their case, punctuation and the name.
+
+    Where little is said besides the name, it counts: "You are Ann" and "You are Bo" are two.
+    """
+    plain = unicodedata.normalize("NFKC", persona.description).casefold()
+    said = _WORD.findall("".join(c for c in plain if unicodedata.category(c) != "Cf"))  # a zero-width one hides nothing
+    name = {*_WORD.findall(persona.name.casefold()), *_NAME.findall(plain)}
+    rest = [word for word in said if word not in name]
+    return " ".join(rest if len(rest) >= _MUCH else said)
 
 
 def _persona(value: Any, name: str, place: str, role: str | None) -> tuple[Persona, str | None]:

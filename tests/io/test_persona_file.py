@@ -132,6 +132,34 @@ def test_wrong_splits_are_refused(tmp_path: Path):
         load_personas(path, "test")
 
 
+BEES = Persona("ann", "patient", "Ann", "You are Ann. You keep bees, and you sleep four hours a night.")
+
+
+@pytest.mark.parametrize(("name", "description"), [
+    ("Ann", "you are ann.  You keep bees and you sleep four hours a night"),
+    ("Bo", "You are Bo. You keep bees, and you sleep four hours a night."),
+    ("", "You are Bo. You keep bees, and you sleep four hours a night."),
+    ("Ann", "You are Ann. You keep be\u200bes, and you sleep four hours a night."),
+    ("Ann", "You are Ann.\nYou keep bees \u2013 and you sleep four hours a night!"),
+])  # fmt: skip
+def test_a_training_persona_is_not_held_out_in_other_letters_or_under_another_name(
+    tmp_path: Path, name: str, description: str
+):
+    path, again = tmp_path / "personas.jsonl", Persona("again", "patient", name, description)
+    save_personas(path, [BEES, again, *numbered(1)], ["train", "heldout", "dev"])
+    refused(load_personas, path, "in one split only in .*, got that of 'again' in train and heldout")
+    save_personas(path, [BEES, *numbered(8), again])  # the tenth would be held out
+    assert {p.id for p in load_personas(path, "train")} >= {"ann", "again"}
+
+
+def test_personas_that_differ_in_what_they_say_are_two(tmp_path: Path):
+    path = tmp_path / "personas.jsonl"
+    others = ["You are Ann. You keep bees, and you sleep two hours a night.", "You are Ann.", "You are Bo."]
+    others = [Persona(f"p{i}", "patient", "", text) for i, text in enumerate(others)]
+    save_personas(path, [BEES, *others], ["train", "heldout", "train", "heldout"])
+    assert len(load_personas(path, "heldout")) == 2
+
+
 @needs_data
 @pytest.mark.parametrize(
     ("role", "file", "count"),

@@ -28,6 +28,17 @@ def test_nobody_is_in_two_splits_and_evaluation_people_have_held_values_and_a_re
             assert (sum(value in HELD_VALUES for value in values) >= 2, reserved) == ((split != "train"),) * 2
 
 
+@pytest.mark.parametrize("role", BUNDLED)
+def test_held_out_means_unseen_no_persona_lists_what_one_of_training_does_whatever_their_names(role: str) -> None:
+    def listed(split: str) -> list[frozenset[tuple[str, str]]]:
+        return [frozenset((f.key, f.value) for f in p.facts if f.key != "name") for p in personas(role, split)]
+
+    trained_on = {*listed("train")}
+    assert len(trained_on) > 4000
+    for split in ("dev", "heldout"):
+        assert trained_on.isdisjoint(listed(split))
+
+
 def test_pretraining_people_are_in_no_evaluation_split_and_have_every_value() -> None:
     rng = random.Random(0)
     drawn = [sample_values(rng, None) for _ in range(500)]
