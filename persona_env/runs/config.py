@@ -209,7 +209,7 @@ def _check_rewards(rewards: Mapping[str, float]) -> None:
 
 def check_readers(personas: Sequence[Persona], judge: str, simulators: Iterable[str]) -> None:
     """Raises InputError if somebody who reads the embedded world's grammar only is to read other personas."""
-    judges = member_specs(judge.removeprefix("ensemble:"), JUDGES)
+    judges = member_specs(judge.removeprefix("ensemble:"), [*JUDGES])
     for reader in {"oracle"}.intersection(judges) | {"tiny"}.intersection(simulators):
         check_readable(personas, reader)
 
