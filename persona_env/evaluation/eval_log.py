@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from os.path import expanduser
 from pathlib import Path
@@ -111,6 +111,14 @@ class JudgeInfo:
     canaries: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _RoleTexts:
+    simulator: str
+    task: str
+    task_prompt: str
+    instruction: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
     """What holds for all arms of an evaluation; `metrics` stand in the order of tables.
@@ -127,7 +135,7 @@ class Header:
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     created: str = ""  # in UTC
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
-    role_texts: Mapping[str, str] = field(default_factory=dict[str, str])
+    role_texts: _RoleTexts | None = None
 
     @classmethod
     def now(cls, command: str, suite: EvalSuite, judge: JudgeInfo, config: Mapping[str, Any]) -> Header:
@@ -145,10 +153,9 @@ class Header:
         )
 
 
-def _role_texts(key: str) -> dict[str, str]:
+def _role_texts(key: str) -> _RoleTexts | None:
     role = role_named(key)
-    texts = ("simulator", "task", "task_prompt", "instruction")
-    return {} if key in BUNDLED else {name: getattr(role, name) for name in texts}
+    return None if key in BUNDLED else _RoleTexts(role.simulator, role.task, role.task_prompt, role.instruction)
 
 
 def _versions() -> dict[str, str]:
@@ -233,7 +240,7 @@ def load_eval_log(path: str | Path) -> EvalLog:
             case _Header():
                 header = line.header
                 if header.role not in ROLES and header.role_texts:
-                    register_role(Role(header.role, **header.role_texts))
+                    register_role(Role(header.role, **asdict(header.role_texts)))
             case _Arm():
                 arms.append((line, []))
             case _Persona():
