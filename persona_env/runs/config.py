@@ -210,7 +210,8 @@ def _check_rewards(rewards: Mapping[str, float]) -> None:
 def check_readers(personas: Sequence[Persona], judge: str, simulators: Iterable[str]) -> None:
     """Raises InputError if somebody who reads the embedded world's grammar only is to read other personas."""
     judges = member_specs(judge.removeprefix("ensemble:"), [*JUDGES])
-    for reader in {"oracle"}.intersection(judges) | {"tiny"}.intersection(simulators):
+    kinds = {Spec.parse(spec).kind for spec in (*judges, *simulators)}
+    for reader in sorted(kinds & {"oracle", "tiny"}):
         check_readable(personas, reader)
 
 

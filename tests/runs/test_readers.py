@@ -20,7 +20,7 @@ def file(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize("command", [
-    ["bench", "scripted", *SMALL], ["bench", "tiny", "--judge", "match", *SMALL],
+    ["bench", "scripted", *SMALL], ["bench", "tiny?temperature=0.5", "--judge", "match", *SMALL],
     ["bench", "scripted", "--judge", "ensemble:match,oracle,match", *SMALL], ["train", "--dry-run"],
     ["play", "--simulator", "scripted", "--task-agent", "scripted", "--lines", "1"],
 ])  # fmt: skip
