@@ -81,6 +81,11 @@ class Transport:
                 "put the authority that signed it into SSL_CERT_FILE."
             ) from None
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error, aiohttp.ClientConnectorDNSError) and not self._answered_at:
+                raise AccessDenied(
+                    f"Expected a server at {self._base_url}, got no such host: correct the address, or connect this "
+                    "machine, then resume."
+                ) from None
             raise NoConnection(f"no connection to the server ({type(error.os_error).__name__})") from None
         except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError) as error:
             raise Unreachable(f"the connection broke ({type(error).__name__})") from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ import pytest
 from persona_env.errors import RunEnded
 from persona_env.models.chat_api import ChatClient
 from persona_env.models.endpoint import Endpoint
-from persona_env.models.faults import Overloaded, Unavailable
+from persona_env.models.faults import AccessDenied, Overloaded, Unavailable
 from persona_env.models.flow_control import FlowControl
 from persona_env.models.limits import ModelResources
 from tests.models.asked import client, free_port, outcomes, requests
@@ -39,6 +40,17 @@ def test_a_server_that_stays_away_ends_the_run_in_order():
                 asked.complete(requests(20))
             assert (isinstance(caught.value, RunEnded), caught.value.exit_code) == (True, 75)
             assert "\n" not in str(caught.value)
+
+
+def test_an_address_that_nobody_has_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    def unknown(*_: object, **__: object) -> None:  # tests ask no name server
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with ChatClient(Endpoint("m", "http://nobody.invalid/v1"), outage_timeout=600.0) as asking:
+        with pytest.raises(AccessDenied, match="no such host"):
+            asking.complete(requests(3))
+        assert asking.usage.calls == 1
 
 
 @pytest.mark.parametrize("code", [500, 503])
