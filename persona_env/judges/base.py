@@ -71,8 +71,8 @@ class AnswerVsGold:
 
 
 @dataclass(frozen=True, slots=True)
-class LineVsPrevious:
-    """Relevance: does the line respond to what was just said to the speaker, or openly decline to?"""
+class _Reply:
+    """A line of somebody, and what they had just heard."""
 
     persona: Persona
     heard: str
@@ -85,34 +85,21 @@ class LineVsPrevious:
 
 
 @dataclass(frozen=True, slots=True)
-class LineVsQuestion:
+class LineVsPrevious(_Reply):
+    """Relevance: does the line respond to what was just said to the speaker, or openly decline to?"""
+
+
+@dataclass(frozen=True, slots=True)
+class LineVsQuestion(_Reply):
     """Evasion: if what was just said asks for something that the persona states, does the line answer it?
 
     A verdict where it asks for nothing, or for what the persona does not state, does not apply.
     """
 
-    persona: Persona
-    heard: str
-    line: str
-
-    @property
-    def role(self) -> str:
-        """The key of the speaker's role."""
-        return self.persona.role
-
 
 @dataclass(frozen=True, slots=True)
-class LineVsRole:
+class LineVsRole(_Reply):
     """Role flip: does the line stay the speaker's own, and not the other side's or a language model's?"""
-
-    persona: Persona
-    heard: str
-    line: str
-
-    @property
-    def role(self) -> str:
-        """The key of the speaker's role."""
-        return self.persona.role
 
 
 Query: TypeAlias = LineVsPersona | LineVsHistory | AnswerVsGold | LineVsPrevious | LineVsQuestion | LineVsRole
