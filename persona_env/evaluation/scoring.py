@@ -108,7 +108,11 @@ class Scores:
             return Estimate.of(clustered_share(shares, self.personas, [whole for _, whole in rows]), total)
         if name in self.style:
             interval = clustered_mean(self.style[name], self.personas)
-            return Estimate.of(within(interval) if name == "hedging" else interval, len(self.style[name]))
+            if name == "hedging":
+                interval = within(interval)
+            elif interval.low < 0:  # no style statistic is negative
+                interval = replace(interval, low=0.0)
+            return Estimate.of(interval, len(self.style[name]))
         rows = self.metrics[name]
         interval = clustered_share([score.value for score in rows], self.personas, [score.n for score in rows])
         counts = sum((score.counts for score in rows), VerdictCounts())

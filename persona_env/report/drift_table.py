@@ -18,6 +18,7 @@ from persona_env.report.terminal import plain
 __all__ = ["drift_table", "legend", "log_table", "simulator_table"]
 
 _CAPTION = "Shares of lines, as named; intervals are 95 % over personas. Drift types: share of bad lines or answers."
+_SIDE_BY_SIDE = 2  # simulators whose intervals stand beside their figures; those of more stand below
 _UNKNOWN = Interval(math.nan, math.nan, math.nan, 0)
 _GAP = " gap: drift on held-out / on training personas."
 _SAID = {"lines_said": "lines said of those asked for"}
@@ -116,8 +117,10 @@ class _Table:
         return found.suite.lines if found else 0
 
     def columns(self, *names: str) -> None:
-        for name in names:
-            self.table.add_column(Text(name), justify="right" if name else "left", no_wrap=not name)
+        first, *others = names
+        self.table.add_column(Text(first), overflow="fold")
+        for name in others:
+            self.table.add_column(Text(name), justify="right", overflow="fold")
 
     def section(self, title: str, *more: str) -> None:
         self.table.add_section()
@@ -133,7 +136,8 @@ class _Table:
             if not any(name in scores for scores in arms):
                 continue
             known = (_estimate(scores, name) for scores in arms)
-            self.add(title, *(self.cell(name, estimate, with_interval=with_interval) for estimate in known))
+            before = "" if not with_interval else " " if len(arms) <= _SIDE_BY_SIDE else "\n"
+            self.add(title, *(self.cell(name, estimate, before) for estimate in known))
 
     def counts(self, arms: Sequence[Scores]) -> None:
         """Adds what became of the lines, how much was judged, and how many verdicts decide nothing."""
@@ -152,16 +156,19 @@ class _Table:
         first = next((m.name for m in self.metrics if m.unit == "lines" and m.name in scores), "")
         return _estimate(scores, first).n
 
-    def cell(self, name: str, estimate: Estimate, *, with_interval: bool = False) -> str:
-        """Returns a figure as its title says: shares in per cent; of bad lines where the metric shows those."""
+    def cell(self, name: str, estimate: Estimate, before: str = "") -> str:
+        """Returns a figure as its title says: shares in per cent; of bad lines where the metric shows those.
+
+        Its interval is left out, unless something stands `before` it: a blank or a line break.
+        """
         if estimate.value is None:
             return "-"
         value = 1 - estimate.value if name in self._bad else estimate.value
         is_share = name in self.titles or name in ("hedging", *_SAID)
         ends = ""
-        if with_interval and estimate.low is not None and estimate.high is not None:
+        if before and estimate.low is not None and estimate.high is not None:
             low, high = (1 - estimate.high, 1 - estimate.low) if name in self._bad else (estimate.low, estimate.high)
-            ends = f" ({_per_cent(low, high, '-')})" if is_share else f" ({low:.2f}-{high:.2f})"
+            ends = f"{before}({_per_cent(low, high, '-')})" if is_share else f"{before}({low:.2f}-{high:.2f})"
         return f"{100 * value:.1f} %{ends}" if is_share else f"{value:.2f}{ends}"
 
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from persona_env.errors import JudgeUnreliable
+from persona_env.errors import JudgeUnreliable, shown_spec
 from persona_env.evaluation.eval_log import JudgeInfo
 from persona_env.judges.base import VerdictCounts
 from persona_env.runs.config import parse_budget
@@ -158,7 +158,7 @@ def judge_remarks(judge: JudgeInfo, usage: Mapping[str, Any]) -> list[str]:
         remarks.append("Canaries: none, as the personas state no facts with wrong answers.")
     if not judge.is_calibrated:
         remarks.append(
-            f"The judge {judge.spec} is not calibrated: nobody knows what its verdicts are worth. "
+            f"The judge {shown_spec(judge.spec)} is not calibrated: nobody knows what its verdicts are worth. "
             "Hold it against labels with persona-env judge calibrate."
         )
     return remarks

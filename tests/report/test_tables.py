@@ -1,6 +1,7 @@
 """What is shown of an evaluation log: one table with its guards, and a dialogue with its drift marked."""
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
@@ -61,6 +62,19 @@ def test_dialogues_that_end_early_and_lines_that_were_cut_are_shown_beside_the_l
     assert rows["lines cut at the other's name"][-2:] == ["0", "6"]
     assert rows["lines said of those asked for"][-6:] == ["100.0", "%", "25.0", "%", "100.0", "%"]
     assert "-" in rows["self-contradiction (line-to-line)"], "nothing was judged: no success"
+
+
+@pytest.mark.parametrize("names", [["mine", "base"], ["mine", "base", "third"]])
+def test_simulators_are_told_apart_in_60_characters_and_no_figure_is_cut_short(log: EvalLog, names: list[str]):
+    arms = tuple(replace(log.arms[0], name=name, simulator=f"hf:{name}") for name in names)
+    text = shown(simulator_table(EvalLog(replace(log.header, command="bench"), arms)), 60)
+    assert "\u2026" not in text
+    assert names in [line.split() for line in text.splitlines()]
+    wide = shown(simulator_table(EvalLog(replace(log.header, command="bench"), arms)), 300)
+    intervals = re.findall(r"\([\d.]+-[\d.]+\)", wide)
+    assert len(intervals) >= 10 * len(names)
+    assert [*text.split()].count("%") == wide.split().count("%")
+    assert {*intervals} <= {*text.split()}
 
 
 def test_names_with_markup_in_them_are_shown_as_they_are(log: EvalLog):
