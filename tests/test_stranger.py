@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.speakers.small import model, tokenizer
+
 SOURCE = Path(__file__).parent / "stranger"
 METADATA = "Metadata-Version: 2.1\nName: persona-env-shop\nVersion: 1.0\n"
 ENTRY_POINTS = """
@@ -66,7 +68,11 @@ def test_a_strangers_parts_are_benchmarked(site, tmp_path):
 def test_a_strangers_parts_are_trained_with(site, tmp_path):
     sizes = ["--tokens", "64", "--dialogues", "3", "--extended-dialogues", "0", "--lines", "2", "--max-tokens", "6"]
     rewards = ["--rewards", "prompt_to_line=1,politeness=0.5", "--algorithm", "sweep?tries=1"]
-    out = run(site, "train", *SMALL, *sizes, *rewards, "--out", str(tmp_path / "run"))
+    words = tokenizer()
+    for part in (model(len(words)), words):
+        part.save_pretrained(tmp_path / "model")
+    learner = ["--simulator", str(tmp_path / "model")]
+    out = run(site, "train", *SMALL, *sizes, *rewards, *learner, "--out", str(tmp_path / "run"))
     assert "rudeness" in out
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert (summary["role"], summary["judge"]) == ("shopper", "keyword:refund")
