@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from persona_env.calibration.label_file import question_fields
 from persona_env.calibration.labels import load_labels
 from persona_env.cli.options import with_settings
 from persona_env.cli.progress import ProgressReport
+from persona_env.evaluation.rollout import counter
 from persona_env.io.atomic import check_target, write_json, write_jsonl
 from persona_env.judges.base import VerdictCounts
 from persona_env.report.calibration import calibration_table
@@ -55,7 +56,7 @@ def judge_calibrate(
         ProgressReport(judge) as progress,
     ):
         judge.open(folder and folder.path)
-        result = calibrate(judge.inner, found, spec=judging.judge, tick=_tick(progress, len(found.items)))
+        result = calibrate(judge.inner, found, spec=judging.judge, tick=counter(progress, "judging", len(found.items)))
         if folder:
             folder.write_json(FILE, result.as_json())
             write_jsonl(folder.path / "verdicts.jsonl", _verdict_rows(result))
@@ -64,18 +65,6 @@ def judge_calibrate(
     Terminal().print(calibration_table(result))
     check_invalid("the calibration", settings.get("max_invalid", 1.0), VerdictCounts.of(result.verdicts))
     return result
-
-
-def _tick(progress: ProgressReport, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def tick(judged: int) -> None:
-        nonlocal done
-        done += judged
-        progress("judging", done, total)
-
-    tick(0)
-    return tick
 
 
 def _verdict_rows(found: Calibration) -> Iterator[dict[str, Any]]:

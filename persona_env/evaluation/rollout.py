@@ -17,7 +17,26 @@ from persona_env.metrics import Answer, ProbeSchedule
 from persona_env.persona import Persona
 from persona_env.speakers import Speaker
 
-__all__ = ["play", "reply_seed", "try_out"]
+__all__ = ["counter", "play", "reply_seed", "try_out"]
+
+
+def counter(progress: Callable[[str, int, int], object], stage: str, total: int) -> Callable[[int], None]:
+    """Returns a function that is told how much more of a stage is done, and tells `progress` how much that is in all.
+
+    >>> tick = counter(print, "judging", 4)
+    judging 0 4
+    >>> tick(3)
+    judging 3 4
+    """
+    done = 0
+
+    def tick(more: int) -> None:
+        nonlocal done
+        done += more
+        progress(stage, done, total)
+
+    tick(0)
+    return tick
 
 
 def reply_seed(*parts: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from persona_env.envs.persona_source import resolve_personas
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.evaluation.rollout import try_out
+from persona_env.evaluation.rollout import counter, try_out
 from persona_env.evaluation.scoring import all_scores, run_arm, scores
 from persona_env.models.limits import Usage
 from persona_env.runs.config import CONTENTS, JudgeSettings, check_readers, refuse_changes
@@ -87,15 +87,9 @@ class Benchmark:
 
     def _measure(self, name: str, progress: Callable[[str, int, int], None]) -> None:
         """Plays and judges one arm, and adds it to the log."""
-        suite, done = self.suite, 0
+        suite = self.suite
         total = suite.dialogues * (suite.lines + suite.lines // suite.questions_every)
-
-        def tick(lines: int) -> None:
-            nonlocal done
-            done += lines
-            progress(name, done, total)
-
-        tick(0)
+        tick = counter(progress, name, total)
         self.task_agent.reset_cache()  # a cache would make a resumed benchmark differ in the last bits
         with self.judge.stage():
             named = {"name": name, "spec": self.arms[name]}

@@ -9,7 +9,7 @@ from persona_env.envs.persona_source import resolve_personas
 from persona_env.errors import RunEnded
 from persona_env.evaluation.eval_log import FILE, EvalLog, Header, JudgeInfo, load_eval_log, save_eval_log
 from persona_env.evaluation.eval_suite import EvalSuite
-from persona_env.evaluation.rollout import try_out
+from persona_env.evaluation.rollout import counter, try_out
 from persona_env.evaluation.scoring import run_arm, scores
 from persona_env.judges.base import VerdictCounts
 from persona_env.metrics import METRICS
@@ -123,14 +123,8 @@ class TrainAndEvaluate:
 
     def _evaluate(self, stage: str, spec: str, speaker: Speaker, suite: EvalSuite, progress: Progress) -> None:
         """Plays and judges the dialogues of a stage, unless they stand in the log: only sound ones come there."""
-        done, total = 0, suite.dialogues * (suite.lines + suite.lines // suite.questions_every)
-
-        def tick(lines: int) -> None:
-            nonlocal done
-            done += lines
-            progress(stage, done, total)
-
-        tick(0)
+        total = suite.dialogues * (suite.lines + suite.lines // suite.questions_every)
+        tick = counter(progress, stage, total)
         arm = self.result.log.arm(stage)
         if arm is None:
             for one in (speaker, self.task_agent):
@@ -145,7 +139,7 @@ class TrainAndEvaluate:
                 save_eval_log(self._folder.path / FILE, log)
             self.result.log = log
             self._cost_log.note(stage)
-        tick(total - done)
+        progress(stage, total, total)
 
     def _train(self, progress: Progress) -> Speaker:
         from persona_env.runs.training import Training

@@ -226,29 +226,29 @@ def _refusal(message: str) -> Behaviour:
     return raw(json.dumps({"error": {"message": message, "type": "invalid_request_error"}}).encode(), 400)
 
 
+FACTS = ("has lost a parcel", "wants the money back", "feels hopeless about a bill", "moves", "is deaf", "has a dog")
+CUSTOMER = """
+key = "customer"
+simulator = "customer"
+task = "agent"
+task_prompt = "You help customers of a shop."
+"""
+THOUGHT = "The user wants something."
+
+
+def _thinking(user: str) -> str:
+    said = agreeing("customer")(user) if '"id"' in user else "Where is my parcel?"
+    return f"<think>\n{THOUGHT}\n</think>\n\n{said}"
+
+
 def test_the_stranger_sees_a_table(tmp_path: Path, monkeypatch, capsys):
     """Own personas and role, a model of one's own that thinks, and a hosted model that talks, asks and judges."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "60")
-    facts = (
-        "has lost a parcel",
-        "wants the money back",
-        "feels hopeless about a bill",
-        "moves",
-        "is deaf",
-        "has a dog",
-    )
-    Path("people.txt").write_text("\n".join(f"You are a customer who {fact}." for fact in facts))
-    Path("customer.toml").write_text(
-        'key = "customer"\nsimulator = "customer"\ntask = "agent"\ntask_prompt = "You help customers of a shop."\n'
-    )
+    Path("people.txt").write_text("\n".join(f"You are a customer who {fact}." for fact in FACTS))
+    Path("customer.toml").write_text(CUSTOMER)
     LanguageModel(small.model(length=2048), small.tokenizer(small.THINKING), max_tokens=8).save_pretrained("model")
-
-    def answer(user: str) -> str:
-        thought = "<think>\nThe user wants something.\n</think>\n\n"
-        return thought + (agreeing("customer")(user) if '"id"' in user else "Where is my parcel?")
-
-    with FaultServer(hosted, answer=answer) as server:
+    with FaultServer(hosted, answer=_thinking) as server:
         served = f"openai:{server.spec}?header=x-team:research"
         command = [
             "bench",
@@ -263,16 +263,14 @@ def test_the_stranger_sees_a_table(tmp_path: Path, monkeypatch, capsys):
         with pytest.warns(UserWarning, match="canaries: none"):
             assert run(command, monkeypatch) == 0
         refused = [call for call in server.calls if "max_tokens" in call.sent or call.sent.get("seed", 0) >= 2**32]
-        assert len(refused) <= 3 * 64, "each client learns what the server refuses once"
+        assert len(refused) == 3, "simulator, task agent and judge learn once what the server refuses"
     shown, error = capsys.readouterr()
     lines = shown.splitlines()
     assert error == ""
     assert any(line.split() == ["mine", "base"] for line in lines)
-    assert "mine: hf:model" in lines
-    assert "The user wants" not in (tmp_path / "out" / "eval.jsonl").read_text()
     assert not [line for line in lines[: lines.index("mine: hf:model")] if len(line) > 60]
-    log = load_eval_log(tmp_path / "out")
-    base = log.arms[1]
+    assert THOUGHT not in (tmp_path / "out" / "eval.jsonl").read_text()
+    mine, base = load_eval_log(tmp_path / "out").arms
     notes = [m.note for sample in base.samples for m in sample.conversation.messages if m.side == "simulator"]
     assert notes.count("filtered") == 2, "both lines of the hopeless customer"
-    assert {m.note for m in log.arms[0].samples[0].conversation.messages if m.side == "task"} <= {"", "filtered"}
+    assert {m.note for m in mine.samples[0].conversation.messages if m.side == "task"} <= {"", "filtered"}
